@@ -1,0 +1,41 @@
+// What the library throws. Expected outcomes (length reached, no free blocks, cancelled) are values, never exceptions.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include "warploom/export.h"
+
+namespace warploom {
+
+/// Base of every exception that the library throws on purpose.
+class WARPLOOM_EXPORT Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// The caller passed something out of its documented range. The text names the argument, its value and the bound.
+class WARPLOOM_EXPORT InvalidArgument : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A model file is missing, damaged or of an unsupported kind. The text names the path and, where known, offset and tensor.
+class WARPLOOM_EXPORT ModelError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Host or device memory ran out. The text names what was being allocated and its size in bytes.
+class WARPLOOM_EXPORT OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The device failed. Whoever drives the backend must refuse further steps.
+class WARPLOOM_EXPORT BackendError : public Error {
+ public:
+  using Error::Error;
+};
+
+}  // namespace warploom

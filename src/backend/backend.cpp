@@ -1,0 +1,51 @@
+#include "backend/backend.h"
+
+#include <fmt/format.h>
+
+#include "warploom/error.h"
+
+namespace warploom {
+
+namespace {
+constexpr std::int64_t kFloat = sizeof(float);
+}
+
+std::int64_t bytes_moved(const EmbedArgs& args) {
+  const std::int64_t row = static_cast<std::int64_t>(args.table->bytes()) / args.table->rows();
+  return args.tokens * (row + args.table->cols() * kFloat);
+}
+
+std::int64_t bytes_moved(const RmsNormArgs& args) {
+  const std::int64_t passes = args.delta ? 4 : 2;  // with delta: two rows in, two rows out
+  return (args.tokens * passes + 1) * args.dim * kFloat;
+}
+
+std::int64_t bytes_moved(const MatmulArgs& args) {
+  const std::int64_t activations = args.tokens * (args.weight->cols() + args.weight->rows()) * kFloat;
+  return static_cast<std::int64_t>(args.weight->bytes()) + activations;
+}
+
+std::int64_t bytes_moved(const RopeAppendArgs& args) {
+  const KvShape& kv = args.cache->shape();
+  const std::int64_t element = kv.type == KvType::f16 ? 2 : 4;
+  const std::int64_t rotated = args.heads * kv.head_dim * 2 * kFloat;
+  const std::int64_t stored = 2 * kv.kv_heads * kv.head_dim * (kFloat + element);
+  return args.layout.tokens * (rotated + stored);
+}
+
+std::int64_t bytes_moved(const SwigluArgs& args) { return args.tokens * args.ffn * 3 * kFloat; }
+
+DeviceKind parse_device_kind(std::string_view text) {
+  if (text == "auto") return DeviceKind::automatic;
+  if (text == "cpu") return DeviceKind::cpu;
+  if (text == "cuda") return DeviceKind::cuda;
+  throw InvalidArgument(fmt::format("device: \"{}\" is not one of auto, cpu, cuda", text));
+}
+
+std::unique_ptr<Backend> create_backend(const DeviceOptions& options) {
+  if (options.kind == DeviceKind::cuda)
+    throw BackendError("device cuda: this build has no CUDA backend; use --device cpu or auto");
+  return create_cpu_backend(options);
+}
+
+}  // namespace warploom

@@ -1,0 +1,148 @@
+// The ops of a transformer step: one struct of arguments each. Shapes, layout, aliasing and limits are written here, once;
+// both backends implement every op and tests read the contract here. Pointers are memory of the backend that runs the op.
+//
+// Glossary: tokens = rows of this step over all sequences; dim = width of the residual stream; heads, kv_heads, head_dim;
+// block = 16 tokens of KV cache. Every row's result depends on that row's own inputs alone, bit for bit.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/tensor.h"
+#include "warploom/sampling.h"
+
+namespace warploom {
+
+inline constexpr std::int64_t kKvBlockTokens = 16;
+
+/// A weight in the layout that its backend's kernels want. Made by Backend::prepare, owned by the caller.
+class PreparedWeight {
+ public:
+  virtual ~PreparedWeight() = default;
+  virtual std::int64_t rows() const = 0;     // outputs
+  virtual std::int64_t cols() const = 0;     // inputs
+  virtual std::uint64_t bytes() const = 0;   // as kept
+};
+
+/// Device memory for the keys and values of every layer: blocks of kKvBlockTokens tokens. Its layout is the backend's own.
+struct KvShape {
+  std::int64_t layers = 0;
+  std::int64_t kv_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t blocks = 0;
+  KvType type = KvType::f16;
+};
+class KvStorage {
+ public:
+  virtual ~KvStorage() = default;
+  virtual const KvShape& shape() const = 0;
+  virtual std::uint64_t bytes() const = 0;
+};
+
+/// Where the tokens of a step stand. All arrays are device memory.
+struct StepLayout {
+  std::int64_t tokens = 0;
+  const std::int32_t* positions = nullptr;      // [tokens], position in its sequence, ascending within a sequence
+  const std::int32_t* sequences = nullptr;      // [tokens], row of block_tables; a sequence's tokens are adjacent
+  const std::int32_t* block_tables = nullptr;   // [sequences, table_stride]: block of positions 16 i to 16 i + 15
+  std::int64_t table_stride = 0;
+};
+
+/// How positions turn into angles. factors: [head_dim / 2] divisors of each pair's frequency, or null.
+struct RopeParams {
+  std::int64_t dims = 0;              // leading dimensions of a head that rotate; even, <= head_dim
+  float base = 10000.0f;
+  float frequency_scale = 1.0f;       // linear scaling: angles are multiplied by this
+  float attention_scale = 1.0f;       // YaRN: rotated vectors are multiplied by this
+  float yarn_mix = 0.0f;              // YaRN: 0 interpolates everywhere, 1 applies the ramp below
+  float yarn_low = 0.0f, yarn_high = 0.0f;  // YaRN: the ramp's first and last pair
+  bool adjacent_pairs = true;         // pairs are (2i, 2i+1), as GGUF's llama stores them; else (i, i + dims/2)
+};
+
+/// out[t] = row ids[t] of the table, as f32. [tokens, dim].
+struct EmbedArgs {
+  const PreparedWeight* table = nullptr;   // [vocab, dim]
+  const TokenId* ids = nullptr;            // [tokens]
+  std::int64_t tokens = 0;
+  float* out = nullptr;
+};
+
+/// residual += delta (where delta is given), then out = residual * weight / sqrt(mean(residual^2) + epsilon).
+/// rows (where given) picks which residual rows are normalised: out[i] is of residual row rows[i]; delta then must be null.
+struct RmsNormArgs {
+  float* residual = nullptr;               // [*, dim]
+  const float* delta = nullptr;            // [tokens, dim] or null
+  const float* weight = nullptr;           // [dim]
+  const std::int32_t* rows = nullptr;      // [tokens] or null
+  std::int64_t tokens = 0;
+  std::int64_t dim = 0;
+  float epsilon = 1e-5f;
+  float* out = nullptr;                    // [tokens, dim]; may not alias residual
+};
+
+/// out = x * weight^T + bias. [tokens, cols] x [rows, cols] -> [tokens, rows].
+struct MatmulArgs {
+  const PreparedWeight* weight = nullptr;
+  const float* x = nullptr;                // [tokens, cols]
+  const float* bias = nullptr;             // [rows] or null
+  std::int64_t tokens = 0;
+  float* out = nullptr;                    // [tokens, rows]; may not alias x
+};
+
+/// Rotates queries (in place) and keys, and stores keys and values at their tokens' places in the cache.
+struct RopeAppendArgs {
+  float* qkv = nullptr;                    // [tokens, (heads + 2 kv_heads) * head_dim]: queries, keys, values
+  std::int64_t heads = 0;
+  RopeParams rope;
+  const float* factors = nullptr;          // host memory, [dims / 2], or null
+  StepLayout layout;
+  KvStorage* cache = nullptr;
+  std::int64_t layer = 0;
+};
+
+/// out = softmax(scale * q K^T) V over positions 0 to the token's own (its last `window` ones where window > 0), from the cache.
+struct AttentionArgs {
+  const float* qkv = nullptr;              // as RopeAppendArgs, already rotated; keys and values are read from the cache
+  std::int64_t heads = 0;                  // a multiple of kv_heads; query head h reads kv head h / (heads / kv_heads)
+  float scale = 1.0f;
+  std::int64_t window = 0;
+  StepLayout layout;
+  const KvStorage* cache = nullptr;
+  std::int64_t layer = 0;
+  float* out = nullptr;                    // [tokens, heads * head_dim]
+};
+
+/// out = silu(gate) * up.
+struct SwigluArgs {
+  const float* gate_up = nullptr;          // [tokens, 2 * ffn]: gate, up
+  std::int64_t tokens = 0;
+  std::int64_t ffn = 0;
+  float* out = nullptr;                    // [tokens, ffn]
+};
+
+/// Draws one token a row, exactly as warploom/sampling.h says.
+struct SampleArgs {
+  const float* logits = nullptr;           // [rows, vocab]
+  std::int64_t vocab = 0;
+  std::span<const SampleRow> rows;         // host memory
+  SampleWants wants;
+  std::span<SampleResult> results;         // host memory, one a row; valid after synchronise()
+};
+
+/// Copies one block of every layer, keys and values.
+struct CopyBlockArgs {
+  KvStorage* cache = nullptr;
+  std::int32_t from = 0;
+  std::int32_t to = 0;
+};
+
+/// Bytes that an op has to move if everything is read and written once; benches divide by them.
+std::int64_t bytes_moved(const EmbedArgs& args);
+std::int64_t bytes_moved(const RmsNormArgs& args);
+std::int64_t bytes_moved(const MatmulArgs& args);
+std::int64_t bytes_moved(const RopeAppendArgs& args);
+std::int64_t bytes_moved(const SwigluArgs& args);
+
+}  // namespace warploom
