@@ -15,12 +15,13 @@
 namespace warploom {
 
 struct EncodeOptions {
-  bool add_special = true;     ///< add the beginning-of-sequence token (and end-of-sequence, where the model's file says so)
-  bool parse_special = true;   ///< recognise special tokens written out in the text, e.g. "<|im_start|>"; else they are plain text
+  bool add_special = true;  ///< add the beginning-of-sequence token (and end-of-sequence, where the model's file says so)
+  bool parse_special =
+      true;  ///< recognise special tokens written out in the text, e.g. "<|im_start|>"; else they are plain text
 };
 
 struct ChatMessage {
-  std::string role;     ///< "system", "user" or "assistant"
+  std::string role;  ///< "system", "user" or "assistant"
   std::string content;
 };
 
@@ -32,11 +33,17 @@ class WARPLOOM_EXPORT Tokenizer {
 
   virtual ~Tokenizer() = default;
 
-  /// Any bytes are accepted, invalid UTF-8 too: decode(encode(text)) gives them back.
+  /// Any bytes are accepted, invalid UTF-8 too, and decode(encode(text)) gives them back as far as the vocabulary can spell
+  /// them: of a byte-level vocabulary without a token for some byte, characters with that byte lose it and invalid bytes
+  /// become U+FFFD; a SentencePiece vocabulary without byte tokens gives its unknown token.
   virtual std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
 
   /// Throws InvalidArgument on an id outside the vocabulary. Special tokens are left out unless `with_special`.
   virtual std::string decode(std::span<const TokenId> ids, bool with_special = false) const = 0;
+
+  /// One step of decode: appends the token's bytes to `text`. `at_start` says that a text begins here, where the space that
+  /// encode puts before the first word of some vocabularies is left out; it is updated for the token that follows.
+  virtual void decode_next(TokenId id, bool with_special, bool& at_start, std::string& text) const = 0;
 
   /// The bytes of one token as decode would append them in the middle of a text, special tokens written out.
   virtual std::string_view piece(TokenId id) const = 0;
@@ -48,9 +55,17 @@ class WARPLOOM_EXPORT Tokenizer {
   virtual TokenId bos() const = 0;  ///< -1 where the model has none
   virtual TokenId eos() const = 0;  ///< -1 where the model has none
 
-  /// The conversation as the model was trained to see it. Recognised formats: ChatML, Llama 2, Llama 3, Gemma, Mistral.
-  /// Encode the result with `chat_encode_options()`. Throws ModelError where the file's template is missing or not recognised.
-  virtual std::string apply_chat_template(std::span<const ChatMessage> messages, bool add_generation_prompt = true) const = 0;
+  /// The conversation as the model was trained to see it: an optional system message, then user and assistant in turn. With
+  /// `add_generation_prompt` the last message is the user's and the answer's opening follows. Recognised formats: ChatML,
+  /// Llama 2, Llama 3, Gemma, Mistral. Throws ModelError where the file's template is missing or not recognised, and
+  /// InvalidArgument on roles that are unknown, out of order, or not supported by the format.
+  virtual std::vector<TokenId> encode_chat(std::span<const ChatMessage> messages,
+                                           bool add_generation_prompt = true) const = 0;
+
+  /// The same as text. Encoding it with `chat_encode_options()` gives encode_chat's tokens, unless a message spells a
+  /// special token: encode_chat takes what is in messages as plain text, so that they cannot forge a turn.
+  virtual std::string apply_chat_template(std::span<const ChatMessage> messages,
+                                          bool add_generation_prompt = true) const = 0;
   virtual EncodeOptions chat_encode_options() const = 0;
   virtual std::string_view chat_format() const = 0;  ///< "chatml", ...; empty where not recognised
 };
@@ -58,9 +73,11 @@ class WARPLOOM_EXPORT Tokenizer {
 /// Turns tokens into text as they come, never emitting half a UTF-8 character. One per sequence; not thread-safe.
 class WARPLOOM_EXPORT StreamDecoder {
  public:
-  /// Keeps the tokenizer alive.
-  explicit StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool with_special = false);
-  /// The text that this token completes; may be empty.
+  /// Keeps the tokenizer alive. `at_start`: the tokens begin a text, as decode takes them to; else they continue one, and a
+  /// leading space is kept.
+  explicit StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool with_special = false, bool at_start = false);
+  /// The text that this token completes; may be empty. Bytes that cannot belong to a character come out as they are.
+  /// Throws InvalidArgument on an id outside the vocabulary.
   std::string push(TokenId id);
   /// What is left at the end: incomplete bytes come out as they are.
   std::string finish();
@@ -69,7 +86,7 @@ class WARPLOOM_EXPORT StreamDecoder {
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::string pending_;
   bool with_special_;
-  bool at_start_ = true;
+  bool at_start_;
 };
 
 }  // namespace warploom
