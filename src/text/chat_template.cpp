@@ -99,7 +99,9 @@ void check_roles(std::span<const ChatMessage> messages, bool add_generation_prom
 
 ChatTemplate::ChatTemplate(std::string_view source, std::string_view bos, std::string_view eos) {
   const std::string text = normalise_quotes(source);
-  trim_ = contains(squeeze_operators(text), "|trim") || contains(text, ".strip()");
+  const std::string squeezed = squeeze_operators(text);
+  trim_ = contains(squeezed, "content']|trim") || contains(squeezed, "content|trim") ||
+          contains(squeezed, "content'].strip()") || contains(squeezed, "content.strip()");
   const auto has_all = [&](const auto& markers) {
     return std::ranges::all_of(markers, [&](std::string_view marker) { return contains(text, marker); });
   };
@@ -218,7 +220,7 @@ void ChatTemplate::recognise_inst(std::string_view source, std::string_view bos,
     if (!content.empty()) break;
   }
   if (content.empty()) return;
-  assistant_.before = contains(text, fmt::format("' '+{}", content)) ? " " : "";
+  if (contains(text, fmt::format("' '+{}", content))) assistant_.before.push_back(' ');
   assistant_.after = fmt::format("{}{}{}", spaced_end ? " " : "", eos, contains(text, "eos_token+' '") ? " " : "");
   trim_ = contains(text, "content.strip()+' [/INST]'") || contains(text, "content.strip()+'[/INST]'");
 

@@ -43,8 +43,6 @@ constexpr auto kKinds = std::to_array<PreTokenizerKind>({
     {"qwen2", kQwen2, false, false},
 });
 
-const pcre2_code* code_of(const std::shared_ptr<const void>& code) { return static_cast<const pcre2_code*>(code.get()); }
-
 }  // namespace
 
 const PreTokenizerKind* find_pretokenizer(std::string_view name) {
@@ -52,49 +50,72 @@ const PreTokenizerKind* find_pretokenizer(std::string_view name) {
   return kind == kKinds.end() ? nullptr : &*kind;
 }
 
+struct PreTokenizer::Pattern {
+  pcre2_code* code = nullptr;
+  pcre2_match_context* context = nullptr;
+  Pattern() = default;
+  Pattern(const Pattern&) = delete;
+  Pattern& operator=(const Pattern&) = delete;
+  ~Pattern() {
+    pcre2_match_context_free(context);
+    pcre2_code_free(code);
+  }
+};
+
 PreTokenizer::PreTokenizer(const PreTokenizerKind& kind) : kind_(&kind) {
+  const auto pattern = std::make_shared<Pattern>();
   int error = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(kind.pattern.data()), kind.pattern.size(),
-                                   PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
-  if (code == nullptr) {
+  // Anchored here and not in each call, where it would turn off the just-in-time compiled code.
+  pattern->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(kind.pattern.data()), kind.pattern.size(),
+                                PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &error, &offset, nullptr);
+  if (pattern->code == nullptr) {
     throw Error("pre-tokenizer '" + std::string(kind.name) + "': PCRE2 error " + std::to_string(error) + " at offset " +
                 std::to_string(offset) + " (was PCRE2 built with Unicode support?)");
   }
-  code_ = std::shared_ptr<const void>(
-      code, [](const void* p) { pcre2_code_free(static_cast<pcre2_code*>(const_cast<void*>(p))); });
-  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where it fails, the interpreter does the work
+  pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE);  // where it fails, the interpreter does the work
+  pattern->context = pcre2_match_context_create(nullptr);
+  if (pattern->context == nullptr) throw std::bad_alloc();
+  // Going back over white space counts against this limit: the default is met after some 10 MB of it.
+  pcre2_set_match_limit(pattern->context, UINT32_MAX);
+  pattern_ = pattern;
 }
 
+struct Words::Match {
+  pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
+  Match() = default;
+  Match(const Match&) = delete;
+  Match& operator=(const Match&) = delete;
+  ~Match() { pcre2_match_data_free(data); }
+};
+
 Words::Words(const PreTokenizer& pretokenizer, std::string_view text)
-    : text_(text), subject_(text), code_(pretokenizer.code_) {
-  if (!is_valid_utf8(text)) {
-    repaired_ = text;
-    for (std::size_t i = 0; i < text.size();) {
-      const Utf8Char front = utf8_front(text.substr(i));
-      if (front.state == Utf8State::valid) {
-        i += front.bytes;
-      } else {
-        repaired_[i++] = '\x01';  // one byte long, and neither letter, number nor space
-      }
+    : text_(text), subject_(text), pattern_(*pretokenizer.pattern_), match_(std::make_unique<Match>()) {
+  if (match_->data == nullptr) throw std::bad_alloc();
+  if (is_valid_utf8(text)) return;
+  repaired_ = text;
+  for (std::size_t i = 0; i < text.size();) {
+    const Utf8Char front = utf8_front(text.substr(i));
+    if (front.state == Utf8State::valid) {
+      i += front.bytes;
+    } else {
+      repaired_[i++] = '\x01';  // one byte long, and neither letter, number nor space
     }
-    subject_ = repaired_;
   }
-  match_ = std::shared_ptr<void>(pcre2_match_data_create(1, nullptr),
-                                 [](void* p) { pcre2_match_data_free(static_cast<pcre2_match_data*>(p)); });
-  if (!match_) throw std::bad_alloc();
+  subject_ = repaired_;
 }
+
+Words::~Words() = default;
 
 std::string_view Words::next() {
   if (position_ == text_.size()) return {};
-  auto* match = static_cast<pcre2_match_data*>(match_.get());
   // The check that the subject is valid UTF-8 was done once; in every call it would make the walk quadratic.
-  const int found = pcre2_match(code_of(code_), reinterpret_cast<PCRE2_SPTR>(subject_.data()), subject_.size(), position_,
-                                PCRE2_NO_UTF_CHECK | PCRE2_ANCHORED, match, nullptr);
+  const int found = pcre2_match(pattern_.code, reinterpret_cast<PCRE2_SPTR>(subject_.data()), subject_.size(), position_,
+                                PCRE2_NO_UTF_CHECK, match_->data, pattern_.context);
   if (found < 0)
     throw Error("pre-tokenizer: PCRE2 error " + std::to_string(found) + " at byte " + std::to_string(position_));
   const std::size_t begin = position_;
-  position_ = pcre2_get_ovector_pointer(match)[1];
+  position_ = pcre2_get_ovector_pointer(match_->data)[1];
   return text_.substr(begin, position_ - begin);
 }
 

@@ -26,18 +26,18 @@ class PreTokenizer {
 
  private:
   friend class Words;
+  struct Pattern;
   const PreTokenizerKind* kind_;
-  std::shared_ptr<const void> code_;  // pcre2_code
+  std::shared_ptr<const Pattern> pattern_;
 };
 
 /// Walks over the words of a text, which together are the text. A byte that is not part of valid UTF-8 counts as one
 /// character that is neither letter, number nor space.
 class Words {
  public:
-  /// `text` must outlive it.
+  /// Both must outlive it.
   Words(const PreTokenizer& pretokenizer, std::string_view text);
-  Words(const Words&) = delete;
-  Words& operator=(const Words&) = delete;
+  ~Words();
   /// Empty at the end.
   std::string_view next();
 
@@ -46,8 +46,9 @@ class Words {
   std::string repaired_;      // the text with a placeholder for every invalid byte; empty where there is none
   std::string_view subject_;  // what the pattern sees: as long as text_
   std::size_t position_ = 0;
-  std::shared_ptr<const void> code_;
-  std::shared_ptr<void> match_;  // pcre2_match_data
+  const PreTokenizer::Pattern& pattern_;
+  struct Match;
+  std::unique_ptr<Match> match_;
 };
 
 }  // namespace warploom

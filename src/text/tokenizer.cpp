@@ -35,7 +35,7 @@ class GgufTokenizer final : public Tokenizer {
     check_size(text.size());
     std::vector<TokenId> ids;
     if (options.add_special && vocabulary_.add_bos) ids.push_back(vocabulary_.bos);
-    encode_fragments(specials_.split(text, options.parse_special), true, ids);
+    encode_fragments(specials_.split(text, options.parse_special), ids);
     if (options.add_special && vocabulary_.add_eos) ids.push_back(vocabulary_.eos);
     return ids;
   }
@@ -69,10 +69,9 @@ class GgufTokenizer final : public Tokenizer {
     // between special tokens, and only the format's own segments are searched for those.
     std::vector<TokenId> ids;
     std::string plain;
-    bool after_special = true;
     const auto flush = [&] {
       check_size(plain.size());
-      encode_fragments(specials_.split(plain, false), after_special, ids);
+      encode_fragments(specials_.split(plain, false), ids);
       plain.clear();
     };
     for (const ChatSegment& segment : render(messages, add_generation_prompt)) {
@@ -115,7 +114,9 @@ class GgufTokenizer final : public Tokenizer {
     return vocabulary_;
   }
 
-  void encode_fragments(const std::vector<Fragment>& fragments, bool after_atomic, std::vector<TokenId>& ids) const {
+  // At a text's start, and after tokens that are taken as a whole, a first word begins.
+  void encode_fragments(const std::vector<Fragment>& fragments, std::vector<TokenId>& ids) const {
+    bool after_atomic = true;
     for (const Fragment& fragment : fragments) {
       if (fragment.token >= 0) {
         ids.push_back(fragment.token);
