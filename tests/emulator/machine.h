@@ -1,0 +1,182 @@
+// The emulated machine's state: decoded code, warps with their registers, blocks, a grid being run.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "ptx_ast.h"
+
+namespace emulator {
+
+constexpr int kLanes = 32;
+constexpr uint32_t kAllLanes = 0xffffffff;
+constexpr uint32_t kNoOperand = 0xffffffff;
+constexpr uint32_t kNoLimit = 0xffffffff;
+
+struct Warp;
+struct Inst;
+struct Block;
+struct Launch;
+struct Program;
+struct Code;
+using Handler = void (*)(Warp&, const Inst&);
+
+// One decoded instruction. An operand is a byte offset into the frame's registers (bit 0 clear) or into the function's
+// constants (bit 0 set); bit 1 negates a predicate. Destinations come first.
+struct Inst {
+  Handler handler = nullptr;
+  uint32_t op[6] = {kNoOperand, kNoOperand, kNoOperand, kNoOperand, kNoOperand, kNoOperand};
+  uint32_t guard = 0;              // a predicate: always there, the constant "true" where none is written
+  uint32_t target = 0;             // of a branch: index of an Inst; otherwise whatever the handler makes of it
+  int64_t imm = 0;                 // offset of an address, or whatever the handler makes of it
+  const uint32_t* more = nullptr;  // operands after the sixth
+  const void* extra = nullptr;     // call sites, branch tables
+  uint32_t ast = 0;                // index into the function's instructions, for reports
+};
+
+// A function call's arguments or results: bytes of one lane's parameter, from one frame's registers to another's.
+struct ParamMove {
+  uint32_t caller, callee, bytes;
+};
+struct CallSite {
+  const Code* callee = nullptr;
+  std::vector<ParamMove> arguments, results;
+  int builtin = 0;  // one of Builtin where the callee has no PTX
+  std::vector<uint32_t> argument_offsets, result_offsets, argument_bytes, result_bytes;
+};
+
+struct Code {  // a decoded function
+  const ptx::Function* ast = nullptr;
+  Program* program = nullptr;
+  std::vector<Inst> insts;
+  uint8_t* constants = nullptr;  // 64-byte aligned
+  uint32_t frame_bytes = 0;      // registers
+  uint32_t local_bytes = 0;      // .local variables of one thread
+  uint32_t static_shared = 0, param_bytes = 0;
+  bool has_calls = false;
+  std::vector<uint32_t> param_offsets, result_offsets;  // of a .func, in its frame; of an entry, in its parameter buffer
+  std::vector<std::unique_ptr<std::vector<uint32_t>>> tables;
+  std::vector<std::unique_ptr<CallSite>> calls;
+  std::vector<std::unique_ptr<int64_t>> kept;
+};
+
+struct Frame {
+  const Code* code = nullptr;
+  uint8_t* registers = nullptr;
+  Frame* parent = nullptr;
+  const CallSite* site = nullptr;
+  uint32_t return_pc = 0, depth = 0, lanes = 0;
+  uint32_t local_offset = 0;  // of this frame's variables in each lane's stack
+};
+
+// Lanes of a warp that are at the same place.
+struct Group {
+  enum class State : uint8_t { kReady, kWarpSync, kBarrier };
+  uint32_t pc = 0, lanes = 0;
+  Frame* frame = nullptr;
+  State state = State::kReady;
+  bool same_pc =
+      false;  // kWarpSync: the mask's lanes must meet at this instruction (shfl), else at any such (bar.warp.sync)
+  uint32_t sync_mask = 0;  // kWarpSync
+  uint32_t barrier = 0;    // kBarrier
+  uint64_t last_run = 0;
+};
+
+struct Warp {
+  uint8_t* bank[2] = {nullptr, nullptr};  // the current frame's registers, its function's constants
+  const Inst* code = nullptr;
+  uint32_t pc = 0;
+  uint32_t limit = kNoLimit;  // where another group waits: the scheduler is asked from there on; 0 asks it at once
+  uint32_t active = 0;        // lanes at pc
+  uint32_t exec = 0;          // those whose guard holds, for the handler
+  uint32_t live = 0;          // lanes that have not exited
+  uint32_t existing = 0;      // lanes that the block has
+  int budget = 0;             // backward branches before others get a turn
+  bool yield = false;
+  uint32_t yields = 0;  // since one of a diverged warp's waiting groups had a turn
+  Frame* frame = nullptr;
+  Block* block = nullptr;
+  uint64_t shared_begin = 0, shared_end = 0;  // addresses of the block's shared memory
+  uint64_t local_begin = 0;                   // lane 0's stack
+  uint32_t local_stride = 0;
+  uint32_t index = 0;  // in the block
+  uint64_t clock = 0;
+  uint64_t issued = 0, lanes_issued = 0;
+  uint32_t tid[3][kLanes] = {};
+  std::vector<Group> pending;
+  std::vector<std::unique_ptr<Frame>> frames;
+};
+
+struct Barrier {
+  uint32_t arrived = 0;   // threads
+  uint32_t expected = 0;  // 0: all that live
+  uint32_t waiting = 0;   // groups
+  uint32_t count = 0;     // of true predicates
+  uint32_t threads = 0;   // that gave one
+};
+
+struct Block {
+  Launch* launch = nullptr;
+  uint32_t id[3] = {};
+  uint64_t linear = 0;
+  std::vector<Warp> warps;
+  Barrier barriers[16];
+  uint32_t live_threads = 0;
+  uint64_t opened = 0;  // barriers, so far
+  uint64_t shared = 0, locals = 0;
+  std::vector<uint8_t> storage;
+};
+
+struct Launch {
+  const Code* code = nullptr;
+  std::string name;
+  uint32_t grid[3] = {1, 1, 1}, block[3] = {1, 1, 1};
+  uint32_t dynamic_shared = 0;
+  uint64_t params = 0;  // address of the parameter buffer
+  uint64_t grid_id = 0;
+  bool cooperative = false;
+  std::atomic<bool> failed{false};
+  std::atomic<uint64_t> issued{0}, lanes_issued{0};
+};
+
+// What stops a kernel. `kind` is the CUDA error that the runtime then reports.
+struct DeviceFault : std::runtime_error {
+  DeviceFault(int cuda_error, const std::string& text) : std::runtime_error(text), error(cuda_error) {}
+  int error;
+};
+constexpr int kFaultAssert = 710, kFaultIllegalAddress = 700, kFaultMisaligned = 716, kFaultLaunch = 719,
+              kFaultInstruction = 715;
+
+// Throws DeviceFault with kernel, block, thread, PTX line and source line.
+[[noreturn]] void fault(const Warp& warp, const Inst& inst, int lane, int cuda_error, const std::string& what);
+
+std::string demangle(const std::string& name);
+
+// Requests from handlers to the scheduler (executor.cpp). A warp's pc is already past the instruction.
+void diverge(Warp& warp, uint32_t target, uint32_t taken);  // part of the active lanes branches
+void split_off(Warp& warp, uint32_t pc, uint32_t lanes);    // lanes that are to go on at `pc`
+void leave(Warp& warp, const Inst& inst, uint32_t lanes);   // exit
+void wait_warp(Warp& warp, const Inst& inst, uint32_t mask,
+               bool same_pc);  // exec waits here until the mask's lanes are there
+void arrive(Warp& warp, const Inst& inst, uint32_t barrier, uint32_t count, bool only_arrive, bool votes,
+            uint32_t predicate);
+void enter(Warp& warp, const Inst& inst, const CallSite& site);  // exec calls
+void enter_code(Warp& warp, const Inst& inst, const CallSite& site, const Code& callee);
+void return_from(Warp& warp, const Inst& inst);
+// From the scheduler to the instruction: the barrier at which `lanes` waited has opened.
+void finish_barrier(Warp& warp, const Inst& inst, uint32_t lanes, const Barrier& barrier);
+void warp_barrier_handler(Warp& warp, const Inst& inst);
+
+inline void branch_budget(Warp& warp, uint32_t target) {
+  if (target < warp.pc && --warp.budget <= 0) {
+    warp.yield = true;
+    warp.limit = 0;
+  }
+}
+
+}  // namespace emulator

@@ -1,0 +1,4 @@
+#include "decoder.h"
+namespace emulator {
+void add_half_ops(EncoderTable&) {}
+}  // namespace emulator

@@ -1,0 +1,361 @@
+// Loads and stores, prefetches, asynchronous copies. PTX ISA 9.7.9.8 to 9.7.9.27.
+#include "access.h"
+#include "decoder.h"
+
+namespace emulator {
+
+using ptx::Space;
+using ptx::Type;
+
+void examine(const Warp& w, const Inst& in, int lane, uint64_t address, uint32_t bytes, uint32_t element, AccessKind kind) {
+  const char* verb = kind == AccessKind::kRead ? "read of " : kind == AccessKind::kWrite ? "write of " : "atomic on ";
+  const std::string what = verb + std::to_string(bytes) + " bytes at 0x" + [&] {
+    char text[32];
+    std::snprintf(text, sizeof text, "%llx", static_cast<unsigned long long>(address));
+    return std::string(text);
+  }();
+  const Region region = region_of(w, access_space(in));
+  if (!region.holds(address, bytes))
+    fault(w, in, lane, kFaultIllegalAddress,
+          "out of bounds: " + what + ", outside of the state space: " + memory().describe(address));
+  if (address % bytes != 0) fault(w, in, lane, kFaultMisaligned, "misaligned " + what);
+  const uint8_t* shadow = memory().shadow(address);
+  for (uint32_t i = 0; i < bytes; ++i) {
+    if ((shadow[i] & kUninitialised) != 0) continue;
+    const bool freed = (shadow[i] & kFreed) != 0;
+    fault(w, in, lane, kFaultIllegalAddress,
+          (freed ? "use after free: " : "out of bounds: ") + what + ", " + memory().describe(address + i));
+  }
+  if (kind == AccessKind::kWrite) return;
+  for (uint32_t start = 0; start < bytes; start += element) {
+    uint8_t any = 0;
+    for (uint32_t i = 0; i < element; ++i) any |= shadow[start + i] & 2;
+    if (any == 0) fault(w, in, lane, kFaultLaunch, "uninitialised: " + what + ", " + memory().describe(address + start));
+  }
+}
+
+Space take_space(Encoder& e) {
+  const std::pair<std::string_view, Space> names[] = {{"global", Space::kGlobal},      {"shared", Space::kShared},
+                                                      {"shared::cta", Space::kShared}, {"local", Space::kLocal},
+                                                      {"const", Space::kConst},        {"param", Space::kParam},
+                                                      {"param::entry", Space::kParam}, {"param::func", Space::kParam}};
+  for (const auto& [name, space] : names)
+    if (e.take(name)) return space;
+  return Space::kGeneric;
+}
+
+void take_memory_modifiers(Encoder& e) {
+  for (const std::string_view name : {"weak",
+                                      "volatile",
+                                      "relaxed",
+                                      "acquire",
+                                      "release",
+                                      "acq_rel",
+                                      "sc",
+                                      "mmio",
+                                      "cta",
+                                      "gpu",
+                                      "sys",
+                                      "nc",
+                                      "ca",
+                                      "cg",
+                                      "cs",
+                                      "lu",
+                                      "cv",
+                                      "wb",
+                                      "wt",
+                                      "L1::evict_normal",
+                                      "L1::evict_unchanged",
+                                      "L1::evict_first",
+                                      "L1::evict_last",
+                                      "L1::no_allocate",
+                                      "L2::64B",
+                                      "L2::128B",
+                                      "L2::256B"})
+    e.take(name);
+}
+
+uint32_t encode_address(Encoder& e, const ptx::Operand& o, Space space, std::vector<uint32_t>& sources, int64_t& offset) {
+  if (o.kind != ptx::Operand::Kind::kAddress) e.unsupported("no address");
+  offset = o.value;
+  Addressing how = Addressing::kWide;
+  if (o.reg >= 0) {
+    const bool wide = e.width(o) == 8;
+    if (space == Space::kShared)
+      how = wide ? Addressing::kShared64 : Addressing::kShared32;
+    else if (!wide)
+      e.unsupported("32-bit address");
+    sources.push_back(static_cast<uint32_t>(o.reg) << 2);
+  } else if (o.name.empty()) {
+    if (space == Space::kShared) how = Addressing::kShared64;
+    sources.push_back(e.constant(0, 8));
+  } else {
+    if (space == Space::kShared) how = Addressing::kShared64;
+    ptx::Operand symbol;
+    symbol.kind = ptx::Operand::Kind::kSymbol;
+    symbol.name = o.name;
+    sources.push_back(e.src(symbol, Type::kB64));
+  }
+  return access_mode(how, space);
+}
+
+namespace {
+
+// R: as the register holds it; M: as memory does; V: elements of a vector.
+template <class R, class M, int V>
+void load_handler(Warp& w, const Inst& in) {
+  constexpr uint32_t kStep = sizeof(M) * V;
+  alignas(64) uint64_t address[kLanes];
+  lane_addresses(w, in, in.op[V], address);
+  const Region region = region_of(w, access_space(in));
+  alignas(64) M values[kLanes * V];
+  int first, count;
+  if (is_run(w.exec, address, kStep, first, count)) {
+    check_read(w, in, region, first, address[first], static_cast<uint32_t>(count) * kStep, sizeof(M), kStep);
+    if (count == kLanes)
+      std::memcpy(values, reinterpret_cast<const void*>(address[0]), sizeof values);
+    else
+      std::memcpy(values + first * V, reinterpret_cast<const void*>(address[first]), static_cast<size_t>(count) * kStep);
+  } else {
+    for (uint32_t left = w.exec; left != 0; left &= left - 1) {
+      const int i = std::countr_zero(left);
+      check_read(w, in, region, i, address[i], kStep, sizeof(M), kStep);
+      std::memcpy(values + i * V, reinterpret_cast<const void*>(address[i]), kStep);
+    }
+  }
+  for (int k = 0; k < V; ++k) {
+    alignas(64) R out[kLanes];
+    for (int i = 0; i < kLanes; ++i) out[i] = static_cast<R>(values[i * V + k]);
+    store_lanes(w, in.op[k], out);
+  }
+}
+
+template <class R, class M, int V>
+void store_handler(Warp& w, const Inst& in) {
+  constexpr uint32_t kStep = sizeof(M) * V;
+  alignas(64) uint64_t address[kLanes];
+  lane_addresses(w, in, in.op[V], address);
+  const Region region = region_of(w, access_space(in));
+  alignas(64) M values[kLanes * V];
+  for (int k = 0; k < V; ++k) {
+    const R* r = reg<R>(w, in.op[k]);
+    for (int i = 0; i < kLanes; ++i) values[i * V + k] = static_cast<M>(r[i]);
+  }
+  int first, count;
+  if (is_run(w.exec, address, kStep, first, count)) {
+    check_write(w, in, region, first, address[first], static_cast<uint32_t>(count) * kStep, kStep);
+    if (count == kLanes)
+      std::memcpy(reinterpret_cast<void*>(address[0]), values, sizeof values);
+    else
+      std::memcpy(reinterpret_cast<void*>(address[first]), values + first * V, static_cast<size_t>(count) * kStep);
+    return;
+  }
+  for (uint32_t left = w.exec; left != 0; left &= left - 1) {
+    const int i = std::countr_zero(left);
+    check_write(w, in, region, i, address[i], kStep, kStep);
+    std::memcpy(reinterpret_cast<void*>(address[i]), values + i * V, kStep);
+  }
+}
+
+// Parameters of a kernel: the same in all lanes.
+template <class R, class M, int V>
+void load_param(Warp& w, const Inst& in) {
+  M values[V];
+  std::memcpy(values, reinterpret_cast<const void*>(w.block->launch->params + static_cast<uint64_t>(in.imm)), sizeof values);
+  for (int k = 0; k < V; ++k) {
+    alignas(64) R out[kLanes];
+    for (int i = 0; i < kLanes; ++i) out[i] = static_cast<R>(values[k]);
+    store_lanes(w, in.op[k], out);
+  }
+}
+
+// Parameters of a call: bytes in the frame, lane by lane; in.target bytes from lane to lane.
+template <class R, class M, int V>
+void load_call_param(Warp& w, const Inst& in) {
+  const uint8_t* base = reg<uint8_t>(w, in.op[V]) + in.imm;
+  for (int k = 0; k < V; ++k) {
+    alignas(64) R out[kLanes];
+    for (uint32_t i = 0; i < kLanes; ++i) {
+      M value;
+      std::memcpy(&value, base + i * in.target + static_cast<size_t>(k) * sizeof(M), sizeof(M));
+      out[i] = static_cast<R>(value);
+    }
+    store_lanes(w, in.op[k], out);
+  }
+}
+template <class R, class M, int V>
+void store_call_param(Warp& w, const Inst& in) {
+  uint8_t* base = reg<uint8_t>(w, in.op[V]) + in.imm;
+  for (int k = 0; k < V; ++k) {
+    const R* r = reg<R>(w, in.op[k]);
+    for (uint32_t i = 0; i < kLanes; ++i) {
+      if (!lane_in(w.exec, static_cast<int>(i))) continue;
+      const M value = static_cast<M>(r[i]);
+      std::memcpy(base + i * in.target + static_cast<size_t>(k) * sizeof(M), &value, sizeof(M));
+    }
+  }
+}
+
+enum class Form : uint8_t { kLoad, kStore, kLoadParam, kLoadCallParam, kStoreCallParam };
+template <class R, class M, int V>
+Handler form_handler(Form form) {
+  switch (form) {
+    case Form::kLoad: return &load_handler<R, M, V>;
+    case Form::kStore: return &store_handler<R, M, V>;
+    case Form::kLoadParam: return &load_param<R, M, V>;
+    case Form::kLoadCallParam: return &load_call_param<R, M, V>;
+    default: return &store_call_param<R, M, V>;
+  }
+}
+template <class R, class M>
+Handler vector_handler(Encoder& e, Form form, size_t elements) {
+  switch (elements) {
+    case 1: return form_handler<R, M, 1>(form);
+    case 2: return form_handler<R, M, 2>(form);
+    case 4: return form_handler<R, M, 4>(form);
+    default: e.unsupported("vector length");
+  }
+}
+// Sign only matters where the register is wider than the memory's type.
+Handler typed_handler(Encoder& e, Form form, Type type, int width, size_t elements) {
+  const int bytes = ptx::size_of(type);
+  const bool sign = type >= Type::kS8 && type <= Type::kS64;
+  if (bytes == 1 && width <= 2)
+    return sign ? vector_handler<uint16_t, int8_t>(e, form, elements) : vector_handler<uint16_t, uint8_t>(e, form, elements);
+  if (bytes == 1 && width == 4)
+    return sign ? vector_handler<uint32_t, int8_t>(e, form, elements) : vector_handler<uint32_t, uint8_t>(e, form, elements);
+  if (bytes == 1 && width == 8)
+    return sign ? vector_handler<uint64_t, int8_t>(e, form, elements) : vector_handler<uint64_t, uint8_t>(e, form, elements);
+  if (bytes == 2 && width == 2) return vector_handler<uint16_t, uint16_t>(e, form, elements);
+  if (bytes == 2 && width == 4)
+    return sign ? vector_handler<uint32_t, int16_t>(e, form, elements)
+                : vector_handler<uint32_t, uint16_t>(e, form, elements);
+  if (bytes == 2 && width == 8)
+    return sign ? vector_handler<uint64_t, int16_t>(e, form, elements)
+                : vector_handler<uint64_t, uint16_t>(e, form, elements);
+  if (bytes == 4 && width == 4) return vector_handler<uint32_t, uint32_t>(e, form, elements);
+  if (bytes == 4 && width == 8)
+    return sign ? vector_handler<uint64_t, int32_t>(e, form, elements)
+                : vector_handler<uint64_t, uint32_t>(e, form, elements);
+  if (bytes == 8 && width == 8) return vector_handler<uint64_t, uint64_t>(e, form, elements);
+  e.unsupported("type and register");
+}
+
+void load_store(Encoder& e, bool load) {
+  take_memory_modifiers(e);
+  const Space space = take_space(e);
+  e.take_one({"v2", "v4"});
+  const Type type = e.take_type();
+  const ptx::Operand& data = e.operand(load ? 0 : 1);
+  const ptx::Operand& address = e.operand(load ? 1 : 0);
+  std::vector<ptx::Operand> elements =
+      data.kind == ptx::Operand::Kind::kVector ? data.elements : std::vector<ptx::Operand>{data};
+  int width = 0;
+  for (const auto& o : elements) width = std::max(width, e.width(o));
+  if (width == 0) width = std::max(ptx::size_of(type), 2);
+  width = std::max(width, 2);
+  std::vector<uint32_t> destinations, sources;
+  for (const auto& o : elements) {
+    if (load)
+      destinations.push_back(o.kind == ptx::Operand::Kind::kWildcard ? e.temporary(width)
+                                                                     : static_cast<uint32_t>(o.reg) << 2);
+    else
+      sources.push_back(o.kind == ptx::Operand::Kind::kRegister ? static_cast<uint32_t>(o.reg) << 2
+                                                                : e.src(o, width == 2 ? Type::kB16 : type));
+  }
+  Form form = load ? Form::kLoad : Form::kStore;
+  uint32_t mode;
+  int64_t offset = address.value;
+  const Encoder::Symbol symbol = address.reg < 0 ? e.symbol(address.name) : Encoder::Symbol{};
+  if (space == Space::kParam && symbol.kind == Encoder::Symbol::Kind::kParam) {
+    form = Form::kLoadParam;
+    mode = 0;
+    offset += static_cast<int64_t>(symbol.value);
+  } else if (space == Space::kParam && symbol.kind == Encoder::Symbol::Kind::kCallParam) {
+    form = load ? Form::kLoadCallParam : Form::kStoreCallParam;
+    sources.push_back(static_cast<uint32_t>(symbol.value));
+    mode = e.param_stride(static_cast<uint32_t>(symbol.value));
+  } else {
+    mode = encode_address(e, address, space, sources, offset);
+  }
+  Inst& in = e.emit(typed_handler(e, form, type, width, elements.size()), destinations, sources);
+  in.target = mode;
+  in.imm = offset;
+}
+void load(Encoder& e) { load_store(e, true); }
+void store(Encoder& e) { load_store(e, false); }
+
+void nothing(Warp&, const Inst&) {}
+void ignored(Encoder& e) {  // prefetch, fence and the like: the host's memory is coherent, blocks run on real threads
+  while (e.take_any()) {
+  }
+  e.emit(&nothing, {}, {});
+}
+void full_fence(Warp&, const Inst&) { std::atomic_thread_fence(std::memory_order_seq_cst); }
+void fence(Encoder& e) {
+  while (e.take_any()) {
+  }
+  e.emit(&full_fence, {}, {});
+}
+
+// cp.async: done at once, which every wait then finds complete. Bytes beyond the source size become zero.
+template <uint32_t kBytes>
+void copy_async(Warp& w, const Inst& in) {
+  alignas(64) uint64_t to[kLanes];
+  lane_addresses(w, in, in.op[0], to);
+  const uint64_t* from = reg<uint64_t>(w, in.op[1]);
+  const uint32_t* size = reg<uint32_t>(w, in.op[2]);
+  const int64_t source_offset = *static_cast<const int64_t*>(in.extra);
+  const Region shared = region_of(w, Space::kShared), global = region_of(w, Space::kGlobal);
+  for (uint32_t left = w.exec; left != 0; left &= left - 1) {
+    const int i = std::countr_zero(left);
+    const uint64_t source = from[i] + static_cast<uint64_t>(source_offset);
+    uint8_t bytes[kBytes] = {};
+    if (size[i] > kBytes) fault(w, in, i, kFaultInstruction, "cp.async with a source size above its copy size");
+    if (size[i] > 0) {
+      Inst read = in;
+      read.target = access_mode(Addressing::kWide, Space::kGlobal);
+      if (source % kBytes != 0) fault(w, in, i, kFaultMisaligned, "misaligned source of cp.async");
+      for (uint32_t b = 0; b < size[i]; ++b) check_read(w, read, global, i, source + b, 1, 1, 1);
+      std::memcpy(bytes, reinterpret_cast<const void*>(source), size[i]);
+    }
+    check_write(w, in, shared, i, to[i], kBytes, kBytes);
+    std::memcpy(reinterpret_cast<void*>(to[i]), bytes, kBytes);
+  }
+}
+void cp(Encoder& e) {
+  if (!e.take("async")) e.unsupported();
+  if (e.take("commit_group") || e.take("wait_all") || e.take("wait_group")) {
+    e.emit(&nothing, {}, {});
+    return;
+  }
+  take_memory_modifiers(e);
+  e.take("shared"), e.take("shared::cta"), e.take("global");
+  std::vector<uint32_t> sources;
+  int64_t to_offset = 0, from_offset = 0;
+  const uint32_t mode = encode_address(e, e.operand(0), Space::kShared, sources, to_offset);
+  encode_address(e, e.operand(1), Space::kGlobal, sources, from_offset);
+  const int64_t bytes = e.operand(2).value;
+  sources.push_back(e.operands() > 3 ? e.src(e.operand(3), Type::kB32) : e.constant(static_cast<uint64_t>(bytes), 4));
+  Inst& in = e.emit(bytes == 4 ? &copy_async<4> : bytes == 8 ? &copy_async<8> : &copy_async<16>, {}, sources);
+  in.target = mode;
+  in.imm = to_offset;
+  in.extra = e.keep(from_offset);
+}
+
+}  // namespace
+
+void add_memory_ops(EncoderTable& table) {
+  table.insert({{"ld", load},
+                {"ldu", load},
+                {"st", store},
+                {"prefetch", ignored},
+                {"prefetchu", ignored},
+                {"membar", fence},
+                {"fence", fence},
+                {"cp", cp},
+                {"discard", ignored},
+                {"applypriority", ignored}});
+}
+
+}  // namespace emulator

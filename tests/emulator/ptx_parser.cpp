@@ -1,0 +1,466 @@
+#include "ptx_parser.h"
+
+#include <array>
+#include <charconv>
+#include <stdexcept>
+#include <unordered_map>
+
+#include "ptx_lexer.h"
+
+namespace emulator::ptx {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, Type>, 20> kTypes{
+    {{"u8", Type::kU8},       {"u16", Type::kU16},       {"u32", Type::kU32},   {"u64", Type::kU64}, {"s8", Type::kS8},
+     {"s16", Type::kS16},     {"s32", Type::kS32},       {"s64", Type::kS64},   {"b8", Type::kB8},   {"b16", Type::kB16},
+     {"b32", Type::kB32},     {"b64", Type::kB64},       {"b128", Type::kB128}, {"f16", Type::kF16}, {"bf16", Type::kBF16},
+     {"f16x2", Type::kF16x2}, {"bf16x2", Type::kBF16x2}, {"f32", Type::kF32},   {"f64", Type::kF64}, {"pred", Type::kPred}}};
+
+struct RegisterRange {
+  int base, count;
+};
+
+class Parser {
+ public:
+  explicit Parser(Module& module) : module_(module), lexer_(module.text) {}
+  void run();
+
+ private:
+  using Kind = Token::Kind;
+
+  [[noreturn]] void fail(const std::string& message) const { fail(message, lexer_.peek().line); }
+  [[noreturn]] static void fail(const std::string& message, uint32_t line) {
+    throw std::runtime_error("PTX line " + std::to_string(line) + ": " + message);
+  }
+  bool at(std::string_view text) const { return lexer_.peek().text == text && lexer_.peek().kind != Kind::kString; }
+  bool accept(std::string_view text) {
+    if (!at(text)) return false;
+    lexer_.next();
+    return true;
+  }
+  void expect(std::string_view text) {
+    if (!accept(text)) fail("expected '" + std::string(text) + "' before '" + std::string(lexer_.peek().text) + "'");
+  }
+  std::string_view word() {
+    if (lexer_.peek().kind != Kind::kWord) fail("expected a name before '" + std::string(lexer_.peek().text) + "'");
+    return lexer_.next().text;
+  }
+  int64_t integer() {
+    const bool negative = accept("-");
+    if (lexer_.peek().kind != Kind::kInteger) fail("expected an integer before '" + std::string(lexer_.peek().text) + "'");
+    const int64_t value = lexer_.next().value;
+    return negative ? -value : value;
+  }
+  void skip_line() {
+    for (const uint32_t line = lexer_.peek().line; lexer_.peek().line == line && lexer_.peek().kind != Kind::kEnd;)
+      lexer_.next();
+  }
+  void skip_braces();
+
+  Variable variable(Space space, bool with_init);
+  void initialiser(Variable& variable);
+  void parameter_list(std::vector<Variable>& list);
+  void function(bool is_entry);
+  void body(Function& f);
+  void statement(Function& f, const Token& first);
+  void registers(Function& f);
+  void location();
+  Operand operand(Function& f);
+  Operand register_or_symbol(Function& f, std::string_view name);
+  int find_register(std::string_view name) const;
+
+  Module& module_;
+  Lexer lexer_;
+  // Registers of the scopes that are open, innermost last: whole names, and ranges such as %r<9> by their prefix.
+  struct Scope {
+    int id;
+    std::unordered_map<std::string_view, int> names;
+    std::unordered_map<std::string_view, RegisterRange> ranges;
+  };
+  std::vector<Scope> scopes_;
+  Location location_;
+};
+
+void Parser::skip_braces() {
+  expect("{");
+  for (int depth = 1; depth > 0;) {
+    if (lexer_.peek().kind == Kind::kEnd) fail("'{' without '}'");
+    const Token token = lexer_.next();
+    if (token.kind != Kind::kPunctuation) continue;
+    depth += token.text == "{" ? 1 : token.text == "}" ? -1 : 0;
+  }
+}
+
+// After the state space: [.align N] [.v2|.v4] [.ptr ...] .type name [dims] [= init]
+Variable Parser::variable(Space space, bool with_init) {
+  Variable v;
+  v.space = space;
+  uint64_t vector = 1;
+  while (true) {
+    const std::string_view token = word();
+    if (token == ".align") {
+      v.align = static_cast<uint64_t>(integer());
+    } else if (token == ".v2") {
+      vector = 2;
+    } else if (token == ".v4") {
+      vector = 4;
+    } else if (token == ".attribute") {
+      expect("(");
+      while (!accept(")")) lexer_.next();
+    } else if (token == ".ptr" || token == ".global" || token == ".shared" || token == ".const" || token == ".local") {
+      continue;  // what a pointer parameter points at
+    } else if (token[0] == '.' && type_from_name(token.substr(1)) != Type::kNone) {
+      v.type = type_from_name(token.substr(1));
+    } else {
+      v.name = token;
+      break;
+    }
+  }
+  const uint64_t element = static_cast<uint64_t>(size_of(v.type)) * vector;
+  v.align = std::max(v.align, element);
+  v.size = element;
+  while (accept("[")) {
+    v.size *= at("]") ? 0 : static_cast<uint64_t>(integer());
+    expect("]");
+  }
+  if (with_init && accept("=")) initialiser(v);
+  return v;
+}
+
+void Parser::initialiser(Variable& v) {
+  if (accept("{")) {
+    if (accept("}")) return;
+    do initialiser(v);
+    while (accept(","));
+    expect("}");
+    return;
+  }
+  Initialiser scalar;
+  if (lexer_.peek().kind == Kind::kWord) {
+    std::string_view name = word();
+    if (name == "generic" && accept("(")) {
+      name = word();
+      expect(")");
+    }
+    scalar.symbol = name;
+    if (accept("+")) scalar.value = integer();
+  } else if (lexer_.peek().kind == Kind::kFloat32 || lexer_.peek().kind == Kind::kFloat64) {
+    scalar.value = lexer_.next().value;
+  } else {
+    scalar.value = integer();
+  }
+  v.init.push_back(scalar);
+}
+
+void Parser::parameter_list(std::vector<Variable>& list) {
+  expect("(");
+  if (accept(")")) return;
+  do {
+    if (!accept(".param")) expect(".reg");
+    list.push_back(variable(Space::kParam, false));
+  } while (accept(","));
+  expect(")");
+}
+
+void Parser::function(bool is_entry) {
+  Function f;
+  f.is_entry = is_entry;
+  f.line = lexer_.peek().line;
+  if (at("(")) parameter_list(f.results);
+  f.name = word();
+  if (at("(")) parameter_list(f.params);
+  while (!at("{") && !at(";")) {
+    const std::string_view directive = word();
+    if (directive == ".maxntid" || directive == ".reqntid") {
+      for (uint32_t& n : f.max_threads) n = 1;
+      for (int i = 0; i < 3; ++i) {
+        f.max_threads[i] = static_cast<uint32_t>(integer());
+        if (!accept(",")) break;
+      }
+    } else if (directive == ".minnctapersm" || directive == ".maxnreg") {
+      integer();
+    } else if (directive == ".pragma") {
+      lexer_.next();
+      accept(";");
+    } else if (directive != ".noreturn") {
+      fail("unknown function directive " + std::string(directive));
+    }
+  }
+  if (accept(";")) {
+    module_.functions.push_back(std::move(f));
+    return;
+  }
+  f.has_body = true;
+  body(f);
+  module_.functions.push_back(std::move(f));
+}
+
+void Parser::body(Function& f) {
+  scopes_.clear();
+  location_ = {};
+  int depth = 0;
+  do {
+    const Token token = lexer_.next();
+    if (token.kind == Kind::kEnd) fail("function " + std::string(f.name) + " has no end");
+    if (token.text == "{") {
+      f.scope_parent.push_back(scopes_.empty() ? -1 : scopes_.back().id);
+      scopes_.push_back({static_cast<int>(f.scope_parent.size()) - 1, {}, {}});
+      ++depth;
+    } else if (token.text == "}") {
+      scopes_.pop_back();
+      --depth;
+    } else if (token.text != ";") {
+      statement(f, token);
+    }
+  } while (depth > 0);
+}
+
+void Parser::registers(Function& f) {
+  const std::string_view type_name = word();
+  const Type type = type_from_name(type_name.substr(1));
+  if (type == Type::kNone) fail("unknown register type " + std::string(type_name));
+  do {
+    const std::string_view name = word();
+    const int base = static_cast<int>(f.registers.size());
+    int count = 1;
+    if (accept("<")) {
+      count = static_cast<int>(integer());
+      expect(">");
+      scopes_.back().ranges[name] = {base, count};
+    } else {
+      scopes_.back().names[name] = base;
+    }
+    f.registers.resize(f.registers.size() + static_cast<size_t>(count), Register{type});
+  } while (accept(","));
+  expect(";");
+}
+
+void Parser::location() {
+  const uint32_t line = lexer_.peek().line;
+  location_.file = static_cast<uint32_t>(integer());
+  location_.line = static_cast<uint32_t>(integer());
+  while (lexer_.peek().line == line) lexer_.next();
+}
+
+int Parser::find_register(std::string_view name) const {
+  size_t digits = name.size();
+  while (digits > 0 && name[digits - 1] >= '0' && name[digits - 1] <= '9') --digits;
+  int number = -1;
+  if (digits < name.size()) std::from_chars(name.data() + digits, name.data() + name.size(), number);
+  const std::string_view prefix = name.substr(0, digits);
+  for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
+    if (const auto found = scope->names.find(name); found != scope->names.end()) return found->second;
+    const auto range = scope->ranges.find(prefix);
+    if (range != scope->ranges.end() && number >= 0 && number < range->second.count) return range->second.base + number;
+  }
+  return -1;
+}
+
+Operand Parser::register_or_symbol(Function&, std::string_view name) {
+  Operand o;
+  o.reg = find_register(name);
+  o.kind = o.reg >= 0 ? Operand::Kind::kRegister : Operand::Kind::kSymbol;
+  o.name = name;
+  return o;
+}
+
+Operand Parser::operand(Function& f) {
+  Operand o;
+  if (accept("{") || at("(")) {
+    const bool is_list = accept("(");
+    o.kind = is_list ? Operand::Kind::kList : Operand::Kind::kVector;
+    const std::string_view close = is_list ? ")" : "}";
+    if (accept(close)) return o;
+    do o.elements.push_back(operand(f));
+    while (accept(","));
+    expect(close);
+    return o;
+  }
+  if (accept("[")) {
+    if (lexer_.peek().kind == Kind::kWord) {
+      const std::string_view name = word();
+      o = register_or_symbol(f, name);
+    }
+    o.kind = Operand::Kind::kAddress;
+    if (o.name.empty())
+      o.value = integer();
+    else if (accept("+"))
+      o.value = integer();
+    else if (at("-"))
+      o.value = integer();
+    expect("]");
+    return o;
+  }
+  bool negative = false;
+  if (accept("!"))
+    o.negated = true;
+  else if (accept("-"))
+    negative = true;
+  const Token token = lexer_.next();
+  switch (token.kind) {
+    case Kind::kInteger:
+      o.kind = Operand::Kind::kInteger;
+      o.value = negative ? -token.value : token.value;
+      return o;
+    case Kind::kFloat32:
+      o.kind = Operand::Kind::kFloat32;
+      o.value = negative ? token.value ^ 0x80000000 : token.value;
+      return o;
+    case Kind::kFloat64:
+      o.kind = Operand::Kind::kFloat64;
+      o.value = negative ? token.value ^ INT64_MIN : token.value;
+      return o;
+    case Kind::kWord: break;
+    default: fail("unexpected '" + std::string(token.text) + "'", token.line);
+  }
+  if (token.text == "_") return o;
+  const bool negated = o.negated || negative;
+  o = register_or_symbol(f, token.text);
+  o.negated = negated;
+  if (accept("|")) {
+    const std::string_view second = word();
+    o.second = find_register(second);
+    if (o.second < 0 && second != "_") fail("unknown register " + std::string(second));
+  } else if (o.kind == Operand::Kind::kSymbol && accept("+")) {
+    o.value = integer();
+  }
+  return o;
+}
+
+void Parser::statement(Function& f, const Token& first) {
+  std::string_view text = first.text;
+  if (text == ".reg") return registers(f);
+  if (text == ".loc") return location();
+  if (text == ".local" || text == ".shared" || text == ".param" || text == ".const" || text == ".global") {
+    const Space space = text == ".local"    ? Space::kLocal
+                        : text == ".shared" ? Space::kShared
+                        : text == ".param"  ? Space::kParam
+                        : text == ".const"  ? Space::kConst
+                                            : Space::kGlobal;
+    f.locals.push_back(variable(space, true));
+    expect(";");
+    return;
+  }
+  if (text == ".pragma") {
+    lexer_.next();
+    return;
+  }
+  Instruction in;
+  in.line = first.line;
+  in.source = location_;
+  in.scope = scopes_.back().id;
+  if (text == "@") {
+    in.guard_negated = accept("!");
+    const std::string_view name = word();
+    in.guard = find_register(name);
+    if (in.guard < 0) fail("unknown predicate " + std::string(name));
+    text = word();
+  }
+  if (first.kind == Kind::kWord && accept(":")) {
+    if (at(".branchtargets") || at(".calltargets")) {
+      lexer_.next();
+      do f.branch_targets[text].push_back(word());
+      while (accept(","));
+      expect(";");
+    } else if (at(".callprototype")) {
+      while (!accept(";")) lexer_.next();
+    } else {
+      f.labels[{in.scope, text}] = static_cast<uint32_t>(f.code.size());
+    }
+    return;
+  }
+  in.opcode = text;
+  for (size_t start = 0; start <= text.size();) {
+    const size_t dot = std::min(text.find('.', start), text.size());
+    if (dot > start) in.parts.push_back(text.substr(start, dot - start));
+    start = dot + 1;
+  }
+  if (in.parts.empty()) fail("expected an instruction before '" + std::string(text) + "'", first.line);
+  while (!accept(";")) {
+    in.operands.push_back(operand(f));
+    if (!at(";")) expect(",");
+  }
+  f.code.push_back(std::move(in));
+}
+
+void Parser::run() {
+  bool is_extern = false;
+  while (lexer_.peek().kind != Kind::kEnd) {
+    const std::string_view token = word();
+    if (token == ".version" || token == ".target" || token == ".address_size" || token == ".loc") {
+      skip_line();
+    } else if (token == ".visible" || token == ".weak" || token == ".common") {
+      continue;
+    } else if (token == ".extern") {
+      is_extern = true;
+      continue;
+    } else if (token == ".entry" || token == ".func") {
+      function(token == ".entry");
+    } else if (token == ".global" || token == ".const" || token == ".shared") {
+      Variable v = variable(token == ".global" ? Space::kGlobal : token == ".const" ? Space::kConst : Space::kShared, true);
+      v.is_extern = is_extern;
+      module_.variables.push_back(std::move(v));
+      expect(";");
+    } else if (token == ".file") {
+      const uint32_t id = static_cast<uint32_t>(integer());
+      module_.files[id] = std::string(lexer_.next().text);
+      if (accept(",")) {
+        integer();
+        expect(",");
+        integer();
+      }
+    } else if (token == ".section") {
+      word();
+      skip_braces();
+    } else if (token == ".pragma" || token == ".alias") {
+      while (!accept(";")) lexer_.next();
+    } else {
+      fail("unknown directive " + std::string(token));
+    }
+    is_extern = false;
+  }
+}
+
+}  // namespace
+
+Type type_from_name(std::string_view name) {
+  for (const auto& [text, type] : kTypes)
+    if (text == name) return type;
+  return Type::kNone;
+}
+
+int size_of(Type type) {
+  switch (type) {
+    case Type::kU8:
+    case Type::kS8:
+    case Type::kB8: return 1;
+    case Type::kU16:
+    case Type::kS16:
+    case Type::kB16:
+    case Type::kF16:
+    case Type::kBF16: return 2;
+    case Type::kU32:
+    case Type::kS32:
+    case Type::kB32:
+    case Type::kF32:
+    case Type::kF16x2:
+    case Type::kBF16x2: return 4;
+    case Type::kU64:
+    case Type::kS64:
+    case Type::kB64:
+    case Type::kF64: return 8;
+    case Type::kB128: return 16;
+    case Type::kPred:
+    case Type::kNone: break;
+  }
+  return 0;
+}
+
+std::unique_ptr<Module> parse(std::string text) {
+  auto module = std::make_unique<Module>();
+  module->text = std::move(text);
+  Parser(*module).run();
+  return module;
+}
+
+}  // namespace emulator::ptx

@@ -1,0 +1,68 @@
+// State of the stand-in for the CUDA runtime that its entry points share.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "decoder.h"
+
+namespace emulator {
+
+struct Kernel {
+  std::string name;
+  struct Module* module = nullptr;
+  const Code* code = nullptr;  // decoded at first use
+  int dynamic_shared_limit = 48 << 10;
+};
+struct Module {
+  const void* fatbin = nullptr;
+  std::unique_ptr<Program> program;  // parsed at first use
+};
+
+std::recursive_mutex& runtime_mutex();
+#define WARPLOOM_RUNTIME_LOCK const std::lock_guard<std::recursive_mutex> lock(emulator::runtime_mutex())
+
+// Errors: the last of each host thread, and the fault of a kernel, which sticks until the process ends.
+cudaError_t result(cudaError_t error);  // remembers it where it is one
+cudaError_t device_error();
+void set_device_error(int error, const std::string& report);
+
+// ---- Modules (runtime_module.cpp)
+Kernel* find_kernel(const void* function);  // host function or cudaKernel_t; nullptr where unknown
+const Code* kernel_code(Kernel& kernel);    // throws std::runtime_error
+bool find_symbol(const void* host, uint64_t& address, size_t& size);
+
+// ---- Streams (runtime_stream.cpp). Work is queued and runs when something waits for it; streams that don't depend on each
+// other run in an order drawn from a seed (WARPLOOM_EMULATOR_SEED).
+struct Operation {
+  std::function<void()> run;
+  std::vector<std::shared_ptr<Operation>> after;
+  bool done = false;
+  double finished = 0;  // seconds
+};
+std::shared_ptr<Operation> enqueue(cudaStream_t stream, std::function<void()> run);
+cudaError_t wait_for(const std::shared_ptr<Operation>& operation);
+cudaError_t wait_for_stream(cudaStream_t stream);
+cudaError_t wait_for_device();
+bool known_stream(cudaStream_t stream);
+
+// ---- Memory (runtime_memory.cpp)
+bool is_device_address(const void* p);
+bool is_pinned(const void* p);
+
+// ---- Device (runtime_device.cpp)
+struct DeviceModel {
+  const char* name;
+  int major, minor, processors, threads_per_processor, blocks_per_processor, registers, clock_khz, memory_clock_khz,
+      bus_bits, l2_bytes;
+  int shared_per_processor, shared_per_block_optin;
+};
+const DeviceModel& device_model();  // WARPLOOM_EMULATOR_DEVICE: a100, h100 or rtx4090
+int blocks_per_processor(const Code& code, int block_size, size_t dynamic_shared);
+
+}  // namespace emulator

@@ -1,0 +1,177 @@
+// The device that programs see: attributes, properties, occupancy; versions, error names.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "memory.h"
+#include "runtime.h"
+
+namespace emulator {
+namespace {
+
+// NVIDIA's A100 and H100 whitepapers and the Ada tuning guide; CUDA programming guide, compute capability tables.
+constexpr DeviceModel kModels[] = {
+    {"A100-SXM4-80GB (emulated)", 8, 0, 108, 2048, 32, 65536, 1410000, 1593000, 5120, 40 << 20, 164 << 10, 163 << 10},
+    {"H100-SXM5-80GB (emulated)", 9, 0, 132, 2048, 32, 65536, 1980000, 2619000, 5120, 50 << 20, 228 << 10, 227 << 10},
+    {"RTX 4090 (emulated)", 8, 9, 128, 1536, 24, 65536, 2520000, 10501000, 384, 72 << 20, 100 << 10, 99 << 10},
+};
+
+int attribute(cudaDeviceAttr which) {
+  const DeviceModel& m = device_model();
+  switch (which) {
+    case cudaDevAttrMaxThreadsPerBlock:
+    case cudaDevAttrMaxBlockDimX:
+    case cudaDevAttrMaxBlockDimY: return 1024;
+    case cudaDevAttrMaxBlockDimZ: return 64;
+    case cudaDevAttrMaxGridDimX: return 0x7fffffff;
+    case cudaDevAttrMaxGridDimY:
+    case cudaDevAttrMaxGridDimZ: return 65535;
+    case cudaDevAttrMaxSharedMemoryPerBlock: return 48 << 10;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: return m.shared_per_block_optin;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: return m.shared_per_processor;
+    case cudaDevAttrReservedSharedMemoryPerBlock: return 1024;
+    case cudaDevAttrTotalConstantMemory: return 64 << 10;
+    case cudaDevAttrWarpSize: return 32;
+    case cudaDevAttrMaxRegistersPerBlock:
+    case cudaDevAttrMaxRegistersPerMultiprocessor: return m.registers;
+    case cudaDevAttrClockRate: return m.clock_khz;
+    case cudaDevAttrMemoryClockRate: return m.memory_clock_khz;
+    case cudaDevAttrGlobalMemoryBusWidth: return m.bus_bits;
+    case cudaDevAttrL2CacheSize: return m.l2_bytes;
+    case cudaDevAttrMultiProcessorCount: return m.processors;
+    case cudaDevAttrMaxThreadsPerMultiProcessor: return m.threads_per_processor;
+    case cudaDevAttrMaxBlocksPerMultiprocessor: return m.blocks_per_processor;
+    case cudaDevAttrComputeCapabilityMajor: return m.major;
+    case cudaDevAttrComputeCapabilityMinor: return m.minor;
+    case cudaDevAttrUnifiedAddressing:
+    case cudaDevAttrCooperativeLaunch:
+    case cudaDevAttrMemoryPoolsSupported:
+    case cudaDevAttrConcurrentKernels:
+    case cudaDevAttrStreamPrioritiesSupported: return 1;
+    default: return 0;
+  }
+}
+
+}  // namespace
+
+const DeviceModel& device_model() {
+  static const DeviceModel& chosen = [&]() -> const DeviceModel& {
+    const char* name = std::getenv("WARPLOOM_EMULATOR_DEVICE");
+    const std::string_view wanted = name != nullptr ? name : "a100";
+    return kModels[wanted == "h100" ? 1 : wanted == "rtx4090" ? 2 : 0];
+  }();
+  return chosen;
+}
+
+int blocks_per_processor(const Code& code, int block_size, size_t dynamic_shared) {
+  const DeviceModel& m = device_model();
+  if (block_size <= 0 || block_size > 1024) return 0;
+  const int warps = (block_size + 31) / 32;
+  const size_t shared = code.static_shared + dynamic_shared + 1024;  // the system keeps 1 KiB of each block
+  const int by_threads = m.threads_per_processor / (32 * warps);
+  const int by_shared = static_cast<int>(static_cast<size_t>(m.shared_per_processor) / shared);
+  return std::min({m.blocks_per_processor, by_threads, by_shared});
+}
+
+}  // namespace emulator
+
+using namespace emulator;
+
+extern "C" {
+
+cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
+cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : result(cudaErrorInvalidDevice); }
+cudaError_t cudaSetDeviceFlags(unsigned) { return cudaSuccess; }
+cudaError_t cudaDeviceReset() { return cudaDeviceSynchronize(); }
+cudaError_t cudaDriverGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
+cudaError_t cudaRuntimeGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int device) {
+  if (device != 0) return result(cudaErrorInvalidDevice);
+  *value = attribute(which);
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
+  if (device != 0) return result(cudaErrorInvalidDevice);
+  const DeviceModel& m = device_model();
+  std::memset(p, 0, sizeof *p);
+  std::strncpy(p->name, m.name, sizeof p->name - 1);
+  p->totalGlobalMem = memory().heap->limit();
+  p->sharedMemPerBlock = 48 << 10;
+  p->sharedMemPerBlockOptin = static_cast<size_t>(m.shared_per_block_optin);
+  p->sharedMemPerMultiprocessor = static_cast<size_t>(m.shared_per_processor);
+  p->reservedSharedMemPerBlock = 1024;
+  p->regsPerBlock = p->regsPerMultiprocessor = m.registers;
+  p->warpSize = 32;
+  p->maxThreadsPerBlock = 1024;
+  p->maxThreadsDim[0] = p->maxThreadsDim[1] = 1024;
+  p->maxThreadsDim[2] = 64;
+  p->maxGridSize[0] = 0x7fffffff;
+  p->maxGridSize[1] = p->maxGridSize[2] = 65535;
+  p->totalConstMem = 64 << 10;
+  p->major = m.major;
+  p->minor = m.minor;
+  p->multiProcessorCount = m.processors;
+  p->maxThreadsPerMultiProcessor = m.threads_per_processor;
+  p->maxBlocksPerMultiProcessor = m.blocks_per_processor;
+  p->memoryBusWidth = m.bus_bits;
+  p->l2CacheSize = m.l2_bytes;
+  p->unifiedAddressing = p->cooperativeLaunch = p->memoryPoolsSupported = p->concurrentKernels = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) { return *least = 0, *greatest = -5, cudaSuccess; }
+cudaError_t cudaDeviceSetLimit(cudaLimit, size_t) { return cudaSuccess; }
+cudaError_t cudaDeviceGetLimit(size_t* value, cudaLimit which) {
+  *value = which == cudaLimitStackSize ? 1024 : which == cudaLimitPrintfFifoSize ? 1 << 20 : 8 << 20;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceSetCacheConfig(cudaFuncCache) { return cudaSuccess; }
+
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void* function, int size,
+                                                                   size_t shared, unsigned) {
+  WARPLOOM_RUNTIME_LOCK;
+  Kernel* kernel = find_kernel(function);
+  if (kernel == nullptr) return result(cudaErrorInvalidDeviceFunction);
+  try {
+    *blocks = blocks_per_processor(*kernel_code(*kernel), size, shared);
+  } catch (const std::exception& e) {
+    set_device_error(cudaErrorUnsupportedPtxVersion, e.what());
+    return result(device_error());
+  }
+  return cudaSuccess;
+}
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* function, int size, size_t shared) {
+  return cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, function, size, shared, 0);
+}
+
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+#define WARPLOOM_NAME(e) \
+  case e: return #e;
+    WARPLOOM_NAME(cudaSuccess)
+    WARPLOOM_NAME(cudaErrorInvalidValue)
+    WARPLOOM_NAME(cudaErrorMemoryAllocation)
+    WARPLOOM_NAME(cudaErrorInvalidConfiguration)
+    WARPLOOM_NAME(cudaErrorInvalidPitchValue)
+    WARPLOOM_NAME(cudaErrorInvalidSymbol)
+    WARPLOOM_NAME(cudaErrorMissingConfiguration)
+    WARPLOOM_NAME(cudaErrorInvalidDeviceFunction)
+    WARPLOOM_NAME(cudaErrorInvalidDevice)
+    WARPLOOM_NAME(cudaErrorInvalidResourceHandle)
+    WARPLOOM_NAME(cudaErrorNotReady)
+    WARPLOOM_NAME(cudaErrorIllegalAddress)
+    WARPLOOM_NAME(cudaErrorAssert)
+    WARPLOOM_NAME(cudaErrorIllegalInstruction)
+    WARPLOOM_NAME(cudaErrorMisalignedAddress)
+    WARPLOOM_NAME(cudaErrorLaunchFailure)
+    WARPLOOM_NAME(cudaErrorCooperativeLaunchTooLarge)
+    WARPLOOM_NAME(cudaErrorNotSupported)
+    WARPLOOM_NAME(cudaErrorUnsupportedPtxVersion)
+#undef WARPLOOM_NAME
+    default: return "cudaErrorUnknown";
+  }
+}
+const char* cudaGetErrorString(cudaError_t error) { return error == cudaSuccess ? "no error" : cudaGetErrorName(error); }
+
+}  // extern "C"

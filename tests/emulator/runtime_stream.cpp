@@ -1,0 +1,259 @@
+// Streams, events, waiting, errors.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <set>
+
+#include "runtime.h"
+
+struct CUstream_st {
+  std::shared_ptr<emulator::Operation> last;
+  bool blocking = true;  // waits for the legacy default stream, and it for this one
+  unsigned flags = 0;
+  int priority = 0;
+};
+struct CUevent_st {
+  std::shared_ptr<emulator::Operation> recorded;
+  bool timing = true;
+};
+
+namespace emulator {
+namespace {
+
+using Pointer = std::shared_ptr<Operation>;
+
+struct Streams {
+  CUstream_st legacy, per_thread;
+  std::set<CUstream_st*> created;
+  std::mt19937_64 random{[] {
+    const char* seed = std::getenv("WARPLOOM_EMULATOR_SEED");
+    return seed != nullptr ? std::strtoull(seed, nullptr, 10) : 1ull;
+  }()};
+  std::vector<CUstream_st*> all() {
+    std::vector<CUstream_st*> list{&legacy, &per_thread};
+    list.insert(list.end(), created.begin(), created.end());
+    return list;
+  }
+};
+Streams& streams() {
+  static Streams* const instance = new Streams;
+  return *instance;
+}
+
+CUstream_st* resolve(cudaStream_t stream) {
+  if (stream == nullptr || stream == cudaStreamLegacy) return &streams().legacy;
+  if (stream == cudaStreamPerThread) return &streams().per_thread;
+  return stream;
+}
+
+thread_local cudaError_t last_error = cudaSuccess;
+cudaError_t sticky = cudaSuccess;
+std::string sticky_report;
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// The first operation that must run before `operation`, or itself. Long chains are walked, not recursed.
+Operation* first_ready(Operation* operation) {
+  while (true) {
+    Operation* before = nullptr;
+    for (const Pointer& p : operation->after)
+      if (!p->done) before = p.get();
+    if (before == nullptr) return operation;
+    operation = before;
+  }
+}
+
+void execute(Operation& operation) {
+  if (sticky == cudaSuccess) operation.run();
+  operation.run = nullptr;
+  operation.after.clear();
+  operation.done = true;
+  operation.finished = now();
+}
+
+void run_to(const Pointer& target) {
+  while (!target->done) {
+    const auto list = streams().all();
+    CUstream_st* other = list[streams().random() % list.size()];
+    if ((streams().random() & 3) == 0 && other->last && !other->last->done)
+      execute(*first_ready(other->last.get()));
+    else
+      execute(*first_ready(target.get()));
+  }
+}
+
+}  // namespace
+
+cudaError_t result(cudaError_t error) {
+  if (error != cudaSuccess) last_error = error;
+  return error;
+}
+cudaError_t device_error() { return sticky; }
+void set_device_error(int error, const std::string& report) {
+  if (sticky != cudaSuccess) return;
+  sticky = static_cast<cudaError_t>(error);
+  last_error = sticky;
+  sticky_report = report;
+  std::fprintf(stderr, "emulator: %s\n", report.c_str());
+}
+
+bool known_stream(cudaStream_t stream) {
+  return resolve(stream) != stream || stream == nullptr || streams().created.contains(stream);
+}
+
+Pointer enqueue(cudaStream_t handle, std::function<void()> run) {
+  CUstream_st* stream = resolve(handle);
+  auto operation = std::make_shared<Operation>();
+  operation->run = std::move(run);
+  auto after = [&](const CUstream_st& s) {
+    if (s.last && !s.last->done) operation->after.push_back(s.last);
+  };
+  after(*stream);
+  if (stream == &streams().legacy) {
+    for (CUstream_st* s : streams().all())
+      if (s != stream && s->blocking) after(*s);
+  } else if (stream->blocking) {
+    after(streams().legacy);
+  }
+  stream->last = operation;
+  return operation;
+}
+
+cudaError_t wait_for(const Pointer& operation) {
+  if (operation) run_to(operation);
+  return result(sticky);
+}
+cudaError_t wait_for_stream(cudaStream_t stream) {
+  if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
+  return wait_for(resolve(stream)->last);
+}
+cudaError_t wait_for_device() {
+  for (CUstream_st* s : streams().all()) wait_for(s->last);
+  return result(sticky);
+}
+
+}  // namespace emulator
+
+using namespace emulator;
+
+extern "C" {
+
+// The report of the fault that stopped the device, "" where there is none. Tests find it with dlsym.
+const char* warploom_emulator_report() { return sticky_report.c_str(); }
+// Forgets the fault, which the real runtime never does, so that one process can test many.
+void warploom_emulator_clear() {
+  WARPLOOM_RUNTIME_LOCK;
+  for (CUstream_st* s : streams().all()) wait_for(s->last);
+  sticky = last_error = cudaSuccess;
+  sticky_report.clear();
+}
+
+cudaError_t cudaGetLastError() {
+  const cudaError_t error = sticky != cudaSuccess ? sticky : last_error;
+  last_error = cudaSuccess;
+  return error;
+}
+cudaError_t cudaPeekAtLastError() { return sticky != cudaSuccess ? sticky : last_error; }
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int priority) {
+  WARPLOOM_RUNTIME_LOCK;
+  *stream = new CUstream_st;
+  (*stream)->flags = flags;
+  (*stream)->priority = priority;
+  (*stream)->blocking = (flags & cudaStreamNonBlocking) == 0;
+  streams().created.insert(*stream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  return cudaStreamCreateWithPriority(stream, flags, 0);
+}
+cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithPriority(stream, 0, 0); }
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  WARPLOOM_RUNTIME_LOCK;
+  if (!streams().created.contains(stream)) return result(cudaErrorInvalidResourceHandle);
+  const cudaError_t error = wait_for_stream(stream);
+  streams().created.erase(stream);
+  delete stream;
+  return error;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  WARPLOOM_RUNTIME_LOCK;
+  return wait_for_stream(stream);
+}
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  WARPLOOM_RUNTIME_LOCK;
+  const auto last = resolve(stream)->last;
+  if (!last || last->done) return result(sticky);
+  execute(*first_ready(last.get()));  // so that polling ends
+  return cudaErrorNotReady;
+}
+cudaError_t cudaStreamGetFlags(cudaStream_t stream, unsigned* flags) {
+  *flags = resolve(stream)->flags;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamGetPriority(cudaStream_t stream, int* priority) {
+  *priority = resolve(stream)->priority;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamGetDevice(cudaStream_t, int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
+  *status = cudaStreamCaptureStatusNone;
+  return cudaSuccess;
+}
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
+  WARPLOOM_RUNTIME_LOCK;
+  enqueue(stream, [=] { function(data); });
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize() {
+  WARPLOOM_RUNTIME_LOCK;
+  return wait_for_device();
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  *event = new CUevent_st;
+  (*event)->timing = (flags & cudaEventDisableTiming) == 0;
+  return cudaSuccess;
+}
+cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  WARPLOOM_RUNTIME_LOCK;
+  event->recorded = enqueue(stream, [] {});
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned) {
+  return cudaEventRecord(event, stream);
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  WARPLOOM_RUNTIME_LOCK;
+  return wait_for(event->recorded);
+}
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  WARPLOOM_RUNTIME_LOCK;
+  if (!event->recorded || event->recorded->done) return result(sticky);
+  execute(*first_ready(event->recorded.get()));
+  return cudaErrorNotReady;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
+  WARPLOOM_RUNTIME_LOCK;
+  if (!start->timing || !end->timing || !start->recorded || !end->recorded) return result(cudaErrorInvalidResourceHandle);
+  if (!start->recorded->done || !end->recorded->done) return result(cudaErrorNotReady);
+  *milliseconds = static_cast<float>((end->recorded->finished - start->recorded->finished) * 1e3);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  WARPLOOM_RUNTIME_LOCK;
+  const auto operation = enqueue(stream, [] {});
+  if (event->recorded && !event->recorded->done) operation->after.push_back(event->recorded);
+  return cudaSuccess;
+}
+
+}  // extern "C"
