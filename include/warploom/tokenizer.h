@@ -15,9 +15,10 @@
 namespace warploom {
 
 struct EncodeOptions {
-  bool add_special = true;  ///< add the beginning-of-sequence token (and end-of-sequence, where the model's file says so)
-  bool parse_special =
-      true;  ///< recognise special tokens written out in the text, e.g. "<|im_start|>"; else they are plain text
+  /// Add the beginning-of-sequence token, and the end-of-sequence token, where the model's file says so.
+  bool add_special = true;
+  /// Recognise special tokens written out in the text, e.g. "<|im_start|>"; else they are plain text.
+  bool parse_special = true;
 };
 
 struct ChatMessage {

@@ -187,7 +187,7 @@ def main():
         cases = [{"messages": m, "add_generation_prompt": g, "text": render(source, m, g, bos, eos)} for m, g in conversations()]
         out.append({"name": name, "format": form, "template": source, "bos": bos, "eos": eos, "cases": cases})
     path = pathlib.Path(__file__).parent / "chat_templates.json"
-    path.write_text(json.dumps(out, indent=0) + "\n")
+    path.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in out) + "\n]\n")
 
 
 main()
