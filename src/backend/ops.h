@@ -70,10 +70,10 @@ struct EmbedArgs {
 };
 
 /// residual += delta (where delta is given), then out = residual * weight / sqrt(mean(residual^2) + epsilon).
-/// rows (where given) picks which residual rows are normalised: out[i] is of residual row rows[i]; delta then must be null.
+/// rows (where given) picks which rows of residual and delta take part: out[i] is of row rows[i]; no row may stand there twice.
 struct RmsNormArgs {
   float* residual = nullptr;               // [*, dim]
-  const float* delta = nullptr;            // [tokens, dim] or null
+  const float* delta = nullptr;            // [*, dim] or null
   const float* weight = nullptr;           // [dim]
   const std::int32_t* rows = nullptr;      // [tokens] or null
   std::int64_t tokens = 0;

@@ -20,4 +20,8 @@ struct ModelConfig {
   bool tied_output = false;                 // the output matrix is the embedding
 };
 
+/// Architectures: llama (rotates adjacent pairs) and qwen2 (rotates halves). Throws ModelError where the file's architecture is
+/// another, a key is missing or out of range, or the shapes contradict one another.
+ModelConfig read_config(const class GgufFile& file);
+
 }  // namespace warploom

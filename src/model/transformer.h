@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -55,6 +55,10 @@ class TransformerSession {
   virtual void download_logits(std::span<float> out) = 0;
   virtual std::uint64_t bytes() const = 0;
 };
+
+/// Loads every weight of the file onto the backend, giving the file's pages back as it goes. Throws ModelError, OutOfMemory.
+std::unique_ptr<Transformer> load_transformer(const class GgufFile& file, std::unique_ptr<Backend> backend,
+                                              const std::function<void(double)>& progress = {});
 
 std::unique_ptr<TransformerSession> create_session(const Transformer& model, const TransformerSession::Limits& limits);
 

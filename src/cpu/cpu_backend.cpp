@@ -1,0 +1,168 @@
+// The ops on the CPU: each splits its rows or panels over the threads and calls the kernels. How work is split never enters a
+// result.
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sched.h>
+
+#include "backend/backend.h"
+#include "cpu/attention.h"
+#include "cpu/isa.h"
+#include "cpu/kv_storage.h"
+#include "cpu/matmul.h"
+#include "cpu/pack.h"
+#include "cpu/rope_table.h"
+#include "cpu/thread_pool.h"
+#include "warploom/error.h"
+
+namespace warploom {
+namespace cpu {
+namespace {
+
+class HostMemory final : public DeviceMemory {
+ public:
+  explicit HostMemory(std::size_t bytes) : memory_(allocate_bytes(bytes, "step buffers")), bytes_(bytes) {}
+  void* data() override { return memory_.get(); }
+  std::size_t bytes() const override { return bytes_; }
+
+ private:
+  AlignedBytes memory_;
+  std::size_t bytes_;
+};
+
+int thread_count(int asked) {
+  if (asked < 0 || asked > 1024) throw InvalidArgument(fmt::format("threads: {} is not in [0, 1024]; 0 means one per core", asked));
+  if (asked > 0) return asked;
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+class CpuBackend final : public Backend {
+ public:
+  explicit CpuBackend(const DeviceOptions& options)
+      : isa_(options.isa == CpuIsa::automatic ? best_isa() : options.isa),
+        kernels_(kernels_for(isa_)),
+        pool_(thread_count(options.threads)),
+        matmul_(kernels_, pool_),
+        attention_(kernels_, pool_) {}
+
+  std::string description() const override { return fmt::format("cpu: {}, {} threads", name(isa_), pool_.threads()); }
+
+  std::unique_ptr<DeviceMemory> alloc(std::size_t bytes) override { return std::make_unique<HostMemory>(bytes); }
+  void upload(void* device, const void* host, std::size_t bytes) override { std::memcpy(device, host, bytes); }
+  void download(void* host, const void* device, std::size_t bytes) override { std::memcpy(host, device, bytes); }
+  void synchronise() override {}
+
+  std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts) override { return pack(parts, pool_); }
+  std::unique_ptr<KvStorage> create_kv_storage(const KvShape& shape) override { return std::make_unique<CpuKvStorage>(shape); }
+
+  void run_step(const StepKey&, const std::function<void()>& record) override { record(); }
+
+  void embed(const EmbedArgs& args) override {
+    const auto& table = static_cast<const PackedWeight&>(*args.table);
+    pool_.parallel_for(args.tokens, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t t = begin; t < end; ++t) unpack_row(table, args.ids[t], args.out + t * table.cols());
+    });
+  }
+
+  void rms_norm(const RmsNormArgs& args) override {
+    pool_.parallel_for(args.tokens, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t t = begin; t < end; ++t) {
+        const std::int64_t row = args.rows ? args.rows[t] : t;
+        kernels_.rms_norm_row(args.residual + row * args.dim, args.delta ? args.delta + row * args.dim : nullptr, args.weight,
+                              args.dim, args.epsilon, args.out + t * args.dim);
+      }
+    });
+  }
+
+  void matmul(const MatmulArgs& args) override { matmul_.run(args); }
+
+  void rope_append(const RopeAppendArgs& args) override {
+    if (!rope_ || !rope_->is_for(args.rope, args.factors)) rope_.emplace(args.rope, args.factors);
+    if (args.layout.tokens == 0) return;
+    rope_->extend(*std::max_element(args.layout.positions, args.layout.positions + args.layout.tokens));
+    pool_.parallel_for(args.layout.tokens, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t t = begin; t < end; ++t) rope_append_token(args, t);
+    });
+  }
+
+  void attention(const AttentionArgs& args) override { attention_.run(args); }
+
+  void swiglu(const SwigluArgs& args) override {
+    // Short rows are cut too, so that a single token keeps every thread busy.
+    constexpr std::int64_t kPart = 768;
+    const std::int64_t parts = (args.ffn + kPart - 1) / kPart;
+    pool_.parallel_for(args.tokens * parts, args.tokens < kRowGrain ? 1 : parts, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t from = i % parts * kPart;
+        const float* gate = args.gate_up + i / parts * 2 * args.ffn + from;
+        kernels_.swiglu_row(gate, gate + args.ffn, std::min(kPart, args.ffn - from), args.out + i / parts * args.ffn + from);
+      }
+    });
+  }
+
+  void sample(const SampleArgs& args) override {
+    const LogitsView logits{args.logits, LogitType::f32, static_cast<std::int64_t>(args.rows.size()), args.vocab, args.vocab};
+    auto results = warploom::sample(logits, args.rows, args.wants);
+    std::move(results.begin(), results.end(), args.results.begin());
+  }
+
+  void copy_block(const CopyBlockArgs& args) override { static_cast<CpuKvStorage&>(*args.cache).copy_block(args.from, args.to); }
+
+ private:
+  static constexpr std::int64_t kRowGrain = 4;  // rows that are cheaper done at once than handed out
+
+  void rope_append_token(const RopeAppendArgs& args, std::int64_t t) {
+    auto& cache = static_cast<CpuKvStorage&>(*args.cache);
+    const KvShape& kv = cache.shape();
+    const std::int64_t position = args.layout.positions[t];
+    const std::int32_t block =
+        args.layout.block_tables[args.layout.sequences[t] * args.layout.table_stride + position / kKvBlockTokens];
+    const std::size_t offset = static_cast<std::size_t>(block) * cache.block_stride();
+    const std::int64_t slot = position % kKvBlockTokens;
+    const float* table = rope_->row(position);
+    float* row = args.qkv + t * (args.heads + 2 * kv.kv_heads) * kv.head_dim;
+
+    const auto rotate = [&](float* head) {
+      float rotated[kMaxHeadDim];
+      kernels_.rotate_row(head, table, args.rope.dims, args.rope.adjacent_pairs, rotated);
+      std::memcpy(head, rotated, static_cast<std::size_t>(args.rope.dims) * sizeof(float));
+    };
+    for (std::int64_t h = 0; h < args.heads + kv.kv_heads; ++h) rotate(row + h * kv.head_dim);
+    for (std::int64_t h = 0; h < kv.kv_heads; ++h) {
+      const float* key = row + (args.heads + h) * kv.head_dim;
+      const float* value = key + kv.kv_heads * kv.head_dim;
+      std::byte* base = cache.head_base(args.layer, h) + offset;
+      if (kv.type == KvType::f16) {
+        std::uint16_t narrow[kMaxHeadDim];
+        kernels_.narrow_row(key, kv.head_dim, narrow);
+        auto* keys = reinterpret_cast<std::uint16_t*>(base);
+        for (std::int64_t d = 0; d < kv.head_dim; ++d) keys[d * kKvBlockTokens + slot] = narrow[d];
+        kernels_.narrow_row(value, kv.head_dim, keys + kv.head_dim * (kKvBlockTokens + slot));
+      } else {
+        auto* keys = reinterpret_cast<float*>(base);
+        for (std::int64_t d = 0; d < kv.head_dim; ++d) keys[d * kKvBlockTokens + slot] = key[d];
+        std::memcpy(keys + kv.head_dim * (kKvBlockTokens + slot), value, static_cast<std::size_t>(kv.head_dim) * sizeof(float));
+      }
+    }
+  }
+
+  CpuIsa isa_;
+  const Kernels& kernels_;
+  ThreadPool pool_;
+  Matmul matmul_;
+  Attention attention_;
+  std::optional<RopeTable> rope_;
+};
+
+}  // namespace
+}  // namespace cpu
+
+std::unique_ptr<Backend> create_cpu_backend(const DeviceOptions& options) { return std::make_unique<cpu::CpuBackend>(options); }
+
+}  // namespace warploom

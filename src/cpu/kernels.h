@@ -1,0 +1,64 @@
+// The inner loops of the CPU backend, compiled once per instruction set and met through this table. All of them give the same
+// bits on every instruction set.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/packed.h"
+
+namespace warploom::cpu {
+
+// Attention of some query vectors that read the same keys: rows of one sequence, heads of one kv head.
+struct AttentionTile {
+  const float* const* queries = nullptr;      // [count] -> [head_dim]
+  const std::int32_t* positions = nullptr;    // [count], ascending; query i sees positions [first_i, positions[i]]
+  int count = 0;                              // at most kMaxQueries
+  std::int64_t window = 0;                    // 0: first_i = 0, else max(0, positions[i] - window + 1)
+  int head_dim = 0;
+  float scale = 1.0f;
+  const std::int32_t* blocks = nullptr;       // the sequence's block table
+  const std::byte* cache = nullptr;           // keys of block b start at cache + b * block_stride, values follow
+  std::size_t block_stride = 0;
+  bool half = true;                           // f16, else f32
+};
+inline constexpr int kMaxQueries = 16;
+inline constexpr int kChunkTokens = 128;      // a context is cut here, whoever computes it: partial results merge in order
+
+struct Kernels {
+  // q, d, ds, sums of `cols` inputs, a multiple of 32.
+  void (*quantise_row)(const float* x, std::int64_t cols, std::int8_t* q, float* d, float* ds, std::int32_t* sums);
+
+  // out[t * out_stride + lane] for 16 lanes (fewer where `lanes` says so), t in [0, tokens). bias: [lanes] or null.
+  void (*panel_quantised)(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const QuantisedRow* rows,
+                          std::int64_t tokens, const float* bias, int lanes, float* out, std::int64_t out_stride);
+  // x: [tokens, cols], rows x_stride apart.
+  void (*panel_float)(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const float* x,
+                      std::int64_t x_stride, std::int64_t tokens, const float* bias, int lanes, float* out,
+                      std::int64_t out_stride);
+
+  // residual += delta where given; out = residual * weight / sqrt(mean(residual^2) + epsilon).
+  void (*rms_norm_row)(float* residual, const float* delta, const float* weight, std::int64_t dim, float epsilon, float* out);
+  // out[i] = x[i] * table[i] + x[partner of i] * table[dims + i]; the partner is i ^ 1, or half of dims away. Not in place.
+  void (*rotate_row)(const float* x, const float* table, std::int64_t dims, bool adjacent_pairs, float* out);
+  void (*narrow_row)(const float* x, std::int64_t count, std::uint16_t* out);  // to f16, to nearest even
+  void (*swiglu_row)(const float* gate, const float* up, std::int64_t count, float* out);
+
+  // One chunk of a context: for each query, maximum and sum of the exponentials, and the weighted sum of values, of the
+  // positions in [chunk * kChunkTokens, (chunk + 1) * kChunkTokens) that it sees. At least one query sees one; for a query
+  // that sees none, maximum is -inf, sum 0, values untouched. values[i]: [head_dim].
+  void (*attend_chunk)(const AttentionTile& tile, std::int64_t chunk, float* maxima, float* sums, float* const* values);
+  // Merges a chunk's result into the running one, in place. A running maximum of -inf means "nothing yet".
+  void (*merge_chunk)(float* max, float* sum, float* values, float chunk_max, float chunk_sum, const float* chunk_values,
+                      int head_dim);
+  void (*scale_row)(float* values, float divisor, int count);  // values /= divisor
+};
+
+// Defined once per instruction set that this build holds.
+namespace generic { extern const Kernels kKernels; }
+namespace avx2 { extern const Kernels kKernels; }
+namespace avx2_vnni { extern const Kernels kKernels; }
+namespace avx512 { extern const Kernels kKernels; }
+namespace avx512_vnni { extern const Kernels kKernels; }
+
+}  // namespace warploom::cpu

@@ -1,0 +1,222 @@
+// A panel of 16 output rows times 1 to kTile tokens. Per record of 32 inputs the dot products are exact integers; they enter
+// one float sum per (token, row), record after record, with the same operations whatever the tile: a token's result does not
+// know its neighbours.
+#include "cpu/kernels/matmul.h"
+
+#include "cpu/simd.h"
+
+namespace warploom::cpu::WARPLOOM_ISA {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kTile = 8;  // 8 code vectors and 8 sums fit the 32 registers
+#else
+constexpr int kTile = 4;
+#endif
+
+WARPLOOM_INLINE F load_half(const std::uint8_t* p) { return load_f16(reinterpret_cast<const std::uint16_t*>(p)); }
+
+// The 8 code vectors of a record.
+template <CodeBits kBits>
+WARPLOOM_INLINE void load_codes(const std::uint8_t* p, B (&w)[8]) {
+  if constexpr (kBits == CodeBits::eight) {
+#pragma GCC unroll 8
+    for (int q = 0; q < 8; ++q) w[q] = load_bytes(p + 64 * q);
+  } else {
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {
+      const B both = load_bytes(p + 64 * g);
+      w[g] = low_nibbles(both);
+      w[g + 4] = high_nibbles(both);
+    }
+    if constexpr (kBits != CodeBits::four) {
+#pragma GCC unroll 8
+      for (int q = 0; q < 8; ++q) w[q] = add_masked(w[q], p + 256 + 8 * q, 16);
+    }
+    if constexpr (kBits == CodeBits::six) {
+#pragma GCC unroll 8
+      for (int q = 0; q < 8; ++q) w[q] = add_masked(w[q], p + 320 + 8 * q, 32);
+    }
+  }
+}
+
+WARPLOOM_INLINE void finish(F sum, const float* bias, int lanes, float* out) {
+  if (lanes == kLanes) {
+    if (bias) sum = add(sum, load(bias));
+    store(out, sum);
+    return;
+  }
+  float all[kLanes];
+  store(all, sum);
+  for (int i = 0; i < lanes; ++i) out[i] = bias ? all[i] + bias[i] : all[i];
+}
+
+template <CodeBits kBits, ScaleKind kScales, int kTokens>
+WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t records, const QuantisedRow* rows, const float* bias, int lanes,
+                                    float* out, std::int64_t out_stride) {
+  constexpr int kBitCount = static_cast<int>(kBits);
+  constexpr std::int32_t kOffset = 1 << (kBitCount - 1);
+  F sum[kTokens];
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) sum[t] = zero();
+  F super_d = zero(), super_min = zero();
+
+  for (std::int64_t r = 0; r < records; ++r) {
+    if constexpr (super_scale_bytes(kScales) != 0) {
+      if (r % (kSuperInputs / kRecordInputs) == 0) {
+        super_d = load_half(p);
+        if constexpr (kScales == ScaleKind::super_affine) super_min = mul(load_half(p + 32), set(-1.0f));
+        p += super_scale_bytes(kScales);
+      }
+    }
+    F scale, other = zero();  // other: the second half's scale, or the minimum
+    if constexpr (kScales == ScaleKind::symmetric) {
+      scale = load_half(p);
+    } else if constexpr (kScales == ScaleKind::affine) {
+      scale = load_half(p);
+      other = load_half(p + 32);
+    } else if constexpr (kScales == ScaleKind::super_affine) {
+      scale = mul(super_d, load_u8(p));
+      other = mul(super_min, load_u8(p + 16));
+    } else {
+      scale = mul(super_d, load_s8(reinterpret_cast<const std::int8_t*>(p)));
+      other = mul(super_d, load_s8(reinterpret_cast<const std::int8_t*>(p + 16)));
+    }
+    p += record_scale_bytes(kScales);
+    B w[8];
+    load_codes<kBits>(p, w);
+    p += code_bytes(kBits);
+
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      const QuantisedRow& row = rows[t];
+      const std::int8_t* x = row.q + r * kRecordInputs;
+      const F d = set(row.d[r]);
+      if constexpr (kScales == ScaleKind::super_symmetric) {
+        const I first = dot16<kBitCount>(w, x, set_int(-kOffset * row.sums[2 * r]));
+        const I second = dot16<kBitCount>(w + 4, x + 16, set_int(-kOffset * row.sums[2 * r + 1]));
+        sum[t] = fma(to_float(first), mul(scale, d), sum[t]);
+        sum[t] = fma(to_float(second), mul(other, d), sum[t]);
+      } else {
+        constexpr bool kSymmetric = kScales == ScaleKind::symmetric;
+        const I start = set_int(kSymmetric ? -kOffset * (row.sums[2 * r] + row.sums[2 * r + 1]) : 0);
+        const I dot = dot16<kBitCount>(w + 4, x + 16, dot16<kBitCount>(w, x, start));
+        sum[t] = fma(to_float(dot), mul(scale, d), sum[t]);
+        if constexpr (!kSymmetric) sum[t] = fma(other, set(row.ds[r]), sum[t]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) finish(sum[t], bias, lanes, out + t * out_stride);
+}
+
+template <CodeBits kBits, ScaleKind kScales>
+void quantised_panel(const std::byte* panel, std::int64_t cols, const QuantisedRow* rows, std::int64_t tokens, const float* bias,
+                     int lanes, float* out, std::int64_t out_stride) {
+  const auto* p = reinterpret_cast<const std::uint8_t*>(panel);
+  const std::int64_t records = cols / kRecordInputs;
+  std::int64_t t = 0;
+  for (; t + kTile <= tokens; t += kTile)
+    quantised_tile<kBits, kScales, kTile>(p, records, rows + t, bias, lanes, out + t * out_stride, out_stride);
+  if constexpr (kTile > 4) {
+    if (t + 4 <= tokens) {
+      quantised_tile<kBits, kScales, 4>(p, records, rows + t, bias, lanes, out + t * out_stride, out_stride);
+      t += 4;
+    }
+  }
+  if (t + 2 <= tokens) {
+    quantised_tile<kBits, kScales, 2>(p, records, rows + t, bias, lanes, out + t * out_stride, out_stride);
+    t += 2;
+  }
+  if (t < tokens) quantised_tile<kBits, kScales, 1>(p, records, rows + t, bias, lanes, out + t * out_stride, out_stride);
+}
+
+template <FloatKind kKind>
+WARPLOOM_INLINE F load_weights(const std::byte* panel, std::int64_t input) {
+  if constexpr (kKind == FloatKind::f32) return load(reinterpret_cast<const float*>(panel) + input * kLanes);
+  if constexpr (kKind == FloatKind::f16) return load_f16(reinterpret_cast<const std::uint16_t*>(panel) + input * kLanes);
+  if constexpr (kKind == FloatKind::bf16) return load_bf16(reinterpret_cast<const std::uint16_t*>(panel) + input * kLanes);
+}
+
+template <FloatKind kKind, int kTokens>
+WARPLOOM_INLINE void float_tile(const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride, const float* bias,
+                                int lanes, float* out, std::int64_t out_stride) {
+  F sum[kTokens];
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) sum[t] = zero();
+  for (std::int64_t k = 0; k < cols; ++k) {
+    const F w = load_weights<kKind>(panel, k);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) sum[t] = fma(w, set(x[t * x_stride + k]), sum[t]);
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) finish(sum[t], bias, lanes, out + t * out_stride);
+}
+
+template <FloatKind kKind>
+void float_panel(const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride, std::int64_t tokens,
+                 const float* bias, int lanes, float* out, std::int64_t out_stride) {
+  std::int64_t t = 0;
+  for (; t + kTile <= tokens; t += kTile)
+    float_tile<kKind, kTile>(panel, cols, x + t * x_stride, x_stride, bias, lanes, out + t * out_stride, out_stride);
+  for (; t < tokens; ++t)
+    float_tile<kKind, 1>(panel, cols, x + t * x_stride, x_stride, bias, lanes, out + t * out_stride, out_stride);
+}
+
+}  // namespace
+
+void quantise_row(const float* x, std::int64_t cols, std::int8_t* q, float* d, float* ds, std::int32_t* sums) {
+  for (std::int64_t group = 0; group < cols / kRecordInputs; ++group) {
+    const F first = load(x), second = load(x + kLanes);
+    // Magnitudes compare as integers; NaN is above infinity, so nothing hides it.
+    const I magnitude = set_int(0x7fffffff);
+    const std::int32_t top = max_lanes(max(and_(bits(first), magnitude), and_(bits(second), magnitude)));
+    float largest;
+    __builtin_memcpy(&largest, &top, sizeof largest);
+    const bool finite = top < 0x7f800000;
+    const bool tiny = top < 0x0d000000;  // below 2^-100 its reciprocal would overflow: as good as zero
+    const float inverse = finite && !tiny ? 127.0f / largest : 0.0f;
+    I a = to_int(mul(first, set(inverse))), b = to_int(mul(second, set(inverse)));
+    if (!finite) a = b = set_int(0);
+    store_s8(q, a);
+    store_s8(q + kLanes, b);
+    std::int32_t low = 0, high = 0;
+    for (int i = 0; i < kLanes; ++i) {
+      low += q[i];
+      high += q[kLanes + i];
+    }
+    sums[0] = low;
+    sums[1] = high;
+    *d = finite ? (tiny ? 0.0f : largest / 127.0f) : __builtin_nanf("");
+    *ds = *d * static_cast<float>(low + high);
+    x += kRecordInputs, q += kRecordInputs, sums += 2, ++d, ++ds;
+  }
+}
+
+void panel_quantised(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const QuantisedRow* rows,
+                     std::int64_t tokens, const float* bias, int lanes, float* out, std::int64_t out_stride) {
+#define WARPLOOM_CASE(bits_, scales_)                                                                             \
+  if (format.bits == CodeBits::bits_ && format.scales == ScaleKind::scales_)                                      \
+    return quantised_panel<CodeBits::bits_, ScaleKind::scales_>(panel, cols, rows, tokens, bias, lanes, out, out_stride);
+  WARPLOOM_CASE(four, affine)            // Q4_1
+  WARPLOOM_CASE(eight, symmetric)        // Q8_0
+  WARPLOOM_CASE(four, symmetric)         // Q4_0
+  WARPLOOM_CASE(five, symmetric)         // Q5_0
+  WARPLOOM_CASE(five, affine)            // Q5_1
+  WARPLOOM_CASE(four, super_affine)      // Q4_K
+  WARPLOOM_CASE(five, super_affine)      // Q5_K
+  WARPLOOM_CASE(six, super_symmetric)    // Q6_K
+#undef WARPLOOM_CASE
+  __builtin_unreachable();
+}
+
+void panel_float(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride,
+                 std::int64_t tokens, const float* bias, int lanes, float* out, std::int64_t out_stride) {
+  switch (format.float_kind) {
+    case FloatKind::f32: return float_panel<FloatKind::f32>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
+    case FloatKind::f16: return float_panel<FloatKind::f16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
+    case FloatKind::bf16: return float_panel<FloatKind::bf16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
+  }
+}
+
+}  // namespace warploom::cpu::WARPLOOM_ISA

@@ -1,0 +1,14 @@
+// Products of packed panels with rows of inputs, declared for the table of kernels.
+#pragma once
+
+#include "cpu/kernels.h"
+
+namespace warploom::cpu::WARPLOOM_ISA {
+
+void quantise_row(const float* x, std::int64_t cols, std::int8_t* q, float* d, float* ds, std::int32_t* sums);
+void panel_quantised(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const QuantisedRow* rows,
+                     std::int64_t tokens, const float* bias, int lanes, float* out, std::int64_t out_stride);
+void panel_float(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride,
+                 std::int64_t tokens, const float* bias, int lanes, float* out, std::int64_t out_stride);
+
+}  // namespace warploom::cpu::WARPLOOM_ISA

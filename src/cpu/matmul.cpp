@@ -1,0 +1,92 @@
+#include "cpu/matmul.h"
+
+#include <algorithm>
+
+namespace warploom::cpu {
+
+namespace {
+
+// Up to so many tokens every thread quantises all inputs for itself: cheaper than waiting for one another.
+constexpr std::int64_t kOwnTokens = 2;
+
+std::byte* aligned(std::vector<std::byte>& bytes) {
+  const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
+  return bytes.data() + ((address + 63) / 64 * 64 - address);
+}
+
+}  // namespace
+
+Matmul::Matmul(const Kernels& kernels, ThreadPool& pool)
+    : kernels_(kernels), pool_(pool), own_(static_cast<std::size_t>(pool.threads())) {}
+
+void Matmul::size_scratch(Scratch& scratch, std::int64_t tokens, std::int64_t cols) {
+  const std::size_t row_bytes = quantised_row_bytes(cols);
+  const std::size_t bytes = static_cast<std::size_t>(tokens) * row_bytes + 64;
+  if (scratch.bytes.size() < bytes) scratch.bytes.resize(bytes);
+  scratch.rows.resize(static_cast<std::size_t>(tokens));
+  const std::byte* at = aligned(scratch.bytes);
+  for (QuantisedRow& row : scratch.rows) {
+    row = quantised_row(at, cols);
+    at += row_bytes;
+  }
+}
+
+void Matmul::quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t begin, std::int64_t end) {
+  const std::int64_t cols = args.weight->cols();
+  for (std::int64_t t = begin; t < end; ++t) {
+    const QuantisedRow& row = scratch.rows[static_cast<std::size_t>(t)];
+    kernels_.quantise_row(args.x + t * cols, cols, const_cast<std::int8_t*>(row.q), const_cast<float*>(row.d),
+                          const_cast<float*>(row.ds), const_cast<std::int32_t*>(row.sums));
+  }
+}
+
+void Matmul::run(const MatmulArgs& args) {
+  const auto& weight = static_cast<const PackedWeight&>(*args.weight);
+  ++call_;
+  if (args.tokens == 0) return;
+  const bool own = args.tokens <= kOwnTokens;
+  if (weight.quantised()) {
+    if (own) {
+      for (Scratch& scratch : own_) size_scratch(scratch, args.tokens, weight.cols());
+    } else {
+      size_scratch(shared_, args.tokens, weight.cols());
+      pool_.parallel_for(args.tokens, 4, [&](std::int64_t begin, std::int64_t end, int) { quantise(shared_, args, begin, end); });
+    }
+  }
+
+  std::int64_t panels = 0;
+  for (const PackedSegment& segment : weight.segments()) panels += segment.panel_count();
+  // A few chunks a thread: neighbours on a shared machine make threads uneven.
+  const std::int64_t grain = std::max<std::int64_t>(1, panels / (pool_.threads() * (args.tokens > 16 ? 16 : 4)));
+  pool_.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
+    const QuantisedRow* rows = shared_.rows.data();
+    if (weight.quantised() && own) {
+      Scratch& scratch = own_[static_cast<std::size_t>(thread)];
+      if (scratch.made_for != call_) {
+        quantise(scratch, args, 0, args.tokens);
+        scratch.made_for = call_;
+      }
+      rows = scratch.rows.data();
+    }
+    std::int64_t first = 0;  // of the segment's panels
+    for (const PackedSegment& segment : weight.segments()) {
+      const std::int64_t from = std::max(begin, first), to = std::min(end, first + segment.panel_count());
+      for (std::int64_t p = from; p < to; ++p) {
+        const std::int64_t row = (p - first) * kPanelRows;
+        const std::byte* panel = segment.panels.get() + static_cast<std::size_t>(p - first) * segment.panel_bytes;
+        const int lanes = static_cast<int>(std::min<std::int64_t>(kPanelRows, segment.rows - row));
+        const float* bias = args.bias ? args.bias + segment.first_row + row : nullptr;
+        float* out = args.out + segment.first_row + row;
+        if (segment.format.quantised) {
+          kernels_.panel_quantised(segment.format, panel, segment.cols, rows, args.tokens, bias, lanes, out, weight.rows());
+        } else {
+          kernels_.panel_float(segment.format, panel, segment.cols, args.x, weight.cols(), args.tokens, bias, lanes, out,
+                               weight.rows());
+        }
+      }
+      first += segment.panel_count();
+    }
+  });
+}
+
+}  // namespace warploom::cpu

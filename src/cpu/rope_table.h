@@ -1,0 +1,30 @@
+// Cosines and sines of rotary position embedding (Su et al. 2021, arXiv:2104.09864), worked out in double precision once a
+// position and kept.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "backend/ops.h"
+
+namespace warploom::cpu {
+
+class RopeTable {
+ public:
+  /// factors: [dims / 2] or null.
+  RopeTable(const RopeParams& params, const float* factors);
+  bool is_for(const RopeParams& params, const float* factors) const;
+
+  /// Makes rows up to `position` available.
+  void extend(std::int64_t position);
+  /// [2, dims]: what an element is multiplied by, and what its partner is multiplied by before it is added.
+  const float* row(std::int64_t position) const { return table_.data() + position * 2 * params_.dims; }
+
+ private:
+  RopeParams params_;
+  const float* factors_;
+  std::vector<double> frequencies_;   // radians a position
+  std::vector<float> table_;
+};
+
+}  // namespace warploom::cpu

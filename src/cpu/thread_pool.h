@@ -1,0 +1,59 @@
+// The CPU backend's own threads. Between the ops of a step they spin, so that handing out work costs about a microsecond;
+// when nothing comes they sleep.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace warploom::cpu {
+
+/// Splits [0, count) into chunks that the threads take as they get free. Which thread runs a chunk never shows in a result.
+/// One caller at a time.
+class ThreadPool {
+ public:
+  /// `threads` counts the caller; at least 1.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  /// Calls body(begin, end, thread) for chunks of `grain` until [0, count) is done; thread is in [0, threads()).
+  /// The body must not throw. Returns when all chunks are done. A single chunk runs on the caller.
+  template <typename Body>
+  void parallel_for(std::int64_t count, std::int64_t grain, const Body& body) {
+    if (count <= 0) return;
+    if (grain < 1) grain = 1;
+    if (count <= grain || workers_.empty()) return body(std::int64_t{0}, count, 0);
+    run(Job{[](const void* context, std::int64_t begin, std::int64_t end, int thread) {
+              (*static_cast<const Body*>(context))(begin, end, thread);
+            },
+            &body, count, grain});
+  }
+
+ private:
+  struct Job {
+    void (*call)(const void* context, std::int64_t begin, std::int64_t end, int thread) = nullptr;
+    const void* context = nullptr;
+    std::int64_t count = 0;
+    std::int64_t grain = 1;
+  };
+
+  void run(const Job& job);
+  void take_chunks(int thread);
+  void work(int thread);
+
+  Job job_;
+  bool yield_ = false;  // more threads than cores: spinning would keep the one we wait for from running
+  alignas(64) std::atomic<std::int64_t> next_{0};
+  alignas(64) std::atomic<std::uint32_t> round_{0};   // odd marks shutdown
+  alignas(64) std::atomic<int> busy_{0};
+  alignas(64) std::atomic<int> sleepers_{0};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace warploom::cpu

@@ -1,0 +1,53 @@
+#include "warploom/model.h"
+
+#include <fmt/format.h>
+
+#include "formats/gguf.h"
+#include "model/transformer.h"
+#include "text/tokenizer.h"
+#include "warploom/error.h"
+
+namespace warploom {
+
+namespace {
+
+class LoadedModel final : public Model {
+ public:
+  LoadedModel(std::unique_ptr<Transformer> transformer, std::shared_ptr<const Tokenizer> tokenizer, KvType kv_type)
+      : transformer_(std::move(transformer)), tokenizer_(std::move(tokenizer)), kv_type_(kv_type) {}
+
+  const ModelShape& shape() const override { return transformer_->config().shape; }
+  ModelMemory memory() const override {
+    const ModelShape& s = shape();
+    ModelMemory memory;
+    memory.weights = transformer_->weight_bytes();
+    memory.kv_per_token = static_cast<std::uint64_t>(2 * s.layers * s.kv_heads * s.head_dim * (kv_type_ == KvType::f16 ? 2 : 4));
+    return memory;
+  }
+  const std::shared_ptr<const Tokenizer>& tokenizer() const override { return tokenizer_; }
+  std::string device_description() const override { return transformer_->backend().description(); }
+
+  const Transformer& transformer() const { return *transformer_; }
+
+ private:
+  std::unique_ptr<Transformer> transformer_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  KvType kv_type_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, const ModelOptions& options) {
+  std::unique_ptr<Backend> backend = create_backend(options.device);
+  const std::shared_ptr<const GgufFile> file = GgufFile::open(path);
+  std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(file);
+  std::unique_ptr<Transformer> transformer = load_transformer(*file, std::move(backend), options.progress);
+  const std::int64_t vocab = transformer->config().shape.vocab;
+  if (static_cast<std::int64_t>(tokenizer->vocab_size()) != vocab)
+    throw ModelError(fmt::format("{}: the tokenizer has {} tokens, the embedding {}", path.string(), tokenizer->vocab_size(), vocab));
+  return std::make_shared<LoadedModel>(std::move(transformer), std::move(tokenizer), options.kv_type);
+}
+
+const Transformer& transformer_of(const Model& model) { return dynamic_cast<const LoadedModel&>(model).transformer(); }
+
+}  // namespace warploom

@@ -1,0 +1,122 @@
+#include "model/transformer.h"
+
+#include <array>
+#include <initializer_list>
+
+#include <fmt/format.h>
+
+#include "formats/gguf.h"
+#include "formats/quants.h"
+#include "model/llama.h"
+#include "warploom/error.h"
+
+namespace warploom {
+
+namespace {
+
+/// Reads tensors of one file onto one backend and reports how far it is.
+class WeightLoader {
+ public:
+  WeightLoader(const GgufFile& file, Backend& backend, const std::function<void(double)>& progress)
+      : file_(file), backend_(backend), progress_(progress) {
+    for (const GgufTensor& tensor : file.tensors()) total_ += tensor.bytes;
+  }
+
+  struct Part {
+    std::string name;
+    std::int64_t rows;
+  };
+
+  std::unique_ptr<PreparedWeight> matrix(std::initializer_list<Part> parts, std::int64_t cols) {
+    std::vector<WeightView> views;
+    for (const Part& part : parts) views.push_back(file_.matrix(part.name, part.rows, cols));
+    auto weight = backend_.prepare(views);
+    for (const WeightView& view : views) finish(view);
+    return weight;
+  }
+
+  std::unique_ptr<DeviceMemory> vector(const std::string& name, std::int64_t count) {
+    std::vector<float> host(static_cast<std::size_t>(count));
+    read(name, host);
+    return upload(host);
+  }
+
+  /// The parts' biases one after the other, zeros for those that the file lacks; null where it has none of them.
+  std::unique_ptr<DeviceMemory> bias(std::initializer_list<Part> parts) {
+    std::vector<float> host;
+    bool any = false;
+    for (const Part& part : parts) {
+      const std::size_t at = host.size();
+      host.resize(at + static_cast<std::size_t>(part.rows), 0.0f);
+      if (!file_.find_tensor(part.name)) continue;
+      any = true;
+      read(part.name, std::span(host).subspan(at));
+    }
+    return any ? upload(host) : nullptr;
+  }
+
+ private:
+  void read(const std::string& name, std::span<float> out) {
+    const WeightView view = file_.matrix(name, 1, static_cast<std::int64_t>(out.size()));
+    dequantize_row(view, 0, out);
+    finish(view);
+  }
+  std::unique_ptr<DeviceMemory> upload(const std::vector<float>& host) {
+    auto memory = backend_.alloc(host.size() * sizeof(float));
+    backend_.upload(memory->data(), host.data(), host.size() * sizeof(float));
+    return memory;
+  }
+  void finish(const WeightView& view) {
+    file_.release(view);
+    done_ += view.bytes();
+    if (progress_) progress_(total_ ? static_cast<double>(done_) / static_cast<double>(total_) : 1.0);
+  }
+
+  const GgufFile& file_;
+  Backend& backend_;
+  const std::function<void(double)>& progress_;
+  std::uint64_t total_ = 0;
+  std::uint64_t done_ = 0;
+};
+
+LlamaLayer load_layer(WeightLoader& load, const ModelShape& shape, std::int64_t index) {
+  const auto name = [index](const char* rest) { return fmt::format("blk.{}.{}", index, rest); };
+  const std::int64_t query = shape.heads * shape.head_dim, key = shape.kv_heads * shape.head_dim;
+  LlamaLayer layer;
+  layer.attention_norm = load.vector(name("attn_norm.weight"), shape.dim);
+  layer.qkv = load.matrix({{name("attn_q.weight"), query}, {name("attn_k.weight"), key}, {name("attn_v.weight"), key}}, shape.dim);
+  layer.qkv_bias = load.bias({{name("attn_q.bias"), query}, {name("attn_k.bias"), key}, {name("attn_v.bias"), key}});
+  layer.output = load.matrix({{name("attn_output.weight"), shape.dim}}, query);
+  layer.output_bias = load.bias({{name("attn_output.bias"), shape.dim}});
+  layer.ffn_norm = load.vector(name("ffn_norm.weight"), shape.dim);
+  layer.gate_up = load.matrix({{name("ffn_gate.weight"), shape.ffn_dim}, {name("ffn_up.weight"), shape.ffn_dim}}, shape.dim);
+  layer.gate_up_bias = load.bias({{name("ffn_gate.bias"), shape.ffn_dim}, {name("ffn_up.bias"), shape.ffn_dim}});
+  layer.down = load.matrix({{name("ffn_down.weight"), shape.dim}}, shape.ffn_dim);
+  layer.down_bias = load.bias({{name("ffn_down.bias"), shape.dim}});
+  return layer;
+}
+
+}  // namespace
+
+std::uint64_t Llama::weight_bytes() const {
+  std::uint64_t sum = embedding->bytes() + (head ? head->bytes() : 0);
+  for (const LlamaLayer& layer : layers)
+    sum += layer.qkv->bytes() + layer.output->bytes() + layer.gate_up->bytes() + layer.down->bytes();
+  return sum;
+}
+
+std::unique_ptr<Transformer> load_transformer(const GgufFile& file, std::unique_ptr<Backend> backend,
+                                              const std::function<void(double)>& progress) {
+  auto model = std::make_unique<Llama>();
+  model->config_ = read_config(file);
+  model->backend_ = std::move(backend);
+  const ModelShape& shape = model->config_.shape;
+  WeightLoader load(file, *model->backend_, progress);
+  model->embedding = load.matrix({{"token_embd.weight", shape.vocab}}, shape.dim);
+  if (!model->config_.tied_output) model->head = load.matrix({{"output.weight", shape.vocab}}, shape.dim);
+  model->output_norm = load.vector("output_norm.weight", shape.dim);
+  for (std::int64_t i = 0; i < shape.layers; ++i) model->layers.push_back(load_layer(load, shape, i));
+  return model;
+}
+
+}  // namespace warploom

@@ -1,0 +1,114 @@
+#include "paged.h"
+
+namespace warploom {
+namespace {
+
+WARPLOOM_OP_TEST(Attention);
+using test::Paged;
+using test::PagedCase;
+
+void expect_oracle(Backend& backend, const PagedCase& c, std::mt19937& rng, std::int64_t window) {
+  const auto qkv = test::random_qkv(rng, c);
+  Paged paged(backend, c, qkv, rng());
+  std::vector<std::size_t> all(c.lengths.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  const std::vector<float> got = paged.step(all, 0, 1 << 20, window);
+  std::vector<double> want;
+  for (const std::size_t s : all) {
+    for (std::int64_t p = 0; p < c.lengths[s]; ++p) {
+      const auto row = test::attend(c, qkv[s], p, window);
+      want.insert(want.end(), row.begin(), row.end());
+    }
+  }
+  // f16 keys may round differently where the oracle's rotation differs in its last bit.
+  const double tolerance = c.type == KvType::f16 ? 2e-3 : 5e-6;
+  test::expect_near_all(got, want, tolerance, tolerance);
+}
+
+TEST_P(Attention, EqualsTheOracle) {
+  for (const KvType type : {KvType::f32, KvType::f16}) {
+    for (const auto& [heads, kv_heads, head_dim] : {std::array<std::int64_t, 3>{4, 2, 32}, {9, 3, 64}, {3, 3, 16}, {5, 1, 80}, {2, 1, 256}, {20, 1, 16}}) {
+      PagedCase c{heads, kv_heads, head_dim, type, {}, {1, 17, 33}};
+      c.rope.dims = head_dim;
+      expect_oracle(*backend, c, rng, 0);
+    }
+  }
+}
+
+TEST_P(Attention, LongContextsSpanSeveralChunks) {
+  PagedCase c{3, 1, 16, KvType::f32, {}, {300, 129}};
+  c.rope.dims = 16;
+  expect_oracle(*backend, c, rng, 0);
+}
+
+TEST_P(Attention, SlidingWindow) {
+  PagedCase c{3, 1, 16, KvType::f32, {}, {300, 5}};
+  c.rope.dims = 16;
+  for (const std::int64_t window : {1, 7, 128, 140, 1000}) expect_oracle(*backend, c, rng, window);
+}
+
+// Prefill at once, in chunks, token by token, alone, in a crowd, with other block tables: always the same bits.
+TEST_P(Attention, ChunksCrowdsAndBlockTablesChangeNothing) {
+  for (const std::int64_t window : {std::int64_t{0}, std::int64_t{100}}) {
+    PagedCase c{9, 3, 64, KvType::f16, {}, {290, 31, 150, 16}};
+    c.rope.dims = 64;
+    const auto qkv = test::random_qkv(rng, c);
+    std::vector<std::vector<float>> alone;
+    for (std::size_t s = 0; s < c.lengths.size(); ++s) {
+      Paged paged(*backend, c, qkv, 7);
+      alone.push_back(paged.step({s}, 0, 1 << 20, window));
+    }
+    for (const std::int64_t chunk : {1, 7, 64}) {
+      Paged paged(*backend, c, qkv, static_cast<std::uint32_t>(100 + chunk));
+      std::vector<std::vector<float>> got(c.lengths.size());
+      const std::int64_t width = c.heads * c.head_dim;
+      for (std::int64_t from = 0; from < 290; from += chunk) {
+        const std::vector<float> out = paged.step({0, 1, 2, 3}, from, from + chunk, window);
+        std::int64_t at = 0;
+        for (std::size_t s = 0; s < c.lengths.size(); ++s) {
+          const std::int64_t tokens = std::clamp<std::int64_t>(c.lengths[s] - from, 0, chunk);
+          got[s].insert(got[s].end(), out.begin() + at * width, out.begin() + (at + tokens) * width);
+          at += tokens;
+        }
+      }
+      for (std::size_t s = 0; s < got.size(); ++s) EXPECT_TRUE(test::same_bits(got[s], alone[s])) << "sequence " << s << " chunk " << chunk;
+    }
+  }
+}
+
+TEST_P(Attention, NanInOneSequenceStaysThere) {
+  PagedCase c{2, 1, 16, KvType::f16, {}, {20, 20}};
+  c.rope.dims = 16;
+  auto qkv = test::random_qkv(rng, c);
+  Paged clean(*backend, c, qkv, 3);
+  const std::vector<float> want = clean.step({1}, 0, 20);
+  std::fill(qkv[0].begin(), qkv[0].end(), std::nanf(""));
+  Paged paged(*backend, c, qkv, 3);
+  const std::vector<float> got = paged.step({0, 1}, 0, 20);
+  const std::vector<float> second(got.end() - static_cast<std::ptrdiff_t>(want.size()), got.end());
+  EXPECT_TRUE(test::same_bits(second, want));
+  EXPECT_TRUE(std::isnan(got[0]));
+}
+
+TEST_P(Attention, CopiedBlocksHoldTheSameKeysAndValues) {
+  PagedCase c{2, 1, 16, KvType::f16, {}, {16, 16}};
+  c.rope.dims = 16;
+  const auto qkv = test::random_qkv(rng, c);
+  const auto run = [&](std::int32_t block) {
+    auto cache = backend->create_kv_storage({1, 1, 16, 3, c.type});
+    std::vector<std::int32_t> positions(16);
+    std::iota(positions.begin(), positions.end(), 0);
+    const auto p = test::upload(*backend, positions), s = test::upload(*backend, std::vector<std::int32_t>(16, 0));
+    const auto t = test::upload<std::int32_t>(*backend, {0}), u = test::upload<std::int32_t>(*backend, {block});
+    const auto ints = [](const std::unique_ptr<DeviceMemory>& m) { return static_cast<const std::int32_t*>(m->data()); };
+    test::Guarded in(*backend, qkv[0]), out(*backend, 16 * 2 * 16);
+    backend->rope_append({in.data(), c.heads, c.rope, nullptr, {16, ints(p), ints(s), ints(t), 1}, cache.get(), 0});
+    if (block != 0) backend->copy_block({cache.get(), 0, block});
+    backend->attention({in.data(), c.heads, 0.25f, 0, {16, ints(p), ints(s), ints(u), 1}, cache.get(), 0, out.data()});
+    return out.read();
+  };
+  EXPECT_TRUE(test::same_bits(run(0), run(2)));
+}
+
+}  // namespace
+}  // namespace warploom

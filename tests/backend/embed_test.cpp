@@ -1,0 +1,35 @@
+#include "fixture.h"
+#include "weights.h"
+
+#include "formats/quants.h"
+
+namespace warploom {
+namespace {
+
+WARPLOOM_OP_TEST(Embed);
+
+TEST_P(Embed, GivesTheFilesRowsBitForBit) {
+  for (const WeightType type : test::kAllWeightTypes) {
+    const std::int64_t cols = 512, rows = 37;
+    const test::RandomWeight weight(rng, type, rows, cols);
+    const auto table = backend->prepare({&weight.view, 1});
+    const std::vector<TokenId> ids = {0, 36, 16, 15, 1, 16, 31};
+    const auto device_ids = test::upload(*backend, ids);
+    test::Guarded out(*backend, ids.size() * static_cast<std::size_t>(cols));
+    backend->embed({table.get(), static_cast<const TokenId*>(device_ids->data()), static_cast<std::int64_t>(ids.size()), out.data()});
+    std::vector<float> want(ids.size() * static_cast<std::size_t>(cols));
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      dequantize_row(weight.view, ids[i], std::span(want).subspan(i * static_cast<std::size_t>(cols), static_cast<std::size_t>(cols)));
+    const std::vector<float> got = out.read();
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      if (std::isnan(want[i])) {
+        ASSERT_TRUE(std::isnan(got[i]));
+      } else {
+        ASSERT_EQ(got[i], want[i]) << traits(type).name << " at " << i;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace warploom

@@ -1,0 +1,77 @@
+// Every CPU kernel gives the same bits on every instruction set and thread count, and a token's row does not know how many
+// others there are.
+#include "paged.h"
+#include "weights.h"
+
+namespace warploom {
+namespace {
+
+using test::Guarded;
+using test::RandomWeight;
+
+std::vector<float> multiply(Backend& backend, const RandomWeight& weight, const std::vector<float>& x, std::int64_t tokens) {
+  const auto prepared = backend.prepare({&weight.view, 1});
+  Guarded in(backend, x), out(backend, static_cast<std::size_t>(tokens * weight.view.rows));
+  backend.matmul({prepared.get(), in.data(), nullptr, tokens, out.data()});
+  return out.read();
+}
+
+TEST(Invariance, MatmulOverDevicesAndBatches) {
+  std::mt19937 rng(1);
+  for (const WeightType type : test::kAllWeightTypes) {
+    const std::int64_t cols = 768, rows = 70, tokens = 21;
+    const RandomWeight weight(rng, type, rows, cols);
+    std::vector<float> x = test::random_floats(rng, static_cast<std::size_t>(tokens * cols), 2.0f);
+    std::vector<float> first;
+    for (const DeviceOptions& device : test::devices()) {
+      const auto backend = create_backend(device);
+      const std::vector<float> all = multiply(*backend, weight, x, tokens);
+      if (first.empty()) first = all;
+      EXPECT_TRUE(test::same_bits(all, first)) << traits(type).name << " on " << backend->description();
+      for (const std::int64_t count : {1, 2, 3, 4, 7, 8, 9, 16}) {
+        for (std::int64_t from = 0; from + count <= tokens; from += 5) {
+          const std::vector<float> part(x.begin() + from * cols, x.begin() + (from + count) * cols);
+          const std::vector<float> want(first.begin() + from * rows, first.begin() + (from + count) * rows);
+          ASSERT_TRUE(test::same_bits(multiply(*backend, weight, part, count), want))
+              << traits(type).name << " on " << backend->description() << ": tokens " << from << " to " << from + count;
+        }
+      }
+    }
+  }
+}
+
+TEST(Invariance, RowOpsOverDevices) {
+  std::mt19937 rng(2);
+  const std::int64_t dim = 577, tokens = 11;
+  const std::vector<float> x = test::random_floats(rng, static_cast<std::size_t>(2 * tokens * dim), 3.0f);
+  const std::vector<float> weight = test::random_floats(rng, static_cast<std::size_t>(dim));
+  const std::vector<float> rows(x.begin(), x.begin() + tokens * dim);
+  std::vector<float> norm, gated;
+  for (const DeviceOptions& device : test::devices()) {
+    const auto backend = create_backend(device);
+    Guarded in(*backend, rows), w(*backend, weight), out(*backend, rows.size()), pairs(*backend, x), hidden(*backend, rows.size());
+    backend->rms_norm({in.data(), nullptr, w.data(), nullptr, tokens, dim, 1e-5f, out.data()});
+    backend->swiglu({pairs.data(), tokens, dim, hidden.data()});
+    if (norm.empty()) norm = out.read(), gated = hidden.read();
+    EXPECT_TRUE(test::same_bits(out.read(), norm)) << backend->description();
+    EXPECT_TRUE(test::same_bits(hidden.read(), gated)) << backend->description();
+  }
+}
+
+TEST(Invariance, AttentionOverDevices) {
+  std::mt19937 rng(3);
+  test::PagedCase c{9, 3, 64, KvType::f16, {}, {270, 40}};
+  c.rope.dims = 64;
+  const auto qkv = test::random_qkv(rng, c);
+  std::vector<float> first;
+  for (const DeviceOptions& device : test::devices()) {
+    const auto backend = create_backend(device);
+    test::Paged paged(*backend, c, qkv, 5);
+    const std::vector<float> got = paged.step({0, 1}, 0, 1000);
+    if (first.empty()) first = got;
+    EXPECT_TRUE(test::same_bits(got, first)) << backend->description();
+  }
+}
+
+}  // namespace
+}  // namespace warploom

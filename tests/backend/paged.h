@@ -1,0 +1,129 @@
+// Sequences with shuffled block tables, filled through rope_append, beside the plain keys and values for an oracle.
+#pragma once
+
+#include "fixture.h"
+
+namespace warploom::test {
+
+struct PagedCase {
+  std::int64_t heads = 4, kv_heads = 2, head_dim = 32;
+  KvType type = KvType::f32;
+  RopeParams rope;
+  std::vector<std::int64_t> lengths;   // tokens of each sequence
+};
+
+/// One run over all tokens of all sequences, cut into steps of at most `chunk` tokens a sequence.
+class Paged {
+ public:
+  Paged(Backend& backend, const PagedCase& c, const std::vector<std::vector<float>>& qkv, std::uint32_t shuffle_seed)
+      : backend_(backend), case_(c), qkv_(qkv) {
+    std::int64_t blocks = 3;  // some that nobody owns
+    for (const std::int64_t n : c.lengths) {
+      table_stride_ = std::max(table_stride_, (n + kKvBlockTokens - 1) / kKvBlockTokens);
+      blocks += (n + kKvBlockTokens - 1) / kKvBlockTokens;
+    }
+    cache = backend.create_kv_storage({2, c.kv_heads, c.head_dim, blocks, c.type});
+    std::vector<std::int32_t> free(static_cast<std::size_t>(blocks));
+    std::iota(free.begin(), free.end(), 0);
+    std::mt19937 rng(shuffle_seed);
+    std::shuffle(free.begin(), free.end(), rng);
+    tables_.assign(c.lengths.size() * static_cast<std::size_t>(table_stride_), 0);
+    std::size_t next = 0;
+    for (std::size_t s = 0; s < c.lengths.size(); ++s)
+      for (std::int64_t b = 0; b * kKvBlockTokens < c.lengths[s]; ++b)
+        tables_[s * static_cast<std::size_t>(table_stride_) + static_cast<std::size_t>(b)] = free[next++];
+  }
+
+  std::int64_t row() const { return (case_.heads + 2 * case_.kv_heads) * case_.head_dim; }
+
+  /// Appends and attends tokens [from, to) of the given sequences in one step; returns [tokens, heads * head_dim].
+  std::vector<float> step(const std::vector<std::size_t>& sequences, std::int64_t from, std::int64_t to, std::int64_t window = 0) {
+    std::vector<std::int32_t> positions, rows;
+    std::vector<float> host;
+    for (const std::size_t s : sequences) {
+      for (std::int64_t p = from; p < std::min(to, case_.lengths[s]); ++p) {
+        positions.push_back(static_cast<std::int32_t>(p));
+        rows.push_back(static_cast<std::int32_t>(s));
+        host.insert(host.end(), qkv_[s].begin() + p * row(), qkv_[s].begin() + (p + 1) * row());
+      }
+    }
+    if (positions.empty()) return {};
+    const auto tokens = static_cast<std::int64_t>(positions.size());
+    const auto device_positions = upload(backend_, positions), device_rows = upload(backend_, rows), tables = upload(backend_, tables_);
+    Guarded qkv(backend_, host), out(backend_, static_cast<std::size_t>(tokens * case_.heads * case_.head_dim));
+    const StepLayout layout{tokens, static_cast<const std::int32_t*>(device_positions->data()),
+                            static_cast<const std::int32_t*>(device_rows->data()), static_cast<const std::int32_t*>(tables->data()),
+                            table_stride_};
+    backend_.rope_append({qkv.data(), case_.heads, case_.rope, nullptr, layout, cache.get(), 1});
+    backend_.attention({qkv.data(), case_.heads, scale(), window, layout, cache.get(), 1, out.data()});
+    rotated = qkv.read();
+    return out.read();
+  }
+
+  float scale() const { return 1.0f / std::sqrt(static_cast<float>(case_.head_dim)); }
+
+  std::unique_ptr<KvStorage> cache;
+  std::vector<float> rotated;   // the last step's qkv after rope_append
+
+ private:
+  Backend& backend_;
+  PagedCase case_;
+  const std::vector<std::vector<float>>& qkv_;
+  std::vector<std::int32_t> tables_;
+  std::int64_t table_stride_ = 0;
+};
+
+inline std::vector<std::vector<float>> random_qkv(std::mt19937& rng, const PagedCase& c) {
+  std::vector<std::vector<float>> all;
+  for (const std::int64_t n : c.lengths)
+    all.push_back(random_floats(rng, static_cast<std::size_t>(n * (c.heads + 2 * c.kv_heads) * c.head_dim)));
+  return all;
+}
+
+/// Rotated queries and keys of one row, in double.
+inline std::vector<double> rotate(const PagedCase& c, const float* row, std::int64_t position) {
+  std::vector<double> out(row, row + (c.heads + 2 * c.kv_heads) * c.head_dim);
+  for (std::int64_t h = 0; h < c.heads + c.kv_heads; ++h) {
+    for (std::int64_t i = 0; i < c.rope.dims / 2; ++i) {
+      const double angle = static_cast<double>(position) * c.rope.frequency_scale *
+                           std::pow(static_cast<double>(c.rope.base), -2.0 * static_cast<double>(i) / static_cast<double>(c.rope.dims));
+      const auto a = static_cast<std::size_t>(h * c.head_dim + (c.rope.adjacent_pairs ? 2 * i : i));
+      const auto b = static_cast<std::size_t>(h * c.head_dim + (c.rope.adjacent_pairs ? 2 * i + 1 : i + c.rope.dims / 2));
+      const double x = out[a], y = out[b];
+      out[a] = x * std::cos(angle) - y * std::sin(angle);
+      out[b] = x * std::sin(angle) + y * std::cos(angle);
+    }
+  }
+  return out;
+}
+
+/// Attention of the token at `position`, in double; keys and values pass through the cache's type.
+inline std::vector<double> attend(const PagedCase& c, const std::vector<float>& qkv, std::int64_t position, std::int64_t window) {
+  const std::int64_t row = (c.heads + 2 * c.kv_heads) * c.head_dim;
+  const auto stored = [&](double v) { return c.type == KvType::f16 ? half_to_float(float_to_half(static_cast<float>(v))) : v; };
+  const std::vector<double> query = rotate(c, qkv.data() + position * row, position);
+  std::vector<double> out;
+  const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, position - window + 1) : 0;
+  std::vector<std::vector<double>> rows;
+  for (std::int64_t p = 0; p <= position; ++p) rows.push_back(rotate(c, qkv.data() + p * row, p));
+  for (std::int64_t h = 0; h < c.heads; ++h) {
+    const std::int64_t kv = h / (c.heads / c.kv_heads);
+    std::vector<double> values(static_cast<std::size_t>(c.head_dim), 0.0);
+    double total = 0;
+    for (std::int64_t p = first; p <= position; ++p) {
+      double dot = 0;
+      for (std::int64_t d = 0; d < c.head_dim; ++d)
+        dot += query[static_cast<std::size_t>(h * c.head_dim + d)] *
+               stored(rows[static_cast<std::size_t>(p)][static_cast<std::size_t>((c.heads + kv) * c.head_dim + d)]);
+      const double weight = std::exp(dot / std::sqrt(static_cast<double>(c.head_dim)));
+      total += weight;
+      for (std::int64_t d = 0; d < c.head_dim; ++d)
+        values[static_cast<std::size_t>(d)] +=
+            weight * stored(rows[static_cast<std::size_t>(p)][static_cast<std::size_t>((c.heads + c.kv_heads + kv) * c.head_dim + d)]);
+    }
+    for (const double v : values) out.push_back(v / total);
+  }
+  return out;
+}
+
+}  // namespace warploom::test

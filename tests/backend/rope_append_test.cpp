@@ -1,0 +1,56 @@
+#include "paged.h"
+
+namespace warploom {
+namespace {
+
+WARPLOOM_OP_TEST(RopeAppend);
+
+TEST_P(RopeAppend, RotatesQueriesAndKeys) {
+  for (const bool adjacent : {true, false}) {
+    for (const std::int64_t dims : {32, 16}) {
+      test::PagedCase c;
+      c.lengths = {40, 3};
+      c.rope.dims = dims;
+      c.rope.frequency_scale = adjacent ? 1.0f : 0.25f;
+      c.rope.adjacent_pairs = adjacent;
+      const auto qkv = test::random_qkv(rng, c);
+      test::Paged paged(*backend, c, qkv, 1);
+      paged.step({0, 1}, 0, 40);
+      std::vector<double> want;
+      for (std::size_t s = 0; s < 2; ++s) {
+        for (std::int64_t p = 0; p < c.lengths[s]; ++p) {
+          const auto row = test::rotate(c, qkv[s].data() + p * paged.row(), p);
+          want.insert(want.end(), row.begin(), row.end());
+        }
+      }
+      test::expect_near_all(paged.rotated, want, 1e-6, 2e-6);
+    }
+  }
+}
+
+TEST_P(RopeAppend, ScalesByFactors) {
+  test::PagedCase c;
+  c.lengths = {20};
+  c.rope.dims = 32;
+  const auto qkv = test::random_qkv(rng, c);
+  auto cache = backend->create_kv_storage({1, c.kv_heads, c.head_dim, 2, c.type});
+  const std::vector<float> factors(16, 4.0f);  // four times slower everywhere: the same as positions divided by four
+  const auto zeros = test::upload<std::int32_t>(*backend, std::vector<std::int32_t>(20, 0));
+  std::vector<std::int32_t> positions(20);
+  std::iota(positions.begin(), positions.end(), 0);
+  const auto device_positions = test::upload(*backend, positions), table = test::upload<std::int32_t>(*backend, {0, 1});
+  const auto ints = [](const std::unique_ptr<DeviceMemory>& m) { return static_cast<const std::int32_t*>(m->data()); };
+  const StepLayout layout{20, ints(device_positions), ints(zeros), ints(table), 2};
+  test::Guarded in(*backend, qkv[0]);
+  backend->rope_append({in.data(), c.heads, c.rope, factors.data(), layout, cache.get(), 0});
+  c.rope.frequency_scale = 0.25f;
+  std::vector<double> want;
+  for (std::int64_t p = 0; p < 20; ++p) {
+    const auto row = test::rotate(c, qkv[0].data() + p * 8 * c.head_dim, p);
+    want.insert(want.end(), row.begin(), row.end());
+  }
+  test::expect_near_all(in.read(), want, 1e-6, 2e-6);
+}
+
+}  // namespace
+}  // namespace warploom
