@@ -16,6 +16,7 @@
 #include "cpu/matmul.h"
 #include "cpu/pack.h"
 #include "cpu/rope_table.h"
+#include "cpu/sample.h"
 #include "cpu/thread_pool.h"
 #include "warploom/error.h"
 
@@ -49,7 +50,8 @@ class CpuBackend final : public Backend {
         kernels_(kernels_for(isa_)),
         pool_(thread_count(options.threads)),
         matmul_(kernels_, pool_),
-        attention_(kernels_, pool_) {}
+        attention_(kernels_, pool_),
+        sampler_(kernels_.sample, pool_) {}
 
   std::string description() const override { return fmt::format("cpu: {}, {} threads", name(isa_), pool_.threads()); }
 
@@ -108,8 +110,8 @@ class CpuBackend final : public Backend {
 
   void sample(const SampleArgs& args) override {
     const LogitsView logits{args.logits, LogitType::f32, static_cast<std::int64_t>(args.rows.size()), args.vocab, args.vocab};
-    auto results = warploom::sample(logits, args.rows, args.wants);
-    std::move(results.begin(), results.end(), args.results.begin());
+    check_rows(logits, args.rows, args.wants);
+    sampler_.run(logits, args.rows, args.wants, args.results);
   }
 
   void copy_block(const CopyBlockArgs& args) override { static_cast<CpuKvStorage&>(*args.cache).copy_block(args.from, args.to); }
@@ -157,6 +159,7 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   Matmul matmul_;
   Attention attention_;
+  Sampler sampler_;
   std::optional<RopeTable> rope_;
 };
 

@@ -22,9 +22,7 @@ bool has_avx_vnni() {
 }
 #endif
 
-}  // namespace
-
-std::vector<CpuIsa> available_cpu_isas() {
+std::vector<CpuIsa> detect() {
   std::vector<CpuIsa> isas = {CpuIsa::generic};
 #if defined(__x86_64__)
   // __builtin_cpu_supports also asks whether the operating system saves the registers.
@@ -38,6 +36,13 @@ std::vector<CpuIsa> available_cpu_isas() {
   isas.push_back(CpuIsa::avx512);
   if (__builtin_cpu_supports("avx512vnni")) isas.push_back(CpuIsa::avx512_vnni);
 #endif
+  return isas;
+}
+
+}  // namespace
+
+std::vector<CpuIsa> available_cpu_isas() {
+  static const std::vector<CpuIsa> isas = detect();
   return isas;
 }
 

@@ -25,6 +25,21 @@ struct AttentionTile {
 inline constexpr int kMaxQueries = 16;
 inline constexpr int kChunkTokens = 128;      // a context is cut here, whoever computes it: partial results merge in order
 
+// Sampling works on rows padded with -inf to a multiple of kSampleBlock.
+inline constexpr int kSampleBlock = 64;
+inline constexpr int kSumBlock = 1024;
+
+struct SampleKernels {
+  // Largest logit of each block of kSampleBlock. True where the row holds NaN or +inf.
+  bool (*scan)(const float* x, std::int64_t padded, float* block_max);
+  // Sum of the weights that are at least `least` in each block of kSumBlock; returns how many they are. No logit above max.
+  std::int64_t (*sum_weights)(const float* x, std::int64_t padded, float max, float scale, std::uint64_t least, std::uint64_t* sums);
+  // Ids and values of the logits >= floor, ids ascending, from blocks whose maximum is; returns how many they are.
+  std::int64_t (*gather)(const float* x, std::int64_t padded, const float* block_max, float floor, std::uint32_t* ids, float* values);
+  // Weights of `count` values; writes up to the next multiple of 16.
+  void (*weigh)(const float* values, std::int64_t count, float max, float scale, std::uint64_t* weights);
+};
+
 struct Kernels {
   // q, d, ds, sums of `cols` inputs, a multiple of 32.
   void (*quantise_row)(const float* x, std::int64_t cols, std::int8_t* q, float* d, float* ds, std::int32_t* sums);
@@ -52,6 +67,8 @@ struct Kernels {
   void (*merge_chunk)(float* max, float* sum, float* values, float chunk_max, float chunk_sum, const float* chunk_values,
                       int head_dim);
   void (*scale_row)(float* values, float divisor, int count);  // values /= divisor
+
+  SampleKernels sample;
 };
 
 // Defined once per instruction set that this build holds.

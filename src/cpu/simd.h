@@ -76,6 +76,31 @@ WARPLOOM_INLINE F load_s8(const std::int8_t* p) {
 WARPLOOM_INLINE void store_s8(std::int8_t* p, I a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a.v));
 }
+// U: 16 unsigned 64-bit integers.
+struct U { __m512i a, b; };
+WARPLOOM_INLINE U zero_wide() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+WARPLOOM_INLINE U add(U x, U y) { return {_mm512_add_epi64(x.a, y.a), _mm512_add_epi64(x.b, y.b)}; }
+// (x << 16) >> n with x and n taken as unsigned; 0 where n is above 63.
+WARPLOOM_INLINE U widen_shifted(I x, I n) {
+  const auto half = [](__m256i v, __m256i by) {
+    return _mm512_srlv_epi64(_mm512_slli_epi64(_mm512_cvtepu32_epi64(v), 16), _mm512_cvtepu32_epi64(by));
+  };
+  return {half(_mm512_castsi512_si256(x.v), _mm512_castsi512_si256(n.v)),
+          half(_mm512_extracti64x4_epi64(x.v, 1), _mm512_extracti64x4_epi64(n.v, 1))};
+}
+WARPLOOM_INLINE void store(std::uint64_t* p, U x) { _mm512_storeu_si512(p, x.a), _mm512_storeu_si512(p + 8, x.b); }
+// Lanes below `least` become 0.
+WARPLOOM_INLINE U at_least(U x, std::uint64_t least) {
+  const __m512i bound = _mm512_set1_epi64(static_cast<long long>(least));
+  return {_mm512_maskz_mov_epi64(_mm512_cmpge_epu64_mask(x.a, bound), x.a),
+          _mm512_maskz_mov_epi64(_mm512_cmpge_epu64_mask(x.b, bound), x.b)};
+}
+WARPLOOM_INLINE int count_nonzero(U x) {
+  return __builtin_popcount(_mm512_test_epi64_mask(x.a, x.a)) + __builtin_popcount(_mm512_test_epi64_mask(x.b, x.b));
+}
+// Bits of the lanes where x >= y, and where x is NaN or +inf.
+WARPLOOM_INLINE unsigned mask_ge(F x, F y) { return _mm512_cmp_ps_mask(x.v, y.v, _CMP_GE_OQ); }
+WARPLOOM_INLINE unsigned mask_bad(F x) { return _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(__builtin_inff()), _CMP_NLT_UQ); }
 WARPLOOM_INLINE B load_bytes(const std::uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 WARPLOOM_INLINE B low_nibbles(B a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
 WARPLOOM_INLINE B high_nibbles(B a) { return {_mm512_and_si512(_mm512_srli_epi16(a.v, 4), _mm512_set1_epi8(15))}; }
@@ -155,6 +180,48 @@ WARPLOOM_INLINE void store_s8(std::int8_t* p, I x) {
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.a, x.b), 0xd8);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+}
+struct U { __m256i v[4]; };
+WARPLOOM_INLINE U zero_wide() {
+  const __m256i z = _mm256_setzero_si256();
+  return {{z, z, z, z}};
+}
+WARPLOOM_INLINE U add(U x, U y) {
+  for (int i = 0; i < 4; ++i) x.v[i] = _mm256_add_epi64(x.v[i], y.v[i]);
+  return x;
+}
+WARPLOOM_INLINE __m256i widen_quarter(__m128i v, __m128i by) {
+  return _mm256_srlv_epi64(_mm256_slli_epi64(_mm256_cvtepu32_epi64(v), 16), _mm256_cvtepu32_epi64(by));
+}
+WARPLOOM_INLINE U widen_shifted(I x, I n) {
+  return {{widen_quarter(_mm256_castsi256_si128(x.a), _mm256_castsi256_si128(n.a)),
+           widen_quarter(_mm256_extracti128_si256(x.a, 1), _mm256_extracti128_si256(n.a, 1)),
+           widen_quarter(_mm256_castsi256_si128(x.b), _mm256_castsi256_si128(n.b)),
+           widen_quarter(_mm256_extracti128_si256(x.b, 1), _mm256_extracti128_si256(n.b, 1))}};
+}
+WARPLOOM_INLINE void store(std::uint64_t* p, U x) {
+  for (int i = 0; i < 4; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 4 * i), x.v[i]);
+}
+WARPLOOM_INLINE U at_least(U x, std::uint64_t least) {
+  // Weights stay below 2^63, so the signed comparison will do.
+  const __m256i below = _mm256_set1_epi64x(static_cast<long long>(least) - 1);
+  for (int i = 0; i < 4; ++i) x.v[i] = _mm256_and_si256(x.v[i], _mm256_cmpgt_epi64(x.v[i], below));
+  return x;
+}
+WARPLOOM_INLINE int count_nonzero(U x) {
+  int zeros = 0;
+  for (int i = 0; i < 4; ++i)
+    zeros += __builtin_popcount(
+        static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(x.v[i], _mm256_setzero_si256())))));
+  return 16 - zeros;
+}
+WARPLOOM_INLINE unsigned two_masks(__m256 a, __m256 b) {
+  return static_cast<unsigned>(_mm256_movemask_ps(a)) | (static_cast<unsigned>(_mm256_movemask_ps(b)) << 8);
+}
+WARPLOOM_INLINE unsigned mask_ge(F x, F y) { return two_masks(_mm256_cmp_ps(x.a, y.a, _CMP_GE_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_GE_OQ)); }
+WARPLOOM_INLINE unsigned mask_bad(F x) {
+  const __m256 infinity = _mm256_set1_ps(__builtin_inff());
+  return two_masks(_mm256_cmp_ps(x.a, infinity, _CMP_NLT_UQ), _mm256_cmp_ps(x.b, infinity, _CMP_NLT_UQ));
 }
 WARPLOOM_INLINE B load_bytes(const std::uint8_t* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
@@ -255,6 +322,26 @@ WARPLOOM_INLINE F load_u8(const std::uint8_t* p) { F r; WARPLOOM_EACH r.v[i] = p
 WARPLOOM_INLINE F load_s8(const std::int8_t* p) { F r; WARPLOOM_EACH r.v[i] = p[i]; return r; }
 WARPLOOM_INLINE void store_s8(std::int8_t* p, I a) {
   WARPLOOM_EACH p[i] = static_cast<std::int8_t>(a.v[i] < -128 ? -128 : a.v[i] > 127 ? 127 : a.v[i]);
+}
+struct U { std::uint64_t v[16]; };
+WARPLOOM_INLINE U zero_wide() { U r; WARPLOOM_EACH r.v[i] = 0; return r; }
+WARPLOOM_INLINE U add(U a, U b) { WARPLOOM_EACH a.v[i] += b.v[i]; return a; }
+WARPLOOM_INLINE U widen_shifted(I x, I n) {
+  U r;
+  WARPLOOM_EACH {
+    const auto by = static_cast<std::uint32_t>(n.v[i]);
+    r.v[i] = by > 63 ? 0 : (static_cast<std::uint64_t>(static_cast<std::uint32_t>(x.v[i])) << 16) >> by;
+  }
+  return r;
+}
+WARPLOOM_INLINE void store(std::uint64_t* p, U a) { WARPLOOM_EACH p[i] = a.v[i]; }
+WARPLOOM_INLINE U at_least(U a, std::uint64_t least) { WARPLOOM_EACH a.v[i] = a.v[i] >= least ? a.v[i] : 0; return a; }
+WARPLOOM_INLINE int count_nonzero(U a) { int n = 0; WARPLOOM_EACH n += a.v[i] != 0; return n; }
+WARPLOOM_INLINE unsigned mask_ge(F a, F b) { unsigned m = 0; WARPLOOM_EACH m |= static_cast<unsigned>(a.v[i] >= b.v[i]) << i; return m; }
+WARPLOOM_INLINE unsigned mask_bad(F a) {
+  unsigned m = 0;
+  WARPLOOM_EACH m |= static_cast<unsigned>(!(a.v[i] < __builtin_inff())) << i;
+  return m;
 }
 WARPLOOM_INLINE B load_bytes(const std::uint8_t* p) { B r; __builtin_memcpy(&r, p, sizeof r); return r; }
 WARPLOOM_INLINE B low_nibbles(B a) { for (int i = 0; i < 64; ++i) a.v[i] &= 15; return a; }

@@ -1,6 +1,7 @@
 #include "cpu/kernels/attention.h"
 #include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/matmul.h"
+#include "cpu/kernels/sampling.h"
 
 namespace warploom::cpu::WARPLOOM_ISA {
 
@@ -15,6 +16,7 @@ const Kernels kKernels = {
     .attend_chunk = attend_chunk,
     .merge_chunk = merge_chunk,
     .scale_row = scale_row,
+    .sample = {.scan = scan, .sum_weights = sum_weights, .gather = gather, .weigh = weigh},
 };
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

@@ -1,0 +1,88 @@
+// The arithmetic of sampling, one token or one row at a time, for host and device: docs/sampling.md bit by bit. Every
+// operation is a single correctly rounded binary32 operation or exact integer arithmetic.
+#pragma once
+
+#include <cstdint>
+
+#include "core/host_device.h"
+
+namespace warploom::sampling {
+
+inline constexpr float kLowestExponent = -64.0f;          // below this many octaves under the argmax a weight is 0
+inline constexpr std::uint64_t kArgmaxWeight = std::uint64_t{1} << 40;
+inline constexpr double kLog2E = 1.4426950408889634;
+
+// 2^f on [-0.5, 0.5], highest power first; the constant term is 1.
+inline constexpr float kExp2[6] = {0x1.417ca6p-13f, 0x1.5f0946p-10f, 0x1.3b2dd0p-7f, 0x1.c6af7ap-5f, 0x1.ebfbdcp-3f, 0x1.62e430p-1f};
+
+#if defined(__CUDA_ARCH__)
+__device__ inline float add_rn(float a, float b) { return __fadd_rn(a, b); }
+__device__ inline float mul_rn(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+__device__ inline float nearest(float a) { return rintf(a); }
+#else
+WARPLOOM_HOST_DEVICE inline float add_rn(float a, float b) { return a + b; }
+WARPLOOM_HOST_DEVICE inline float mul_rn(float a, float b) { return a * b; }
+WARPLOOM_HOST_DEVICE inline float fma_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+WARPLOOM_HOST_DEVICE inline float nearest(float a) { return __builtin_rintf(a); }
+#endif
+
+/// What logit differences are multiplied by. A temperature so small that this overflows leaves the argmax's ties alone.
+inline float exponent_scale(float temperature) {
+  const double scale = kLog2E / static_cast<double>(temperature);
+  return scale > 0x1.fffffep127 ? 0x1.fffffep127f : static_cast<float>(scale);
+}
+
+/// Weight of a logit in units of 2^-40 of the argmax's. x <= max, neither NaN nor +inf.
+WARPLOOM_HOST_DEVICE inline std::uint64_t weight(float x, float max, float scale) {
+  const float t = mul_rn(add_rn(x, -max), scale);
+  if (!(t >= kLowestExponent)) return 0;
+  const float n = nearest(t);
+  const float f = add_rn(t, -n);
+  float q = kExp2[0];
+  for (int i = 1; i < 6; ++i) q = fma_rn(q, f, kExp2[i]);
+  q = fma_rn(q, f, 1.0f);
+  const auto fixed = static_cast<std::uint64_t>(mul_rn(q, 0x1p24f));
+  const int shift = static_cast<int>(-n);  // up to 64, where a 64-bit shift is not defined
+  return shift < 64 ? (fixed << 16) >> shift : 0;
+}
+
+/// Weight that the kept prefix must reach: ceil(P * total / 2^32), P = max(1, top_p * 2^32 to nearest).
+inline std::uint64_t top_p_threshold(float top_p, std::uint64_t total) {
+  const long long rounded = __builtin_llrint(static_cast<double>(top_p) * 0x1p32);
+  const auto p = static_cast<unsigned __int128>(rounded < 1 ? 1 : rounded);
+  return static_cast<std::uint64_t>((p * total + 0xffffffffu) >> 32);
+}
+
+/// Least weight that min-p lets through; 1 where it is off.
+inline std::uint64_t min_p_weight(float min_p) {
+  const double least = __builtin_ceil(static_cast<double>(min_p) * 0x1p40);
+  return least < 1.0 ? 1 : static_cast<std::uint64_t>(least);
+}
+
+/// Philox4x32-10 (Salmon et al., SC 2011): the first 64 bits for (seed, position, stream, use).
+WARPLOOM_HOST_DEVICE inline std::uint64_t random_bits(std::uint64_t seed, std::uint64_t position, std::uint32_t stream, std::uint32_t use = 0) {
+  std::uint32_t key0 = static_cast<std::uint32_t>(seed), key1 = static_cast<std::uint32_t>(seed >> 32);
+  std::uint32_t c0 = static_cast<std::uint32_t>(position), c1 = static_cast<std::uint32_t>(position >> 32), c2 = stream, c3 = use;
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t a = std::uint64_t{0xD2511F53u} * c0, b = std::uint64_t{0xCD9E8D57u} * c2;
+    c0 = static_cast<std::uint32_t>(b >> 32) ^ c1 ^ key0;
+    c2 = static_cast<std::uint32_t>(a >> 32) ^ c3 ^ key1;
+    c1 = static_cast<std::uint32_t>(b);
+    c3 = static_cast<std::uint32_t>(a);
+    key0 += 0x9E3779B9u;
+    key1 += 0xBB67AE85u;
+  }
+  return (static_cast<std::uint64_t>(c1) << 32) | c0;
+}
+
+/// Where in [0, total) the draw falls.
+WARPLOOM_HOST_DEVICE inline std::uint64_t draw(std::uint64_t bits, std::uint64_t total) {
+#if defined(__CUDA_ARCH__)
+  return __umul64hi(bits, total);
+#else
+  return static_cast<std::uint64_t>((static_cast<unsigned __int128>(bits) * total) >> 64);
+#endif
+}
+
+}  // namespace warploom::sampling
