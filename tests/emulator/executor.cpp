@@ -232,8 +232,15 @@ std::string where(const Warp& w, uint32_t pc) {
   const auto& ast = code.ast->code[code.insts[pc].ast];
   std::string text = "PTX line " + std::to_string(ast.line) + " (" + std::string(ast.opcode) + ")";
   const auto& files = code.program->module->files;
-  if (const auto file = files.find(ast.source.file); file != files.end() && ast.source.line > 0)
-    text += ", " + file->second + ":" + std::to_string(ast.source.line);
+  ptx::Location at = ast.source;
+  for (int depth = 0; depth < 16 && at.line > 0; ++depth) {
+    const auto file = files.find(at.file);
+    if (file == files.end()) break;
+    text += (depth == 0 ? ", " : ", inlined at ") + file->second + ":" + std::to_string(at.line);
+    const auto outer = code.ast->inlined_at.find(at);
+    if (outer == code.ast->inlined_at.end()) break;
+    at = outer->second;
+  }
   return text;
 }
 

@@ -28,11 +28,9 @@ uint32_t gather(Warp& w, const Inst& in, uint32_t code) {
     const int lane = std::countr_zero(w.exec & ~mask);
     fault(w, in, lane, kFaultInstruction, "a warp-synchronous instruction whose mask lacks the lane that runs it");
   }
-  if ((mask & w.existing & ~w.live) != 0 && (mask & ~w.existing) == 0) {
-    const int lane = std::countr_zero(w.exec);
-    if (mask != kAllLanes)
-      fault(w, in, lane, kFaultInstruction, "a warp-synchronous instruction whose mask names lanes that have exited");
-  }
+  if ((mask & w.existing & ~w.live) != 0)
+    fault(w, in, std::countr_zero(w.exec), kFaultInstruction,
+          "a warp-synchronous instruction whose mask names lanes that have exited");
   if ((mask & w.live & ~w.exec) != 0) {
     wait_warp(w, in, mask, true);
     return 0;

@@ -1,6 +1,7 @@
 // What the parser makes of PTX text: names resolved to registers, labels to instruction indices, lines kept.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -49,7 +50,8 @@ struct Operand {
 };
 
 struct Location {
-  uint32_t file = 0, line = 0;
+  uint32_t file = 0, line = 0, column = 0;
+  auto operator<=>(const Location&) const = default;
 };
 
 struct Instruction {
@@ -89,6 +91,7 @@ struct Function {
   std::vector<Instruction> code;
   std::map<std::pair<int, std::string_view>, uint32_t> labels;  // (scope, name) -> instruction index
   std::vector<int> scope_parent;
+  std::map<Location, Location> inlined_at;  // where the function that holds a location was called
   std::map<std::string_view, std::vector<std::string_view>> branch_targets;  // .branchtargets tables
   uint32_t max_threads[3] = {0, 0, 0};                                       // .maxntid or .reqntid
   uint32_t line = 0;

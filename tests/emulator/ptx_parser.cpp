@@ -64,7 +64,7 @@ class Parser {
   void body(Function& f);
   void statement(Function& f, const Token& first);
   void registers(Function& f);
-  void location();
+  void location(Function& f);
   Operand operand(Function& f);
   Operand register_or_symbol(Function& f, std::string_view name);
   int find_register(std::string_view name) const;
@@ -235,11 +235,18 @@ void Parser::registers(Function& f) {
   expect(";");
 }
 
-void Parser::location() {
+void Parser::location(Function& f) {
   const uint32_t line = lexer_.peek().line;
-  location_.file = static_cast<uint32_t>(integer());
-  location_.line = static_cast<uint32_t>(integer());
-  while (lexer_.peek().line == line) lexer_.next();
+  auto place = [this] {
+    Location l;
+    l.file = static_cast<uint32_t>(integer());
+    l.line = static_cast<uint32_t>(integer());
+    l.column = static_cast<uint32_t>(integer());
+    return l;
+  };
+  location_ = place();
+  while (lexer_.peek().line == line)
+    if (lexer_.next().text == "inlined_at") f.inlined_at[location_] = place();
 }
 
 int Parser::find_register(std::string_view name) const {
@@ -330,7 +337,7 @@ Operand Parser::operand(Function& f) {
 void Parser::statement(Function& f, const Token& first) {
   std::string_view text = first.text;
   if (text == ".reg") return registers(f);
-  if (text == ".loc") return location();
+  if (text == ".loc") return location(f);
   if (text == ".local" || text == ".shared" || text == ".param" || text == ".const" || text == ".global") {
     const Space space = text == ".local"    ? Space::kLocal
                         : text == ".shared" ? Space::kShared

@@ -41,6 +41,7 @@ Program& program_of(Module& module) {
 }
 
 uint64_t next_grid_id = 1;
+uint64_t lane_instructions = 0;  // of all kernels so far
 
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void** args, size_t shared, cudaStream_t stream,
                    bool cooperative) {
@@ -78,6 +79,7 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** args, siz
     std::memcpy(reinterpret_cast<void*>(l.params), params.data(), params.size());
     const auto failure = run_grid(l);
     memory().constants->release(l.params);
+    lane_instructions += l.lanes_issued;
     if (failure) set_device_error(failure->error, failure->report);
   });
   return cudaSuccess;
@@ -130,6 +132,8 @@ bool find_symbol(const void* host, uint64_t& address, size_t& size) {
 using namespace emulator;
 
 extern "C" {
+
+unsigned long long warploom_emulator_lane_instructions() { return lane_instructions; }
 
 void** __cudaRegisterFatBinary(void* fatbin) {
   WARPLOOM_RUNTIME_LOCK;

@@ -1,0 +1,165 @@
+// Every kind of fault that the sanitiser reports: a kernel with it planted, and a twin without.
+#include <cassert>
+#include <cstdint>
+
+#include "emulated_device.h"
+
+namespace {
+
+// After a launch: the planted twin must be reported with this text, and with this file's name; the clean one must pass.
+void expect_fault(const char* text, cudaError_t error) {
+  EXPECT_EQ(cudaDeviceSynchronize(), error);
+  const std::string report = warploom_emulator_report();
+  EXPECT_NE(report.find(text), std::string::npos) << report;
+  EXPECT_NE(report.find("emulator_sanitizer_test.cu:"), std::string::npos) << report;
+  EXPECT_NE(report.find("_kernel"), std::string::npos) << report;
+  warploom_emulator_clear();
+}
+void expect_clean() {
+  EXPECT_CUDA(cudaDeviceSynchronize());
+  EXPECT_STREQ(warploom_emulator_report(), "");
+  warploom_emulator_clear();
+}
+
+__global__ void write_kernel(int* p, int n) {
+  if (static_cast<int>(threadIdx.x) < n) p[threadIdx.x] = threadIdx.x;
+}
+TEST(Sanitizer, WriteOutOfBounds) {
+  DeviceBuffer<int> p(40);
+  write_kernel<<<1, 64>>>(p.data(), 41);
+  expect_fault("out of bounds: write of 4 bytes", cudaErrorIllegalAddress);
+  write_kernel<<<1, 64>>>(p.data(), 40);
+  expect_clean();
+}
+
+__global__ void read_kernel(const int* p, const int* index, int* out) { out[threadIdx.x] = p[index[threadIdx.x]]; }
+TEST(Sanitizer, ReadOutOfBounds) {
+  std::vector<int> index(32);
+  for (int i = 0; i < 32; ++i) index[i] = (i * 13) % 32;
+  DeviceBuffer<int> p(std::vector<int>(32, 1)), out(32);
+  {
+    DeviceBuffer<int> good(index);
+    read_kernel<<<1, 32>>>(p.data(), good.data(), out.data());
+    expect_clean();
+  }
+  index[5] = -1;
+  DeviceBuffer<int> bad(index);
+  read_kernel<<<1, 32>>>(p.data(), bad.data(), out.data());
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorIllegalAddress);
+  EXPECT_NE(std::string(warploom_emulator_report()).find("thread (5,0,0)"), std::string::npos) << warploom_emulator_report();
+  expect_fault("out of bounds: read of 4 bytes", cudaErrorIllegalAddress);
+}
+
+__global__ void shared_kernel(int* out, int last) {
+  __shared__ int values[64];
+  values[threadIdx.x + last - 63] = threadIdx.x;
+  __syncthreads();
+  out[threadIdx.x] = values[63 - threadIdx.x];
+}
+TEST(Sanitizer, SharedOutOfBounds) {
+  DeviceBuffer<int> out(64);
+  shared_kernel<<<1, 64>>>(out.data(), 64);
+  expect_fault("out of bounds: write of 4 bytes", cudaErrorIllegalAddress);
+  shared_kernel<<<1, 64>>>(out.data(), 63);
+  expect_clean();
+}
+
+TEST(Sanitizer, UseAfterFree) {
+  int *p, *out;
+  EXPECT_CUDA(cudaMalloc(&p, 256));
+  EXPECT_CUDA(cudaMalloc(&out, 256));
+  write_kernel<<<1, 64>>>(p, 64);
+  expect_clean();
+  EXPECT_CUDA(cudaFree(p));
+  write_kernel<<<1, 64>>>(p, 64);
+  expect_fault("use after free: write of 4 bytes", cudaErrorIllegalAddress);
+  EXPECT_CUDA(cudaFree(out));
+}
+
+__global__ void wide_kernel(const char* p, double* out) {
+  out[threadIdx.x] = *reinterpret_cast<const double*>(p + 8 * threadIdx.x);
+}
+TEST(Sanitizer, Misaligned) {
+  DeviceBuffer<char> p(std::vector<char>(400, 0));
+  DeviceBuffer<double> out(32);
+  wide_kernel<<<1, 32>>>(p.data() + 4, out.data());
+  expect_fault("misaligned read of 8 bytes", cudaErrorMisalignedAddress);
+  wide_kernel<<<1, 32>>>(p.data() + 8, out.data());
+  expect_clean();
+}
+
+__global__ void copy_kernel(const int* p, int* out) { out[threadIdx.x] = p[threadIdx.x]; }
+TEST(Sanitizer, UninitialisedGlobal) {
+  DeviceBuffer<int> p(32), out(32);
+  EXPECT_CUDA(cudaMemset(p.data(), 0, 31 * 4));
+  copy_kernel<<<1, 32>>>(p.data(), out.data());
+  expect_fault("uninitialised: read of 4 bytes", cudaErrorLaunchFailure);
+  EXPECT_CUDA(cudaMemset(p.data(), 0, 32 * 4));
+  copy_kernel<<<1, 32>>>(p.data(), out.data());
+  expect_clean();
+}
+
+__global__ void uninitialised_shared_kernel(int* out, int written) {
+  __shared__ int values[64];
+  if (static_cast<int>(threadIdx.x) < written) values[threadIdx.x] = threadIdx.x;
+  __syncthreads();
+  out[threadIdx.x] = values[63 - threadIdx.x];
+}
+TEST(Sanitizer, UninitialisedShared) {
+  DeviceBuffer<int> out(64);
+  uninitialised_shared_kernel<<<1, 64>>>(out.data(), 60);
+  expect_fault("uninitialised: read of 4 bytes", cudaErrorLaunchFailure);
+  uninitialised_shared_kernel<<<1, 64>>>(out.data(), 64);
+  expect_clean();
+}
+
+__global__ void assert_kernel(int n) { assert(static_cast<int>(threadIdx.x) < n); }
+TEST(Sanitizer, Assertion) {
+  assert_kernel<<<1, 32>>>(31);
+  expect_fault("assertion failed: static_cast<int>(threadIdx.x) < n", cudaErrorAssert);
+  assert_kernel<<<1, 32>>>(32);
+  expect_clean();
+}
+
+__global__ void trap_kernel(bool stop) {
+  if (stop) __trap();
+}
+TEST(Sanitizer, Trap) {
+  trap_kernel<<<1, 32>>>(true);
+  expect_fault("trap", cudaErrorLaunchFailure);
+  trap_kernel<<<1, 32>>>(false);
+  expect_clean();
+}
+
+// A barrier for two warps that only one of them reaches.
+__global__ void barrier_kernel(int reach) {
+  if (static_cast<int>(threadIdx.x) < reach) asm volatile("bar.sync 1, 64;" ::: "memory");
+}
+TEST(Sanitizer, BarrierThatNotAllReach) {
+  barrier_kernel<<<1, 64>>>(32);
+  expect_fault("deadlock", cudaErrorLaunchFailure);
+  barrier_kernel<<<1, 64>>>(64);
+  expect_clean();
+}
+
+__global__ void exited_kernel(int* out, unsigned mask) {
+  if (threadIdx.x >= 16) return;
+  out[threadIdx.x] = __shfl_xor_sync(mask, threadIdx.x, 1);
+}
+TEST(Sanitizer, MaskWithExitedLanes) {
+  DeviceBuffer<int> out(16);
+  exited_kernel<<<1, 32>>>(out.data(), 0xffffffff);
+  expect_fault("lanes that have exited", cudaErrorIllegalInstruction);
+  exited_kernel<<<1, 32>>>(out.data(), 0xffff);
+  expect_clean();
+}
+
+TEST(Sanitizer, CopyBeyondAnAllocation) {
+  DeviceBuffer<int> p(10);
+  int host[11] = {};
+  EXPECT_EQ(cudaMemcpy(p.data(), host, sizeof host, cudaMemcpyHostToDevice), cudaErrorIllegalAddress);
+  warploom_emulator_clear();
+  EXPECT_CUDA(cudaMemcpy(p.data(), host, 40, cudaMemcpyHostToDevice));
+}
+
+}  // namespace
