@@ -28,6 +28,7 @@ struct GenerateOptions {
   bool kv_cache = true;                    ///< false: recompute the whole sequence at every step
   std::int64_t kv_tokens = 0;              ///< size of the KV pool in tokens; 0: what the request can need
   std::int64_t prefill_chunk = 512;        ///< most prompt tokens in one step
+  std::int64_t max_batch = 64;             ///< most sequences in one step; the others wait
   bool logprobs = false;                   ///< fill Generation::logprobs
 };
 
@@ -90,7 +91,7 @@ class WARPLOOM_EXPORT Generator {
 };
 
 struct Score {
-  std::vector<double> logprobs;            ///< of token i given those before it; [tokens - 1], natural logarithm
+  std::vector<double> logprobs;            ///< of each scored token given those before it in its window; natural logarithm
   double mean_nll = 0.0;                   ///< mean of -logprobs
   double perplexity = 0.0;                 ///< exp(mean_nll)
 };

@@ -240,17 +240,22 @@ void unpack_floats(const PackedFormat& format, const u8* panel, std::int64_t col
 
 }  // namespace
 
-void FreeBytes::operator()(std::byte* p) const { std::free(p); }
+void FreeBytes::operator()(std::byte* p) const { mapped ? static_cast<void>(munmap(p, mapped)) : std::free(p); }
 
 AlignedBytes allocate_bytes(std::size_t bytes, const char* what) {
-  constexpr std::size_t kHuge = std::size_t{2} << 20;
-  const std::size_t alignment = bytes >= 4 * kHuge ? kHuge : 64;
-  const std::size_t size = (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
-  auto* memory = size < bytes ? nullptr : static_cast<std::byte*>(std::aligned_alloc(alignment, size));
-  if (!memory) throw OutOfMemory(fmt::format("{}: cannot allocate {} bytes of memory", what, bytes));
-  if (alignment == kHuge) madvise(memory, size, MADV_HUGEPAGE);  // only advice: fewer TLB misses when it is taken
-  std::memset(memory, 0, size);
-  return AlignedBytes(memory);
+  constexpr std::size_t kLarge = std::size_t{1} << 20, kHugePage = std::size_t{2} << 20;
+  const auto fail = [&] { throw OutOfMemory(fmt::format("{}: cannot allocate {} bytes of memory", what, bytes)); };
+  if (bytes < kLarge) {
+    const std::size_t size = (std::max<std::size_t>(bytes, 1) + 63) / 64 * 64;
+    auto* memory = static_cast<std::byte*>(std::aligned_alloc(64, size));
+    if (!memory) fail();
+    std::memset(memory, 0, size);
+    return AlignedBytes(memory);
+  }
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) fail();
+  if (bytes >= 4 * kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);  // only advice: fewer TLB misses where it is taken
+  return AlignedBytes(static_cast<std::byte*>(memory), FreeBytes{bytes});
 }
 
 std::uint64_t PackedWeight::bytes() const {

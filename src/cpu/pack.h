@@ -14,10 +14,11 @@
 namespace warploom::cpu {
 
 struct FreeBytes {
+  std::size_t mapped = 0;  // 0: from malloc
   void operator()(std::byte* p) const;
 };
 using AlignedBytes = std::unique_ptr<std::byte[], FreeBytes>;
-/// Zeroed, on a 64-byte boundary. Throws OutOfMemory naming `what`.
+/// Zeroed, on a 64-byte boundary; large ones take memory only where they are touched. Throws OutOfMemory naming `what`.
 AlignedBytes allocate_bytes(std::size_t bytes, const char* what);
 
 /// Rows of one type.

@@ -28,6 +28,7 @@ class LoadedModel final : public Model {
   std::string device_description() const override { return transformer_->backend().description(); }
 
   const Transformer& transformer() const { return *transformer_; }
+  KvType kv_type() const { return kv_type_; }
 
  private:
   std::unique_ptr<Transformer> transformer_;
@@ -49,5 +50,7 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
 }
 
 const Transformer& transformer_of(const Model& model) { return dynamic_cast<const LoadedModel&>(model).transformer(); }
+
+KvType kv_type_of(const Model& model) { return dynamic_cast<const LoadedModel&>(model).kv_type(); }
 
 }  // namespace warploom

@@ -64,5 +64,7 @@ std::unique_ptr<TransformerSession> create_session(const Transformer& model, con
 
 /// The Transformer behind a public Model. Defined in model.cpp.
 const Transformer& transformer_of(const Model& model);
+/// What its KV caches store.
+KvType kv_type_of(const Model& model);
 
 }  // namespace warploom

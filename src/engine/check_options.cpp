@@ -1,0 +1,40 @@
+#include "engine/check_options.h"
+
+#include <fmt/format.h>
+
+#include "warploom/error.h"
+
+namespace warploom {
+
+namespace {
+
+void require(bool ok, const std::string& what) {
+  if (!ok) throw InvalidArgument(what);
+}
+
+}  // namespace
+
+void check_options(const GenerateOptions& options, const ModelShape& shape) {
+  validate(options.sampling);
+  require(options.max_tokens >= 1, fmt::format("max_tokens is {}; it must be at least 1", options.max_tokens));
+  require(options.n >= 1 && options.n <= 65536, fmt::format("n is {}; it must be in [1, 65536]", options.n));
+  require(options.kv_tokens >= 0, fmt::format("kv_tokens is {}; it must be >= 0 (0: what the request needs)", options.kv_tokens));
+  require(options.prefill_chunk >= 1, fmt::format("prefill_chunk is {}; it must be at least 1", options.prefill_chunk));
+  require(options.max_batch >= 1 && options.max_batch <= 4096, fmt::format("max_batch is {}; it must be in [1, 4096]", options.max_batch));
+  for (std::size_t i = 0; i < options.stop.size(); ++i) require(!options.stop[i].empty(), fmt::format("stop string {} is empty", i));
+  const auto in_vocab = [&](TokenId token, const char* where) {
+    require(token >= 0 && token < shape.vocab, fmt::format("{}: token {} is not in [0, {})", where, token, shape.vocab));
+  };
+  for (const TokenId token : options.stop_tokens) in_vocab(token, "stop_tokens");
+  for (const LogitBias& bias : options.bias) in_vocab(bias.token, "bias");
+}
+
+void check_prompt(std::span<const TokenId> prompt, std::size_t index, const ModelShape& shape) {
+  require(!prompt.empty(), fmt::format("prompt {} is empty: it has no token to continue", index));
+  require(static_cast<std::int64_t>(prompt.size()) <= shape.context_length,
+          fmt::format("prompt {} has {} tokens; the model's context holds {}", index, prompt.size(), shape.context_length));
+  for (const TokenId token : prompt)
+    require(token >= 0 && token < shape.vocab, fmt::format("prompt {}: token {} is not in [0, {})", index, token, shape.vocab));
+}
+
+}  // namespace warploom

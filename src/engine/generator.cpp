@@ -1,0 +1,128 @@
+#include "warploom/generator.h"
+
+#include <algorithm>
+
+#include "engine/check_options.h"
+#include "engine/run.h"
+#include "engine/scheduler.h"
+#include "warploom/error.h"
+
+namespace warploom {
+
+namespace {
+
+std::int64_t blocks_for(std::int64_t tokens) { return (tokens + kKvBlockTokens - 1) / kKvBlockTokens; }
+
+/// Tokens that a sequence may come to hold.
+std::int64_t longest(std::span<const TokenId> prompt, const GenerateOptions& options, const ModelShape& shape) {
+  const auto size = static_cast<std::int64_t>(prompt.size());
+  return options.max_tokens >= shape.context_length - size ? shape.context_length : size + options.max_tokens;
+}
+
+/// Blocks of the KV pool: as asked for, or enough for the longest sequences that can run at a time, with a spare block each
+/// for the copy that a shared one may need.
+std::int64_t pool_blocks(std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options, const ModelShape& shape) {
+  if (options.kv_tokens > 0) return blocks_for(options.kv_tokens);
+  std::vector<std::int64_t> needs;
+  for (const auto& prompt : prompts)
+    needs.insert(needs.end(), static_cast<std::size_t>(options.n), blocks_for(longest(prompt, options, shape)) + 1);
+  std::sort(needs.rbegin(), needs.rend());
+  needs.resize(std::min(needs.size(), static_cast<std::size_t>(options.max_batch)));
+  std::int64_t sum = 0;
+  for (const std::int64_t n : needs) sum += n;
+  return std::max<std::int64_t>(sum, 1);
+}
+
+}  // namespace
+
+std::vector<Generation> run_generation(const Engine& engine, std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options,
+                                       const TokenCallback& callback) {
+  const ModelShape& shape = engine.shape;
+  check_options(options, shape);
+  for (std::size_t i = 0; i < prompts.size(); ++i) check_prompt(prompts[i], i, shape);
+  if (prompts.empty()) return {};
+
+  const std::int64_t total = static_cast<std::int64_t>(prompts.size()) * options.n;
+  std::int64_t most_tokens = 0, pending = 0;
+  for (const auto& prompt : prompts) {
+    most_tokens = std::max(most_tokens, longest(prompt, options, shape));
+    pending += static_cast<std::int64_t>(prompt.size());
+  }
+  Scheduler::Limits limits;
+  limits.max_running = std::min(total, options.max_batch);
+  limits.context_length = shape.context_length;
+  limits.kv_cache = options.kv_cache;
+  limits.logprobs = options.logprobs;
+  // No step can hold more than there is to compute at once.
+  const bool recomputes = !options.kv_cache || options.kv_tokens > 0;
+  limits.prefill_chunk = std::min(options.prefill_chunk, recomputes ? most_tokens * limits.max_running : pending + total);
+
+  BlockPool pool(pool_blocks(prompts, options, shape));
+  const auto cache = engine.create_cache(pool.size());
+  const auto session = engine.create_session({limits.prefill_chunk + limits.max_running, limits.max_running, limits.max_running,
+                                              std::min(blocks_for(most_tokens) + 1, pool.size())});
+  std::vector<Sequence> sequences;
+  sequences.reserve(static_cast<std::size_t>(total));
+  for (std::size_t p = 0; p < prompts.size(); ++p)
+    for (int i = 0; i < options.n; ++i)
+      sequences.emplace_back(pool, engine.tokenizer, options, p, static_cast<std::uint32_t>(i), prompts[p]);
+  Scheduler(*session, *cache, pool, limits).run(sequences, callback);
+  pool.check();
+
+  std::vector<Generation> generations;
+  for (Sequence& sequence : sequences) generations.push_back(std::move(sequence.generation));
+  return generations;
+}
+
+Engine engine_for(const std::shared_ptr<const Model>& model, const std::shared_ptr<const Tokenizer>& tokenizer) {
+  if (!model) throw InvalidArgument("model is null");
+  if (!tokenizer) throw InvalidArgument("tokenizer is null");
+  Engine engine;
+  engine.shape = model->shape();
+  engine.tokenizer = tokenizer;
+  engine.create_session = [model](const TransformerSession::Limits& limits) { return create_session(transformer_of(*model), limits); };
+  engine.create_cache = [model](std::int64_t blocks) {
+    const ModelShape& shape = model->shape();
+    return transformer_of(*model).backend().create_kv_storage({shape.layers, shape.kv_heads, shape.head_dim, blocks, kv_type_of(*model)});
+  };
+  return engine;
+}
+
+std::vector<Generation> generate(const std::shared_ptr<const Model>& model, std::span<const std::vector<TokenId>> prompts,
+                                 const GenerateOptions& options, const TokenCallback& callback) {
+  return run_generation(engine_for(model, model ? model->tokenizer() : nullptr), prompts, options, callback);
+}
+
+Generator::Generator(std::shared_ptr<const Model> model) : Generator(model, model ? model->tokenizer() : nullptr) {}
+
+Generator::Generator(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer)
+    : model_(std::move(model)), tokenizer_(std::move(tokenizer)) {
+  if (!model_) throw InvalidArgument("model is null");
+  if (!tokenizer_) throw InvalidArgument("tokenizer is null");
+}
+
+std::string Generator::generate(std::string_view prompt, const GenerateOptions& options, const TokenCallback& callback) const {
+  if (options.n != 1) throw InvalidArgument("n must be 1 where a single text is returned; use generate_batch");
+  const std::string text(prompt);
+  return generate_batch({&text, 1}, options, callback).at(0).text;
+}
+
+std::string Generator::generate(std::string_view prompt, std::int64_t max_tokens, float temperature, std::int64_t top_k, float top_p,
+                                std::uint64_t seed) const {
+  GenerateOptions options;
+  options.max_tokens = max_tokens;
+  options.sampling.temperature = temperature;
+  options.sampling.top_k = top_k;
+  options.sampling.top_p = top_p;
+  options.sampling.seed = seed;
+  return generate(prompt, options);
+}
+
+std::vector<Generation> Generator::generate_batch(std::span<const std::string> prompts, const GenerateOptions& options,
+                                                  const TokenCallback& callback) const {
+  std::vector<std::vector<TokenId>> ids;
+  for (const std::string& prompt : prompts) ids.push_back(tokenizer_->encode(prompt));
+  return run_generation(engine_for(model_, tokenizer_), ids, options, callback);
+}
+
+}  // namespace warploom

@@ -1,0 +1,28 @@
+// What a run needs of a model, so that tests can put something else in its place.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/transformer.h"
+#include "warploom/generator.h"
+
+namespace warploom {
+
+struct Engine {
+  ModelShape shape;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::function<std::unique_ptr<TransformerSession>(const TransformerSession::Limits&)> create_session;
+  std::function<std::unique_ptr<KvStorage>(std::int64_t blocks)> create_cache;
+};
+
+/// Keeps the model alive. Throws InvalidArgument on null.
+Engine engine_for(const std::shared_ptr<const Model>& model, const std::shared_ptr<const Tokenizer>& tokenizer);
+
+/// As generate() of warploom/generator.h.
+std::vector<Generation> run_generation(const Engine& engine, std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options,
+                                       const TokenCallback& callback);
+
+}  // namespace warploom

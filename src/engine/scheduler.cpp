@@ -1,0 +1,162 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+
+namespace warploom {
+
+namespace {
+
+std::int64_t blocks_for(std::int64_t tokens) { return (tokens + kKvBlockTokens - 1) / kKvBlockTokens; }
+
+}  // namespace
+
+Scheduler::Scheduler(TransformerSession& session, KvStorage& cache, BlockPool& pool, const Limits& limits)
+    : session_(session), cache_(cache), pool_(pool), limits_(limits), copy_([this](std::int32_t from, std::int32_t to) {
+        session_.copy_block(cache_, from, to);
+      }) {}
+
+void Scheduler::run(std::vector<Sequence>& sequences, const TokenCallback& callback) {
+  struct GiveBack {
+    std::vector<Sequence>& sequences;
+    ~GiveBack() {
+      for (Sequence& sequence : sequences) sequence.table.clear();
+    }
+  } give_back{sequences};
+
+  const Clock::time_point start = Clock::now();
+  for (Sequence& sequence : sequences) waiting_.push_back(&sequence);
+  while (!waiting_.empty() || !running_.empty()) {
+    admit();
+    plan_step(callback);
+    if (step_.empty()) continue;  // a sequence ended for want of blocks
+    build_input();
+    session_.forward(input_, cache_);
+    finish_step(start, callback);
+  }
+}
+
+// First come, first served. The first is admitted even where its blocks will not suffice: then it runs until they end.
+void Scheduler::admit() {
+  while (!waiting_.empty() && static_cast<std::int64_t>(running_.size()) < limits_.max_running) {
+    Sequence& next = *waiting_.front();
+    bool wait = false;
+    if (!share_prompt(next, &wait)) {
+      if (wait) return;
+      const auto tokens = static_cast<std::int64_t>(next.tokens.size());
+      if (!running_.empty() && blocks_for(tokens + 1) > pool_.free_count()) return;
+    }
+    waiting_.erase(waiting_.begin());
+    next.running = true;
+    next.admitted = admissions_++;
+    running_.push_back(&next);
+  }
+}
+
+// Continuations of one prompt share its blocks. Each computes the prompt's last token for itself: that gives its logits.
+bool Scheduler::share_prompt(Sequence& sequence, bool* wait) const {
+  if (!limits_.kv_cache || sequence.cached > 0) return false;
+  const std::int64_t shared = sequence.prompt_size() - 1;
+  for (const Sequence* other : running_) {
+    if (other->generation.prompt != sequence.generation.prompt) continue;
+    if (other->cached < shared) {
+      *wait = true;  // it is computing what we need
+      continue;
+    }
+    *wait = false;
+    if (pool_.free_count() < blocks_for(static_cast<std::int64_t>(sequence.tokens.size()) + 1 - shared) + 1) continue;
+    sequence.table.share_prefix(other->table, shared);
+    sequence.cached = shared;
+    return true;
+  }
+  return false;
+}
+
+void Scheduler::plan_step(const TokenCallback& callback) {
+  step_.clear();
+  std::int64_t chunk = limits_.prefill_chunk;
+  // Oldest first: they finish first and give their blocks back. Preemption takes from the youngest, which come later.
+  for (std::size_t i = 0; i < running_.size(); ++i) {
+    Sequence& sequence = *running_[i];
+    const std::int64_t pending = sequence.pending();
+    std::int64_t count = pending;
+    if (pending > 1) {
+      count = std::min(pending, chunk);
+      chunk -= count;
+    }
+    if (count == 0) continue;
+    if (!make_room(sequence, sequence.cached + count)) {
+      if (running_.size() == 1) {
+        sequence.end(FinishReason::context_full, callback);
+        leave(sequence);
+      } else {
+        preempt(sequence);
+      }
+      --i;
+      continue;
+    }
+    step_.push_back({&sequence, count, count == pending});
+  }
+}
+
+// Takes blocks from the youngest sequences until positions up to `tokens` are writable; false where only older ones are left.
+bool Scheduler::make_room(Sequence& sequence, std::int64_t tokens) {
+  while (!sequence.table.make_writable(sequence.cached, tokens, copy_)) {
+    if (running_.back() == &sequence) return false;
+    preempt(*running_.back());
+  }
+  return true;
+}
+
+void Scheduler::preempt(Sequence& victim) {
+  leave(victim);
+  victim.cached = 0;
+  waiting_.insert(waiting_.begin(), &victim);
+}
+
+void Scheduler::leave(Sequence& sequence) {
+  sequence.table.clear();
+  sequence.running = false;
+  std::erase(running_, &sequence);
+}
+
+void Scheduler::build_input() {
+  input_.clear();
+  for (const Part& part : step_)
+    input_.table_stride = std::max(input_.table_stride, static_cast<std::int64_t>(part.sequence->table.blocks().size()));
+  for (std::size_t s = 0; s < step_.size(); ++s) {
+    const Sequence& sequence = *step_[s].sequence;
+    for (std::int64_t p = sequence.cached; p < sequence.cached + step_[s].count; ++p) {
+      input_.ids.push_back(sequence.tokens[static_cast<std::size_t>(p)]);
+      input_.positions.push_back(static_cast<std::int32_t>(p));
+      input_.sequences.push_back(static_cast<std::int32_t>(s));
+    }
+    const auto blocks = sequence.table.blocks();
+    input_.block_tables.insert(input_.block_tables.end(), blocks.begin(), blocks.end());
+    input_.block_tables.resize((s + 1) * static_cast<std::size_t>(input_.table_stride), 0);
+    if (step_[s].sampled) input_.outputs.push_back(static_cast<std::int32_t>(input_.ids.size()) - 1);
+  }
+}
+
+void Scheduler::finish_step(Clock::time_point start, const TokenCallback& callback) {
+  rows_.clear();
+  for (Part& part : step_) {
+    part.sequence->cached += part.count;
+    if (part.sampled) rows_.push_back(part.sequence->sample_row());
+  }
+  results_.resize(rows_.size());
+  if (!rows_.empty()) session_.sample(rows_, {.logprob = limits_.logprobs}, results_);
+  std::size_t next = 0;
+  for (const Part& part : step_) {
+    if (!part.sampled) continue;
+    Sequence& sequence = *part.sequence;
+    const bool room = static_cast<std::int64_t>(sequence.tokens.size()) + 1 < limits_.context_length;
+    sequence.take(results_[next++], room, start, callback);
+    if (sequence.finished()) {
+      leave(sequence);
+    } else if (!limits_.kv_cache) {
+      sequence.cached = 0;
+    }
+  }
+}
+
+}  // namespace warploom

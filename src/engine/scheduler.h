@@ -1,0 +1,58 @@
+// Runs sequences to their ends: admits them, packs each step with decodes and pieces of prompts, and makes room where the KV
+// pool runs short. Which sequences share a step never shows in their tokens.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/sequence.h"
+#include "model/transformer.h"
+
+namespace warploom {
+
+class Scheduler {
+ public:
+  struct Limits {
+    std::int64_t prefill_chunk = 512;   // most tokens of unfinished prompts in a step
+    std::int64_t max_running = 64;      // most sequences admitted at a time
+    std::int64_t context_length = 0;
+    bool kv_cache = true;
+    bool logprobs = false;
+  };
+
+  Scheduler(TransformerSession& session, KvStorage& cache, BlockPool& pool, const Limits& limits);
+
+  /// Returns when every sequence has finished; their blocks are back in the pool then, and also when something throws.
+  void run(std::vector<Sequence>& sequences, const TokenCallback& callback);
+
+ private:
+  struct Part {                    // of a step: pending tokens [cached, cached + count) of a sequence
+    Sequence* sequence;
+    std::int64_t count;
+    bool sampled;                  // its last pending token is among them
+  };
+
+  void admit();
+  bool share_prompt(Sequence& sequence, bool* wait) const;
+  void plan_step(const TokenCallback& callback);
+  bool make_room(Sequence& sequence, std::int64_t tokens);
+  void preempt(Sequence& victim);
+  void build_input();
+  void finish_step(Clock::time_point start, const TokenCallback& callback);
+  void leave(Sequence& sequence);
+
+  TransformerSession& session_;
+  KvStorage& cache_;
+  BlockPool& pool_;
+  Limits limits_;
+  CopyBlock copy_;
+  std::vector<Sequence*> waiting_;   // in order of arrival; preempted ones in front
+  std::vector<Sequence*> running_;   // in order of admission
+  std::uint64_t admissions_ = 0;
+  std::vector<Part> step_;
+  StepInput input_;
+  std::vector<SampleRow> rows_;
+  std::vector<SampleResult> results_;
+};
+
+}  // namespace warploom

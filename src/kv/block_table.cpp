@@ -1,0 +1,52 @@
+#include "kv/block_table.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "backend/ops.h"
+
+namespace warploom {
+
+BlockTable& BlockTable::operator=(BlockTable&& other) noexcept {
+  if (this == &other) return *this;
+  clear();
+  pool_ = other.pool_;
+  blocks_ = std::exchange(other.blocks_, {});
+  return *this;
+}
+
+bool BlockTable::make_writable(std::int64_t from, std::int64_t to, const CopyBlock& copy) {
+  const auto held = static_cast<std::int64_t>(blocks_.size());
+  const std::int64_t end = (to + kKvBlockTokens - 1) / kKvBlockTokens;
+  for (std::int64_t i = from / kKvBlockTokens; i < std::min(held, end); ++i) {
+    std::int32_t& block = blocks_[static_cast<std::size_t>(i)];
+    if (pool_->holders(block) == 1) continue;
+    const std::optional<std::int32_t> own = pool_->allocate();
+    if (!own) return false;
+    copy(block, *own);
+    pool_->release(block);
+    block = *own;
+  }
+  for (std::int64_t i = held; i < end; ++i) {
+    const std::optional<std::int32_t> block = pool_->allocate();
+    if (!block) return false;
+    blocks_.push_back(*block);
+  }
+  return true;
+}
+
+void BlockTable::share_prefix(const BlockTable& other, std::int64_t tokens) {
+  const auto count = (tokens + kKvBlockTokens - 1) / kKvBlockTokens;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int32_t block = other.blocks_[static_cast<std::size_t>(i)];
+    pool_->share(block);
+    blocks_.push_back(block);
+  }
+}
+
+void BlockTable::clear() {
+  for (const std::int32_t block : blocks_) pool_->release(block);
+  blocks_.clear();
+}
+
+}  // namespace warploom
