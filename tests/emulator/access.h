@@ -1,6 +1,7 @@
 // How instructions reach memory: addresses of the lanes, the sanitiser's checks, and the fast path for lanes side by side.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 
 #include "memory.h"
@@ -19,7 +20,9 @@ inline ptx::Space access_space(const Inst& in) { return static_cast<ptx::Space>(
 uint32_t encode_address(class Encoder& e, const ptx::Operand& o, ptx::Space space, std::vector<uint32_t>& sources,
                         int64_t& offset);
 ptx::Space take_space(class Encoder& e);
-void take_memory_modifiers(class Encoder& e);  // orders, scopes and cache hints, which change nothing here
+// Orders, scopes and cache hints change nothing here; true where other threads may look at the same place at the same time.
+bool take_memory_modifiers(class Encoder& e);
+constexpr uint32_t kSynchronises = 1 << 8;  // in.target: such an access is no race, and orders others
 
 inline void lane_addresses(Warp& w, const Inst& in, uint32_t code, uint64_t* out) {
   const uint64_t offset = static_cast<uint64_t>(in.imm);

@@ -154,6 +154,90 @@ TEST(Sanitizer, MaskWithExitedLanes) {
   expect_clean();
 }
 
+// Warps exchange values through shared memory; the second barrier keeps the next round's writes from this round's reads.
+__global__ void rotate_kernel(int* out, int rounds, bool first, bool second) {
+  __shared__ int values[128];
+  int v = threadIdx.x;
+  for (int r = 0; r < rounds; ++r) {
+    values[threadIdx.x] = v;
+    if (first) __syncthreads();
+    v = values[(threadIdx.x + 40) % 128];
+    if (second) __syncthreads();
+  }
+  out[threadIdx.x] = v;
+}
+TEST(Sanitizer, SharedReadAfterWriteRace) {
+  DeviceBuffer<int> out(128);
+  rotate_kernel<<<1, 128>>>(out.data(), 2, false, true);
+  expect_fault("", cudaErrorLaunchFailure);  // a race, or, for the first warp, what nobody wrote yet
+  rotate_kernel<<<1, 128>>>(out.data(), 2, true, true);
+  expect_clean();
+}
+TEST(Sanitizer, SharedWriteAfterReadRace) {
+  DeviceBuffer<int> out(128);
+  rotate_kernel<<<1, 128>>>(out.data(), 2, true, false);
+  expect_fault("race: write of the shared memory word", cudaErrorLaunchFailure);
+  rotate_kernel<<<1, 128>>>(out.data(), 1, true, false);
+  expect_clean();
+}
+
+__global__ void same_word_kernel(int* out, bool different) {
+  __shared__ int flag;
+  flag = different ? static_cast<int>(threadIdx.x / 32) : 7;
+  __syncthreads();
+  out[threadIdx.x] = flag;
+}
+TEST(Sanitizer, SharedWriteAfterWriteRace) {
+  DeviceBuffer<int> out(64);
+  same_word_kernel<<<1, 64>>>(out.data(), true);
+  expect_fault("race: write of the shared memory word at offset 0", cudaErrorLaunchFailure);
+  same_word_kernel<<<1, 64>>>(out.data(), false);
+  expect_clean();
+}
+
+__global__ void within_warp_kernel(int* out, bool sync) {
+  __shared__ int values[32];
+  values[threadIdx.x] = threadIdx.x;
+  if (sync) __syncwarp();
+  out[threadIdx.x] = values[31 - threadIdx.x];
+}
+TEST(Sanitizer, RaceWithinAWarp) {
+  DeviceBuffer<int> out(32);
+  within_warp_kernel<<<1, 32>>>(out.data(), false);
+  expect_fault("race: read of the shared memory word", cudaErrorLaunchFailure);
+  within_warp_kernel<<<1, 32>>>(out.data(), true);
+  expect_clean();
+}
+
+__global__ void shared_atomic_kernel(int* out, bool sync) {
+  __shared__ int count;
+  if (threadIdx.x == 0) count = 0;
+  __syncthreads();
+  atomicAdd(&count, 1);
+  if (sync) __syncthreads();
+  out[threadIdx.x] = count;
+}
+TEST(Sanitizer, ReadOfWhatAtomicsChange) {
+  DeviceBuffer<int> out(64);
+  shared_atomic_kernel<<<1, 64>>>(out.data(), false);
+  expect_fault("race", cudaErrorLaunchFailure);
+  shared_atomic_kernel<<<1, 64>>>(out.data(), true);
+  expect_clean();
+}
+
+// An instruction that the emulator lacks stops the launch and names itself.
+__global__ void unsupported_kernel(uint32_t* out) {
+  asm volatile("vadd4.u32.u32.u32 %0, %1, %1, %1;" : "=r"(out[0]) : "r"(threadIdx.x));
+}
+TEST(Sanitizer, UnsupportedInstructionNamesItself) {
+  unsupported_kernel<<<1, 1>>>(nullptr);
+  EXPECT_NE(cudaGetLastError(), cudaSuccess);
+  const std::string report = warploom_emulator_report();
+  EXPECT_NE(report.find("unsupported instruction 'vadd4.u32.u32.u32'"), std::string::npos) << report;
+  EXPECT_NE(report.find("PTX line "), std::string::npos) << report;
+  warploom_emulator_clear();
+}
+
 TEST(Sanitizer, CopyBeyondAnAllocation) {
   DeviceBuffer<int> p(10);
   int host[11] = {};

@@ -12,6 +12,7 @@
 #include "builtins.h"
 #include "decoder.h"
 #include "memory.h"
+#include "races.h"
 #include "registers.h"
 
 namespace emulator {
@@ -69,6 +70,7 @@ void resolve_meetings(Warp& w) {
       if (other.state == Group::State::kWarpSync && !other.same_pc && other.sync_mask == mask) {
         make_ready(other);
         ++other.pc;
+        ++w.warp_syncs;
       }
   }
 }
@@ -154,6 +156,7 @@ void open(Block& block, uint32_t id) {
       make_ready(g);
     }
   ++block.opened;
+  ++block.generation;
 }
 
 void free_frame(Warp& w, Frame* frame) {
@@ -173,6 +176,7 @@ void prepare(Block& block, Launch& launch, uint64_t linear) {
     block.storage.resize(size_t{warps} * code.frame_bytes + 64);
     const uint32_t stack = code.local_bytes + (code.has_calls ? kCallStack : 0);
     block.shared = memory().shareds->allocate(shared_bytes, 1024, kUninitialised);
+    block.cells = new RaceCell[shared_bytes / 4 + 1];
     if (stack > 0) block.locals = memory().locals->allocate(uint64_t{warps} * kLanes * stack, 256, kUninitialised);
     for (uint32_t n = 0; n < warps; ++n) {
       Warp& w = block.warps[n];
@@ -195,6 +199,7 @@ void prepare(Block& block, Launch& launch, uint64_t linear) {
     if (block.locals != 0)
       memory().mark(block.locals, uint64_t{warps} * kLanes * block.warps[0].local_stride, kUninitialised);
   }
+  ++block.generation;
   block.linear = linear;
   block.id[0] = static_cast<uint32_t>(linear % launch.grid[0]);
   block.id[1] = static_cast<uint32_t>(linear / launch.grid[0] % launch.grid[1]);
@@ -225,6 +230,7 @@ void prepare(Block& block, Launch& launch, uint64_t linear) {
 void release(Block& block) {
   memory().shareds->release(block.shared);
   if (block.locals != 0) memory().locals->release(block.locals);
+  delete[] block.cells;
 }
 
 std::string where(const Warp& w, uint32_t pc) {

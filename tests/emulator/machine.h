@@ -106,11 +106,14 @@ struct Warp {
   uint32_t local_stride = 0;
   uint32_t index = 0;  // in the block
   uint64_t clock = 0;
+  uint32_t warp_syncs = 1, serial = 0;  // bar.warp.syncs passed, memory instructions: for the race detector
   uint64_t issued = 0, lanes_issued = 0;
   uint32_t tid[3][kLanes] = {};
   std::vector<Group> pending;
   std::vector<std::unique_ptr<Frame>> frames;
 };
+
+struct RaceCell;
 
 struct Barrier {
   uint32_t arrived = 0;   // threads
@@ -127,7 +130,9 @@ struct Block {
   std::vector<Warp> warps;
   Barrier barriers[16];
   uint32_t live_threads = 0;
-  uint64_t opened = 0;  // barriers, so far
+  uint64_t opened = 0;        // barriers, so far
+  uint32_t generation = 1;    // what the race detector counts: barriers, locks, blocks before this one
+  RaceCell* cells = nullptr;  // one a word of shared memory
   uint64_t shared = 0, locals = 0;
   std::vector<uint8_t> storage;
 };

@@ -2,6 +2,7 @@
 #include "access.h"
 #include "decoder.h"
 #include "float_bits.h"
+#include "races.h"
 
 namespace emulator {
 namespace {
@@ -107,11 +108,16 @@ void atomic_handler(Warp& w, const Inst& in) {
   const T* operand = reg<T>(w, in.op[2]);
   const Region region = region_of(w, access_space(in));
   alignas(64) T old[kLanes];
+  ++w.serial;
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);
     const uint64_t at = address[i];
     check_read(w, in, region, i, at, sizeof(T), sizeof(T), sizeof(T));
     if (at >= w.shared_begin && at < w.shared_end) {
+      if constexpr (std::is_same_v<Op, Exchange>)
+        ++w.block->generation;  // a lock, or a message
+      else
+        track(w, in, i, at, sizeof(T), AccessKind::kAtomic);
       T* p = reinterpret_cast<T*>(at);
       old[i] = *p;
       *p = Op::apply(old[i], operand[i]);
@@ -128,6 +134,7 @@ void compare_and_swap(Warp& w, const Inst& in) {
   lane_addresses(w, in, in.op[1], address);
   const T *expected = reg<T>(w, in.op[2]), *value = reg<T>(w, in.op[3]);
   const Region region = region_of(w, access_space(in));
+  ++w.block->generation;  // a lock, as far as the race detector knows
   alignas(64) T old[kLanes];
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);

@@ -192,7 +192,10 @@ void finish_barrier(Warp& w, const Inst& in, uint32_t lanes, const Barrier& barr
 
 void warp_barrier_handler(Warp& w, const Inst& in) {
   const uint32_t mask = reg<uint32_t>(w, in.op[0])[std::countr_zero(w.exec)];
-  if ((mask & w.live & ~w.exec) != 0) wait_warp(w, in, mask, false);
+  if ((mask & w.live & ~w.exec) != 0)
+    wait_warp(w, in, mask, false);
+  else
+    ++w.warp_syncs;
 }
 
 void add_control_ops(EncoderTable& table) {

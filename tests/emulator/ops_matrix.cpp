@@ -3,6 +3,7 @@
 #include "access.h"
 #include "decoder.h"
 #include "float_bits.h"
+#include "races.h"
 
 namespace emulator {
 namespace {
@@ -23,11 +24,13 @@ void load_matrix(Warp& w, const Inst& in) {
   alignas(64) uint64_t address[kLanes];
   lane_addresses(w, in, in.op[kMatrices], address);
   const Region region = region_of(w, ptx::Space::kShared);
+  ++w.serial;
   for (int m = 0; m < kMatrices; ++m) {
     uint16_t rows[8][8];
     for (int r = 0; r < 8; ++r) {
       const int lane = 8 * m + r;
       check_read(w, in, region, lane, address[lane], 16, 2, 16);
+      track(w, in, lane, address[lane], 16, AccessKind::kRead);
       std::memcpy(rows[r], reinterpret_cast<const void*>(address[lane]), 16);
     }
     uint32_t* out = reg<uint32_t>(w, in.op[m]);

@@ -1,6 +1,7 @@
 // Loads and stores, prefetches, asynchronous copies. PTX ISA 9.7.9.8 to 9.7.9.27.
 #include "access.h"
 #include "decoder.h"
+#include "races.h"
 
 namespace emulator {
 
@@ -44,15 +45,11 @@ Space take_space(Encoder& e) {
   return Space::kGeneric;
 }
 
-void take_memory_modifiers(Encoder& e) {
+bool take_memory_modifiers(Encoder& e) {
+  bool strong = false;
+  for (const std::string_view name : {"volatile", "relaxed", "acquire", "release", "acq_rel", "sc", "mmio"})
+    strong = e.take(name) || strong;
   for (const std::string_view name : {"weak",
-                                      "volatile",
-                                      "relaxed",
-                                      "acquire",
-                                      "release",
-                                      "acq_rel",
-                                      "sc",
-                                      "mmio",
                                       "cta",
                                       "gpu",
                                       "sys",
@@ -73,6 +70,7 @@ void take_memory_modifiers(Encoder& e) {
                                       "L2::128B",
                                       "L2::256B"})
     e.take(name);
+  return strong;
 }
 
 uint32_t encode_address(Encoder& e, const ptx::Operand& o, Space space, std::vector<uint32_t>& sources, int64_t& offset) {
@@ -101,6 +99,30 @@ uint32_t encode_address(Encoder& e, const ptx::Operand& o, Space space, std::vec
 
 namespace {
 
+// The race detector's part of a load or store. `values`: what a store brings, in lane order, or nullptr.
+void track_lanes(Warp& w, const Inst& in, const uint64_t* address, uint32_t bytes, const void* values) {
+  if ((in.target & kSynchronises) != 0) {
+    ++w.block->generation;
+    return;
+  }
+  ++w.serial;
+  for (uint32_t left = w.exec; left != 0; left &= left - 1) {
+    const int i = std::countr_zero(left);
+    if (!in_shared(w, address[i])) continue;
+    if (values == nullptr) {
+      track(w, in, i, address[i], bytes, AccessKind::kRead);
+    } else {
+      const bool same = std::memcmp(reinterpret_cast<const void*>(address[i]),
+                                    static_cast<const uint8_t*>(values) + static_cast<uint32_t>(i) * bytes, bytes) == 0;
+      track(w, in, i, address[i], bytes, AccessKind::kWrite, same);
+    }
+  }
+}
+bool may_be_shared(const Warp& w, const Inst& in, const uint64_t* address) {
+  const Space space = access_space(in);
+  return space == Space::kShared || (space == Space::kGeneric && in_shared(w, address[std::countr_zero(w.exec)]));
+}
+
 // R: as the register holds it; M: as memory does; V: elements of a vector.
 template <class R, class M, int V>
 void load_handler(Warp& w, const Inst& in) {
@@ -123,6 +145,7 @@ void load_handler(Warp& w, const Inst& in) {
       std::memcpy(values + i * V, reinterpret_cast<const void*>(address[i]), kStep);
     }
   }
+  if (may_be_shared(w, in, address)) track_lanes(w, in, address, kStep, nullptr);
   for (int k = 0; k < V; ++k) {
     alignas(64) R out[kLanes];
     for (int i = 0; i < kLanes; ++i) out[i] = static_cast<R>(values[i * V + k]);
@@ -142,8 +165,10 @@ void store_handler(Warp& w, const Inst& in) {
     for (int i = 0; i < kLanes; ++i) values[i * V + k] = static_cast<M>(r[i]);
   }
   int first, count;
+  const bool shared = may_be_shared(w, in, address);
   if (is_run(w.exec, address, kStep, first, count)) {
     check_write(w, in, region, first, address[first], static_cast<uint32_t>(count) * kStep, kStep);
+    if (shared) track_lanes(w, in, address, kStep, values);
     if (count == kLanes)
       std::memcpy(reinterpret_cast<void*>(address[0]), values, sizeof values);
     else
@@ -153,6 +178,10 @@ void store_handler(Warp& w, const Inst& in) {
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);
     check_write(w, in, region, i, address[i], kStep, kStep);
+  }
+  if (shared) track_lanes(w, in, address, kStep, values);
+  for (uint32_t left = w.exec; left != 0; left &= left - 1) {
+    const int i = std::countr_zero(left);
     std::memcpy(reinterpret_cast<void*>(address[i]), values + i * V, kStep);
   }
 }
@@ -242,7 +271,7 @@ Handler typed_handler(Encoder& e, Form form, Type type, int width, size_t elemen
 }
 
 void load_store(Encoder& e, bool load) {
-  take_memory_modifiers(e);
+  const uint32_t strong = take_memory_modifiers(e) ? kSynchronises : 0;
   const Space space = take_space(e);
   e.take_one({"v2", "v4"});
   const Type type = e.take_type();
@@ -276,7 +305,7 @@ void load_store(Encoder& e, bool load) {
     sources.push_back(static_cast<uint32_t>(symbol.value));
     mode = e.param_stride(static_cast<uint32_t>(symbol.value));
   } else {
-    mode = encode_address(e, address, space, sources, offset);
+    mode = encode_address(e, address, space, sources, offset) | strong;
   }
   Inst& in = e.emit(typed_handler(e, form, type, width, elements.size()), destinations, sources);
   in.target = mode;
@@ -307,6 +336,7 @@ void copy_async(Warp& w, const Inst& in) {
   const uint32_t* size = reg<uint32_t>(w, in.op[2]);
   const int64_t source_offset = *static_cast<const int64_t*>(in.extra);
   const Region shared = region_of(w, Space::kShared), global = region_of(w, Space::kGlobal);
+  ++w.serial;
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);
     const uint64_t source = from[i] + static_cast<uint64_t>(source_offset);
@@ -320,6 +350,7 @@ void copy_async(Warp& w, const Inst& in) {
       std::memcpy(bytes, reinterpret_cast<const void*>(source), size[i]);
     }
     check_write(w, in, shared, i, to[i], kBytes, kBytes);
+    track(w, in, i, to[i], kBytes, AccessKind::kWrite);
     std::memcpy(reinterpret_cast<void*>(to[i]), bytes, kBytes);
   }
 }

@@ -1,0 +1,67 @@
+// Races in shared memory: two threads reach a word, one of them writes, and no barrier lies between.
+//
+// Each word remembers its last writer and reader with the block's generation, which counts the barriers (and locks) passed.
+// Within a generation all accesses of different warps are unordered; those of one warp are ordered by bar.warp.sync only.
+// Of several readers the word keeps "many". Where bytes of a word have different writers the last one is kept, so a race may
+// be missed there, never invented.
+#pragma once
+
+#include "access.h"
+
+namespace emulator {
+
+constexpr uint16_t kManyThreads = 0xffff;
+
+struct RaceCell {
+  struct Access {
+    uint32_t generation = 0, warp_syncs = 0, serial = 0;
+    uint16_t thread = 0;
+    uint8_t bytes = 0;
+    bool atomic = false;
+  };
+  Access write, read;
+};
+
+[[noreturn]] void report_race(const Warp& w, const Inst& in, int lane, uint64_t address, AccessKind kind,
+                              const RaceCell::Access& other, bool other_writes);
+
+inline bool unordered(const Warp& w, const RaceCell::Access& a, uint32_t thread, uint8_t bytes) {
+  if (a.generation != w.block->generation || (a.bytes & bytes) == 0 || a.thread == thread) return false;
+  if (a.thread == kManyThreads || a.thread / kLanes != thread / kLanes) return true;
+  return a.warp_syncs == w.warp_syncs && a.serial != w.serial;
+}
+
+// `same_value`: a write that changes nothing may meet another one.
+inline void track_word(Warp& w, const Inst& in, int lane, uint64_t word, uint8_t bytes, AccessKind kind, bool same_value) {
+  RaceCell& cell = w.block->cells[word];
+  const uint32_t thread = w.index * kLanes + static_cast<uint32_t>(lane);
+  const bool writes = kind != AccessKind::kRead, atomic = kind == AccessKind::kAtomic;
+  if (unordered(w, cell.write, thread, bytes) && !(atomic && cell.write.atomic) &&
+      !(kind == AccessKind::kWrite && same_value)) [[unlikely]]
+    report_race(w, in, lane, w.shared_begin + 4 * word, kind, cell.write, true);
+  if (writes && unordered(w, cell.read, thread, bytes) && !same_value) [[unlikely]]
+    report_race(w, in, lane, w.shared_begin + 4 * word, kind, cell.read, false);
+  RaceCell::Access& mine = writes ? cell.write : cell.read;
+  const bool shared_with_others = (!writes || (atomic && mine.atomic)) && mine.generation == w.block->generation &&
+                                  (mine.thread == kManyThreads || mine.thread / kLanes != w.index);
+  mine = {w.block->generation,
+          w.warp_syncs,
+          w.serial,
+          static_cast<uint16_t>(shared_with_others ? kManyThreads : thread),
+          bytes,
+          atomic};
+}
+
+// One lane's access of `bytes` at an address, if it lies in the block's shared memory.
+inline void track(Warp& w, const Inst& in, int lane, uint64_t address, uint32_t bytes, AccessKind kind,
+                  bool same_value = false) {
+  const uint64_t offset = address - w.shared_begin;
+  for (uint64_t word = offset / 4; word <= (offset + bytes - 1) / 4; ++word) {
+    const uint64_t from = std::max(offset, 4 * word) - 4 * word, to = std::min(offset + bytes, 4 * word + 4) - 4 * word;
+    track_word(w, in, lane, word, static_cast<uint8_t>((1u << to) - (1u << from)), kind, same_value);
+  }
+}
+
+inline bool in_shared(const Warp& w, uint64_t address) { return address >= w.shared_begin && address < w.shared_end; }
+
+}  // namespace emulator
