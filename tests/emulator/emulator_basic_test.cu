@@ -202,6 +202,51 @@ TEST(Basic, AsynchronousWorkIsLate) {
   EXPECT_CUDA(cudaStreamDestroy(stream));
 }
 
+__global__ void increment_kernel(int* p, int n) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) p[i] += 1;
+}
+
+TEST(Basic, GraphsReplayWhatWasCaptured) {
+  cudaStream_t stream, side;
+  cudaEvent_t fork, join;
+  EXPECT_CUDA(cudaStreamCreate(&stream));
+  EXPECT_CUDA(cudaStreamCreateWithFlags(&side, cudaStreamNonBlocking));
+  EXPECT_CUDA(cudaEventCreate(&fork));
+  EXPECT_CUDA(cudaEventCreate(&join));
+  const int n = 1000;
+  DeviceBuffer<int> p(std::vector<int>(n, 0)), q(std::vector<int>(n, 0));
+  EXPECT_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  increment_kernel<<<4, 256, 0, stream>>>(p.data(), n);
+  EXPECT_CUDA(cudaEventRecord(fork, stream));
+  EXPECT_CUDA(cudaStreamWaitEvent(side, fork, 0));
+  increment_kernel<<<4, 256, 0, side>>>(q.data(), n);
+  EXPECT_CUDA(cudaEventRecord(join, side));
+  EXPECT_CUDA(cudaStreamWaitEvent(stream, join, 0));
+  increment_kernel<<<4, 256, 0, stream>>>(p.data(), n);
+  cudaGraph_t graph;
+  EXPECT_CUDA(cudaStreamEndCapture(stream, &graph));
+  EXPECT_EQ(p.host(), std::vector<int>(n, 0));  // captured, not run
+  cudaGraphExec_t executable;
+  EXPECT_CUDA(cudaGraphInstantiate(&executable, graph, 0));
+  for (int i = 0; i < 3; ++i) EXPECT_CUDA(cudaGraphLaunch(executable, stream));
+  EXPECT_CUDA(cudaStreamSynchronize(stream));
+  EXPECT_EQ(p.host(), std::vector<int>(n, 6));
+  EXPECT_EQ(q.host(), std::vector<int>(n, 3));
+  // Waiting for a stream that is captured ends the capture.
+  EXPECT_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaErrorStreamCaptureUnsupported);
+  cudaGraph_t none;
+  EXPECT_EQ(cudaStreamEndCapture(stream, &none), cudaErrorStreamCaptureInvalidated);
+  EXPECT_NE(cudaGetLastError(), cudaSuccess);
+  EXPECT_CUDA(cudaGraphExecDestroy(executable));
+  EXPECT_CUDA(cudaGraphDestroy(graph));
+  EXPECT_CUDA(cudaEventDestroy(fork));
+  EXPECT_CUDA(cudaEventDestroy(join));
+  EXPECT_CUDA(cudaStreamDestroy(side));
+  EXPECT_CUDA(cudaStreamDestroy(stream));
+}
+
 TEST(Basic, InvalidLaunchesAreRefused) {
   fill_kernel<<<1, 2048>>>(nullptr, 0, 0);
   EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidConfiguration);

@@ -50,6 +50,9 @@ cudaError_t wait_for(const std::shared_ptr<Operation>& operation);
 cudaError_t wait_for_stream(cudaStream_t stream);
 cudaError_t wait_for_device();
 bool known_stream(cudaStream_t stream);
+CUstream_st* resolve(cudaStream_t stream);       // of the default streams' handles too
+cudaError_t break_capture(CUstream_st* stream);  // an error where the stream is being captured: waiting ends the capture
+std::vector<CUstream_st*> all_streams();
 
 // ---- Memory (runtime_memory.cpp)
 bool is_device_address(const void* p);
@@ -66,3 +69,24 @@ const DeviceModel& device_model();  // WARPLOOM_EMULATOR_DEVICE: a100, h100 or r
 int blocks_per_processor(const Code& code, int block_size, size_t dynamic_shared);
 
 }  // namespace emulator
+
+// What the runtime's handles point at.
+struct CUgraph_st {
+  std::vector<std::function<void()>> nodes;  // in the order of capture, which every dependency follows
+  bool broken = false;
+};
+struct CUgraphExec_st {
+  std::vector<std::function<void()>> nodes;
+};
+struct CUstream_st {
+  std::shared_ptr<emulator::Operation> last;
+  bool blocking = true;  // waits for the legacy default stream, and it for this one
+  unsigned flags = 0;
+  int priority = 0;
+  CUgraph_st* capture = nullptr;  // what is queued becomes its nodes
+};
+struct CUevent_st {
+  std::shared_ptr<emulator::Operation> recorded;
+  bool timing = true;
+  CUgraph_st* capture = nullptr;  // in which it was recorded
+};

@@ -167,6 +167,10 @@ const char* cudaGetErrorName(cudaError_t error) {
     WARPLOOM_NAME(cudaErrorLaunchFailure)
     WARPLOOM_NAME(cudaErrorCooperativeLaunchTooLarge)
     WARPLOOM_NAME(cudaErrorNotSupported)
+    WARPLOOM_NAME(cudaErrorIllegalState)
+    WARPLOOM_NAME(cudaErrorStreamCaptureUnsupported)
+    WARPLOOM_NAME(cudaErrorStreamCaptureInvalidated)
+    WARPLOOM_NAME(cudaErrorGraphExecUpdateFailure)
     WARPLOOM_NAME(cudaErrorUnsupportedPtxVersion)
 #undef WARPLOOM_NAME
     default: return "cudaErrorUnknown";

@@ -63,7 +63,8 @@ cudaError_t copy_rows(void* to, size_t to_pitch, const void* from, size_t from_p
   if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
   const uint64_t d = reinterpret_cast<uint64_t>(to), s = reinterpret_cast<uint64_t>(from);
   // A pageable host source is read before the call returns; a pageable destination is written before it returns.
-  if (async && !is_device_address(from) && !is_pinned(from)) {
+  const bool capturing = resolve(stream)->capture != nullptr;  // a graph's copies read when the graph runs
+  if (async && !capturing && !is_device_address(from) && !is_pinned(from)) {
     std::vector<uint8_t> staged(width * height);
     for (size_t y = 0; y < height; ++y)
       std::memcpy(&staged[y * width], static_cast<const uint8_t*>(from) + y * from_pitch, width);
@@ -76,7 +77,7 @@ cudaError_t copy_rows(void* to, size_t to_pitch, const void* from, size_t from_p
     });
   }
   const bool pageable_destination = !is_device_address(to) && !is_pinned(to);
-  return !async || pageable_destination ? wait_for_stream(stream) : cudaSuccess;
+  return !async || (pageable_destination && !capturing) ? wait_for_stream(stream) : cudaSuccess;
 }
 
 cudaError_t fill(void* to, size_t pitch, int value, size_t width, size_t height, cudaStream_t stream, bool async) {
@@ -148,6 +149,7 @@ cudaError_t cudaMallocFromPoolAsync(void** p, size_t bytes, cudaMemPool_t, cudaS
 cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
   WARPLOOM_RUNTIME_LOCK;
   if (p == nullptr) return cudaSuccess;
+  if (resolve(stream)->capture != nullptr) return result(cudaErrorNotSupported);
   enqueue(stream, [p] {
     if (!memory().heap->release(reinterpret_cast<uint64_t>(p)))
       set_device_error(cudaErrorInvalidValue, "cudaFreeAsync of what is not allocated");

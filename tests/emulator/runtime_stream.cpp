@@ -7,17 +7,6 @@
 
 #include "runtime.h"
 
-struct CUstream_st {
-  std::shared_ptr<emulator::Operation> last;
-  bool blocking = true;  // waits for the legacy default stream, and it for this one
-  unsigned flags = 0;
-  int priority = 0;
-};
-struct CUevent_st {
-  std::shared_ptr<emulator::Operation> recorded;
-  bool timing = true;
-};
-
 namespace emulator {
 namespace {
 
@@ -39,12 +28,6 @@ struct Streams {
 Streams& streams() {
   static Streams* const instance = new Streams;
   return *instance;
-}
-
-CUstream_st* resolve(cudaStream_t stream) {
-  if (stream == nullptr || stream == cudaStreamLegacy) return &streams().legacy;
-  if (stream == cudaStreamPerThread) return &streams().per_thread;
-  return stream;
 }
 
 thread_local cudaError_t last_error = cudaSuccess;
@@ -85,6 +68,17 @@ void run_to(const Pointer& target) {
 
 }  // namespace
 
+CUstream_st* resolve(cudaStream_t stream) {
+  if (stream == nullptr || stream == cudaStreamLegacy) return &streams().legacy;
+  if (stream == cudaStreamPerThread) return &streams().per_thread;
+  return stream;
+}
+cudaError_t break_capture(CUstream_st* stream) {
+  if (stream->capture == nullptr) return cudaSuccess;
+  stream->capture->broken = true;
+  return result(cudaErrorStreamCaptureUnsupported);
+}
+
 cudaError_t result(cudaError_t error) {
   if (error != cudaSuccess) last_error = error;
   return error;
@@ -98,6 +92,8 @@ void set_device_error(int error, const std::string& report) {
   std::fprintf(stderr, "emulator: %s\n", report.c_str());
 }
 
+std::vector<CUstream_st*> all_streams() { return streams().all(); }
+
 bool known_stream(cudaStream_t stream) {
   return resolve(stream) != stream || stream == nullptr || streams().created.contains(stream);
 }
@@ -105,6 +101,11 @@ bool known_stream(cudaStream_t stream) {
 Pointer enqueue(cudaStream_t handle, std::function<void()> run) {
   CUstream_st* stream = resolve(handle);
   auto operation = std::make_shared<Operation>();
+  if (stream->capture != nullptr) {
+    stream->capture->nodes.push_back(std::move(run));
+    operation->done = true;
+    return operation;
+  }
   operation->run = std::move(run);
   auto after = [&](const CUstream_st& s) {
     if (s.last && !s.last->done) operation->after.push_back(s.last);
@@ -126,9 +127,12 @@ cudaError_t wait_for(const Pointer& operation) {
 }
 cudaError_t wait_for_stream(cudaStream_t stream) {
   if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t error = break_capture(resolve(stream)); error != cudaSuccess) return error;
   return wait_for(resolve(stream)->last);
 }
 cudaError_t wait_for_device() {
+  for (CUstream_st* s : streams().all())
+    if (const cudaError_t error = break_capture(s); error != cudaSuccess) return error;
   for (CUstream_st* s : streams().all()) wait_for(s->last);
   return result(sticky);
 }
@@ -200,10 +204,6 @@ cudaError_t cudaStreamGetDevice(cudaStream_t, int* device) {
   *device = 0;
   return cudaSuccess;
 }
-cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
-  *status = cudaStreamCaptureStatusNone;
-  return cudaSuccess;
-}
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
   WARPLOOM_RUNTIME_LOCK;
   enqueue(stream, [=] { function(data); });
@@ -226,6 +226,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   WARPLOOM_RUNTIME_LOCK;
+  event->capture = resolve(stream)->capture;
   event->recorded = enqueue(stream, [] {});
   return cudaSuccess;
 }
@@ -251,8 +252,10 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   WARPLOOM_RUNTIME_LOCK;
+  CUstream_st* s = resolve(stream);
+  if (event->capture != nullptr && s->capture == nullptr) s->capture = event->capture;  // the stream joins the capture
   const auto operation = enqueue(stream, [] {});
-  if (event->recorded && !event->recorded->done) operation->after.push_back(event->recorded);
+  if (s->capture == nullptr && event->recorded && !event->recorded->done) operation->after.push_back(event->recorded);
   return cudaSuccess;
 }
 
