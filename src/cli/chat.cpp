@@ -1,0 +1,90 @@
+#include <cstdio>
+#include <iostream>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/model_options.h"
+#include "warploom/error.h"
+
+namespace warploom::cli {
+
+namespace {
+
+struct Chat {
+  ModelChoice model;
+  SamplingChoice sampling;
+  GenerateOptions options;
+  std::string system;
+};
+
+/// False at the end of input. Ctrl-C while nothing is typed leaves as well.
+bool read_line(std::string& line, bool show_prompt) {
+  if (show_prompt) {
+    fmt::print(stderr, "> ");
+    std::fflush(stderr);
+  }
+  return static_cast<bool>(std::getline(std::cin, line)) && !interrupted();
+}
+
+void run(Chat& chat) {
+  const auto model = load_model(chat.model);
+  const Tokenizer& tokenizer = *model->tokenizer();
+  if (tokenizer.chat_format().empty()) throw ModelError("the model's chat template is missing or not recognised; use warploom generate");
+  const bool terminal = isatty(STDIN_FILENO) && !chat.model.quiet;
+  if (terminal) fmt::print(stderr, "Type a message. Ctrl-C stops an answer, Ctrl-D or /exit leaves, /reset forgets the conversation.\n");
+
+  std::vector<ChatMessage> messages;
+  const auto reset = [&] {
+    messages.clear();
+    if (!chat.system.empty()) messages.push_back({"system", chat.system});
+  };
+  reset();
+  std::string line;
+  for (catch_interrupts(); read_line(line, terminal); catch_interrupts()) {
+    if (line.empty()) continue;
+    if (line == "/exit") break;
+    if (line == "/reset") {
+      reset();
+      continue;
+    }
+    messages.push_back({"user", line});
+    const std::vector<TokenId> ids = tokenizer.encode_chat(messages);
+    if (static_cast<std::int64_t>(ids.size()) >= model->shape().context_length) {
+      fmt::print(stderr, "The conversation fills the model's context; /reset starts a new one.\n");
+      messages.pop_back();
+      continue;
+    }
+    const std::vector<std::vector<TokenId>> prompts = {ids};
+    const auto answer = generate(model, prompts, chat.options, [](const TokenEvent& event) {
+      std::fwrite(event.text.data(), 1, event.text.size(), stdout);
+      std::fflush(stdout);
+      return !interrupted();
+    });
+    fmt::print("\n");
+    std::fflush(stdout);
+    messages.push_back({"assistant", answer.at(0).text});
+    ++chat.options.sampling.seed;  // the same question twice need not give the same answer
+  }
+}
+
+}  // namespace
+
+void add_chat(CLI::App& app, int& status) {
+  CLI::App* command = app.add_subcommand("chat", "Talk with the model");
+  const auto chat = std::make_shared<Chat>();
+  chat->options.max_tokens = 1024;
+  add_model_options(*command, chat->model);
+  command->add_option("-n,--max-tokens", chat->options.max_tokens, "most tokens of an answer")->capture_default_str();
+  add_sampling_options(*command, chat->sampling);
+  command->add_option("--system", chat->system, "system message");
+  command->callback([command, chat, &status] {
+    chat->options.sampling = resolve(chat->sampling, *command);
+    run(*chat);
+    status = 0;
+  });
+}
+
+}  // namespace warploom::cli

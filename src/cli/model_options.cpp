@@ -1,0 +1,85 @@
+#include "cli/model_options.h"
+
+#include <chrono>
+#include <filesystem>
+#include <random>
+#include <vector>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "warploom/error.h"
+
+namespace warploom::cli {
+
+namespace fs = std::filesystem;
+
+void add_model_options(CLI::App& command, ModelChoice& choice) {
+  command.add_option("-m,--model", choice.path, "GGUF file; without it, the one under models/");
+  command.add_option("--device", choice.device, "auto, cpu or cuda")->capture_default_str();
+  command.add_option("--threads", choice.threads, "CPU threads; 0: one per core")->capture_default_str();
+  command.add_option("--kv-type", choice.kv_type, "what the KV cache stores: f16 or f32")->capture_default_str();
+  command.add_flag("-q,--quiet", choice.quiet, "no progress, no summary: errors alone go to standard error");
+}
+
+std::string find_model(const std::string& path) {
+  if (!path.empty()) return path;
+  std::error_code error;
+  std::vector<fs::path> folders = {"models"};
+  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  // The program lies in build/PRESET/bin of the source tree.
+  if (!error) folders.push_back(self.parent_path().parent_path().parent_path().parent_path() / "models");
+  for (const fs::path& folder : folders) {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::directory_iterator(folder, error))
+      if (entry.path().extension() == ".gguf") found.push_back(entry.path());
+    if (found.size() == 1) return found[0].string();
+    if (found.size() > 1) throw InvalidArgument(fmt::format("{} holds {} models; choose one with --model", folder.string(), found.size()));
+  }
+  throw InvalidArgument("there is no model under models/; run scripts/demo once, which fetches one, or give one with --model");
+}
+
+std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* seconds) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  ModelOptions options;
+  options.device.kind = parse_device_kind(choice.device);
+  options.device.threads = choice.threads;
+  if (choice.kv_type != "f16" && choice.kv_type != "f32")
+    throw InvalidArgument(fmt::format("--kv-type: \"{}\" is neither f16 nor f32", choice.kv_type));
+  options.kv_type = choice.kv_type == "f16" ? KvType::f16 : KvType::f32;
+  bool shown = false;
+  if (!choice.quiet && isatty(STDERR_FILENO)) {
+    options.progress = [&](double share) {
+      if (elapsed() < 0.5) return;
+      shown = true;
+      fmt::print(stderr, "\rloading {:3.0f}%", share * 100.0);
+    };
+  }
+  auto model = Model::load(find_model(choice.path), options);
+  if (shown) fmt::print(stderr, "\r\x1b[K");
+  if (seconds) *seconds = elapsed();
+  return model;
+}
+
+void add_sampling_options(CLI::App& command, SamplingChoice& choice) {
+  SamplingParams& p = choice.params;
+  command.add_option("-t,--temperature", p.temperature, "0 is greedy")->capture_default_str();
+  command.add_option("-k,--top-k", p.top_k, "keep the k most probable tokens; 0: off")->capture_default_str();
+  command.add_option("-p,--top-p", p.top_p, "keep the smallest set of this much probability; 1: off")->capture_default_str();
+  command.add_option("--min-p", p.min_p, "drop tokens below this share of the most probable one's probability; 0: off")->capture_default_str();
+  command.add_option("--repetition-penalty", p.repetition_penalty, "1: off")->capture_default_str();
+  command.add_option("--frequency-penalty", p.frequency_penalty, "0: off")->capture_default_str();
+  command.add_option("--presence-penalty", p.presence_penalty, "0: off")->capture_default_str();
+  command.add_option("-s,--seed", choice.seed, "same seed, same text; without it, a new one each run, shown in the summary");
+}
+
+SamplingParams resolve(const SamplingChoice& choice, CLI::App& command) {
+  SamplingParams params = choice.params;
+  params.seed = choice.seed;
+  if (command.count("--seed") == 0) params.seed = std::random_device{}();
+  validate(params);
+  return params;
+}
+
+}  // namespace warploom::cli

@@ -1,0 +1,42 @@
+// Options that every command which runs a model shares.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "warploom/generator.h"
+#include "warploom/model.h"
+
+namespace warploom::cli {
+
+struct ModelChoice {
+  std::string path;              // empty: the one under models/
+  std::string device = "auto";
+  std::string kv_type = "f16";
+  int threads = 0;
+  bool quiet = false;
+};
+
+void add_model_options(CLI::App& command, ModelChoice& choice);
+
+/// The given path, or the only GGUF file under models/ of the current folder or of the tree that holds this program.
+/// Throws InvalidArgument naming scripts/demo where there is none, or several.
+std::string find_model(const std::string& path);
+
+/// Loads with progress on a terminal. `seconds` (may be null) gets how long it took.
+std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* seconds = nullptr);
+
+struct SamplingChoice {
+  SamplingParams params{.temperature = 0.7f, .top_k = 50, .top_p = 0.9f};
+  std::uint64_t seed = 0;
+  bool seeded = false;
+};
+
+/// --temperature, --top-k, --top-p, --min-p, penalties, --seed.
+void add_sampling_options(CLI::App& command, SamplingChoice& choice);
+/// With the seed given, or one drawn from the system so that two runs differ; it is shown, so that a run can be repeated.
+SamplingParams resolve(const SamplingChoice& choice, CLI::App& command);
+
+}  // namespace warploom::cli

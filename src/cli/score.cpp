@@ -1,0 +1,36 @@
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/model_options.h"
+#include "cli/text_input.h"
+
+namespace warploom::cli {
+
+void add_score(CLI::App& app) {
+  struct Options {
+    ModelChoice model;
+    std::string file;
+    std::int64_t window = 0;
+    bool json = false;
+  };
+  CLI::App* command = app.add_subcommand("score", "How well the model predicts a text: negative log-likelihood and perplexity");
+  const auto o = std::make_shared<Options>();
+  command->add_option("-f,--file", o->file, "the text; - reads standard input")->required();
+  command->add_option("--window", o->window, "tokens that are scored together; 0: the model's context")->capture_default_str();
+  command->add_flag("--json", o->json, "one JSON object");
+  add_model_options(*command, o->model);
+  command->callback([o] {
+    const std::string text = read_all(o->file);
+    const auto model = load_model(o->model);
+    const std::vector<TokenId> ids = model->tokenizer()->encode(text);
+    const Score result = score(model, ids, o->window);
+    if (o->json) {
+      fmt::print("{}\n", nlohmann::json{{"tokens", ids.size()}, {"scored", result.logprobs.size()}, {"mean_nll", result.mean_nll}, {"perplexity", result.perplexity}}.dump());
+    } else {
+      fmt::print("tokens {}, scored {}\nnegative log-likelihood {:.6f} a token\nperplexity {:.4f}\n", ids.size(), result.logprobs.size(), result.mean_nll, result.perplexity);
+    }
+  });
+}
+
+}  // namespace warploom::cli

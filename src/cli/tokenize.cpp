@@ -1,0 +1,81 @@
+#include <charconv>
+#include <cstdio>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/model_options.h"
+#include "cli/text_input.h"
+#include "warploom/error.h"
+
+namespace warploom::cli {
+
+namespace {
+
+struct Tokenize {
+  std::string model, text;
+  bool json = false, no_special = false, plain = false, with_special = false;
+};
+
+/// Ids from text such as "[1, 2, 3]", "1 2 3" or {"ids": [...]}.
+std::vector<TokenId> parse_ids(const std::string& text) {
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  if (json.is_object() && json.contains("ids") && json["ids"].is_array()) return parse_ids(json["ids"].dump());
+  std::vector<TokenId> ids;
+  const char *at = text.data(), *end = text.data() + text.size();
+  while (at < end) {
+    if (std::string_view(" \t\r\n,[]").find(*at) != std::string_view::npos) {
+      ++at;
+      continue;
+    }
+    TokenId id = 0;
+    const auto [next, error] = std::from_chars(at, end, id);
+    if (error != std::errc() || next == at) throw InvalidArgument(fmt::format("\"{:.20}\" is not a token id", std::string_view(at, end)));
+    ids.push_back(id);
+    at = next;
+  }
+  return ids;
+}
+
+void print_ids(const std::vector<TokenId>& ids, bool json) {
+  if (json) {
+    fmt::print("{}\n", nlohmann::json{{"ids", ids}}.dump());
+  } else {
+    fmt::print("{}\n", fmt::join(ids, " "));
+  }
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app) {
+  const auto t = std::make_shared<Tokenize>();
+  CLI::App* tokenize = app.add_subcommand("tokenize", "Text to token ids");
+  tokenize->add_option("TEXT", t->text, "the text; - reads standard input, byte for byte")->required();
+  tokenize->add_option("-m,--model", t->model, "GGUF file; without it, the one under models/");
+  tokenize->add_flag("--json", t->json, "print {\"ids\": [...]}");
+  tokenize->add_flag("--no-special", t->no_special, "do not add the model's beginning-of-sequence token");
+  tokenize->add_flag("--plain", t->plain, "take special tokens written out in the text as plain text");
+  tokenize->callback([t] {
+    const auto tokenizer = Tokenizer::load(find_model(t->model));
+    print_ids(tokenizer->encode(t->text == "-" ? read_all("-") : t->text, {!t->no_special, !t->plain}), t->json);
+  });
+
+  CLI::App* detokenize = app.add_subcommand("detokenize", "Token ids to text, byte for byte");
+  detokenize->add_option("IDS", t->text, "ids between spaces or commas, or {\"ids\": [...]}; - reads standard input")->required();
+  detokenize->add_option("-m,--model", t->model, "GGUF file; without it, the one under models/");
+  detokenize->add_flag("--json", t->json, "print {\"text\": ...}");
+  detokenize->add_flag("--with-special", t->with_special, "write special tokens out");
+  detokenize->callback([t] {
+    const auto tokenizer = Tokenizer::load(find_model(t->model));
+    const std::string text = tokenizer->decode(parse_ids(t->text == "-" ? read_all("-") : t->text), t->with_special);
+    if (t->json) {
+      fmt::print("{}\n", nlohmann::json{{"text", text}}.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    } else {
+      std::fwrite(text.data(), 1, text.size(), stdout);
+    }
+  });
+}
+
+}  // namespace warploom::cli
