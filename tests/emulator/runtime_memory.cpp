@@ -137,6 +137,25 @@ using namespace emulator;
 
 extern "C" {
 
+// For the emulated cuBLAS, which is a library of its own.
+void warploom_emulator_enqueue(cudaStream_t stream, const std::function<void()>& work) {
+  WARPLOOM_RUNTIME_LOCK;
+  enqueue(stream, work);
+}
+bool warploom_emulator_check(const void* p, size_t bytes, int kind, const char* who) {
+  const uint64_t address = reinterpret_cast<uint64_t>(p);
+  if (bytes == 0) return true;
+  if (!check(address, bytes, who)) return false;
+  uint8_t* shadow = memory().shadow(address);
+  if (kind == 1) {
+    memory().mark(address, bytes, kInitialised);
+  } else if (std::find(shadow, shadow + bytes, kUninitialised) != shadow + bytes) {
+    set_device_error(cudaErrorLaunchFailure, std::string(who) + ": uninitialised, " + memory().describe(address));
+    return false;
+  }
+  return true;
+}
+
 cudaError_t cudaMalloc(void** p, size_t bytes) { return allocate(p, bytes); }
 cudaError_t cudaFree(void* p) {
   WARPLOOM_RUNTIME_LOCK;
