@@ -1,0 +1,15 @@
+// What a measurement was taken on.
+#pragma once
+
+#include <string>
+
+namespace warploom::bench {
+
+struct Machine {
+  std::string cpu;       // as the processor calls itself
+  int cores = 0;         // that this process may use
+  double memory_gib = 0;
+};
+Machine this_machine();
+
+}  // namespace warploom::bench

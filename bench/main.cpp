@@ -1,0 +1,103 @@
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "cli/model_options.h"
+#include "report.h"
+#include "warploom/error.h"
+
+namespace {
+
+using namespace warploom;
+using namespace warploom::bench;
+
+struct Options {
+  cli::ModelChoice model;
+  std::vector<std::int64_t> prompts = {512}, lengths = {128}, batches = {1, 8, 32}, rows = {1, 64}, vocabs = {128256};
+  std::int64_t context = 32;
+  int repeats = 5;
+  std::string format = "table", strategy = "greedy";
+  bool no_kv_cache = false, sampler = false;
+};
+
+SamplingParams strategy(const std::string& name) {
+  for (const SamplerCase& c : sampler_cases())
+    if (c.name == name) return c.params;
+  std::string known;
+  for (const SamplerCase& c : sampler_cases()) known += (known.empty() ? "" : ", ") + c.name;
+  throw InvalidArgument(fmt::format("--strategy: \"{}\" is not one of {}", name, known));
+}
+
+void note(const Options& o, const Measurement& m) {
+  if (!o.model.quiet) fmt::print(stderr, "{}: {:.1f} {}\n", m.test, m.median(), m.unit);
+}
+
+void check_positive(const char* name, const std::vector<std::int64_t>& values) {
+  for (const std::int64_t v : values)
+    if (v < 1) throw InvalidArgument(fmt::format("{}: {} is not at least 1", name, v));
+}
+
+void run(const Options& o) {
+  if (o.format != "table" && o.format != "markdown" && o.format != "json")
+    throw InvalidArgument(fmt::format("--format: \"{}\" is not one of table, markdown, json", o.format));
+  if (o.repeats < 1) throw InvalidArgument("--repeats must be at least 1");
+  check_positive("-p", o.prompts), check_positive("-n", o.lengths), check_positive("-b", o.batches), check_positive("--rows", o.rows);
+  Report report;
+  report.machine = this_machine();
+  const auto add = [&](const Measurement& m) {
+    note(o, m);
+    report.measurements.push_back(m);
+  };
+  if (o.sampler) {
+    report.device = fmt::format("cpu: {}, {} threads", name(available_cpu_isas().back()), std::max(1, o.model.threads));
+    for (const std::int64_t vocab : o.vocabs)
+      for (const std::int64_t rows : o.rows)
+        for (const SamplerCase& c : sampler_cases()) add(measure_sampler(c, rows, vocab, std::max(1, o.model.threads), o.repeats));
+  } else {
+    const auto model = cli::load_model(o.model);
+    report.model = std::filesystem::path(cli::find_model(o.model.path)).filename().string();
+    report.device = model->device_description();
+    for (const std::int64_t p : o.prompts) add(measure_prompt(model, p, 1, o.repeats));
+    for (const std::int64_t n : o.lengths) {
+      if (n < 2) throw InvalidArgument("-n: generation is timed from the first token to the last, so it takes at least 2");
+      for (const std::int64_t b : o.batches) add(measure_generation(model, o.context, n, b, strategy(o.strategy), true, o.repeats));
+      if (o.no_kv_cache) add(measure_generation(model, o.context, n, 1, strategy(o.strategy), false, 1));
+    }
+  }
+  fmt::print("{}", render(report, o.format));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  CLI::App app("Measures prompt processing, generation and sampling; sampling time is included.", "warploom-bench");
+  cli::add_model_options(app, o.model);
+  app.add_option("-p,--prompt", o.prompts, "prompt lengths")->delimiter(',')->capture_default_str();
+  app.add_option("-n,--length", o.lengths, "tokens to generate")->delimiter(',')->capture_default_str();
+  app.add_option("-b,--batch", o.batches, "batch sizes")->delimiter(',')->capture_default_str();
+  app.add_option("-c,--context", o.context, "prompt tokens before generation")->capture_default_str();
+  app.add_option("--strategy", o.strategy, "sampling strategy of generation")->capture_default_str();
+  app.add_flag("--no-kv-cache", o.no_kv_cache, "also measure batch 1 without the KV cache");
+  app.add_flag("--sampler", o.sampler, "measure the sampler alone instead (no model)");
+  app.add_option("--rows", o.rows, "rows of logits a call, for --sampler")->delimiter(',')->capture_default_str();
+  app.add_option("--vocab", o.vocabs, "vocabulary sizes, for --sampler")->delimiter(',')->capture_default_str();
+  app.add_option("-r,--repeats", o.repeats, "runs of each test, after one to warm up")->capture_default_str();
+  app.add_option("--format", o.format, "table, markdown or json")->capture_default_str();
+  try {
+    app.parse(argc, argv);
+    run(o);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    fmt::print(stderr, "warploom-bench: {}\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "warploom-bench: {}\n", error.what());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,102 @@
+#include "measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+
+#include <fmt/format.h>
+
+namespace warploom::bench {
+
+namespace {
+
+// Ordinary tokens, the same in every run.
+std::vector<std::vector<TokenId>> random_prompts(const Model& model, std::int64_t length, std::int64_t batch) {
+  std::mt19937 rng(1);
+  std::vector<std::vector<TokenId>> prompts(static_cast<std::size_t>(batch));
+  for (auto& prompt : prompts) {
+    while (static_cast<std::int64_t>(prompt.size()) < length) {
+      const auto id = static_cast<TokenId>(rng() % static_cast<std::uint32_t>(model.shape().vocab));
+      if (!model.tokenizer()->is_special(id)) prompt.push_back(id);
+    }
+  }
+  return prompts;
+}
+
+}  // namespace
+
+double Measurement::median() const {
+  std::vector<double> sorted = runs;
+  std::sort(sorted.begin(), sorted.end());
+  const std::size_t n = sorted.size();
+  return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+}
+double Measurement::min() const { return *std::min_element(runs.begin(), runs.end()); }
+double Measurement::max() const { return *std::max_element(runs.begin(), runs.end()); }
+
+Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64_t length, std::int64_t batch, int repeats) {
+  Measurement m{fmt::format("prompt {}, batch {}", length, batch), "tokens/s", {}};
+  const auto prompts = random_prompts(*model, length, batch);
+  GenerateOptions options;
+  options.max_tokens = 1;
+  options.ignore_eos = true;
+  options.max_batch = batch;
+  options.sampling.temperature = 0.0f;
+  for (int r = -1; r < repeats; ++r) {  // the first run warms up
+    double seconds = 0;
+    for (const Generation& g : generate(model, prompts, options)) seconds = std::max(seconds, g.timings.prefill_seconds);
+    if (r >= 0) m.runs.push_back(static_cast<double>(length * batch) / seconds);
+  }
+  return m;
+}
+
+Measurement measure_generation(const std::shared_ptr<const Model>& model, std::int64_t prompt, std::int64_t length, std::int64_t batch,
+                               const SamplingParams& sampling, bool kv_cache, int repeats) {
+  Measurement m{fmt::format("generate {} after {}, batch {}{}", length, prompt, batch, kv_cache ? "" : ", no KV cache"), "tokens/s", {}};
+  const auto prompts = random_prompts(*model, prompt, batch);
+  GenerateOptions options;
+  options.max_tokens = length;
+  options.ignore_eos = true;
+  options.max_batch = batch;
+  options.sampling = sampling;
+  options.kv_cache = kv_cache;
+  for (int r = kv_cache ? -1 : 0; r < repeats; ++r) {
+    double seconds = 0;
+    for (const Generation& g : generate(model, prompts, options)) seconds = std::max(seconds, g.timings.decode_seconds);
+    if (r >= 0) m.runs.push_back(static_cast<double>((length - 1) * batch) / seconds);
+  }
+  return m;
+}
+
+std::vector<SamplerCase> sampler_cases() {
+  return {{"greedy", {.temperature = 0.0f}},
+          {"temperature", {.temperature = 0.7f}},
+          {"top-k 50", {.temperature = 1.0f, .top_k = 50}},
+          {"top-p 0.9", {.temperature = 1.0f, .top_p = 0.9f}},
+          {"top-k 50 + top-p 0.9", {.temperature = 1.0f, .top_k = 50, .top_p = 0.9f}},
+          {"min-p 0.05", {.temperature = 1.0f, .min_p = 0.05f}}};
+}
+
+Measurement measure_sampler(const SamplerCase& strategy, std::int64_t rows, std::int64_t vocab, int threads, int repeats) {
+  Measurement m{fmt::format("sample {}, {} rows of {}", strategy.name, rows, vocab), "us/row", {}};
+  std::mt19937 rng(1);
+  std::normal_distribution<float> normal(0.0f, 3.0f);
+  std::vector<float> logits(static_cast<std::size_t>(rows * vocab));
+  for (float& x : logits) x = normal(rng);
+  std::vector<SampleRow> wants(static_cast<std::size_t>(rows));
+  for (SampleRow& row : wants) row.params = strategy.params;
+  const LogitsView view{logits.data(), LogitType::f32, rows, vocab, vocab};
+  const auto calls = std::max<std::int64_t>(1, 64 / rows);
+  for (int r = -1; r < repeats; ++r) {
+    const auto start = std::chrono::steady_clock::now();
+    for (std::int64_t c = 0; c < calls; ++c) {
+      for (SampleRow& row : wants) ++row.position;
+      sample(view, wants, {}, threads);
+    }
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (r >= 0) m.runs.push_back(seconds * 1e6 / static_cast<double>(calls * rows));
+  }
+  return m;
+}
+
+}  // namespace warploom::bench

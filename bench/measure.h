@@ -1,0 +1,40 @@
+// Timed runs of generation and of sampling alone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "warploom/generator.h"
+
+namespace warploom::bench {
+
+/// One line of the report: rates of the repeated runs.
+struct Measurement {
+  std::string test;              // e.g. "generate 128, batch 8"
+  std::string unit;              // e.g. "tokens/s"
+  std::vector<double> runs;
+
+  double median() const;
+  double min() const;
+  double max() const;
+};
+
+/// Prompt tokens a second: `batch` prompts of `length` tokens each, the first token's sampling included.
+Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64_t length, std::int64_t batch, int repeats);
+
+/// Generated tokens a second over the whole batch after a prompt of `prompt` tokens, sampling included.
+Measurement measure_generation(const std::shared_ptr<const Model>& model, std::int64_t prompt, std::int64_t length, std::int64_t batch,
+                               const SamplingParams& sampling, bool kv_cache, int repeats);
+
+struct SamplerCase {
+  std::string name;
+  SamplingParams params;
+};
+std::vector<SamplerCase> sampler_cases();
+
+/// Rows a second of sample() on normal(0, 3) logits.
+Measurement measure_sampler(const SamplerCase& strategy, std::int64_t rows, std::int64_t vocab, int threads, int repeats);
+
+}  // namespace warploom::bench
