@@ -225,6 +225,29 @@ TEST(Sanitizer, ReadOfWhatAtomicsChange) {
   expect_clean();
 }
 
+// Blocks exchange their parts of an array in one launch, with and without waiting for each other.
+__global__ void exchange_kernel(int* p, int* out, int* arrived, bool wait) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x, n = gridDim.x * blockDim.x;
+  p[i] = i;
+  __syncthreads();
+  if (wait && threadIdx.x == 0) {
+    __threadfence();
+    atomicAdd(arrived, 1);
+    while (*reinterpret_cast<volatile int*>(arrived) < static_cast<int>(gridDim.x)) {
+    }
+    __threadfence();
+  }
+  __syncthreads();
+  out[i] = p[n - 1 - i];
+}
+TEST(Sanitizer, RaceBetweenBlocks) {
+  DeviceBuffer<int> p(std::vector<int>(256, 0)), out(256), arrived(std::vector<int>(1, 0));
+  exchange_kernel<<<2, 128>>>(p.data(), out.data(), arrived.data(), false);
+  expect_fault("race between blocks", cudaErrorLaunchFailure);
+  exchange_kernel<<<2, 128>>>(p.data(), out.data(), arrived.data(), true);
+  expect_clean();
+}
+
 // An instruction that the emulator lacks stops the launch and names itself.
 __global__ void unsupported_kernel(uint32_t* out) {
   asm volatile("vadd4.u32.u32.u32 %0, %1, %1, %1;" : "=r"(out[0]) : "r"(threadIdx.x));

@@ -200,6 +200,7 @@ void prepare(Block& block, Launch& launch, uint64_t linear) {
       memory().mark(block.locals, uint64_t{warps} * kLanes * block.warps[0].local_stride, kUninitialised);
   }
   ++block.generation;
+  block.synchronised = false;
   block.linear = linear;
   block.id[0] = static_cast<uint32_t>(linear % launch.grid[0]);
   block.id[1] = static_cast<uint32_t>(linear / launch.grid[0] % launch.grid[1]);

@@ -132,6 +132,7 @@ struct Block {
   uint32_t live_threads = 0;
   uint64_t opened = 0;        // barriers, so far
   uint32_t generation = 1;    // what the race detector counts: barriers, locks, blocks before this one
+  bool synchronised = false;  // has looked at other blocks' doings: a fence, a lock, a volatile or stronger access
   RaceCell* cells = nullptr;  // one a word of shared memory
   uint64_t shared = 0, locals = 0;
   std::vector<uint8_t> storage;

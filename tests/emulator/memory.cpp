@@ -75,6 +75,8 @@ bool Heap::release(uint64_t address) {
     if (length >= kReturnPages) {
       const uint64_t first = round_up(start, 4096), last = (start + length) / 4096 * 4096;
       madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+      const Memory& m = memory();
+      if (m.global.holds(first, last - first)) madvise(m.word(first), 2 * (last - first), MADV_DONTNEED);
     }
     auto next = free_.lower_bound(start);
     if (next != free_.end() && next->first == start + length) {
@@ -120,6 +122,7 @@ Memory::Memory() {
   constexpr uint64_t kTotal = kGlobalSize + kConstantSize + kSharedSize + kLocalSize;
   base = reserve(kTotal);
   shadow_offset = reserve(kTotal) - base;
+  words = reinterpret_cast<uint64_t*>(reserve(2 * kGlobalSize));
   uint64_t at = reinterpret_cast<uint64_t>(base);
   auto take = [&at](uint64_t size) {
     const Region region{at, at + size};

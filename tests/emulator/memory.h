@@ -54,6 +54,7 @@ struct Memory {
 
   uint8_t* base = nullptr;
   int64_t shadow_offset = 0;  // shadow of address a is at a + shadow_offset
+  uint64_t* words = nullptr;  // one a word of global memory, for the race detector
   Region global, constant, shared, local;
   Heap* heap = nullptr;       // global
   Heap* constants = nullptr;  // __constant__ variables and kernel parameters
@@ -63,6 +64,7 @@ struct Memory {
   uint8_t* shadow(uint64_t address) const {
     return reinterpret_cast<uint8_t*>(address + static_cast<uint64_t>(shadow_offset));
   }
+  uint64_t* word(uint64_t address) const { return words + (address - global.begin) / 4; }
   bool holds(uint64_t address) const { return address >= global.begin && address < local.end; }
   void mark(uint64_t address, uint64_t bytes, Shadow state) const { std::memset(shadow(address), state, bytes); }
   // What lies at a bad address: "16 bytes after the 400 bytes at 0x..", "inside 400 bytes at 0x.. that were freed".

@@ -107,6 +107,7 @@ void atomic_handler(Warp& w, const Inst& in) {
   lane_addresses(w, in, in.op[1], address);
   const T* operand = reg<T>(w, in.op[2]);
   const Region region = region_of(w, access_space(in));
+  if constexpr (std::is_same_v<Op, Exchange>) w.block->synchronised = true;
   alignas(64) T old[kLanes];
   ++w.serial;
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
@@ -135,6 +136,7 @@ void compare_and_swap(Warp& w, const Inst& in) {
   const T *expected = reg<T>(w, in.op[2]), *value = reg<T>(w, in.op[3]);
   const Region region = region_of(w, access_space(in));
   ++w.block->generation;  // a lock, as far as the race detector knows
+  w.block->synchronised = true;
   alignas(64) T old[kLanes];
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);

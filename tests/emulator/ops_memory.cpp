@@ -101,10 +101,6 @@ namespace {
 
 // The race detector's part of a load or store. `values`: what a store brings, in lane order, or nullptr.
 void track_lanes(Warp& w, const Inst& in, const uint64_t* address, uint32_t bytes, const void* values) {
-  if ((in.target & kSynchronises) != 0) {
-    ++w.block->generation;
-    return;
-  }
   ++w.serial;
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);
@@ -117,6 +113,11 @@ void track_lanes(Warp& w, const Inst& in, const uint64_t* address, uint32_t byte
       track(w, in, i, address[i], bytes, AccessKind::kWrite, same);
     }
   }
+}
+// Of a strong access: it orders, and is no race itself.
+void synchronise(Warp& w) {
+  ++w.block->generation;
+  w.block->synchronised = true;
 }
 bool may_be_shared(const Warp& w, const Inst& in, const uint64_t* address) {
   const Space space = access_space(in);
@@ -132,20 +133,28 @@ void load_handler(Warp& w, const Inst& in) {
   const Region region = region_of(w, access_space(in));
   alignas(64) M values[kLanes * V];
   int first, count;
+  const bool strong = (in.target & kSynchronises) != 0;
+  const bool shared = may_be_shared(w, in, address);
+  const Region& global = memory().global;
+  if (strong) synchronise(w);
   if (is_run(w.exec, address, kStep, first, count)) {
-    check_read(w, in, region, first, address[first], static_cast<uint32_t>(count) * kStep, sizeof(M), kStep);
+    const uint64_t start = address[first];
+    check_read(w, in, region, first, start, static_cast<uint32_t>(count) * kStep, sizeof(M), kStep);
+    if (!shared && !strong && global.holds(start, 1))
+      track_global(w, in, first, start, static_cast<uint64_t>(count), kStep, nullptr);
     if (count == kLanes)
-      std::memcpy(values, reinterpret_cast<const void*>(address[0]), sizeof values);
+      std::memcpy(values, reinterpret_cast<const void*>(start), sizeof values);
     else
-      std::memcpy(values + first * V, reinterpret_cast<const void*>(address[first]), static_cast<size_t>(count) * kStep);
+      std::memcpy(values + first * V, reinterpret_cast<const void*>(start), static_cast<size_t>(count) * kStep);
   } else {
     for (uint32_t left = w.exec; left != 0; left &= left - 1) {
       const int i = std::countr_zero(left);
       check_read(w, in, region, i, address[i], kStep, sizeof(M), kStep);
+      if (!shared && !strong && global.holds(address[i], 1)) track_global(w, in, i, address[i], 1, kStep, nullptr);
       std::memcpy(values + i * V, reinterpret_cast<const void*>(address[i]), kStep);
     }
   }
-  if (may_be_shared(w, in, address)) track_lanes(w, in, address, kStep, nullptr);
+  if (shared && !strong) track_lanes(w, in, address, kStep, nullptr);
   for (int k = 0; k < V; ++k) {
     alignas(64) R out[kLanes];
     for (int i = 0; i < kLanes; ++i) out[i] = static_cast<R>(values[i * V + k]);
@@ -165,21 +174,28 @@ void store_handler(Warp& w, const Inst& in) {
     for (int i = 0; i < kLanes; ++i) values[i * V + k] = static_cast<M>(r[i]);
   }
   int first, count;
+  const bool strong = (in.target & kSynchronises) != 0;
   const bool shared = may_be_shared(w, in, address);
+  const Region& global = memory().global;
+  if (strong) synchronise(w);
   if (is_run(w.exec, address, kStep, first, count)) {
-    check_write(w, in, region, first, address[first], static_cast<uint32_t>(count) * kStep, kStep);
-    if (shared) track_lanes(w, in, address, kStep, values);
+    const uint64_t start = address[first];
+    check_write(w, in, region, first, start, static_cast<uint32_t>(count) * kStep, kStep);
+    if (shared && !strong) track_lanes(w, in, address, kStep, values);
+    if (!shared && !strong && global.holds(start, 1))
+      track_global(w, in, first, start, static_cast<uint64_t>(count), kStep, values + first * V);
     if (count == kLanes)
-      std::memcpy(reinterpret_cast<void*>(address[0]), values, sizeof values);
+      std::memcpy(reinterpret_cast<void*>(start), values, sizeof values);
     else
-      std::memcpy(reinterpret_cast<void*>(address[first]), values + first * V, static_cast<size_t>(count) * kStep);
+      std::memcpy(reinterpret_cast<void*>(start), values + first * V, static_cast<size_t>(count) * kStep);
     return;
   }
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);
     check_write(w, in, region, i, address[i], kStep, kStep);
+    if (!shared && !strong && global.holds(address[i], 1)) track_global(w, in, i, address[i], 1, kStep, values + i * V);
   }
-  if (shared) track_lanes(w, in, address, kStep, values);
+  if (shared && !strong) track_lanes(w, in, address, kStep, values);
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);
     std::memcpy(reinterpret_cast<void*>(address[i]), values + i * V, kStep);
@@ -320,7 +336,10 @@ void ignored(Encoder& e) {  // prefetch, fence and the like: the host's memory i
   }
   e.emit(&nothing, {}, {});
 }
-void full_fence(Warp&, const Inst&) { std::atomic_thread_fence(std::memory_order_seq_cst); }
+void full_fence(Warp& w, const Inst&) {
+  w.block->synchronised = true;
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
 void fence(Encoder& e) {
   while (e.take_any()) {
   }

@@ -20,4 +20,16 @@ void report_race(const Warp& w, const Inst& in, int lane, uint64_t address, Acce
             (other_writes ? (other.atomic ? " changed by an atomic" : " wrote") : " read") + " with no barrier between");
 }
 
+void report_block_race(const Warp& w, const Inst& in, int lane, uint64_t address, bool write, uint64_t cell) {
+  const Launch& l = *w.block->launch;
+  const uint64_t b = (cell & kWordBlock) >> 8;
+  const std::string who = (cell & kWordReadByMany) != 0
+                              ? "several blocks"
+                              : "block (" + std::to_string(b % l.grid[0]) + "," + std::to_string(b / l.grid[0] % l.grid[1]) +
+                                    "," + std::to_string(b / l.grid[0] / l.grid[1]) + ")";
+  fault(w, in, lane, kFaultLaunch,
+        std::string("race between blocks: ") + (write ? "write" : "read") + " of a word that " + who +
+            ((cell & kWordWritten) != 0 ? " wrote" : " read") + ", in " + memory().describe(address));
+}
+
 }  // namespace emulator

@@ -1,9 +1,15 @@
-// Races in shared memory: two threads reach a word, one of them writes, and no barrier lies between.
+// Races in shared memory, and between blocks in global memory.
+//
+// Shared: two threads reach a word, one of them writes, and no barrier lies between.
 //
 // Each word remembers its last writer and reader with the block's generation, which counts the barriers (and locks) passed.
 // Within a generation all accesses of different warps are unordered; those of one warp are ordered by bar.warp.sync only.
 // Of several readers the word keeps "many". Where bytes of a word have different writers the last one is kept, so a race may
 // be missed there, never invented.
+//
+// Global: each word remembers the launch and block of its last access. Another block of the launch may not write it, nor
+// read what was written, unless it has looked at other blocks before: a fence, a lock, a volatile or stronger access, from
+// where on it is trusted. Atomics are not looked at, nor words that an access covers in part.
 #pragma once
 
 #include "access.h"
@@ -59,6 +65,33 @@ inline void track(Warp& w, const Inst& in, int lane, uint64_t address, uint32_t 
   for (uint64_t word = offset / 4; word <= (offset + bytes - 1) / 4; ++word) {
     const uint64_t from = std::max(offset, 4 * word) - 4 * word, to = std::min(offset + bytes, 4 * word + 4) - 4 * word;
     track_word(w, in, lane, word, static_cast<uint8_t>((1u << to) - (1u << from)), kind, same_value);
+  }
+}
+
+// A word's cell: launch (24 bits), block (32), whether several blocks read it, read, written.
+constexpr uint64_t kWordWritten = 1, kWordRead = 2, kWordReadByMany = 4, kWordBlock = 0xffffffff00;
+[[noreturn]] void report_block_race(const Warp& w, const Inst& in, int lane, uint64_t address, bool write, uint64_t cell);
+
+// `count` accesses side by side, of `step` bytes each, from lane `first` on.
+inline void track_global(Warp& w, const Inst& in, int first, uint64_t address, uint64_t count, uint32_t step,
+                         const void* values) {
+  const uint64_t begin = (address + 3) / 4 * 4, end = (address + count * step) / 4 * 4;
+  const uint64_t mine = w.block->launch->grid_id << 40 | w.block->linear << 8;
+  uint64_t* cell = memory().word(begin);
+  for (uint64_t at = begin; at < end; at += 4, ++cell) {
+    const uint64_t c = __atomic_load_n(cell, __ATOMIC_RELAXED);
+    uint64_t next = mine | (values != nullptr ? kWordWritten : kWordRead);
+    if ((c ^ mine) >> 40 == 0) {
+      const bool other = ((c ^ mine) & kWordBlock) != 0 || (c & kWordReadByMany) != 0;
+      if (other && !w.block->synchronised && (values != nullptr || (c & kWordWritten) != 0)) [[unlikely]] {
+        const bool same =
+            values != nullptr && (c & kWordWritten) != 0 &&
+            std::memcmp(reinterpret_cast<const void*>(at), static_cast<const uint8_t*>(values) + (at - address), 4) == 0;
+        if (!same) report_block_race(w, in, first + static_cast<int>((at - address) / step), at, values != nullptr, c);
+      }
+      if (values == nullptr) next = c | ((c & kWordWritten) == 0 && other ? kWordReadByMany : 0);
+    }
+    if (next != c) __atomic_store_n(cell, next, __ATOMIC_RELAXED);
   }
 }
 
