@@ -6,7 +6,7 @@
 #include <benchmark/benchmark.h>
 
 #include "backend/backend.h"
-#include "weights.h"
+#include "backend/weights.h"
 
 namespace warploom {
 namespace {

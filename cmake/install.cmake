@@ -1,0 +1,16 @@
+# The package that find_package(warploom) finds: headers, the library, one target warploom::warploom.
+include(CMakePackageConfigHelpers)
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/warploom)
+
+install(TARGETS warploom EXPORT warploomTargets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY include/warploom DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+install(EXPORT warploomTargets NAMESPACE warploom:: DESTINATION ${package_dir})
+
+configure_package_config_file(cmake/warploomConfig.cmake.in ${PROJECT_BINARY_DIR}/warploomConfig.cmake
+  INSTALL_DESTINATION ${package_dir})
+# Before 1.0 a new minor version may break callers.
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/warploomConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/warploomConfig.cmake ${PROJECT_BINARY_DIR}/warploomConfigVersion.cmake
+  DESTINATION ${package_dir})

@@ -1,0 +1,48 @@
+# cmake -D kind=Static|Shared -D source= -D build= -D work= -D generator= -D cxx= -D launcher= -D build_type= -D flags= -P this
+function(run)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT result EQUAL 0)
+    string(REPLACE ";" " " command "${ARGN}")
+    message(FATAL_ERROR "${command}\nfailed (${result}):\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+set(toolchain -G ${generator} -D CMAKE_CXX_COMPILER=${cxx} -D CMAKE_CXX_COMPILER_LAUNCHER=${launcher}
+  -D CMAKE_BUILD_TYPE=${build_type} "-D CMAKE_CXX_FLAGS=${flags}")
+if(kind STREQUAL "Shared")
+  set(build ${work}/library)
+  run(${CMAKE_COMMAND} -S ${source} -B ${build} ${toolchain} -D BUILD_SHARED_LIBS=ON
+    -D WARPLOOM_BUILD_TESTS=OFF -D WARPLOOM_BUILD_TOOLS=OFF)
+  run(${CMAKE_COMMAND} --build ${build})
+endif()
+
+file(REMOVE_RECURSE ${work}/prefix ${work}/consumer)
+run(${CMAKE_COMMAND} --install ${build} --prefix ${work}/prefix)
+
+# Headers, the library and its package; no test, benchmark or tool.
+file(GLOB_RECURSE installed RELATIVE ${work}/prefix ${work}/prefix/*)
+foreach(file IN LISTS installed)
+  if(NOT file MATCHES "^include/warploom/.+\\.h$|/libwarploom\\.(a|so.*)$|/cmake/warploom/warploom.*\\.cmake$")
+    message(FATAL_ERROR "${file} does not belong into the package")
+  endif()
+endforeach()
+
+if(kind STREQUAL "Shared")
+  file(GLOB_RECURSE library ${work}/prefix/libwarploom.so)
+  run(nm -DC --defined-only ${library})
+  if(NOT output MATCHES "warploom::Generator::generate")
+    message(FATAL_ERROR "${library} does not export warploom::Generator::generate:\n${output}")
+  endif()
+  foreach(internal "warploom::Backend::" "warploom::Gguf" "warploom::BlockPool" "warploom::create_cpu_backend")
+    if(output MATCHES "${internal}")
+      message(FATAL_ERROR "${library} exports ${internal}, which is none of the public headers'")
+    endif()
+  endforeach()
+endif()
+
+run(${CMAKE_COMMAND} -S ${source}/tests/install/consumer -B ${work}/consumer ${toolchain}
+  -D CMAKE_PREFIX_PATH=${work}/prefix)
+run(${CMAKE_COMMAND} --build ${work}/consumer)
+run(${work}/consumer/consumer)
+message(STATUS "${kind}: ${output}")

@@ -1,0 +1,115 @@
+// The repository keeps every rule, and every rule finds a planted violation.
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "structure/rules.h"
+
+namespace warploom::structure {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+const Tree& repository() {
+  static const Tree tree = read_tree(WARPLOOM_SOURCE_DIR);
+  return tree;
+}
+
+struct Case {
+  const char* name;
+  Violations (*rule)(const Tree&);
+  Tree good;            // keeps the rule
+  Tree planted;         // added to or replacing files of `good`: breaks it once
+  const char* message;  // what the rule then says
+};
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
+class Rule : public testing::TestWithParam<Case> {};
+
+TEST_P(Rule, HoldsInTheRepository) {
+  ASSERT_GT(repository().size(), 50u) << "the repository was not found at " << WARPLOOM_SOURCE_DIR;
+  EXPECT_THAT(GetParam().rule(repository()), IsEmpty());
+}
+
+TEST_P(Rule, FindsAPlantedViolation) {
+  Tree tree = GetParam().good;
+  EXPECT_THAT(GetParam().rule(tree), IsEmpty());
+  for (const auto& [path, text] : GetParam().planted) tree[path] = text;
+  EXPECT_THAT(GetParam().rule(tree), ElementsAre(HasSubstr(GetParam().message)));
+}
+
+const Tree kLayers = {{"include/warploom/model.h", ""},
+                      {"src/core/tensor.h", "#include \"warploom/model.h\"\n"},
+                      {"src/cpu/pack.h", "#include \"core/tensor.h\"\n"},
+                      {"src/formats/gguf.h", ""},
+                      {"src/kv/pool.h", ""},
+                      {"src/engine/run.h", "#include \"kv/pool.h\"\n#include <vector>\n"},
+                      {"src/text/bpe.h", "#include \"formats/gguf.h\"\n"},
+                      {"src/cli/main.cpp", "#include \"warploom/model.h\"\n"}};
+
+const Tree kOps = {{"src/backend/ops.h", "struct RmsNormArgs {\n};\n"},
+                   {"src/backend/backend.h", "virtual void rms_norm(const RmsNormArgs& args) = 0;\n"},
+                   {"src/cpu/cpu_backend.cpp", "void rms_norm(const RmsNormArgs& args) override {}\n"},
+                   {"tests/backend/rms_norm_test.cpp", "backend->rms_norm({});\n"}};
+
+const Tree kDocuments = {{"README.md", "See [how](CONTRIBUTING.md), `src/cli/`, `build/x`.\n```cpp\nint x;\n```\n"},
+                         {"CONTRIBUTING.md", "`src/cli/main.cpp`\n"},
+                         {"src/cli/main.cpp", ""},
+                         {"examples/generate.cpp", "int x;\n"}};
+
+INSTANTIATE_TEST_SUITE_P(
+    Structure, Rule,
+    testing::Values(
+        Case{"HigherLayer",
+             include_ranks,
+             kLayers,
+             {{"src/core/tensor.h", "\n#include \"cpu/pack.h\"\n"}},
+             "src/core/tensor.h:2: "},
+        Case{"BlindNeighbour",
+             include_ranks,
+             kLayers,
+             {{"src/kv/pool.h", "#include \"formats/gguf.h\"\n"}},
+             "src/kv/pool.h:1: "},
+        Case{"BackendFromAbove",
+             include_ranks,
+             kLayers,
+             {{"src/engine/run.h", "#include \"cpu/pack.h\"\n"}},
+             "may not include src/cpu"},
+        Case{"UnknownInclude", include_ranks, kLayers, {{"src/engine/run.h", "#include \"nowhere.h\"\n"}}, "is no file"},
+        Case{"CudaHeader",
+             cuda_headers,
+             {{"cuda/matmul.cu", "#include <cublas_v2.h>\n"}},
+             {{"src/cpu/pack.h", "#include <cuda_runtime.h>\n"}},
+             "<cuda_runtime.h> outside cuda/"},
+        Case{"AppInside",
+             app_includes,
+             kLayers,
+             {{"src/cli/main.cpp", "#include \"formats/gguf.h\"\n"}},
+             "which is not public"},
+        Case{"LongFile",
+             file_lengths,
+             {{"src/a.cpp", std::string(600, '\n')}},
+             {{"src/b.cpp", std::string(601, '\n')}},
+             "601 lines"},
+        Case{"MachinePath",
+             machine_paths,
+             {{"a.cpp", "// the /proc file system, and/or/tmp/x\n"}},
+             {{"b.cpp", "open(\"/home/someone/x\")\n"}},
+             "b.cpp:1: "},
+        Case{"OpWithoutCpu", op_twins, kOps, {{"src/cpu/cpu_backend.cpp", ""}}, "src/cpu/cpu_backend.cpp: no rms_norm"},
+        Case{"OpWithoutSeam", op_twins, kOps, {{"src/backend/backend.h", ""}}, "src/backend/backend.h: no rms_norm"},
+        Case{"OpWithoutCuda", op_twins, kOps, {{"cuda/cuda_backend.cu", ""}}, "cuda/cuda_backend.cu: no rms_norm"},
+        Case{"OpWithoutTest", op_twins, kOps, {{"tests/backend/rms_norm_test.cpp", ""}}, "nothing calls rms_norm"},
+        Case{"NamedPath",
+             named_paths,
+             kDocuments,
+             {{"CONTRIBUTING.md", "`src/cli/main.h`\n"}},
+             "src/cli/main.h is not there"},
+        Case{"ReadmeExample", readme_example, kDocuments, {{"examples/generate.cpp", "int y;\n"}}, "differs"}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace warploom::structure
