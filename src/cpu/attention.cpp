@@ -73,8 +73,12 @@ void Attention::run(const AttentionArgs& args) {
   // Long contexts of few sequences are split between threads; the partial results then merge in the order in which whole()
   // would have merged them.
   const auto items = static_cast<std::int64_t>(items_.size());
+  // A chunk of one query head takes some 2 head_dim kChunkTokens multiply-adds; a few microseconds' worth goes to a thread.
+  constexpr std::int64_t kLeastWork = 1 << 15;
+  const std::int64_t item_work = chunks * 2 * args.heads / args.cache->shape().kv_heads * args.cache->shape().head_dim * kChunkTokens / (4 * items);
+  const std::int64_t grain = std::max<std::int64_t>(1, kLeastWork / std::max<std::int64_t>(1, item_work));
   if (longest > 1 && items < 4 * pool_.threads() && pool_.threads() > 1) return split(args, chunks);
-  pool_.parallel_for(items, 1, [&](std::int64_t begin, std::int64_t end, int) {
+  pool_.parallel_for(items, grain, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t i = begin; i < end; ++i) whole(args, items_[static_cast<std::size_t>(i)]);
   });
 }

@@ -9,6 +9,9 @@ namespace {
 // Up to so many tokens every thread quantises all inputs for itself: cheaper than waiting for one another.
 constexpr std::int64_t kOwnTokens = 2;
 
+// Multiply-adds that take a few microseconds: less is not worth handing to another thread.
+constexpr std::int64_t kLeastWork = 1 << 17;
+
 std::byte* aligned(std::vector<std::byte>& bytes) {
   const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
   return bytes.data() + ((address + 63) / 64 * 64 - address);
@@ -57,7 +60,9 @@ void Matmul::run(const MatmulArgs& args) {
   std::int64_t panels = 0;
   for (const PackedSegment& segment : weight.segments()) panels += segment.panel_count();
   // A few chunks a thread: neighbours on a shared machine make threads uneven.
-  const std::int64_t grain = std::max<std::int64_t>(1, panels / (pool_.threads() * (args.tokens > 16 ? 16 : 4)));
+  const std::int64_t fair = panels / (pool_.threads() * (args.tokens > 16 ? 16 : 4));
+  const std::int64_t panel_work = kPanelRows * weight.cols() * args.tokens;
+  const std::int64_t grain = std::max({std::int64_t{1}, fair, kLeastWork / panel_work});
   pool_.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
     const QuantisedRow* rows = shared_.rows.data();
     if (weight.quantised() && own) {

@@ -1,0 +1,198 @@
+// Random models of every weight type: what a sequence's tokens are must follow from the sequence alone.
+#include <gtest/gtest.h>
+
+#include "support/tiny_model.h"
+#include "warploom/error.h"
+#include "warploom/generator.h"
+
+namespace warploom {
+namespace {
+
+std::shared_ptr<const Model> load(const test::TinyModel& shape, int threads = 2, CpuIsa isa = CpuIsa::automatic) {
+  const test::TemporaryFile file(test::tiny_model(shape));
+  ModelOptions options;
+  options.device.threads = threads;
+  options.device.isa = isa;
+  return Model::load(file.path(), options);
+}
+
+std::vector<std::vector<TokenId>> ragged_prompts(std::size_t count, std::uint32_t seed = 3) {
+  std::mt19937 rng(seed);
+  std::vector<std::vector<TokenId>> prompts(count);
+  for (auto& prompt : prompts)
+    for (std::uint32_t n = 1 + rng() % 90; n > 0; --n) prompt.push_back(static_cast<TokenId>(rng() % 260));
+  return prompts;
+}
+
+GenerateOptions sampled(std::int64_t max_tokens = 24) {
+  GenerateOptions options;
+  options.max_tokens = max_tokens;
+  options.sampling = {.temperature = 1.0f, .top_k = 40, .top_p = 0.95f, .seed = 17};
+  options.ignore_eos = true;
+  options.logprobs = true;
+  return options;
+}
+
+void expect_same(const Generation& a, const Generation& b, const std::string& what) {
+  EXPECT_EQ(a.ids, b.ids) << what;
+  EXPECT_EQ(a.text, b.text) << what;
+  EXPECT_EQ(a.logprobs, b.logprobs) << what;  // bit for bit: they come straight from the logits
+}
+
+TEST(Engine, EveryWeightTypeRunsAndEveryInstructionSetAgrees) {
+  for (const WeightType type : test::kAllWeightTypes) {
+    test::TinyModel shape;
+    shape.type = type;
+    shape.tied = type != WeightType::q8_0;
+    shape.biases = type == WeightType::f16;
+    if (type == WeightType::q4_0) shape.architecture = "qwen2";
+    const auto prompts = ragged_prompts(2);
+    std::vector<Generation> first;
+    for (const CpuIsa isa : available_cpu_isas()) {
+      const auto all = generate(load(shape, 2, isa), prompts, sampled(12));
+      if (first.empty()) first = all;
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        EXPECT_EQ(all[i].ids.size(), 12u);
+        expect_same(all[i], first[i], std::string(traits(type).name) + " on " + std::string(name(isa)));
+      }
+    }
+  }
+}
+
+TEST(Engine, AloneEqualsInACrowdWhateverTheChunksAndThreads) {
+  const auto prompts = ragged_prompts(32);
+  const auto model = load({});
+  std::vector<Generation> alone;
+  for (const auto& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, sampled()).at(0));
+  for (const int threads : {1, 4}) {
+    const auto other = load({}, threads);
+    for (const std::int64_t chunk : {1, 7, 64, 512}) {
+      GenerateOptions options = sampled();
+      options.prefill_chunk = chunk;
+      const auto all = generate(other, prompts, options);
+      for (std::size_t i = 0; i < all.size(); ++i)
+        expect_same(all[i], alone[i], "sequence " + std::to_string(i) + " chunk " + std::to_string(chunk) + " threads " + std::to_string(threads));
+    }
+  }
+}
+
+TEST(Engine, WithoutTheCacheTheTextIsTheSame) {
+  const auto prompts = ragged_prompts(5);
+  const auto model = load({});
+  const auto with = generate(model, prompts, sampled());
+  GenerateOptions options = sampled();
+  options.kv_cache = false;
+  const auto without = generate(model, prompts, options);
+  for (std::size_t i = 0; i < with.size(); ++i) expect_same(without[i], with[i], std::to_string(i));
+}
+
+// Pools from just enough for the longest sequence to plenty: sequences wait and are preempted, and nobody's text knows.
+TEST(Engine, SmallPoolsChangeNothing) {
+  const auto prompts = ragged_prompts(10, 5);
+  const auto model = load({});
+  const auto want = generate(model, prompts, sampled());
+  for (const std::int64_t kv_tokens : {128, 160, 224, 400}) {
+    for (const std::int64_t max_batch : {2, 64}) {
+      GenerateOptions options = sampled();
+      options.kv_tokens = kv_tokens;
+      options.max_batch = max_batch;
+      const auto got = generate(model, prompts, options);
+      for (std::size_t i = 0; i < got.size(); ++i) expect_same(got[i], want[i], std::to_string(i) + " with " + std::to_string(kv_tokens));
+    }
+  }
+}
+
+TEST(Engine, ASequenceThatCannotFitSaysSo) {
+  const std::vector<std::vector<TokenId>> prompts = {std::vector<TokenId>(40, 7), {1, 2}};
+  GenerateOptions options = sampled(100);
+  options.kv_tokens = 64;
+  const auto all = generate(load({}), prompts, options);
+  EXPECT_EQ(all[0].finish_reason, FinishReason::context_full);
+  EXPECT_EQ(all[0].ids.size(), 25u);  // positions 0 to 63 are cached; the 65th token needs no place
+}
+
+TEST(Engine, ContinuationsShareTheirPromptAndDiffer) {
+  const auto prompts = ragged_prompts(3, 9);
+  const auto model = load({});
+  GenerateOptions options = sampled();
+  options.n = 6;
+  const auto all = generate(model, prompts, options);
+  ASSERT_EQ(all.size(), 18u);
+  EXPECT_NE(all[0].ids, all[1].ids);
+  // Alone, in tight pools, with small batches: the same continuations.
+  for (const std::int64_t kv_tokens : {144, 250, 0}) {
+    GenerateOptions tight = options;
+    tight.kv_tokens = kv_tokens;
+    tight.max_batch = 4;
+    const auto again = generate(model, prompts, tight);
+    for (std::size_t i = 0; i < all.size(); ++i) expect_same(again[i], all[i], std::to_string(i));
+  }
+}
+
+TEST(Engine, CallbacksSeeTheTextAndCanStop) {
+  const auto prompts = ragged_prompts(4);
+  const auto model = load({});
+  const auto whole = generate(model, prompts, sampled());
+  std::vector<std::string> shown(4);
+  std::vector<int> tokens(4);
+  const auto stopped = generate(model, prompts, sampled(), [&](const TokenEvent& event) {
+    shown[event.prompt] += event.text;
+    return ++tokens[event.prompt] < 5 || event.prompt != 2;
+  });
+  for (std::size_t i = 0; i < 4; ++i) {
+    if (i == 2) {
+      EXPECT_EQ(stopped[i].finish_reason, FinishReason::cancelled);
+      EXPECT_EQ(stopped[i].ids.size(), 5u);
+      EXPECT_TRUE(whole[i].text.starts_with(shown[i]));
+    } else {
+      expect_same(stopped[i], whole[i], std::to_string(i));
+      EXPECT_EQ(shown[i], whole[i].text);
+    }
+  }
+}
+
+TEST(Engine, AThrowingCallbackLeavesEverythingUsable) {
+  const auto prompts = ragged_prompts(3);
+  const auto model = load({});
+  EXPECT_THROW(generate(model, prompts, sampled(), [](const TokenEvent&) -> bool { throw std::runtime_error("enough"); }), std::runtime_error);
+  EXPECT_EQ(generate(model, prompts, sampled()).size(), 3u);
+}
+
+TEST(Engine, StopStringsAndStopTokensEndASequence) {
+  const auto prompts = ragged_prompts(1);
+  const auto model = load({});
+  const Generation whole = generate(model, prompts, sampled(60)).at(0);
+  GenerateOptions options = sampled(60);
+  options.stop_tokens = {whole.ids[20]};
+  const Generation by_token = generate(model, prompts, options).at(0);
+  EXPECT_EQ(by_token.finish_reason, FinishReason::stop_token);
+  EXPECT_LE(by_token.ids.size(), 21u);
+  options = sampled(60);
+  const std::size_t middle = whole.text.size() / 2;
+  options.stop = {whole.text.substr(middle, 3)};
+  std::string shown;
+  const Generation by_text = generate(model, prompts, options, [&](const TokenEvent& event) {
+    shown += event.text;
+    return true;
+  }).at(0);
+  EXPECT_EQ(by_text.finish_reason, FinishReason::stop_string);
+  EXPECT_EQ(by_text.text, whole.text.substr(0, whole.text.find(options.stop[0])));
+  EXPECT_EQ(shown, by_text.text);
+}
+
+TEST(Engine, ScoresAgreeWithGenerationAndWindows) {
+  const auto prompts = ragged_prompts(1, 12);
+  const auto model = load({});
+  const Generation g = generate(model, prompts, sampled(30)).at(0);
+  std::vector<TokenId> all = prompts[0];
+  all.insert(all.end(), g.ids.begin(), g.ids.end());
+  const Score scored = score(model, all);
+  ASSERT_EQ(scored.logprobs.size(), all.size() - 1);
+  // Both are exact but for the resolution of the sampler's weights.
+  for (std::size_t i = 0; i < g.ids.size(); ++i) EXPECT_NEAR(scored.logprobs[prompts[0].size() - 1 + i], g.logprobs[i], 1e-5);
+  const Score windows = score(model, all, 16);
+  EXPECT_EQ(windows.logprobs.size(), all.size() - (all.size() + 15) / 16);
+}
+
+}  // namespace
+}  // namespace warploom

@@ -1,0 +1,74 @@
+#include <cmath>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/tiny_model.h"
+#include "warploom/error.h"
+#include "warploom/generator.h"
+
+namespace warploom {
+namespace {
+
+using testing::HasSubstr;
+
+class Options : public testing::Test {
+ protected:
+  Options() : file_(test::tiny_model()), model(Model::load(file_.path())) {}
+
+  template <typename Change>
+  std::string refusal(const Change& change, std::vector<TokenId> prompt = {1, 2, 3}) {
+    GenerateOptions options;
+    options.max_tokens = 2;
+    change(options);
+    const std::vector<std::vector<TokenId>> prompts = {std::move(prompt)};
+    try {
+      generate(model, prompts, options);
+    } catch (const InvalidArgument& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  test::TemporaryFile file_;
+  std::shared_ptr<const Model> model;
+};
+
+TEST_F(Options, NamesWhatIsOutOfRange) {
+  EXPECT_EQ(refusal([](auto&) {}), "");
+  EXPECT_THAT(refusal([](auto& o) { o.max_tokens = 0; }), HasSubstr("max_tokens"));
+  EXPECT_THAT(refusal([](auto& o) { o.n = 0; }), HasSubstr("n is 0"));
+  EXPECT_THAT(refusal([](auto& o) { o.prefill_chunk = 0; }), HasSubstr("prefill_chunk"));
+  EXPECT_THAT(refusal([](auto& o) { o.kv_tokens = -1; }), HasSubstr("kv_tokens"));
+  EXPECT_THAT(refusal([](auto& o) { o.stop = {"x", ""}; }), HasSubstr("stop string 1"));
+  EXPECT_THAT(refusal([](auto& o) { o.stop_tokens = {100000}; }), HasSubstr("stop_tokens"));
+  EXPECT_THAT(refusal([](auto& o) { o.bias = {{-1, 0.0f}}; }), HasSubstr("bias"));
+  EXPECT_THAT(refusal([](auto& o) { o.sampling.temperature = -1.0f; }), HasSubstr("temperature"));
+  EXPECT_THAT(refusal([](auto& o) { o.sampling.top_p = 0.0f; }), HasSubstr("top_p"));
+  EXPECT_THAT(refusal([](auto& o) { o.sampling.top_k = -1; }), HasSubstr("top_k"));
+}
+
+TEST_F(Options, RefusesPromptsThatCannotRun) {
+  const auto nothing = [](auto&) {};
+  EXPECT_THAT(refusal(nothing, {}), HasSubstr("empty"));
+  EXPECT_THAT(refusal(nothing, {1, 262}), HasSubstr("token 262"));
+  EXPECT_THAT(refusal(nothing, {-1}), HasSubstr("token -1"));
+  EXPECT_THAT(refusal(nothing, std::vector<TokenId>(257, 1)), HasSubstr("257 tokens"));
+  EXPECT_THROW(generate(nullptr, {}), InvalidArgument);
+  EXPECT_THROW(Generator(nullptr), InvalidArgument);
+  const std::vector<TokenId> one = {1};
+  EXPECT_THROW(score(model, one), InvalidArgument);
+}
+
+TEST_F(Options, AFullContextEndsTheSequence) {
+  const std::vector<std::vector<TokenId>> prompts = {std::vector<TokenId>(250, 1)};
+  GenerateOptions options;
+  options.max_tokens = 100;
+  options.ignore_eos = true;
+  const Generation g = generate(model, prompts, options).at(0);
+  EXPECT_EQ(g.finish_reason, FinishReason::context_full);
+  EXPECT_EQ(g.ids.size(), 6u);
+}
+
+}  // namespace
+}  // namespace warploom

@@ -1,0 +1,86 @@
+// SmolLM2-135M itself, against what transformers and llama.cpp make of the same weights (tests/data/make_reference.py).
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "warploom/generator.h"
+
+namespace warploom {
+namespace {
+
+std::shared_ptr<const Model> real_model(int threads = 2) {
+  const std::string path = std::string(WARPLOOM_SOURCE_DIR) + "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+  if (!std::filesystem::exists(path)) throw std::runtime_error(path + " is missing: scripts/test fetches it");
+  ModelOptions options;
+  options.device.threads = threads;
+  return Model::load(path, options);
+}
+
+const nlohmann::json& reference() {
+  static const auto json = nlohmann::json::parse(std::ifstream(std::string(WARPLOOM_TEST_DATA) + "/reference.json"));
+  return json;
+}
+
+TEST(RealModel, PerplexityIsThatOfTransformers) {
+  const auto ids = reference()["perplexity"]["ids"].get<std::vector<TokenId>>();
+  ASSERT_GE(ids.size(), 2000u);
+  const Score got = score(real_model(), ids);
+  const double want = std::exp(reference()["perplexity"]["transformers_mean_nll"].get<double>());
+  EXPECT_NEAR(got.perplexity / want, 1.0, 0.005) << got.perplexity << " against " << want;
+}
+
+// Inputs are rounded to 8 bits on the way, which moves logits by up to about 1.3 (llama.cpp's by as much): greedy tokens must
+// agree wherever the reference's first two are further apart than twice that.
+TEST(RealModel, GreedyTokensAgreeWhereTheReferenceIsSure) {
+  const auto model = real_model();
+  int compared = 0;
+  for (const auto& c : reference()["greedy"]) {
+    auto prompt = c["prompt_ids"].get<std::vector<TokenId>>();
+    const auto ids = c["ids"].get<std::vector<TokenId>>();
+    const auto gaps = c["gaps"].get<std::vector<double>>();
+    GenerateOptions options;
+    options.max_tokens = 1;
+    options.sampling.temperature = 0.0f;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      if (gaps[i] > 2.6) {
+        EXPECT_EQ(generate(model, {&prompt, 1}, options).at(0).ids.at(0), ids[i]) << "step " << i;
+        ++compared;
+      }
+      prompt.push_back(ids[i]);
+    }
+  }
+  EXPECT_GE(compared, 20);
+}
+
+TEST(RealModel, AloneEqualsAmongManyWithAnyThreads) {
+  const auto model = real_model();
+  const std::vector<std::string> texts = {"Once upon a time", "The capital of France is", "def fibonacci(n):", "1 2 3 4 5"};
+  std::vector<std::vector<TokenId>> prompts;
+  for (int copy = 0; copy < 4; ++copy)
+    for (const std::string& text : texts) prompts.push_back(model->tokenizer()->encode(text + std::string(static_cast<std::size_t>(copy), '!')));
+  GenerateOptions options;
+  options.max_tokens = 12;
+  options.sampling = {.temperature = 0.8f, .top_k = 50, .top_p = 0.9f, .seed = 3};
+  options.logprobs = true;
+  const auto crowd = generate(model, prompts, options);
+  for (const int threads : {1, 4}) {
+    const auto other = real_model(threads);
+    for (std::size_t i = 0; i < prompts.size(); i += 5) {
+      const Generation alone = generate(other, {&prompts[i], 1}, options).at(0);
+      EXPECT_EQ(alone.ids, crowd[i].ids) << i;
+      EXPECT_EQ(alone.logprobs, crowd[i].logprobs) << i;
+    }
+  }
+}
+
+TEST(RealModel, TextIsEnglish) {
+  const Generator generator(real_model());
+  const std::string text = generator.generate("The quick brown fox jumps over the lazy", 4, 0.0f);
+  EXPECT_TRUE(text.starts_with(" dog")) << text;
+}
+
+}  // namespace
+}  // namespace warploom

@@ -1,0 +1,79 @@
+#include <map>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "backend/ops.h"
+#include "kv/block_table.h"
+#include "warploom/error.h"
+
+namespace warploom {
+namespace {
+
+TEST(BlockPool, RefusesNonsense) {
+  EXPECT_THROW(BlockPool(0), InvalidArgument);
+  EXPECT_THROW(BlockPool(std::int64_t{1} << 32), InvalidArgument);
+  BlockPool pool(2);
+  EXPECT_THROW(pool.release(0), std::logic_error);
+  EXPECT_THROW(pool.share(1), std::logic_error);
+}
+
+// Tables that grow, fork, diverge and go, in a small pool, against a plain model: a map from (table, position) to a value that
+// was written there. Blocks hold the values; copies are made by the table's own requests.
+TEST(BlockTables, RandomOperationsAgreeWithAPlainModel) {
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    std::mt19937 rng(seed);
+    constexpr std::int64_t kBlocks = 24;
+    BlockPool pool(kBlocks);
+    std::vector<std::vector<int>> memory(kBlocks, std::vector<int>(kKvBlockTokens, -1));
+    struct Entry {
+      BlockTable table;
+      std::vector<int> values;
+    };
+    std::map<int, Entry> live;
+    int next = 0, stamp = 0, refused = 0, copies = 0;
+    const CopyBlock copy = [&](std::int32_t from, std::int32_t to) {
+      memory[static_cast<std::size_t>(to)] = memory[static_cast<std::size_t>(from)];
+      ++copies;
+    };
+    for (int step = 0; step < 600; ++step) {
+      const auto pick = [&] { return std::next(live.begin(), static_cast<std::ptrdiff_t>(rng() % live.size())); };
+      const auto kind = rng() % 10;
+      if (live.empty() || kind == 0) {
+        live.emplace(next++, Entry{BlockTable(pool), {}});
+      } else if (kind == 1) {
+        live.erase(pick());
+      } else if (kind <= 3) {
+        const auto parent = pick();
+        const auto prefix = static_cast<std::int64_t>(rng() % (parent->second.values.size() + 1));
+        Entry child{BlockTable(pool), {parent->second.values.begin(), parent->second.values.begin() + prefix}};
+        child.table.share_prefix(parent->second.table, prefix);
+        live.emplace(next++, std::move(child));
+      } else {
+        Entry& entry = pick()->second;
+        const auto from = static_cast<std::int64_t>(entry.values.size());
+        const std::int64_t count = 1 + static_cast<std::int64_t>(rng() % 20);
+        if (!entry.table.make_writable(from, from + count, copy)) {
+          ++refused;
+        } else {
+          for (std::int64_t p = from; p < from + count; ++p) {
+            memory[static_cast<std::size_t>(entry.table.blocks()[static_cast<std::size_t>(p / kKvBlockTokens)])][static_cast<std::size_t>(p % kKvBlockTokens)] = stamp;
+            entry.values.push_back(stamp++);
+          }
+        }
+      }
+      pool.check();
+      for (const auto& [id, entry] : live)
+        for (std::size_t p = 0; p < entry.values.size(); ++p)
+          ASSERT_EQ(memory[static_cast<std::size_t>(entry.table.blocks()[p / kKvBlockTokens])][p % kKvBlockTokens], entry.values[p])
+              << "seed " << seed << " step " << step << " table " << id;
+    }
+    EXPECT_GT(refused, 0);
+    EXPECT_GT(copies, 0);
+    live.clear();
+    EXPECT_EQ(pool.free_count(), kBlocks);
+  }
+}
+
+}  // namespace
+}  // namespace warploom
