@@ -1,5 +1,5 @@
-// The inner loops of the CPU backend, compiled once per instruction set and met through this table. All of them give the same
-// bits on every instruction set.
+// The inner loops of the CPU backend, compiled once per instruction set and met through this table. All of them give the
+// same bits on every instruction set.
 #pragma once
 
 #include <cstddef>
@@ -11,19 +11,19 @@ namespace warploom::cpu {
 
 // Attention of some query vectors that read the same keys: rows of one sequence, heads of one kv head.
 struct AttentionTile {
-  const float* const* queries = nullptr;      // [count] -> [head_dim]
-  const std::int32_t* positions = nullptr;    // [count], ascending; query i sees positions [first_i, positions[i]]
-  int count = 0;                              // at most kMaxQueries
-  std::int64_t window = 0;                    // 0: first_i = 0, else max(0, positions[i] - window + 1)
+  const float* const* queries = nullptr;    // [count] -> [head_dim]
+  const std::int32_t* positions = nullptr;  // [count], ascending; query i sees positions [first_i, positions[i]]
+  int count = 0;                            // at most kMaxQueries
+  std::int64_t window = 0;                  // 0: first_i = 0, else max(0, positions[i] - window + 1)
   int head_dim = 0;
   float scale = 1.0f;
-  const std::int32_t* blocks = nullptr;       // the sequence's block table
-  const std::byte* cache = nullptr;           // keys of block b start at cache + b * block_stride, values follow
+  const std::int32_t* blocks = nullptr;  // the sequence's block table
+  const std::byte* cache = nullptr;      // keys of block b start at cache + b * block_stride, values follow
   std::size_t block_stride = 0;
-  bool half = true;                           // f16, else f32
+  bool half = true;  // f16, else f32
 };
 inline constexpr int kMaxQueries = 16;
-inline constexpr int kChunkTokens = 128;      // a context is cut here, whoever computes it: partial results merge in order
+inline constexpr int kChunkTokens = 128;  // a context is cut here, whoever computes it: partial results merge in order
 
 // Sampling works on rows padded with -inf to a multiple of kSampleBlock.
 inline constexpr int kSampleBlock = 64;
@@ -33,19 +33,22 @@ struct SampleKernels {
   // Largest logit of each block of kSampleBlock. True where the row holds NaN or +inf.
   bool (*scan)(const float* x, std::int64_t padded, float* block_max);
   // Sum of the weights that are at least `least` in each block of kSumBlock; returns how many they are. No logit above max.
-  std::int64_t (*sum_weights)(const float* x, std::int64_t padded, float max, float scale, std::uint64_t least, std::uint64_t* sums);
+  std::int64_t (*sum_weights)(const float* x, std::int64_t padded, float max, float scale, std::uint64_t least,
+                              std::uint64_t* sums);
   // Ids and values of the logits >= floor, ids ascending, from blocks whose maximum is; returns how many they are.
-  std::int64_t (*gather)(const float* x, std::int64_t padded, const float* block_max, float floor, std::uint32_t* ids, float* values);
+  std::int64_t (*gather)(const float* x, std::int64_t padded, const float* block_max, float floor, std::uint32_t* ids,
+                         float* values);
   // Weights of `count` values; writes up to the next multiple of 16.
   void (*weigh)(const float* values, std::int64_t count, float max, float scale, std::uint64_t* weights);
 };
 
 struct Kernels {
-  // q, d, ds, sums of `cols` inputs, a multiple of 32.
-  void (*quantise_row)(const float* x, std::int64_t cols, std::int8_t* q, float* d, float* ds, std::int32_t* sums);
+  // One token's inputs into its slot of a group's records, [cols / 32]; cols is a multiple of 32.
+  void (*quantise_row)(const float* x, std::int64_t cols, InputRecord* records, int slot);
 
   // out[t * out_stride + lane] for 16 lanes (fewer where `lanes` says so), t in [0, tokens). bias: [lanes] or null.
-  void (*panel_quantised)(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const QuantisedRow* rows,
+  // inputs: groups of 8 tokens one after the other, each [cols / 32].
+  void (*panel_quantised)(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const InputRecord* inputs,
                           std::int64_t tokens, const float* bias, int lanes, float* out, std::int64_t out_stride);
   // x: [tokens, cols], rows x_stride apart.
   void (*panel_float)(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const float* x,
@@ -53,7 +56,8 @@ struct Kernels {
                       std::int64_t out_stride);
 
   // residual += delta where given; out = residual * weight / sqrt(mean(residual^2) + epsilon).
-  void (*rms_norm_row)(float* residual, const float* delta, const float* weight, std::int64_t dim, float epsilon, float* out);
+  void (*rms_norm_row)(float* residual, const float* delta, const float* weight, std::int64_t dim, float epsilon,
+                       float* out);
   // out[i] = x[i] * table[i] + x[partner of i] * table[dims + i]; the partner is i ^ 1, or half of dims away. Not in place.
   void (*rotate_row)(const float* x, const float* table, std::int64_t dims, bool adjacent_pairs, float* out);
   void (*narrow_row)(const float* x, std::int64_t count, std::uint16_t* out);  // to f16, to nearest even
@@ -72,10 +76,20 @@ struct Kernels {
 };
 
 // Defined once per instruction set that this build holds.
-namespace generic { extern const Kernels kKernels; }
-namespace avx2 { extern const Kernels kKernels; }
-namespace avx2_vnni { extern const Kernels kKernels; }
-namespace avx512 { extern const Kernels kKernels; }
-namespace avx512_vnni { extern const Kernels kKernels; }
+namespace generic {
+extern const Kernels kKernels;
+}
+namespace avx2 {
+extern const Kernels kKernels;
+}
+namespace avx2_vnni {
+extern const Kernels kKernels;
+}
+namespace avx512 {
+extern const Kernels kKernels;
+}
+namespace avx512_vnni {
+extern const Kernels kKernels;
+}
 
 }  // namespace warploom::cpu

@@ -12,35 +12,16 @@ constexpr std::int64_t kOwnTokens = 2;
 // Multiply-adds that take a few microseconds: less is not worth handing to another thread.
 constexpr std::int64_t kLeastWork = 1 << 17;
 
-std::byte* aligned(std::vector<std::byte>& bytes) {
-  const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
-  return bytes.data() + ((address + 63) / 64 * 64 - address);
-}
-
 }  // namespace
 
 Matmul::Matmul(const Kernels& kernels, ThreadPool& pool)
     : kernels_(kernels), pool_(pool), own_(static_cast<std::size_t>(pool.threads())) {}
 
-void Matmul::size_scratch(Scratch& scratch, std::int64_t tokens, std::int64_t cols) {
-  const std::size_t row_bytes = quantised_row_bytes(cols);
-  const std::size_t bytes = static_cast<std::size_t>(tokens) * row_bytes + 64;
-  if (scratch.bytes.size() < bytes) scratch.bytes.resize(bytes);
-  scratch.rows.resize(static_cast<std::size_t>(tokens));
-  const std::byte* at = aligned(scratch.bytes);
-  for (QuantisedRow& row : scratch.rows) {
-    row = quantised_row(at, cols);
-    at += row_bytes;
-  }
-}
-
 void Matmul::quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t begin, std::int64_t end) {
   const std::int64_t cols = args.weight->cols();
-  for (std::int64_t t = begin; t < end; ++t) {
-    const QuantisedRow& row = scratch.rows[static_cast<std::size_t>(t)];
-    kernels_.quantise_row(args.x + t * cols, cols, const_cast<std::int8_t*>(row.q), const_cast<float*>(row.d),
-                          const_cast<float*>(row.ds), const_cast<std::int32_t*>(row.sums));
-  }
+  for (std::int64_t t = begin; t < end; ++t)
+    kernels_.quantise_row(args.x + t * cols, cols, scratch.records.data() + t / kTokenGroup * (cols / kRecordInputs),
+                          static_cast<int>(t % kTokenGroup));
 }
 
 void Matmul::run(const MatmulArgs& args) {
@@ -49,11 +30,17 @@ void Matmul::run(const MatmulArgs& args) {
   if (args.tokens == 0) return;
   const bool own = args.tokens <= kOwnTokens;
   if (weight.quantised()) {
+    const std::int64_t groups = (args.tokens + kTokenGroup - 1) / kTokenGroup;
+    const auto records = static_cast<std::size_t>(groups * (weight.cols() / kRecordInputs));
+    const auto make_room = [records](Scratch& scratch) {
+      if (scratch.records.size() < records) scratch.records.resize(records);
+    };
     if (own) {
-      for (Scratch& scratch : own_) size_scratch(scratch, args.tokens, weight.cols());
+      for (Scratch& scratch : own_) make_room(scratch);
     } else {
-      size_scratch(shared_, args.tokens, weight.cols());
-      pool_.parallel_for(args.tokens, 4, [&](std::int64_t begin, std::int64_t end, int) { quantise(shared_, args, begin, end); });
+      make_room(shared_);
+      pool_.parallel_for(args.tokens, 4,
+                         [&](std::int64_t begin, std::int64_t end, int) { quantise(shared_, args, begin, end); });
     }
   }
 
@@ -64,14 +51,14 @@ void Matmul::run(const MatmulArgs& args) {
   const std::int64_t panel_work = kPanelRows * weight.cols() * args.tokens;
   const std::int64_t grain = std::max({std::int64_t{1}, fair, kLeastWork / panel_work});
   pool_.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
-    const QuantisedRow* rows = shared_.rows.data();
+    const InputRecord* inputs = shared_.records.data();
     if (weight.quantised() && own) {
       Scratch& scratch = own_[static_cast<std::size_t>(thread)];
       if (scratch.made_for != call_) {
         quantise(scratch, args, 0, args.tokens);
         scratch.made_for = call_;
       }
-      rows = scratch.rows.data();
+      inputs = scratch.records.data();
     }
     std::int64_t first = 0;  // of the segment's panels
     for (const PackedSegment& segment : weight.segments()) {
@@ -83,7 +70,8 @@ void Matmul::run(const MatmulArgs& args) {
         const float* bias = args.bias ? args.bias + segment.first_row + row : nullptr;
         float* out = args.out + segment.first_row + row;
         if (segment.format.quantised) {
-          kernels_.panel_quantised(segment.format, panel, segment.cols, rows, args.tokens, bias, lanes, out, weight.rows());
+          kernels_.panel_quantised(segment.format, panel, segment.cols, inputs, args.tokens, bias, lanes, out,
+                                   weight.rows());
         } else {
           kernels_.panel_float(segment.format, panel, segment.cols, args.x, weight.cols(), args.tokens, bias, lanes, out,
                                weight.rows());

@@ -1,6 +1,6 @@
-// The layout in which the CPU kernels read weights. Sixteen output rows stand side by side (a panel), so that a vector lane is
-// an output row: every sum runs along the inputs in one fixed order, and no kernel ever adds across lanes. That is what makes
-// results independent of batch, threads and instruction set.
+// The layout in which the CPU kernels read weights. Sixteen output rows stand side by side (a panel), so that a vector lane
+// is an output row: every sum runs along the inputs in one fixed order, and no kernel ever adds across lanes. That is what
+// makes results independent of batch, threads and instruction set.
 //
 // A panel of a quantised matrix is a sequence of records, one per 32 inputs, read once from front to back:
 //   scales of the record (by ScaleKind, below), then 256 bytes of nibbles or 512 bytes of bytes, then high bits.
@@ -23,10 +23,10 @@ enum class CodeBits : std::uint8_t { four = 4, five = 5, six = 6, eight = 8 };
 
 // What turns codes into weights; every entry is an array over the 16 lanes.
 enum class ScaleKind : std::uint8_t {
-  symmetric,         // per record: f16 d.                                 w = d (code - 2^(bits - 1))
-  affine,            // per record: f16 d, f16 m.                          w = d code + m
-  super_affine,      // per 8 records: f16 d, f16 dmin; per record: u8 s, u8 m.   w = (d s) code - (dmin m)
-  super_symmetric,   // per 8 records: f16 d; per record: s8 s0, s8 s1 (16 inputs each).  w = (d s) (code - 2^(bits - 1))
+  symmetric,        // per record: f16 d.                                 w = d (code - 2^(bits - 1))
+  affine,           // per record: f16 d, f16 m.                          w = d code + m
+  super_affine,     // per 8 records: f16 d, f16 dmin; per record: u8 s, u8 m.   w = (d s) code - (dmin m)
+  super_symmetric,  // per 8 records: f16 d; per record: s8 s0, s8 s1 (16 inputs each).  w = (d s) (code - 2^(bits - 1))
 };
 
 enum class FloatKind : std::uint8_t { f32, f16, bf16 };
@@ -53,32 +53,18 @@ constexpr std::size_t super_scale_bytes(ScaleKind kind) {
   return kind == ScaleKind::super_affine ? 64 : kind == ScaleKind::super_symmetric ? 32 : 0;
 }
 
-// Inputs of one token, quantised in groups of 32: x is about d q. A group with a NaN or an infinity has d and ds NaN.
-struct QuantisedRow {
-  const std::int8_t* q = nullptr;       // [cols], in [-127, 127]
-  const float* d = nullptr;             // [cols / 32]
-  const float* ds = nullptr;            // [cols / 32], d times the group's sum of q
-  const std::int32_t* sums = nullptr;   // [cols / 16], sums of q
+// Inputs, quantised in groups of 32: x is about d q, q in [-127, 127]. A group with a NaN or an infinity has d and ds NaN.
+// Eight tokens stand together and their records follow one another as the weights' do, so that a product reads both front to
+// back. A record of inputs, each entry an array over the 8 tokens: 32 q; d; ds, which is d times the sum of q; the sums of
+// the first and of the last 16 q.
+inline constexpr int kTokenGroup = 8;
+struct InputRecord {
+  std::int8_t q[kTokenGroup][kRecordInputs];
+  float d[kTokenGroup];
+  float ds[kTokenGroup];
+  std::int32_t first_sum[kTokenGroup];
+  std::int32_t second_sum[kTokenGroup];
 };
-
-// Bytes that one row of quantised inputs takes, each array starting on a 64-byte boundary, and the row's arrays in such bytes.
-constexpr std::size_t quantised_row_bytes(std::int64_t cols) {
-  const auto up = [](std::size_t n) { return (n + 63) / 64 * 64; };
-  const auto groups = static_cast<std::size_t>(cols / kRecordInputs);
-  return up(static_cast<std::size_t>(cols)) + 2 * up(groups * 4) + up(groups * 8);
-}
-inline QuantisedRow quantised_row(const std::byte* at, std::int64_t cols) {
-  const auto up = [](std::size_t n) { return (n + 63) / 64 * 64; };
-  const auto groups = static_cast<std::size_t>(cols / kRecordInputs);
-  QuantisedRow row;
-  row.q = reinterpret_cast<const std::int8_t*>(at);
-  at += up(static_cast<std::size_t>(cols));
-  row.d = reinterpret_cast<const float*>(at);
-  at += up(groups * 4);
-  row.ds = reinterpret_cast<const float*>(at);
-  at += up(groups * 4);
-  row.sums = reinterpret_cast<const std::int32_t*>(at);
-  return row;
-}
+static_assert(sizeof(InputRecord) == 384);
 
 }  // namespace warploom::cpu

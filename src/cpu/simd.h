@@ -22,9 +22,15 @@ constexpr int kLanes = 16;
 #if defined(__AVX512F__)
 
 // F: 16 floats. I: 16 int32. B: 64 bytes, 4 a lane.
-struct F { __m512 v; };
-struct I { __m512i v; };
-struct B { __m512i v; };
+struct F {
+  __m512 v;
+};
+struct I {
+  __m512i v;
+};
+struct B {
+  __m512i v;
+};
 
 WARPLOOM_INLINE F load(const float* p) { return {_mm512_loadu_ps(p)}; }
 WARPLOOM_INLINE void store(float* p, F a) { _mm512_storeu_ps(p, a.v); }
@@ -77,7 +83,9 @@ WARPLOOM_INLINE void store_s8(std::int8_t* p, I a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a.v));
 }
 // U: 16 unsigned 64-bit integers.
-struct U { __m512i a, b; };
+struct U {
+  __m512i a, b;
+};
 WARPLOOM_INLINE U zero_wide() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
 WARPLOOM_INLINE U add(U x, U y) { return {_mm512_add_epi64(x.a, y.a), _mm512_add_epi64(x.b, y.b)}; }
 // (x << 16) >> n with x and n taken as unsigned; 0 where n is above 63.
@@ -113,9 +121,15 @@ WARPLOOM_INLINE B add_masked(B a, const std::uint8_t* mask, std::int8_t value) {
 
 #elif defined(__AVX2__)
 
-struct F { __m256 a, b; };
-struct I { __m256i a, b; };
-struct B { __m256i a, b; };
+struct F {
+  __m256 a, b;
+};
+struct I {
+  __m256i a, b;
+};
+struct B {
+  __m256i a, b;
+};
 
 WARPLOOM_INLINE F load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
 WARPLOOM_INLINE void store(float* p, F x) { _mm256_storeu_ps(p, x.a), _mm256_storeu_ps(p + 8, x.b); }
@@ -181,7 +195,9 @@ WARPLOOM_INLINE void store_s8(std::int8_t* p, I x) {
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }
-struct U { __m256i v[4]; };
+struct U {
+  __m256i v[4];
+};
 WARPLOOM_INLINE U zero_wide() {
   const __m256i z = _mm256_setzero_si256();
   return {{z, z, z, z}};
@@ -218,13 +234,16 @@ WARPLOOM_INLINE int count_nonzero(U x) {
 WARPLOOM_INLINE unsigned two_masks(__m256 a, __m256 b) {
   return static_cast<unsigned>(_mm256_movemask_ps(a)) | (static_cast<unsigned>(_mm256_movemask_ps(b)) << 8);
 }
-WARPLOOM_INLINE unsigned mask_ge(F x, F y) { return two_masks(_mm256_cmp_ps(x.a, y.a, _CMP_GE_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_GE_OQ)); }
+WARPLOOM_INLINE unsigned mask_ge(F x, F y) {
+  return two_masks(_mm256_cmp_ps(x.a, y.a, _CMP_GE_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_GE_OQ));
+}
 WARPLOOM_INLINE unsigned mask_bad(F x) {
   const __m256 infinity = _mm256_set1_ps(__builtin_inff());
   return two_masks(_mm256_cmp_ps(x.a, infinity, _CMP_NLT_UQ), _mm256_cmp_ps(x.b, infinity, _CMP_NLT_UQ));
 }
 WARPLOOM_INLINE B load_bytes(const std::uint8_t* p) {
-  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
 }
 WARPLOOM_INLINE B low_nibbles(B x) {
   const __m256i mask = _mm256_set1_epi8(15);
@@ -238,8 +257,8 @@ WARPLOOM_INLINE __m256i expand_bits(const std::uint8_t* mask, std::int8_t value)
   std::int32_t m;
   __builtin_memcpy(&m, mask, sizeof m);
   const __m256i spread = _mm256_shuffle_epi8(
-      _mm256_set1_epi32(m), _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3,
-                                             3, 3, 3, 3));
+      _mm256_set1_epi32(m),
+      _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
   const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201ull));
   return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit), _mm256_set1_epi8(value));
 }
@@ -249,50 +268,122 @@ WARPLOOM_INLINE B add_masked(B x, const std::uint8_t* mask, std::int8_t value) {
 
 #else
 
-struct F { float v[16]; };
-struct I { std::int32_t v[16]; };
-struct B { std::uint8_t v[64]; };
+struct F {
+  float v[16];
+};
+struct I {
+  std::int32_t v[16];
+};
+struct B {
+  std::uint8_t v[64];
+};
 
 #define WARPLOOM_EACH for (int i = 0; i < 16; ++i)
-WARPLOOM_INLINE F load(const float* p) { F r; WARPLOOM_EACH r.v[i] = p[i]; return r; }
+WARPLOOM_INLINE F load(const float* p) {
+  F r;
+  WARPLOOM_EACH r.v[i] = p[i];
+  return r;
+}
 WARPLOOM_INLINE void store(float* p, F a) { WARPLOOM_EACH p[i] = a.v[i]; }
-WARPLOOM_INLINE F set(float x) { F r; WARPLOOM_EACH r.v[i] = x; return r; }
+WARPLOOM_INLINE F set(float x) {
+  F r;
+  WARPLOOM_EACH r.v[i] = x;
+  return r;
+}
 WARPLOOM_INLINE F zero() { return set(0.0f); }
-WARPLOOM_INLINE F add(F a, F b) { WARPLOOM_EACH a.v[i] += b.v[i]; return a; }
-WARPLOOM_INLINE F sub(F a, F b) { WARPLOOM_EACH a.v[i] -= b.v[i]; return a; }
-WARPLOOM_INLINE F mul(F a, F b) { WARPLOOM_EACH a.v[i] *= b.v[i]; return a; }
-WARPLOOM_INLINE F div(F a, F b) { WARPLOOM_EACH a.v[i] /= b.v[i]; return a; }
-WARPLOOM_INLINE F fma(F a, F b, F c) { WARPLOOM_EACH a.v[i] = __builtin_fmaf(a.v[i], b.v[i], c.v[i]); return a; }
-WARPLOOM_INLINE F max(F a, F b) { WARPLOOM_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
-WARPLOOM_INLINE F min(F a, F b) { WARPLOOM_EACH a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i]; return a; }
-WARPLOOM_INLINE F round_even(F a) { WARPLOOM_EACH a.v[i] = __builtin_nearbyintf(a.v[i]); return a; }
-WARPLOOM_INLINE F to_float(I a) { F r; WARPLOOM_EACH r.v[i] = static_cast<float>(a.v[i]); return r; }
+WARPLOOM_INLINE F add(F a, F b) {
+  WARPLOOM_EACH a.v[i] += b.v[i];
+  return a;
+}
+WARPLOOM_INLINE F sub(F a, F b) {
+  WARPLOOM_EACH a.v[i] -= b.v[i];
+  return a;
+}
+WARPLOOM_INLINE F mul(F a, F b) {
+  WARPLOOM_EACH a.v[i] *= b.v[i];
+  return a;
+}
+WARPLOOM_INLINE F div(F a, F b) {
+  WARPLOOM_EACH a.v[i] /= b.v[i];
+  return a;
+}
+WARPLOOM_INLINE F fma(F a, F b, F c) {
+  WARPLOOM_EACH a.v[i] = __builtin_fmaf(a.v[i], b.v[i], c.v[i]);
+  return a;
+}
+WARPLOOM_INLINE F max(F a, F b) {
+  WARPLOOM_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
+WARPLOOM_INLINE F min(F a, F b) {
+  WARPLOOM_EACH a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
+WARPLOOM_INLINE F round_even(F a) {
+  WARPLOOM_EACH a.v[i] = __builtin_nearbyintf(a.v[i]);
+  return a;
+}
+WARPLOOM_INLINE F to_float(I a) {
+  F r;
+  WARPLOOM_EACH r.v[i] = static_cast<float>(a.v[i]);
+  return r;
+}
 WARPLOOM_INLINE I to_int(F a) {
   I r;
   // Out of range and NaN give the most negative integer, as cvtps2dq does.
-  WARPLOOM_EACH r.v[i] = a.v[i] >= -0x1p31f && a.v[i] < 0x1p31f ? static_cast<std::int32_t>(__builtin_nearbyintf(a.v[i]))
-                                                                 : INT32_MIN;
+  WARPLOOM_EACH r.v[i] =
+      a.v[i] >= -0x1p31f && a.v[i] < 0x1p31f ? static_cast<std::int32_t>(__builtin_nearbyintf(a.v[i])) : INT32_MIN;
   return r;
 }
-WARPLOOM_INLINE I bits(F a) { I r; __builtin_memcpy(&r, &a, sizeof r); return r; }
-WARPLOOM_INLINE F from_bits(I a) { F r; __builtin_memcpy(&r, &a, sizeof r); return r; }
-WARPLOOM_INLINE I set_int(std::int32_t x) { I r; WARPLOOM_EACH r.v[i] = x; return r; }
-WARPLOOM_INLINE I add(I a, I b) { WARPLOOM_EACH a.v[i] += b.v[i]; return a; }
-WARPLOOM_INLINE I and_(I a, I b) { WARPLOOM_EACH a.v[i] &= b.v[i]; return a; }
-WARPLOOM_INLINE I max(I a, I b) { WARPLOOM_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
+WARPLOOM_INLINE I bits(F a) {
+  I r;
+  __builtin_memcpy(&r, &a, sizeof r);
+  return r;
+}
+WARPLOOM_INLINE F from_bits(I a) {
+  F r;
+  __builtin_memcpy(&r, &a, sizeof r);
+  return r;
+}
+WARPLOOM_INLINE I set_int(std::int32_t x) {
+  I r;
+  WARPLOOM_EACH r.v[i] = x;
+  return r;
+}
+WARPLOOM_INLINE I add(I a, I b) {
+  WARPLOOM_EACH a.v[i] += b.v[i];
+  return a;
+}
+WARPLOOM_INLINE I and_(I a, I b) {
+  WARPLOOM_EACH a.v[i] &= b.v[i];
+  return a;
+}
+WARPLOOM_INLINE I max(I a, I b) {
+  WARPLOOM_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+  return a;
+}
 WARPLOOM_INLINE I shift_left_23(I a) {
   WARPLOOM_EACH a.v[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) << 23);
   return a;
 }
-WARPLOOM_INLINE F select_range(int from, int to, F a, F b) { WARPLOOM_EACH if (i < from || i >= to) a.v[i] = b.v[i]; return a; }
-WARPLOOM_INLINE F select_less(F x, F y, F a, F b) { WARPLOOM_EACH if (!(x.v[i] < y.v[i])) a.v[i] = b.v[i]; return a; }
+WARPLOOM_INLINE F select_range(int from, int to, F a, F b) {
+  WARPLOOM_EACH if (i < from || i >= to) a.v[i] = b.v[i];
+  return a;
+}
+WARPLOOM_INLINE F select_less(F x, F y, F a, F b) {
+  WARPLOOM_EACH if (!(x.v[i] < y.v[i])) a.v[i] = b.v[i];
+  return a;
+}
 WARPLOOM_INLINE float widen_f16(std::uint16_t h) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000u) << 16, exponent = (h >> 10) & 0x1fu, mantissa = h & 0x3ffu;
+  const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000u) << 16, exponent = (h >> 10) & 0x1fu,
+                      mantissa = h & 0x3ffu;
   std::uint32_t out;
   const float subnormal = static_cast<float>(mantissa) * 0x1p-24f;
   __builtin_memcpy(&out, &subnormal, sizeof out);
-  if (exponent == 0x1f) out = 0x7f800000u | (mantissa << 13) | (mantissa ? 0x400000u : 0u);
-  else if (exponent) out = ((exponent + 112) << 23) | (mantissa << 13);
+  if (exponent == 0x1f)
+    out = 0x7f800000u | (mantissa << 13) | (mantissa ? 0x400000u : 0u);
+  else if (exponent)
+    out = ((exponent + 112) << 23) | (mantissa << 13);
   out |= sign;
   float f;
   __builtin_memcpy(&f, &out, sizeof f);
@@ -304,28 +395,50 @@ WARPLOOM_INLINE std::uint16_t narrow_f16(float f) {
   const std::uint32_t sign = (u >> 16) & 0x8000u, magnitude = u & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return static_cast<std::uint16_t>(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));
   if (magnitude >= 0x477ff000u) return static_cast<std::uint16_t>(sign | 0x7c00u);
-  if (magnitude >= 0x38800000u) return static_cast<std::uint16_t>(sign | ((magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13));
+  if (magnitude >= 0x38800000u)
+    return static_cast<std::uint16_t>(sign | ((magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13));
   float aligned;
   __builtin_memcpy(&aligned, &magnitude, sizeof aligned);
   aligned += 0.5f;
   __builtin_memcpy(&u, &aligned, sizeof u);
   return static_cast<std::uint16_t>(sign | (u - 0x3f000000u));
 }
-WARPLOOM_INLINE F load_f16(const std::uint16_t* p) { F r; WARPLOOM_EACH r.v[i] = widen_f16(p[i]); return r; }
+WARPLOOM_INLINE F load_f16(const std::uint16_t* p) {
+  F r;
+  WARPLOOM_EACH r.v[i] = widen_f16(p[i]);
+  return r;
+}
 WARPLOOM_INLINE void store_f16(std::uint16_t* p, F a) { WARPLOOM_EACH p[i] = narrow_f16(a.v[i]); }
 WARPLOOM_INLINE F load_bf16(const std::uint16_t* p) {
   I r;
   WARPLOOM_EACH r.v[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(p[i]) << 16);
   return from_bits(r);
 }
-WARPLOOM_INLINE F load_u8(const std::uint8_t* p) { F r; WARPLOOM_EACH r.v[i] = p[i]; return r; }
-WARPLOOM_INLINE F load_s8(const std::int8_t* p) { F r; WARPLOOM_EACH r.v[i] = p[i]; return r; }
+WARPLOOM_INLINE F load_u8(const std::uint8_t* p) {
+  F r;
+  WARPLOOM_EACH r.v[i] = p[i];
+  return r;
+}
+WARPLOOM_INLINE F load_s8(const std::int8_t* p) {
+  F r;
+  WARPLOOM_EACH r.v[i] = p[i];
+  return r;
+}
 WARPLOOM_INLINE void store_s8(std::int8_t* p, I a) {
   WARPLOOM_EACH p[i] = static_cast<std::int8_t>(a.v[i] < -128 ? -128 : a.v[i] > 127 ? 127 : a.v[i]);
 }
-struct U { std::uint64_t v[16]; };
-WARPLOOM_INLINE U zero_wide() { U r; WARPLOOM_EACH r.v[i] = 0; return r; }
-WARPLOOM_INLINE U add(U a, U b) { WARPLOOM_EACH a.v[i] += b.v[i]; return a; }
+struct U {
+  std::uint64_t v[16];
+};
+WARPLOOM_INLINE U zero_wide() {
+  U r;
+  WARPLOOM_EACH r.v[i] = 0;
+  return r;
+}
+WARPLOOM_INLINE U add(U a, U b) {
+  WARPLOOM_EACH a.v[i] += b.v[i];
+  return a;
+}
 WARPLOOM_INLINE U widen_shifted(I x, I n) {
   U r;
   WARPLOOM_EACH {
@@ -335,17 +448,38 @@ WARPLOOM_INLINE U widen_shifted(I x, I n) {
   return r;
 }
 WARPLOOM_INLINE void store(std::uint64_t* p, U a) { WARPLOOM_EACH p[i] = a.v[i]; }
-WARPLOOM_INLINE U at_least(U a, std::uint64_t least) { WARPLOOM_EACH a.v[i] = a.v[i] >= least ? a.v[i] : 0; return a; }
-WARPLOOM_INLINE int count_nonzero(U a) { int n = 0; WARPLOOM_EACH n += a.v[i] != 0; return n; }
-WARPLOOM_INLINE unsigned mask_ge(F a, F b) { unsigned m = 0; WARPLOOM_EACH m |= static_cast<unsigned>(a.v[i] >= b.v[i]) << i; return m; }
+WARPLOOM_INLINE U at_least(U a, std::uint64_t least) {
+  WARPLOOM_EACH a.v[i] = a.v[i] >= least ? a.v[i] : 0;
+  return a;
+}
+WARPLOOM_INLINE int count_nonzero(U a) {
+  int n = 0;
+  WARPLOOM_EACH n += a.v[i] != 0;
+  return n;
+}
+WARPLOOM_INLINE unsigned mask_ge(F a, F b) {
+  unsigned m = 0;
+  WARPLOOM_EACH m |= static_cast<unsigned>(a.v[i] >= b.v[i]) << i;
+  return m;
+}
 WARPLOOM_INLINE unsigned mask_bad(F a) {
   unsigned m = 0;
   WARPLOOM_EACH m |= static_cast<unsigned>(!(a.v[i] < __builtin_inff())) << i;
   return m;
 }
-WARPLOOM_INLINE B load_bytes(const std::uint8_t* p) { B r; __builtin_memcpy(&r, p, sizeof r); return r; }
-WARPLOOM_INLINE B low_nibbles(B a) { for (int i = 0; i < 64; ++i) a.v[i] &= 15; return a; }
-WARPLOOM_INLINE B high_nibbles(B a) { for (int i = 0; i < 64; ++i) a.v[i] >>= 4; return a; }
+WARPLOOM_INLINE B load_bytes(const std::uint8_t* p) {
+  B r;
+  __builtin_memcpy(&r, p, sizeof r);
+  return r;
+}
+WARPLOOM_INLINE B low_nibbles(B a) {
+  for (int i = 0; i < 64; ++i) a.v[i] &= 15;
+  return a;
+}
+WARPLOOM_INLINE B high_nibbles(B a) {
+  for (int i = 0; i < 64; ++i) a.v[i] >>= 4;
+  return a;
+}
 WARPLOOM_INLINE B add_masked(B a, const std::uint8_t* mask, std::int8_t value) {
   for (int i = 0; i < 64; ++i) a.v[i] = static_cast<std::uint8_t>(a.v[i] + ((mask[i / 8] >> (i % 8)) & 1) * value);
   return a;
@@ -429,7 +563,7 @@ WARPLOOM_INLINE I dot16(const B* w, const std::int8_t* x, I acc) {
 #endif
 }
 
-// Sum and maximum over the lanes, always in the same tree.
+// Sum over the lanes, always in the same tree: lane i with lane i + 8, then + 4, + 2, + 1.
 WARPLOOM_INLINE float sum_lanes(F a) {
   float v[16];
   store(v, a);
@@ -437,6 +571,12 @@ WARPLOOM_INLINE float sum_lanes(F a) {
     for (int i = 0; i < half; ++i) v[i] = v[i] + v[i + half];
   return v[0];
 }
+// Integer sums and maxima know no order.
+#if defined(__AVX512F__)
+WARPLOOM_INLINE float max_lanes(F a) { return _mm512_reduce_max_ps(a.v); }
+WARPLOOM_INLINE std::int32_t max_lanes(I a) { return _mm512_reduce_max_epi32(a.v); }
+WARPLOOM_INLINE std::int32_t sum_lanes(I a) { return _mm512_reduce_add_epi32(a.v); }
+#else
 WARPLOOM_INLINE float max_lanes(F a) {
   float v[16];
   store(v, a);
@@ -451,6 +591,14 @@ WARPLOOM_INLINE std::int32_t max_lanes(I a) {
   for (int i = 1; i < 16; ++i) m = v[i] > m ? v[i] : m;
   return m;
 }
+WARPLOOM_INLINE std::int32_t sum_lanes(I a) {
+  std::int32_t v[16];
+  __builtin_memcpy(v, &a, sizeof v);
+  std::int32_t sum = 0;
+  for (int i = 0; i < 16; ++i) sum += v[i];
+  return sum;
+}
+#endif
 
 // e^x with a relative error below 2e-7; 0 below -87, e^88 above 88; NaN stays NaN.
 WARPLOOM_INLINE F exp(F x) {

@@ -51,9 +51,10 @@ WARPLOOM_INLINE void finish(F sum, const float* bias, int lanes, float* out) {
   for (int i = 0; i < lanes; ++i) out[i] = bias ? all[i] + bias[i] : all[i];
 }
 
+// Tokens [slot, slot + kTokens) of a group.
 template <CodeBits kBits, ScaleKind kScales, int kTokens>
-WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t records, const QuantisedRow* rows, const float* bias, int lanes,
-                                    float* out, std::int64_t out_stride) {
+WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t records, const InputRecord* inputs, int slot,
+                                    const float* bias, int lanes, float* out, std::int64_t out_stride) {
   constexpr int kBitCount = static_cast<int>(kBits);
   constexpr std::int32_t kOffset = 1 << (kBitCount - 1);
   F sum[kTokens];
@@ -89,20 +90,21 @@ WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t records,
 
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
-      const QuantisedRow& row = rows[t];
-      const std::int8_t* x = row.q + r * kRecordInputs;
-      const F d = set(row.d[r]);
+      const InputRecord& in = inputs[r];
+      const int s = slot + t;
+      const std::int8_t* x = in.q[s];
+      const F d = set(in.d[s]);
       if constexpr (kScales == ScaleKind::super_symmetric) {
-        const I first = dot16<kBitCount>(w, x, set_int(-kOffset * row.sums[2 * r]));
-        const I second = dot16<kBitCount>(w + 4, x + 16, set_int(-kOffset * row.sums[2 * r + 1]));
+        const I first = dot16<kBitCount>(w, x, set_int(-kOffset * in.first_sum[s]));
+        const I second = dot16<kBitCount>(w + 4, x + 16, set_int(-kOffset * in.second_sum[s]));
         sum[t] = fma(to_float(first), mul(scale, d), sum[t]);
         sum[t] = fma(to_float(second), mul(other, d), sum[t]);
       } else {
         constexpr bool kSymmetric = kScales == ScaleKind::symmetric;
-        const I start = set_int(kSymmetric ? -kOffset * (row.sums[2 * r] + row.sums[2 * r + 1]) : 0);
+        const I start = set_int(kSymmetric ? -kOffset * (in.first_sum[s] + in.second_sum[s]) : 0);
         const I dot = dot16<kBitCount>(w + 4, x + 16, dot16<kBitCount>(w, x, start));
         sum[t] = fma(to_float(dot), mul(scale, d), sum[t]);
-        if constexpr (!kSymmetric) sum[t] = fma(other, set(row.ds[r]), sum[t]);
+        if constexpr (!kSymmetric) sum[t] = fma(other, set(in.ds[s]), sum[t]);
       }
     }
   }
@@ -111,24 +113,28 @@ WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t records,
 }
 
 template <CodeBits kBits, ScaleKind kScales>
-void quantised_panel(const std::byte* panel, std::int64_t cols, const QuantisedRow* rows, std::int64_t tokens, const float* bias,
-                     int lanes, float* out, std::int64_t out_stride) {
+void quantised_panel(const std::byte* panel, std::int64_t cols, const InputRecord* inputs, std::int64_t tokens,
+                     const float* bias, int lanes, float* out, std::int64_t out_stride) {
   const auto* p = reinterpret_cast<const std::uint8_t*>(panel);
   const std::int64_t records = cols / kRecordInputs;
-  std::int64_t t = 0;
-  for (; t + kTile <= tokens; t += kTile)
-    quantised_tile<kBits, kScales, kTile>(p, records, rows + t, bias, lanes, out + t * out_stride, out_stride);
-  if constexpr (kTile > 4) {
-    if (t + 4 <= tokens) {
-      quantised_tile<kBits, kScales, 4>(p, records, rows + t, bias, lanes, out + t * out_stride, out_stride);
-      t += 4;
+  for (std::int64_t first = 0; first < tokens; first += kTokenGroup, inputs += records) {
+    const int count = tokens - first < kTokenGroup ? static_cast<int>(tokens - first) : kTokenGroup;
+    float* to = out + first * out_stride;
+    int t = 0;
+    for (; t + kTile <= count; t += kTile)
+      quantised_tile<kBits, kScales, kTile>(p, records, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+    if constexpr (kTile > 4) {
+      if (t + 4 <= count) {
+        quantised_tile<kBits, kScales, 4>(p, records, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+        t += 4;
+      }
     }
+    if (t + 2 <= count) {
+      quantised_tile<kBits, kScales, 2>(p, records, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+      t += 2;
+    }
+    if (t < count) quantised_tile<kBits, kScales, 1>(p, records, inputs, t, bias, lanes, to + t * out_stride, out_stride);
   }
-  if (t + 2 <= tokens) {
-    quantised_tile<kBits, kScales, 2>(p, records, rows + t, bias, lanes, out + t * out_stride, out_stride);
-    t += 2;
-  }
-  if (t < tokens) quantised_tile<kBits, kScales, 1>(p, records, rows + t, bias, lanes, out + t * out_stride, out_stride);
 }
 
 template <FloatKind kKind>
@@ -139,8 +145,8 @@ WARPLOOM_INLINE F load_weights(const std::byte* panel, std::int64_t input) {
 }
 
 template <FloatKind kKind, int kTokens>
-WARPLOOM_INLINE void float_tile(const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride, const float* bias,
-                                int lanes, float* out, std::int64_t out_stride) {
+WARPLOOM_INLINE void float_tile(const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride,
+                                const float* bias, int lanes, float* out, std::int64_t out_stride) {
   F sum[kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) sum[t] = zero();
@@ -165,8 +171,8 @@ void float_panel(const std::byte* panel, std::int64_t cols, const float* x, std:
 
 }  // namespace
 
-void quantise_row(const float* x, std::int64_t cols, std::int8_t* q, float* d, float* ds, std::int32_t* sums) {
-  for (std::int64_t group = 0; group < cols / kRecordInputs; ++group) {
+void quantise_row(const float* x, std::int64_t cols, InputRecord* records, int slot) {
+  for (InputRecord* record = records; record < records + cols / kRecordInputs; ++record, x += kRecordInputs) {
     const F first = load(x), second = load(x + kLanes);
     // Magnitudes compare as integers; NaN is above infinity, so nothing hides it.
     const I magnitude = set_int(0x7fffffff);
@@ -178,44 +184,43 @@ void quantise_row(const float* x, std::int64_t cols, std::int8_t* q, float* d, f
     const float inverse = finite && !tiny ? 127.0f / largest : 0.0f;
     I a = to_int(mul(first, set(inverse))), b = to_int(mul(second, set(inverse)));
     if (!finite) a = b = set_int(0);
+    std::int8_t* q = record->q[slot];
     store_s8(q, a);
     store_s8(q + kLanes, b);
-    std::int32_t low = 0, high = 0;
-    for (int i = 0; i < kLanes; ++i) {
-      low += q[i];
-      high += q[kLanes + i];
-    }
-    sums[0] = low;
-    sums[1] = high;
-    *d = finite ? (tiny ? 0.0f : largest / 127.0f) : __builtin_nanf("");
-    *ds = *d * static_cast<float>(low + high);
-    x += kRecordInputs, q += kRecordInputs, sums += 2, ++d, ++ds;
+    const float d = finite ? (tiny ? 0.0f : largest / 127.0f) : __builtin_nanf("");
+    const std::int32_t first_sum = sum_lanes(a), second_sum = sum_lanes(b);
+    record->d[slot] = d;
+    record->ds[slot] = d * static_cast<float>(first_sum + second_sum);
+    record->first_sum[slot] = first_sum;
+    record->second_sum[slot] = second_sum;
   }
 }
 
-void panel_quantised(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const QuantisedRow* rows,
+void panel_quantised(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const InputRecord* inputs,
                      std::int64_t tokens, const float* bias, int lanes, float* out, std::int64_t out_stride) {
-#define WARPLOOM_CASE(bits_, scales_)                                                                             \
-  if (format.bits == CodeBits::bits_ && format.scales == ScaleKind::scales_)                                      \
-    return quantised_panel<CodeBits::bits_, ScaleKind::scales_>(panel, cols, rows, tokens, bias, lanes, out, out_stride);
-  WARPLOOM_CASE(four, affine)            // Q4_1
-  WARPLOOM_CASE(eight, symmetric)        // Q8_0
-  WARPLOOM_CASE(four, symmetric)         // Q4_0
-  WARPLOOM_CASE(five, symmetric)         // Q5_0
-  WARPLOOM_CASE(five, affine)            // Q5_1
-  WARPLOOM_CASE(four, super_affine)      // Q4_K
-  WARPLOOM_CASE(five, super_affine)      // Q5_K
-  WARPLOOM_CASE(six, super_symmetric)    // Q6_K
+#define WARPLOOM_CASE(bits_, scales_)                                        \
+  if (format.bits == CodeBits::bits_ && format.scales == ScaleKind::scales_) \
+    return quantised_panel<CodeBits::bits_, ScaleKind::scales_>(panel, cols, inputs, tokens, bias, lanes, out, out_stride);
+  WARPLOOM_CASE(four, affine)          // Q4_1
+  WARPLOOM_CASE(eight, symmetric)      // Q8_0
+  WARPLOOM_CASE(four, symmetric)       // Q4_0
+  WARPLOOM_CASE(five, symmetric)       // Q5_0
+  WARPLOOM_CASE(five, affine)          // Q5_1
+  WARPLOOM_CASE(four, super_affine)    // Q4_K
+  WARPLOOM_CASE(five, super_affine)    // Q5_K
+  WARPLOOM_CASE(six, super_symmetric)  // Q6_K
 #undef WARPLOOM_CASE
   __builtin_unreachable();
 }
 
-void panel_float(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride,
-                 std::int64_t tokens, const float* bias, int lanes, float* out, std::int64_t out_stride) {
+void panel_float(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const float* x,
+                 std::int64_t x_stride, std::int64_t tokens, const float* bias, int lanes, float* out,
+                 std::int64_t out_stride) {
   switch (format.float_kind) {
     case FloatKind::f32: return float_panel<FloatKind::f32>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
     case FloatKind::f16: return float_panel<FloatKind::f16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
-    case FloatKind::bf16: return float_panel<FloatKind::bf16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
+    case FloatKind::bf16:
+      return float_panel<FloatKind::bf16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
   }
 }
 
