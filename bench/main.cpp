@@ -44,7 +44,7 @@ void run(const Options& o) {
   if (o.format != "table" && o.format != "markdown" && o.format != "json")
     throw InvalidArgument(fmt::format("--format: \"{}\" is not one of table, markdown, json", o.format));
   if (o.repeats < 1) throw InvalidArgument("--repeats must be at least 1");
-  check_positive("-p", o.prompts), check_positive("-n", o.lengths), check_positive("-b", o.batches), check_positive("--rows", o.rows);
+  check_positive("-p", o.prompts), check_positive("-n", o.lengths), check_positive("-b", o.batches), check_positive("--rows", o.rows), check_positive("--vocab", o.vocabs);
   Report report;
   report.machine = this_machine();
   const auto add = [&](const Measurement& m) {
@@ -57,14 +57,15 @@ void run(const Options& o) {
       for (const std::int64_t rows : o.rows)
         for (const SamplerCase& c : sampler_cases()) add(measure_sampler(c, rows, vocab, std::max(1, o.model.threads), o.repeats));
   } else {
+    const int threads = o.model.threads > 0 ? o.model.threads : report.machine.cores;
     const auto model = cli::load_model(o.model);
     report.model = std::filesystem::path(cli::find_model(o.model.path)).filename().string();
     report.device = model->device_description();
     for (const std::int64_t p : o.prompts) add(measure_prompt(model, p, 1, o.repeats));
     for (const std::int64_t n : o.lengths) {
       if (n < 2) throw InvalidArgument("-n: generation is timed from the first token to the last, so it takes at least 2");
-      for (const std::int64_t b : o.batches) add(measure_generation(model, o.context, n, b, strategy(o.strategy), true, o.repeats));
-      if (o.no_kv_cache) add(measure_generation(model, o.context, n, 1, strategy(o.strategy), false, 1));
+      for (const std::int64_t b : o.batches) add(measure_generation(model, o.context, n, b, strategy(o.strategy), true, threads, o.repeats));
+      if (o.no_kv_cache) add(measure_generation(model, o.context, n, 1, strategy(o.strategy), false, threads, 1));
     }
   }
   fmt::print("{}", render(report, o.format));

@@ -51,7 +51,7 @@ Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64
 }
 
 Measurement measure_generation(const std::shared_ptr<const Model>& model, std::int64_t prompt, std::int64_t length, std::int64_t batch,
-                               const SamplingParams& sampling, bool kv_cache, int repeats) {
+                               const SamplingParams& sampling, bool kv_cache, int threads, int repeats) {
   Measurement m{fmt::format("generate {} after {}, batch {}{}", length, prompt, batch, kv_cache ? "" : ", no KV cache"), "tokens/s", {}};
   const auto prompts = random_prompts(*model, prompt, batch);
   GenerateOptions options;
@@ -65,6 +65,8 @@ Measurement measure_generation(const std::shared_ptr<const Model>& model, std::i
     for (const Generation& g : generate(model, prompts, options)) seconds = std::max(seconds, g.timings.decode_seconds);
     if (r >= 0) m.runs.push_back(static_cast<double>((length - 1) * batch) / seconds);
   }
+  const Measurement alone = measure_sampler({"", sampling}, batch, model->shape().vocab, static_cast<int>(std::min<std::int64_t>(threads, batch)), 3);
+  m.sampling_share = alone.median() * 1e-6 * m.median();
   return m;
 }
 

@@ -15,6 +15,7 @@ struct Measurement {
   std::string test;              // e.g. "generate 128, batch 8"
   std::string unit;              // e.g. "tokens/s"
   std::vector<double> runs;
+  double sampling_share = -1;    // of a generation's time; below 0 where not measured
 
   double median() const;
   double min() const;
@@ -24,9 +25,10 @@ struct Measurement {
 /// Prompt tokens a second: `batch` prompts of `length` tokens each, the first token's sampling included.
 Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64_t length, std::int64_t batch, int repeats);
 
-/// Generated tokens a second over the whole batch after a prompt of `prompt` tokens, sampling included.
+/// Generated tokens a second over the whole batch after a prompt of `prompt` tokens, sampling included. Its share is what
+/// sample() takes for as many rows on normal(0, 3) logits, over the time of a step.
 Measurement measure_generation(const std::shared_ptr<const Model>& model, std::int64_t prompt, std::int64_t length, std::int64_t batch,
-                               const SamplingParams& sampling, bool kv_cache, int repeats);
+                               const SamplingParams& sampling, bool kv_cache, int threads, int repeats);
 
 struct SamplerCase {
   std::string name;
@@ -34,7 +36,7 @@ struct SamplerCase {
 };
 std::vector<SamplerCase> sampler_cases();
 
-/// Rows a second of sample() on normal(0, 3) logits.
+/// Microseconds a row of sample() on normal(0, 3) logits.
 Measurement measure_sampler(const SamplerCase& strategy, std::int64_t rows, std::int64_t vocab, int threads, int repeats);
 
 }  // namespace warploom::bench

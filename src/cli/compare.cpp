@@ -74,7 +74,7 @@ void add_compare(CLI::App& app, int& status) {
   const auto o = std::make_shared<Options>();
   command->add_option("PROMPT", o->prompt)->capture_default_str();
   command->add_option("-n,--max-tokens", o->max_tokens, "most tokens of each text")->capture_default_str();
-  command->add_option("-s,--seed", o->seed)->capture_default_str();
+  command->add_option("-s,--seed", o->seed)->check(CLI::NonNegativeNumber)->capture_default_str();
   add_model_options(*command, o->model);
   command->callback([o, &status] { status = run(o->model, o->prompt, o->max_tokens, o->seed); });
 }

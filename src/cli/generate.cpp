@@ -24,10 +24,11 @@ struct Generate {
 
 std::vector<std::string> read_prompts(const CLI::App& command, const Generate& g) {
   const bool from_file = command.count("--file") > 0, argument = command.count("PROMPT") > 0;
-  if (from_file == argument) throw InvalidArgument("give one of PROMPT, --file FILE and - (standard input)");
+  if (from_file == argument) throw CLI::ValidationError("give one of PROMPT, --file FILE and - (standard input)");
+  if (!g.system.empty() && !g.chat) throw CLI::ValidationError("--system goes with --chat");
   const std::string source = from_file ? g.file : g.prompt == "-" ? "-" : "";
   if (g.batch) {
-    if (source.empty()) throw InvalidArgument("--batch reads one prompt a line: it goes with --file or -");
+    if (source.empty()) throw CLI::ValidationError("--batch reads one prompt a line: it goes with --file or -");
     std::vector<std::string> lines = read_lines(source);
     if (lines.empty()) throw InvalidArgument(fmt::format("{} holds no prompt", source));
     return lines;

@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& success) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "warploom: {}\nTry warploom --help, or warploom COMMAND --help.\n", error.what());
+    fmt::print(stderr, "warploom: {} (see warploom --help, or warploom COMMAND --help)\n", error.what());
     return 2;
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "warploom: out of memory\n");

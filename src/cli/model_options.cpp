@@ -71,7 +71,8 @@ void add_sampling_options(CLI::App& command, SamplingChoice& choice) {
   command.add_option("--repetition-penalty", p.repetition_penalty, "1: off")->capture_default_str();
   command.add_option("--frequency-penalty", p.frequency_penalty, "0: off")->capture_default_str();
   command.add_option("--presence-penalty", p.presence_penalty, "0: off")->capture_default_str();
-  command.add_option("-s,--seed", choice.seed, "same seed, same text; without it, a new one each run, shown in the summary");
+  command.add_option("-s,--seed", choice.seed, "same seed, same text; without it, a new one each run, shown in the summary")
+      ->check(CLI::NonNegativeNumber);
 }
 
 SamplingParams resolve(const SamplingChoice& choice, CLI::App& command) {
