@@ -1,0 +1,62 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/process.h"
+
+namespace warploom {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+test::Outcome bench(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), {WARPLOOM_BENCH, "--quiet"});
+  return test::run_program(arguments);
+}
+
+TEST(Bench, JsonDescribesTheMachineAndEveryRun) {
+  const auto got =
+      bench({"-m", test::model_path(), "-p", "8", "-n", "4", "-b", "1,2", "-r", "3", "--no-kv-cache", "--format", "json"});
+  ASSERT_EQ(got.status, 0) << got.err;
+  const json all = json::parse(got.out);
+  EXPECT_FALSE(all["machine"]["cpu"].get<std::string>().empty());
+  EXPECT_GE(all["machine"]["cores"].get<int>(), 1);
+  EXPECT_THAT(all["device"].get<std::string>(), HasSubstr("threads"));
+  ASSERT_EQ(all["measurements"].size(), 4u);  // the prompt; two batch sizes; one without the cache
+  for (const json& m : all["measurements"]) {
+    EXPECT_GT(m["min"].get<double>(), 0.0);
+    EXPECT_LE(m["min"].get<double>(), m["median"].get<double>());
+    EXPECT_LE(m["median"].get<double>(), m["max"].get<double>());
+  }
+  for (const std::size_t generation : {1, 2}) {
+    const double share = all["measurements"][generation]["sampling_share"].get<double>();
+    EXPECT_TRUE(share > 0 && share < 1) << share;
+  }
+}
+
+TEST(Bench, TheSamplerNeedsNoModel) {
+  for (const char* format : {"table", "markdown", "json"}) {
+    const auto got = bench({"--sampler", "--rows", "1,3", "--vocab", "100,1000", "-r", "2", "--format", format});
+    ASSERT_EQ(got.status, 0) << got.err;
+    for (const char* part : {"1 rows of 100", "3 rows of 1000", "greedy", "top-k 50 + top-p 0.9", "min", "median", "max"})
+      EXPECT_THAT(got.out, HasSubstr(part)) << format;
+  }
+}
+
+TEST(Bench, BadInputIsAnError) {
+  EXPECT_EQ(bench({"--bogus"}).status, 2);
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"-p", "0"},
+                                                                     {"-n", "1", "-m", test::model_path()},
+                                                                     {"-b", "-1"},
+                                                                     {"-r", "0"},
+                                                                     {"--format", "xml"},
+                                                                     {"--sampler", "--vocab", "0"}}) {
+    const auto got = bench(arguments);
+    EXPECT_EQ(got.status, 1) << testing::PrintToString(arguments);
+    EXPECT_THAT(got.err, testing::MatchesRegex("warploom-bench: [^\n]+\n"));
+  }
+}
+
+}  // namespace
+}  // namespace warploom

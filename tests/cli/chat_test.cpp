@@ -1,0 +1,54 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cli/process.h"
+#include "warploom/generator.h"
+
+namespace warploom {
+namespace {
+
+using test::model_path;
+
+// The conversation through the library, with the answers in it.
+std::string answers(const std::vector<std::string>& questions, const std::string& system) {
+  const auto model = Model::load(model_path());
+  GenerateOptions options;
+  options.max_tokens = 10;
+  options.sampling.temperature = 0.0f;
+  std::vector<ChatMessage> messages;
+  if (!system.empty()) messages.push_back({"system", system});
+  std::string out;
+  for (const std::string& question : questions) {
+    messages.push_back({"user", question});
+    const std::vector<std::vector<TokenId>> prompts = {model->tokenizer()->encode_chat(messages)};
+    messages.push_back({"assistant", generate(model, prompts, options).at(0).text});
+    out += messages.back().content + "\n";
+  }
+  return out;
+}
+
+TEST(ChatCommand, KeepsTheHistory) {
+  const auto got = test::run_warploom({"chat", "-m", model_path(), "-t", "0", "-n", "10", "--system", "You are a poet."},
+                                      "My name is Ada.\n\nWhat is my name?\n/exit\nnever read\n");
+  EXPECT_EQ(got.status, 0) << got.err;
+  EXPECT_EQ(got.out, answers({"My name is Ada.", "What is my name?"}, "You are a poet."));
+}
+
+TEST(ChatCommand, ResetForgetsIt) {
+  const auto got =
+      test::run_warploom({"chat", "-m", model_path(), "-t", "0", "-n", "10"}, "My name is Ada.\n/reset\nHello\n");
+  EXPECT_EQ(got.status, 0) << got.err;
+  EXPECT_EQ(got.out, answers({"My name is Ada."}, "") + answers({"Hello"}, ""));
+}
+
+TEST(ChatCommand, AMessageLongerThanTheContextIsRefusedAndTheSessionGoesOn) {
+  std::string message;
+  for (int i = 0; i < 9000; ++i) message += "word ";
+  const auto got = test::run_warploom({"chat", "-m", model_path(), "-t", "0", "-n", "10"}, message + "\nHello\n");
+  EXPECT_EQ(got.status, 0) << got.err;
+  EXPECT_THAT(got.err, testing::HasSubstr("context"));
+  EXPECT_EQ(got.out, answers({"Hello"}, ""));
+}
+
+}  // namespace
+}  // namespace warploom

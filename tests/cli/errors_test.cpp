@@ -1,0 +1,129 @@
+// Bad input gets one line on standard error, nothing on standard output, and a status: 1, or 2 where the usage is wrong.
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "cli/process.h"
+
+namespace warploom {
+namespace {
+
+using test::model_path;
+using test::Outcome;
+using test::run_warploom;
+using test::TemporaryFile;
+using testing::HasSubstr;
+
+void expect_error(const Outcome& got, int status, const std::string& says) {
+  EXPECT_EQ(got.status, status);
+  EXPECT_EQ(got.out, "");
+  EXPECT_THAT(got.err, testing::MatchesRegex("warploom: [^\n]+\n"));
+  EXPECT_THAT(got.err, HasSubstr(says));
+}
+
+TEST(CommandErrors, Usage) {
+  struct Case {
+    std::vector<std::string> arguments;
+    const char* says;
+  };
+  const std::vector<Case> cases = {{{}, "subcommand"},
+                                   {{"dance"}, "subcommand"},
+                                   {{"generate", "x", "--bogus"}, "--bogus"},
+                                   {{"generate", "x", "--temperature", "warm"}, "warm"},
+                                   {{"generate", "x", "--seed", "-1"}, "--seed"},
+                                   {{"compare", "x", "--seed", "-1"}, "--seed"},
+                                   {{"generate"}, "PROMPT"},
+                                   {{"generate", "x", "-f", "y"}, "PROMPT"},
+                                   {{"generate", "x", "--batch"}, "--batch"},
+                                   {{"generate", "x", "--system", "y"}, "--chat"},
+                                   {{"score"}, "--file"},
+                                   {{"tokenize"}, "TEXT"},
+                                   {{"detokenize"}, "IDS"}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(testing::PrintToString(c.arguments));
+    expect_error(run_warploom(c.arguments), 2, c.says);
+  }
+}
+
+TEST(CommandErrors, HelpNamesEveryOption) {
+  EXPECT_EQ(run_warploom({"--help"}).status, 0);
+  const auto help = run_warploom({"generate", "--help"});
+  EXPECT_EQ(help.status, 0);
+  EXPECT_EQ(help.err, "");
+  for (const char* option :
+       {"--model", "--device", "--max-tokens", "--temperature", "--top-k", "--top-p", "--min-p", "--seed", "--n", "--stop",
+        "--chat", "--system", "--threads", "--no-kv-cache", "--json", "--quiet", "--batch", "--file"})
+    EXPECT_THAT(help.out, HasSubstr(option));
+}
+
+TEST(CommandErrors, SamplingOutOfRange) {
+  const std::vector<std::vector<std::string>> cases = {{"--temperature", "-1", "temperature is -1"},
+                                                       {"--temperature", "nan", "temperature is nan"},
+                                                       {"--top-p", "0", "top_p is 0"},
+                                                       {"--top-p", "nan", "top_p is nan"},
+                                                       {"--top-k", "-1", "top_k is -1"},
+                                                       {"--min-p", "2", "min_p is 2"}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(testing::PrintToString(c));
+    expect_error(run_warploom({"generate", "x", c[0], c[1]}), 1, c[2]);
+    expect_error(run_warploom({"chat", c[0], c[1]}), 1, c[2]);
+  }
+}
+
+TEST(CommandErrors, ModelThatIsNone) {
+  const TemporaryFile junk("these are no weights"), truncated(std::string("GGUF\x03\0\0\0", 8));
+  const std::string folder = WARPLOOM_SOURCE_DIR;
+  for (const std::string& path : {std::string("no such model"), folder, junk.path(), truncated.path()}) {
+    SCOPED_TRACE(path);
+    expect_error(run_warploom({"generate", "x", "-m", path}), 1, path);
+    expect_error(run_warploom({"chat", "-m", path}), 1, path);
+    expect_error(run_warploom({"tokenize", "x", "-m", path}), 1, path);
+    expect_error(run_warploom({"info", path}), 1, path);
+    expect_error(run_warploom({"compare", "x", "-m", path}), 1, path);
+    expect_error(run_warploom({"score", "-f", junk.path(), "-m", path}), 1, path);
+  }
+}
+
+// The program looks under models/ of the current folder, then of the tree that holds it: a copy elsewhere has neither.
+TEST(CommandErrors, NoModelNamesTheScriptThatFetchesOne) {
+  const std::string folder = TemporaryFile("").path() + ".d";
+  std::filesystem::create_directories(folder + "/build/release/bin");
+  const std::string copy = folder + "/build/release/bin/warploom";
+  std::filesystem::copy_file(WARPLOOM_PROGRAM, copy);
+  expect_error(test::run_program({"/usr/bin/env", "-C", folder, copy, "generate", "x"}), 1, "scripts/demo");
+  std::filesystem::create_directories(folder + "/models");
+  std::filesystem::copy_file(std::string(WARPLOOM_TEST_DATA) + "/tokenizations/gpt-2.gguf", folder + "/models/one.gguf");
+  EXPECT_EQ(test::run_program({"/usr/bin/env", "-C", "/", copy, "tokenize", "x"}).status, 0);
+  std::filesystem::copy_file(folder + "/models/one.gguf", folder + "/models/two.gguf");
+  expect_error(test::run_program({"/usr/bin/env", "-C", "/", copy, "tokenize", "x"}), 1, "--model");
+  std::filesystem::remove_all(folder);
+}
+
+TEST(CommandErrors, Prompts) {
+  const std::string model = model_path();
+  expect_error(run_warploom({"generate", "", "-m", model}), 1, "empty");
+  expect_error(run_warploom({"generate", "-", "-m", model}, ""), 1, "empty");
+  expect_error(run_warploom({"generate", "-f", "no such file", "-m", model}), 1, "no such file");
+  expect_error(run_warploom({"score", "-f", "no such file", "-m", model}), 1, "no such file");
+  expect_error(run_warploom({"generate", "-", "--batch", "-m", model}, "\n\n"), 1, "prompt");
+  std::string text;
+  for (int i = 0; i < 9000; ++i) text += " word";
+  expect_error(run_warploom({"generate", "-", "-m", model}, text), 1, "8192");
+}
+
+TEST(CommandErrors, Options) {
+  const std::string model = model_path();
+  const std::vector<std::vector<std::string>> cases = {
+      {"--n", "0", "n is 0"},         {"--max-tokens", "0", "max_tokens is 0"},
+      {"--stop", "", "stop string"},  {"--threads", "-1", "threads: -1"},
+      {"--device", "tpu", "\"tpu\""}, {"--kv-type", "f8", "\"f8\""}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(testing::PrintToString(c));
+    expect_error(run_warploom({"generate", "x", "-m", model, c[0], c[1]}), 1, c[2]);
+  }
+}
+
+}  // namespace
+}  // namespace warploom

@@ -1,0 +1,128 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/process.h"
+#include "warploom/generator.h"
+
+namespace warploom {
+namespace {
+
+using nlohmann::json;
+using test::model_path;
+using test::Outcome;
+using testing::HasSubstr;
+
+Outcome generate_command(std::vector<std::string> arguments, const std::string& input = "") {
+  arguments.insert(arguments.begin(), {"generate", "--model", model_path(), "--max-tokens", "12"});
+  return test::run_warploom(arguments, input);
+}
+
+std::vector<json> lines_of(const Outcome& got) {
+  EXPECT_EQ(got.status, 0) << got.err;
+  std::vector<json> all;
+  for (std::size_t at = 0, end; (end = got.out.find('\n', at)) != std::string::npos; at = end + 1)
+    all.push_back(json::parse(got.out.substr(at, end - at)));
+  return all;
+}
+
+// What the library answers through its own interface.
+std::vector<Generation> by_library(const std::vector<std::string>& prompts, const SamplingParams& params, int n = 1) {
+  static const auto model = Model::load(model_path());
+  GenerateOptions options;
+  options.max_tokens = 12;
+  options.sampling = params;
+  options.n = n;
+  return Generator(model).generate_batch(prompts, options);
+}
+
+TEST(GenerateCommand, PrintsTheLibrarysTextAndASummary) {
+  const auto want = by_library({"Once upon a time"}, {.temperature = 0.0f});
+  const auto got = generate_command({"Once upon a time", "--temperature", "0"});
+  EXPECT_EQ(got.status, 0);
+  EXPECT_EQ(got.out, want[0].text + "\n");
+  EXPECT_THAT(got.err, testing::MatchesRegex("[^\n]*tokens/s[^\n]*--seed [0-9]+\n"));
+  const auto quiet = generate_command({"Once upon a time", "--temperature", "0", "--quiet"});
+  EXPECT_EQ(quiet.out, got.out);
+  EXPECT_EQ(quiet.err, "");
+}
+
+TEST(GenerateCommand, TheSeedShownRepeatsTheRun) {
+  const auto first = generate_command({"The best thing about"});
+  const std::string seed = first.err.substr(first.err.find("--seed ") + 7);
+  const auto again = generate_command({"The best thing about", "--seed", seed.substr(0, seed.find('\n'))});
+  EXPECT_EQ(again.out, first.out);
+  EXPECT_EQ(generate_command({"The best thing about"}).err.find("--seed " + seed), std::string::npos);  // a new one
+}
+
+TEST(GenerateCommand, JsonHasEveryField) {
+  const SamplingParams params{.temperature = 0.9f, .top_k = 40, .top_p = 0.95f, .min_p = 0.01f, .seed = 7};
+  const auto want = by_library({"The sea"}, params);
+  const auto all = lines_of(generate_command(
+      {"The sea", "--json", "--temperature", "0.9", "--top-k", "40", "--top-p", "0.95", "--min-p", "0.01", "--seed", "7"}));
+  ASSERT_EQ(all.size(), 1u);
+  EXPECT_EQ(all[0]["prompt_ids"], json(want[0].prompt_ids));
+  EXPECT_EQ(all[0]["ids"], json(want[0].ids));
+  EXPECT_EQ(all[0]["text"], want[0].text);
+  EXPECT_EQ(all[0]["finish_reason"], "length");
+  const json& timings = all[0]["timings"];
+  EXPECT_EQ(timings["prompt_tokens"], want[0].prompt_ids.size());
+  EXPECT_EQ(timings["generated_tokens"], 12);
+  for (const char* seconds : {"load_seconds", "prefill_seconds", "decode_seconds", "tokens_per_second"})
+    EXPECT_GT(timings[seconds].get<double>(), 0.0) << seconds;
+}
+
+TEST(GenerateCommand, ABatchAnswersAsEachPromptAlone) {
+  const std::vector<std::string> prompts = {"One", "Two plus two is", "Three"};
+  const SamplingParams params{.temperature = 0.7f, .top_k = 50, .top_p = 0.9f, .seed = 5};
+  const auto want = by_library(prompts, params, 2);
+  const test::TemporaryFile file("One\n\nTwo plus two is\r\nThree");
+  const auto all = lines_of(generate_command({"-f", file.path(), "--batch", "--n", "2", "--seed", "5", "--json"}));
+  ASSERT_EQ(all.size(), 6u);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i]["prompt"], i / 2);
+    EXPECT_EQ(all[i]["stream"], i % 2);
+    EXPECT_EQ(all[i]["ids"], json(want[i].ids)) << i;
+  }
+  const auto alone = lines_of(generate_command({prompts[1], "--seed", "5", "--json"}));
+  EXPECT_EQ(alone[0]["ids"], all[2]["ids"]);
+}
+
+TEST(GenerateCommand, StandardInputAndFilesAreTakenByteForByte) {
+  const std::string prompt = "two\nlines \xff\n";
+  const json want = lines_of(generate_command({prompt, "--json"}))[0]["prompt_ids"];
+  EXPECT_EQ(lines_of(generate_command({"-", "--json"}, prompt))[0]["prompt_ids"], want);
+  EXPECT_EQ(lines_of(generate_command({"-f", test::TemporaryFile(prompt).path(), "--json"}))[0]["prompt_ids"], want);
+  EXPECT_EQ(want, json(by_library({prompt}, {.temperature = 0.0f})[0].prompt_ids));
+}
+
+TEST(GenerateCommand, EndsBeforeTheFirstOfSeveralStopStrings) {
+  const std::string text = by_library({"Once upon a time"}, {.temperature = 0.0f})[0].text;
+  ASSERT_GT(text.size(), 20u);
+  const std::string late = text.substr(16, 3), early = text.substr(7, 3);
+  const std::string want = text.substr(0, std::min(text.find(late), text.find(early)));
+  const std::vector<std::string> arguments = {"Once upon a time", "-t", "0", "--stop", late, "--stop", early};
+  EXPECT_EQ(generate_command(arguments).out, want + "\n");
+  auto with_json = arguments;
+  with_json.push_back("--json");
+  const auto all = lines_of(generate_command(with_json));
+  EXPECT_EQ(all[0]["text"], want);
+  EXPECT_EQ(all[0]["finish_reason"], "stop_string");
+}
+
+TEST(GenerateCommand, ChatAppliesTheTemplate) {
+  const std::vector<ChatMessage> messages = {{"system", "Be brief."}, {"user", "Hi"}};
+  const auto want = Tokenizer::load(model_path())->encode_chat(messages);
+  const auto all = lines_of(generate_command({"Hi", "--chat", "--system", "Be brief.", "--json"}));
+  EXPECT_EQ(all[0]["prompt_ids"], json(want));
+}
+
+TEST(GenerateCommand, TheCacheAndTheThreadsChangeNothing) {
+  const auto want = generate_command({"The sea", "--seed", "3"}).out;
+  EXPECT_EQ(generate_command({"The sea", "--seed", "3", "--no-kv-cache"}).out, want);
+  EXPECT_EQ(generate_command({"The sea", "--seed", "3", "--threads", "1", "--device", "cpu"}).out, want);
+  EXPECT_EQ(generate_command({"The sea", "--seed", "3", "--threads", "4"}).out, want);
+}
+
+}  // namespace
+}  // namespace warploom

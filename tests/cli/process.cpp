@@ -1,0 +1,136 @@
+#include "cli/process.h"
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <stdexcept>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace warploom::test {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+void close_fd(int& fd) {
+  if (fd >= 0) ::close(fd);
+  fd = -1;
+}
+
+int left_ms(Clock::time_point end) {
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
+  return left > 0 ? static_cast<int>(left) : 0;
+}
+
+}  // namespace
+
+Process::Process(const std::vector<std::string>& command) {
+  std::signal(SIGPIPE, SIG_IGN);  // a child that left must not end the test
+  int in[2], out[2], err[2];
+  if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC)) throw std::runtime_error("no pipe");
+  std::vector<char*> argv;
+  for (const std::string& argument : command) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  pid_ = fork();
+  if (pid_ < 0) throw std::runtime_error("cannot fork");
+  if (pid_ == 0) {
+    dup2(in[0], STDIN_FILENO), dup2(out[1], STDOUT_FILENO), dup2(err[1], STDERR_FILENO);
+    std::signal(SIGPIPE, SIG_DFL), std::signal(SIGINT, SIG_DFL);
+    execv(argv[0], argv.data());
+    _exit(127);
+  }
+  ::close(in[0]), ::close(out[1]), ::close(err[1]);
+  in_ = in[1], out_ = out[0], err_ = err[0];
+}
+
+Process::~Process() {
+  close_fd(in_), close_fd(out_), close_fd(err_);
+  if (pid_ > 0) {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+}
+
+void Process::write(const std::string& text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const ssize_t n = ::write(in_, text.data() + at, text.size() - at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return;  // it reads no more; what it says tells why
+    at += static_cast<std::size_t>(n);
+  }
+}
+
+void Process::close_input() { close_fd(in_); }
+void Process::close_output() { close_fd(out_); }
+void Process::interrupt() { kill(pid_, SIGINT); }
+
+bool Process::read_some(int timeout_ms) {
+  pollfd fds[] = {{out_, POLLIN, 0}, {err_, POLLIN, 0}};
+  if ((out_ < 0 && err_ < 0) || poll(fds, 2, timeout_ms) <= 0) return false;
+  char part[65536];
+  const auto take = [&](const pollfd& fd, int& own, std::string& text) {
+    if (own < 0 || !(fd.revents & (POLLIN | POLLHUP | POLLERR))) return;
+    const ssize_t n = ::read(own, part, sizeof part);
+    if (n > 0) text.append(part, static_cast<std::size_t>(n));
+    if (n == 0) close_fd(own);
+  };
+  take(fds[0], out_, outcome_.out);
+  take(fds[1], err_, outcome_.err);
+  return true;
+}
+
+bool Process::wait_for_output(std::size_t bytes, int timeout_ms) {
+  const auto end = Clock::now() + std::chrono::milliseconds(timeout_ms);
+  while (outcome_.out.size() < bytes)
+    if (out_ < 0 || !read_some(left_ms(end))) return false;
+  return true;
+}
+
+Outcome Process::finish() {
+  close_fd(in_);
+  const auto end = Clock::now() + std::chrono::minutes(2);
+  while (read_some(left_ms(end))) {
+  }
+  if (out_ >= 0 || err_ >= 0) kill(pid_, SIGKILL);
+  int status = 0;
+  waitpid(pid_, &status, 0);
+  pid_ = -1;
+  outcome_.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return outcome_;
+}
+
+Outcome run_program(const std::vector<std::string>& command, const std::string& input) {
+  Process process(command);
+  process.write(input);
+  return process.finish();
+}
+
+Outcome run_warploom(const std::vector<std::string>& arguments, const std::string& input) {
+  std::vector<std::string> command = {WARPLOOM_PROGRAM};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return run_program(command, input);
+}
+
+std::string model_path() {
+  const std::string path = std::string(WARPLOOM_SOURCE_DIR) + "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+  if (!std::filesystem::exists(path)) throw std::runtime_error(path + " is missing: scripts/test fetches it");
+  return path;
+}
+
+TemporaryFile::TemporaryFile(const std::string& content) {
+  path_ = (std::filesystem::path(WARPLOOM_PROGRAM).parent_path() / "cli_test.XXXXXX").string();
+  const int fd = mkstemp(path_.data());
+  if (fd < 0 || ::write(fd, content.data(), content.size()) != static_cast<ssize_t>(content.size()))
+    throw std::runtime_error("cannot write " + path_);
+  ::close(fd);
+}
+
+TemporaryFile::~TemporaryFile() { ::unlink(path_.c_str()); }
+
+}  // namespace warploom::test
