@@ -1,0 +1,145 @@
+// Vectors of 16 lanes on AVX-512 (F, BW, VL, DQ), with VNNI where the build has it. Only cpu/simd.h includes this file.
+#pragma once
+
+#include <immintrin.h>
+
+namespace warploom::cpu::WARPLOOM_ISA {
+
+// F: 16 floats. I: 16 int32. B: 64 bytes, 4 a lane.
+struct F {
+  __m512 v;
+};
+struct I {
+  __m512i v;
+};
+struct B {
+  __m512i v;
+};
+
+WARPLOOM_INLINE F load(const float* p) { return {_mm512_loadu_ps(p)}; }
+WARPLOOM_INLINE void store(float* p, F a) { _mm512_storeu_ps(p, a.v); }
+WARPLOOM_INLINE F set(float x) { return {_mm512_set1_ps(x)}; }
+WARPLOOM_INLINE F zero() { return {_mm512_setzero_ps()}; }
+WARPLOOM_INLINE F add(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
+WARPLOOM_INLINE F sub(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
+WARPLOOM_INLINE F mul(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }
+WARPLOOM_INLINE F div(F a, F b) { return {_mm512_div_ps(a.v, b.v)}; }
+WARPLOOM_INLINE F fma(F a, F b, F c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+// As maxps and minps: the second operand where either is NaN.
+WARPLOOM_INLINE F max(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }
+WARPLOOM_INLINE F min(F a, F b) { return {_mm512_min_ps(a.v, b.v)}; }
+WARPLOOM_INLINE F round_even(F a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+WARPLOOM_INLINE F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
+WARPLOOM_INLINE I to_int(F a) { return {_mm512_cvtps_epi32(a.v)}; }  // to nearest even
+WARPLOOM_INLINE I bits(F a) { return {_mm512_castps_si512(a.v)}; }
+WARPLOOM_INLINE F from_bits(I a) { return {_mm512_castsi512_ps(a.v)}; }
+WARPLOOM_INLINE I set_int(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
+WARPLOOM_INLINE I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
+WARPLOOM_INLINE I and_(I a, I b) { return {_mm512_and_si512(a.v, b.v)}; }
+WARPLOOM_INLINE I max(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
+WARPLOOM_INLINE I shift_left_23(I a) { return {_mm512_slli_epi32(a.v, 23)}; }
+// a where a lane's index is in [from, to), else b.
+WARPLOOM_INLINE F select_range(int from, int to, F a, F b) {
+  const unsigned below_to = to >= 16 ? 0xffffu : to <= 0 ? 0u : (1u << to) - 1u;
+  const unsigned below_from = from >= 16 ? 0xffffu : from <= 0 ? 0u : (1u << from) - 1u;
+  return {_mm512_mask_blend_ps(static_cast<__mmask16>(below_to & ~below_from), b.v, a.v)};
+}
+WARPLOOM_INLINE F select_less(F x, F y, F a, F b) {
+  return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(x.v, y.v, _CMP_LT_OQ), b.v, a.v)};
+}
+WARPLOOM_INLINE F load_f16(const std::uint16_t* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+WARPLOOM_INLINE void store_f16(std::uint16_t* p, F a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+WARPLOOM_INLINE F load_bf16(const std::uint16_t* p) {
+  const __m256i narrow = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16))};
+}
+WARPLOOM_INLINE F load_u8(const std::uint8_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+}
+WARPLOOM_INLINE F load_s8(const std::int8_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+}
+WARPLOOM_INLINE void store_s8(std::int8_t* p, I a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(a.v));
+}
+// U: 16 unsigned 64-bit integers.
+struct U {
+  __m512i a, b;
+};
+WARPLOOM_INLINE U zero_wide() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+WARPLOOM_INLINE U add(U x, U y) { return {_mm512_add_epi64(x.a, y.a), _mm512_add_epi64(x.b, y.b)}; }
+// (x << 16) >> n with x and n taken as unsigned; 0 where n is above 63.
+WARPLOOM_INLINE U widen_shifted(I x, I n) {
+  const auto half = [](__m256i v, __m256i by) {
+    return _mm512_srlv_epi64(_mm512_slli_epi64(_mm512_cvtepu32_epi64(v), 16), _mm512_cvtepu32_epi64(by));
+  };
+  return {half(_mm512_castsi512_si256(x.v), _mm512_castsi512_si256(n.v)),
+          half(_mm512_extracti64x4_epi64(x.v, 1), _mm512_extracti64x4_epi64(n.v, 1))};
+}
+WARPLOOM_INLINE void store(std::uint64_t* p, U x) { _mm512_storeu_si512(p, x.a), _mm512_storeu_si512(p + 8, x.b); }
+// Lanes below `least` become 0.
+WARPLOOM_INLINE U at_least(U x, std::uint64_t least) {
+  const __m512i bound = _mm512_set1_epi64(static_cast<long long>(least));
+  return {_mm512_maskz_mov_epi64(_mm512_cmpge_epu64_mask(x.a, bound), x.a),
+          _mm512_maskz_mov_epi64(_mm512_cmpge_epu64_mask(x.b, bound), x.b)};
+}
+WARPLOOM_INLINE int count_nonzero(U x) {
+  return __builtin_popcount(_mm512_test_epi64_mask(x.a, x.a)) + __builtin_popcount(_mm512_test_epi64_mask(x.b, x.b));
+}
+// Bits of the lanes where x >= y, and where x is NaN or +inf.
+WARPLOOM_INLINE unsigned mask_ge(F x, F y) { return _mm512_cmp_ps_mask(x.v, y.v, _CMP_GE_OQ); }
+WARPLOOM_INLINE unsigned mask_bad(F x) { return _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(__builtin_inff()), _CMP_NLT_UQ); }
+WARPLOOM_INLINE B load_bytes(const std::uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+WARPLOOM_INLINE B low_nibbles(B a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
+WARPLOOM_INLINE B high_nibbles(B a) { return {_mm512_and_si512(_mm512_srli_epi16(a.v, 4), _mm512_set1_epi8(15))}; }
+// Adds `value` to the bytes whose bit is set in the 64-bit mask at `mask`.
+WARPLOOM_INLINE B add_masked(B a, const std::uint8_t* mask, std::int8_t value) {
+  std::uint64_t m;
+  __builtin_memcpy(&m, mask, sizeof m);
+  return {_mm512_mask_add_epi8(a.v, m, a.v, _mm512_set1_epi8(value))};
+}
+
+WARPLOOM_INLINE std::int32_t max_lanes(I a) { return _mm512_reduce_max_epi32(a.v); }
+WARPLOOM_INLINE std::int32_t sum_lanes(I a) { return _mm512_reduce_add_epi32(a.v); }
+
+template <int kBits>
+WARPLOOM_INLINE I dot16(const B* w, const std::int8_t* x, I acc) {
+#if defined(__AVX512VNNI__)
+#pragma GCC unroll 4
+  for (int q = 0; q < 4; ++q) {
+    std::int32_t four;
+    __builtin_memcpy(&four, x + 4 * q, 4);
+    acc.v = _mm512_dpbusd_epi32(acc.v, w[q].v, _mm512_set1_epi32(four));
+  }
+  return acc;
+#else
+  __m512i pairs = _mm512_setzero_si512();
+#pragma GCC unroll 4
+  for (int q = 0; q < 4; ++q) {
+    std::int32_t four;
+    __builtin_memcpy(&four, x + 4 * q, 4);
+    if constexpr (kBits <= 6) {
+      // 5 bits: 4 pair sums reach 4 * 2 * 31 * 127 < 2^15. 6 bits: 2 do.
+      pairs = _mm512_add_epi16(pairs, _mm512_maddubs_epi16(w[q].v, _mm512_set1_epi32(four)));
+      if (q == 3 || (kBits == 6 && q == 1)) {
+        acc.v = _mm512_add_epi32(acc.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+        pairs = _mm512_setzero_si512();
+      }
+    } else {
+      const __m512i wide = _mm512_cvtepi8_epi16(_mm256_set1_epi32(four));
+      const __m512i low = _mm512_madd_epi16(_mm512_unpacklo_epi8(w[q].v, _mm512_setzero_si512()), wide);
+      const __m512i high = _mm512_madd_epi16(_mm512_unpackhi_epi8(w[q].v, _mm512_setzero_si512()), wide);
+      const __m512 l = _mm512_castsi512_ps(low), h = _mm512_castsi512_ps(high);
+      acc.v = _mm512_add_epi32(acc.v, _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(l, h, 0x88)),
+                                                       _mm512_castps_si512(_mm512_shuffle_ps(l, h, 0xdd))));
+    }
+  }
+  return acc;
+#endif
+}
+
+}  // namespace warploom::cpu::WARPLOOM_ISA
