@@ -6,6 +6,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "counters.h"
 #include "memory.h"
 #include "ops_move.h"
 #include "ptx_parser.h"
@@ -283,8 +284,17 @@ Inst& Encoder::emit(Handler handler, const std::vector<uint32_t>& destinations, 
   p.destinations = static_cast<uint32_t>(destinations.size());
   p.operands = destinations;
   p.operands.insert(p.operands.end(), sources.begin(), sources.end());
+  p.cost = cost_of(*in_);
+  p.cost.counted = pending_.empty() || pending_.back().inst.ast != p.inst.ast;
   pending_.push_back(std::move(p));
   return pending_.back().inst;
+}
+
+void Encoder::accesses(InstructionCost::Access access, size_t operand, size_t bytes) {
+  InstructionCost& cost = last().cost;
+  cost.access = access;
+  cost.address = static_cast<uint8_t>(operand);
+  cost.bytes = static_cast<uint8_t>(bytes);
 }
 
 Encoder::Symbol Encoder::symbol(std::string_view name) {
@@ -423,6 +433,7 @@ void Encoder::finish() {
       p.inst.more = code_.tables.back()->data();
     }
     code_.insts.push_back(p.inst);
+    code_.costs.push_back(p.cost);
   }
   auto param_offset = [&](std::string_view name) { return offsets[symbols_.at(name).value >> 2]; };
   if (!function_.is_entry)

@@ -89,12 +89,14 @@ class Encoder {
 
   struct Pending {
     Inst inst;
+    InstructionCost cost;
     uint32_t destinations = 0;
     std::vector<uint32_t> operands;       // virtual codes: register number << 2 | bits
     bool branches = false, ends = false;  // for liveness: op goes to inst.target; nothing follows
     std::vector<uint32_t> targets;        // of an indirect branch, as labels
   };
   Pending& last() { return pending_.back(); }
+  void accesses(InstructionCost::Access access, size_t operand, size_t bytes);  // tells the counters of the last one
   uint32_t param_register(uint32_t bytes);  // a call parameter's place: bytes a lane, lane by lane
   uint32_t param_stride(uint32_t code) const { return sizes_[code >> 2] / kLanes; }
   const int64_t* keep(int64_t value);  // lives as long as the code

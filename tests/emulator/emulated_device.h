@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "emulator.h"
+
 #define EXPECT_CUDA(call) EXPECT_EQ((call), cudaSuccess)
 
-extern "C" const char* warploom_emulator_report();  // of the fault that stopped the device, or ""
-extern "C" void warploom_emulator_clear();          // forgets it
 
 template <class T>
 class DeviceBuffer {

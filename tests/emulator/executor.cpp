@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "builtins.h"
+#include "counters.h"
 #include "decoder.h"
 #include "memory.h"
 #include "races.h"
@@ -123,6 +124,21 @@ bool schedule(Warp& w) {
   return true;
 }
 
+// The counters' part of an instruction, before and after its handler.
+void run_counted(Warp& w, const Inst& in, const InstructionCost& cost) {
+  Tally& tally = *w.block->tally;
+  const uint32_t exec = w.exec;
+  if (cost.access != InstructionCost::Access::kNone) count_access(tally, w, in, cost);
+  in.handler(w, in);
+  if (!cost.counted) return;
+  // Lanes that wait for others of their warp come back to the instruction, and count then.
+  if (cost.kind == kWarploomWarp && (w.active & exec) == 0) return;
+  ++tally.counts.warp_instructions[cost.kind];
+  tally.counts.lane_instructions[cost.kind] += static_cast<uint64_t>(std::popcount(exec));
+  tally.counts.barriers += cost.block_barrier ? 1 : 0;
+}
+
+template <bool kCounted>
 void run_warp(Warp& w) {
   uint64_t issued = 0, lanes = 0;
   while (schedule(w)) {
@@ -132,7 +148,10 @@ void run_warp(Warp& w) {
       ++issued;
       if (w.exec == 0) continue;
       lanes += static_cast<uint64_t>(std::popcount(w.exec));
-      in.handler(w, in);
+      if constexpr (kCounted)
+        run_counted(w, in, w.frame->code->costs[static_cast<size_t>(&in - w.code)]);
+      else
+        in.handler(w, in);
     }
   }
   w.issued += issued;
@@ -279,7 +298,7 @@ bool run_block(Block& block) {
       alive = true;
       if (!can_run(w)) continue;
       any = true;
-      run_warp(w);
+      block.tally != nullptr ? run_warp<true>(w) : run_warp<false>(w);
     }
     if (!alive) return true;
     if (!any) deadlock(block);
@@ -308,6 +327,7 @@ void fail(Grid& grid, int error, const std::string& report) {
 void work(Grid& grid) {
   std::deque<std::unique_ptr<Block>> waiting;
   std::vector<std::unique_ptr<Block>> unused;
+  Tally tally(grid.launch.counted);
   try {
     while (!grid.launch.failed) {
       std::unique_ptr<Block> block;
@@ -317,6 +337,7 @@ void work(Grid& grid) {
         block = std::move(unused.back());
         unused.pop_back();
         prepare(*block, grid.launch, linear);
+        if (grid.launch.counted != 0) block->tally = &tally;
       } else if (!waiting.empty()) {
         block = std::move(waiting.front());
         waiting.pop_front();
@@ -341,6 +362,7 @@ void work(Grid& grid) {
   } catch (const std::exception& e) {
     fail(grid, kFaultLaunch, e.what());
   }
+  if (grid.launch.counted != 0) add_counts(grid.launch, tally.counts);
   for (auto& b : unused) release(*b);
   for (auto& b : waiting) release(*b);
 }
@@ -518,6 +540,14 @@ void return_from(Warp& w, const Inst&) {
 }
 
 std::optional<Failure> run_grid(Launch& launch) {
+  if (counting()) {
+    launch.counted = next_counted_launch();
+    WarploomCounters size = {};
+    size.launches = 1;
+    size.blocks = uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2];
+    size.warps = size.blocks * ((launch.block[0] * launch.block[1] * launch.block[2] + kLanes - 1) / kLanes);
+    add_counts(launch, size);
+  }
   Grid grid{launch, uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2], {}, {}, {}, {}};
   const uint64_t workers = std::min<uint64_t>(host_threads(), grid.blocks);
   std::vector<std::thread> threads;

@@ -39,6 +39,18 @@ struct Inst {
   uint32_t ast = 0;                // index into the function's instructions, for reports
 };
 
+// What counters need to know of an instruction (counters.h).
+struct InstructionCost {
+  enum class Access : uint8_t { kNone, kRead, kWrite, kAtomic, kCopy };
+  uint8_t kind = 0;     // WarploomInstructionClass
+  bool counted = true;  // false for the further Insts of one PTX instruction
+  bool block_barrier = false;
+  Access access = Access::kNone;
+  uint8_t address = 0;         // which operand
+  uint8_t bytes = 0;           // of a lane
+  uint32_t lanes = kAllLanes;  // whose addresses matter
+};
+
 // A function call's arguments or results: bytes of one lane's parameter, from one frame's registers to another's.
 struct ParamMove {
   uint32_t caller, callee, bytes;
@@ -54,9 +66,10 @@ struct Code {  // a decoded function
   const ptx::Function* ast = nullptr;
   Program* program = nullptr;
   std::vector<Inst> insts;
-  uint8_t* constants = nullptr;  // 64-byte aligned
-  uint32_t frame_bytes = 0;      // registers
-  uint32_t local_bytes = 0;      // .local variables of one thread
+  std::vector<InstructionCost> costs;  // of each
+  uint8_t* constants = nullptr;        // 64-byte aligned
+  uint32_t frame_bytes = 0;            // registers
+  uint32_t local_bytes = 0;            // .local variables of one thread
   uint32_t static_shared = 0, param_bytes = 0;
   bool has_calls = false;
   std::vector<uint32_t> param_offsets, result_offsets;  // of a .func, in its frame; of an entry, in its parameter buffer
@@ -114,6 +127,7 @@ struct Warp {
 };
 
 struct RaceCell;
+struct Tally;
 
 struct Barrier {
   uint32_t arrived = 0;   // threads
@@ -134,6 +148,7 @@ struct Block {
   uint32_t generation = 1;    // what the race detector counts: barriers, locks, blocks before this one
   bool synchronised = false;  // has looked at other blocks' doings: a fence, a lock, a volatile or stronger access
   RaceCell* cells = nullptr;  // one a word of shared memory
+  Tally* tally = nullptr;     // where counting is on
   uint64_t shared = 0, locals = 0;
   std::vector<uint8_t> storage;
 };
@@ -146,6 +161,7 @@ struct Launch {
   uint64_t params = 0;  // address of the parameter buffer
   uint64_t grid_id = 0;
   bool cooperative = false;
+  uint32_t counted = 0;  // number of the launch where counting is on, else 0
   std::atomic<bool> failed{false};
   std::atomic<uint64_t> issued{0}, lanes_issued{0};
 };

@@ -212,6 +212,7 @@ void encode(Encoder& e) {
   Inst& in = e.emit(handler, {d}, sources);
   in.target = mode;
   in.imm = offset;
+  e.accesses(InstructionCost::Access::kAtomic, 1, static_cast<size_t>(ptx::size_of(type)));
 }
 
 }  // namespace

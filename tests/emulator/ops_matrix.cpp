@@ -63,6 +63,8 @@ void ldmatrix(Encoder& e) {
   Inst& in = e.emit(h, destinations, sources);
   in.target = mode;
   in.imm = offset;
+  e.accesses(InstructionCost::Access::kRead, destinations.size(), 16);
+  e.last().cost.lanes = destinations.size() == 4 ? kAllLanes : (1u << 8 * destinations.size()) - 1;
 }
 
 // D[16][8] = A[16][K] B[K][8] + C. Lane l has g = l/4, t = l%4: of A rows g and g+8, columns 2t, 2t+1 (and those + 8); of B

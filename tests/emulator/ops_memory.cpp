@@ -326,6 +326,9 @@ void load_store(Encoder& e, bool load) {
   Inst& in = e.emit(typed_handler(e, form, type, width, elements.size()), destinations, sources);
   in.target = mode;
   in.imm = offset;
+  if (form == Form::kLoad || form == Form::kStore)
+    e.accesses(load ? InstructionCost::Access::kRead : InstructionCost::Access::kWrite, elements.size(),
+               elements.size() * static_cast<size_t>(ptx::size_of(type)));
 }
 void load(Encoder& e) { load_store(e, true); }
 void store(Encoder& e) { load_store(e, false); }
@@ -391,6 +394,7 @@ void cp(Encoder& e) {
   in.target = mode;
   in.imm = to_offset;
   in.extra = e.keep(from_offset);
+  e.accesses(InstructionCost::Access::kCopy, 0, static_cast<size_t>(bytes));
 }
 
 }  // namespace

@@ -1,0 +1,66 @@
+// What a program may ask of the emulator, beyond CUDA itself. The functions are declared weak, so that the same binary also
+// runs with NVIDIA's runtime: there they are null (`if (warploom_emulator_report != nullptr)`).
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ---- Faults: what the sanitiser found, a trap, an assertion, an unsupported instruction.
+__attribute__((weak)) const char* warploom_emulator_report(void);  // of the fault that stopped the device, or ""
+__attribute__((weak)) void warploom_emulator_clear(void);          // forgets it
+
+// ---- Counters. Instructions are PTX's: ptxas folds some away and adds others, so they compare variants of a kernel, and
+// don't equal what a profiler shows. A warp instruction counts where at least one lane runs it; lanes are those that do.
+enum WarploomInstructionClass {
+  kWarploomInteger,    // 32 bits: arithmetic, bits, compare, select, move
+  kWarploomInteger64,  // the same of 64 bits, addresses among them
+  kWarploomFloat,      // f32, and packed and single f16, bf16
+  kWarploomDouble,     // f64
+  kWarploomSpecial,    // ex2, lg2, rcp, rsqrt, sqrt, sin, cos, tanh, div
+  kWarploomConvert,    // cvt
+  kWarploomMatrix,     // mma
+  kWarploomWarp,       // shfl, vote, match, redux, activemask, elect
+  kWarploomControl,    // branches, calls, exit
+  kWarploomBarrier,    // bar, barrier, bar.warp.sync, fences
+  kWarploomMemory,     // loads and stores of global memory
+  kWarploomShared,     // of shared memory, with ldmatrix
+  kWarploomLocal,      // of local memory (stacks)
+  kWarploomConstant,   // of constants and parameters
+  kWarploomAtomic,     // atom, red
+  kWarploomAsync,      // cp.async and its waits
+  kWarploomOther,      // prefetches, nanosleep, what fits nowhere else
+  kWarploomInstructionClasses
+};
+
+struct WarploomCounters {
+  uint64_t launches, blocks, warps;
+  uint64_t warp_instructions[kWarploomInstructionClasses];
+  uint64_t lane_instructions[kWarploomInstructionClasses];
+  // Global memory. Sectors are 32 bytes, aligned. Asked for: those that one warp instruction touches, summed over
+  // instructions. Distinct: those that a launch touches at all, summed over launches: the least that DRAM must move when
+  // caches are cold.
+  uint64_t bytes_read, bytes_written;  // that lanes asked for
+  uint64_t sectors_read, sectors_written;
+  uint64_t distinct_sectors_read, distinct_sectors_written;
+  // Shared memory: 32 banks of 4 bytes. An access takes one pass where no two lanes of a phase need different words of a
+  // bank (a phase is the warp, a half or a quarter of it for 4, 8 and 16 bytes a lane); conflicts are the passes beyond one
+  // a phase.
+  uint64_t shared_passes, shared_conflicts;
+  uint64_t global_atomics, shared_atomics;  // lanes
+  uint64_t barriers;                        // warps that arrive at bar or barrier (bar.warp.sync is not one)
+};
+
+// Counting is off until asked for: it takes time. `kernel`: any part of a demangled name; instantiations are summed. Counts
+// are there once a kernel has run: synchronise first.
+__attribute__((weak)) void warploom_emulator_count(int on);
+__attribute__((weak)) void warploom_emulator_reset_counters(void);
+__attribute__((weak)) int warploom_emulator_counters(const char* kernel,
+                                                     struct WarploomCounters* sums);  // kernels that match
+
+#ifdef __cplusplus
+}
+#endif
