@@ -61,6 +61,31 @@ __attribute__((weak)) void warploom_emulator_reset_counters(void);
 __attribute__((weak)) int warploom_emulator_counters(const char* kernel,
                                                      struct WarploomCounters* sums);  // kernels that match
 
+// ---- Resources and occupancy. `gpu`: "a100", "h100", "rtx4090", "rtx5090" (sm_120).
+struct WarploomResources {  // of one thread, or of a block where it says so; from `ptxas -v` for the GPU's architecture
+  int registers, stack_bytes, spill_store_bytes, spill_load_bytes, static_shared_bytes /* a block */;
+};
+struct WarploomOccupancy {
+  int blocks, warps;       // resident on a multiprocessor
+  double fraction;         // of the warps it can hold
+  const char* limited_by;  // "threads", "blocks", "registers", "shared memory"
+};
+// 1, or 0 with `*out` untouched: no such GPU; no kernel of that name was counted, or several; no ptxas.
+__attribute__((weak)) int warploom_emulator_resources(const char* kernel, const char* gpu, struct WarploomResources* out);
+__attribute__((weak)) int warploom_emulator_occupancy(const char* gpu, int registers, size_t shared_bytes, int threads,
+                                                      struct WarploomOccupancy* out);
+
+// ---- Modelled time: what the counted work takes at least on a GPU, by its data sheet: the slowest of DRAM (distinct
+// sectors), L2 (sectors asked for), and the busiest multiprocessor's issue slots, arithmetic units, shared memory and L2
+// port, plus a constant a launch. Caches are cold, latencies hidden. No measurement; it compares variants and shows what
+// bounds them.
+struct WarploomModelledTime {  // seconds of all counted launches
+  double total, launch, dram, l2, issue, arithmetic, shared;
+};
+__attribute__((weak)) int warploom_emulator_modelled(const char* kernel, const char* gpu, struct WarploomModelledTime* out);
+__attribute__((weak)) const char* warploom_emulator_profile(
+    const char* gpu);  // a table of all kernels; valid until the next call
+
 #ifdef __cplusplus
 }
 #endif

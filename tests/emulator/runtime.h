@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "decoder.h"
+#include "device_models.h"
 
 namespace emulator {
 
@@ -59,13 +60,6 @@ bool is_device_address(const void* p);
 bool is_pinned(const void* p);
 
 // ---- Device (runtime_device.cpp)
-struct DeviceModel {
-  const char* name;
-  int major, minor, processors, threads_per_processor, blocks_per_processor, registers, clock_khz, memory_clock_khz,
-      bus_bits, l2_bytes;
-  int shared_per_processor, shared_per_block_optin;
-};
-const DeviceModel& device_model();  // WARPLOOM_EMULATOR_DEVICE: a100, h100 or rtx4090
 int blocks_per_processor(const Code& code, int block_size, size_t dynamic_shared);
 
 }  // namespace emulator

@@ -1,21 +1,11 @@
 // The device that programs see: attributes, properties, occupancy; versions, error names.
-#include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <string_view>
 
 #include "memory.h"
 #include "runtime.h"
 
 namespace emulator {
 namespace {
-
-// NVIDIA's A100 and H100 whitepapers and the Ada tuning guide; CUDA programming guide, compute capability tables.
-constexpr DeviceModel kModels[] = {
-    {"A100-SXM4-80GB (emulated)", 8, 0, 108, 2048, 32, 65536, 1410000, 1593000, 5120, 40 << 20, 164 << 10, 163 << 10},
-    {"H100-SXM5-80GB (emulated)", 9, 0, 132, 2048, 32, 65536, 1980000, 2619000, 5120, 50 << 20, 228 << 10, 227 << 10},
-    {"RTX 4090 (emulated)", 8, 9, 128, 1536, 24, 65536, 2520000, 10501000, 384, 72 << 20, 100 << 10, 99 << 10},
-};
 
 int attribute(cudaDeviceAttr which) {
   const DeviceModel& m = device_model();
@@ -30,7 +20,7 @@ int attribute(cudaDeviceAttr which) {
     case cudaDevAttrMaxSharedMemoryPerBlock: return 48 << 10;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: return m.shared_per_block_optin;
     case cudaDevAttrMaxSharedMemoryPerMultiprocessor: return m.shared_per_processor;
-    case cudaDevAttrReservedSharedMemoryPerBlock: return 1024;
+    case cudaDevAttrReservedSharedMemoryPerBlock: return kReservedShared;
     case cudaDevAttrTotalConstantMemory: return 64 << 10;
     case cudaDevAttrWarpSize: return 32;
     case cudaDevAttrMaxRegistersPerBlock:
@@ -55,23 +45,9 @@ int attribute(cudaDeviceAttr which) {
 
 }  // namespace
 
-const DeviceModel& device_model() {
-  static const DeviceModel& chosen = [&]() -> const DeviceModel& {
-    const char* name = std::getenv("WARPLOOM_EMULATOR_DEVICE");
-    const std::string_view wanted = name != nullptr ? name : "a100";
-    return kModels[wanted == "h100" ? 1 : wanted == "rtx4090" ? 2 : 0];
-  }();
-  return chosen;
-}
-
+// Registers are not known without ptxas: 32 never limit.
 int blocks_per_processor(const Code& code, int block_size, size_t dynamic_shared) {
-  const DeviceModel& m = device_model();
-  if (block_size <= 0 || block_size > 1024) return 0;
-  const int warps = (block_size + 31) / 32;
-  const size_t shared = code.static_shared + dynamic_shared + 1024;  // the system keeps 1 KiB of each block
-  const int by_threads = m.threads_per_processor / (32 * warps);
-  const int by_shared = static_cast<int>(static_cast<size_t>(m.shared_per_processor) / shared);
-  return std::min({m.blocks_per_processor, by_threads, by_shared});
+  return occupancy(device_model(), 32, code.static_shared + dynamic_shared, block_size).blocks;
 }
 
 }  // namespace emulator
@@ -101,7 +77,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   p->sharedMemPerBlock = 48 << 10;
   p->sharedMemPerBlockOptin = static_cast<size_t>(m.shared_per_block_optin);
   p->sharedMemPerMultiprocessor = static_cast<size_t>(m.shared_per_processor);
-  p->reservedSharedMemPerBlock = 1024;
+  p->reservedSharedMemPerBlock = kReservedShared;
   p->regsPerBlock = p->regsPerMultiprocessor = m.registers;
   p->warpSize = 32;
   p->maxThreadsPerBlock = 1024;

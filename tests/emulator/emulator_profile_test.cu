@@ -1,0 +1,155 @@
+// Occupancy against NVIDIA's own calculator, resources from ptxas, and what the modelled time must show.
+#include <cuda_occupancy.h>
+
+#include <random>
+
+#include "emulated_device.h"
+
+namespace {
+
+struct Gpu {
+  const char* key;
+  int major, minor, processors, threads, shared, shared_optin;
+};
+// CUDA programming guide, tables of compute capabilities.
+constexpr Gpu kGpus[] = {{"a100", 8, 0, 108, 2048, 164 << 10, 163 << 10},
+                         {"h100", 9, 0, 132, 2048, 228 << 10, 227 << 10},
+                         {"rtx4090", 8, 9, 128, 1536, 100 << 10, 99 << 10},
+                         {"rtx5090", 12, 0, 170, 1536, 100 << 10, 99 << 10}};
+
+TEST(Occupancy, AgreesWithNvidiasCalculator) {
+  std::mt19937 random(7);
+  auto whole = [&random](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+  for (const Gpu& gpu : kGpus) {
+    cudaOccDeviceProp device;
+    device.computeMajor = gpu.major, device.computeMinor = gpu.minor;
+    device.maxThreadsPerBlock = 1024, device.maxThreadsPerMultiprocessor = gpu.threads;
+    device.regsPerBlock = device.regsPerMultiprocessor = 65536;
+    device.warpSize = 32;
+    device.sharedMemPerBlock = 48 << 10, device.sharedMemPerMultiprocessor = gpu.shared;
+    device.numSms = gpu.processors;
+    device.sharedMemPerBlockOptin = gpu.shared_optin, device.reservedSharedMemPerBlock = 1024;
+    for (int round = 0; round < 5000; ++round) {
+      cudaOccFuncAttributes function = {};
+      function.maxThreadsPerBlock = 1024;
+      function.numRegs = whole(0, 255);
+      function.shmemLimitConfig = FUNC_SHMEM_LIMIT_OPTIN;
+      function.maxDynamicSharedSizeBytes = gpu.shared_optin;
+      function.sharedSizeBytes = round % 3 == 0 ? whole(0, 4096) : 0;
+      const int threads = whole(1, 1024);
+      const size_t dynamic = round % 2 == 0 ? 0 : whole(0, gpu.shared_optin - static_cast<int>(function.sharedSizeBytes));
+      cudaOccDeviceState state;
+      cudaOccResult expected;
+      ASSERT_EQ(cudaOccMaxActiveBlocksPerMultiprocessor(&expected, &device, &function, &state, threads, dynamic),
+                CUDA_OCC_SUCCESS);
+      WarploomOccupancy mine;
+      ASSERT_EQ(warploom_emulator_occupancy(gpu.key, function.numRegs, function.sharedSizeBytes + dynamic, threads, &mine),
+                1);
+      ASSERT_EQ(mine.blocks, expected.activeBlocksPerMultiprocessor)
+          << gpu.key << " " << function.numRegs << " registers, " << function.sharedSizeBytes + dynamic << " bytes, "
+          << threads << " threads";
+    }
+  }
+  WarploomOccupancy none;
+  EXPECT_EQ(warploom_emulator_occupancy("abacus", 32, 0, 128, &none), 0);
+}
+
+class Profile : public testing::Test {
+ protected:
+  void SetUp() override {
+    warploom_emulator_reset_counters();
+    warploom_emulator_count(1);
+  }
+  void TearDown() override { warploom_emulator_count(0); }
+  static WarploomModelledTime modelled(const char* kernel, const char* gpu = "a100") {
+    EXPECT_CUDA(cudaDeviceSynchronize());
+    WarploomModelledTime t = {};
+    EXPECT_GT(warploom_emulator_modelled(kernel, gpu, &t), 0);
+    return t;
+  }
+};
+
+__global__ void copy_kernel(const float* in, float* out, int stride) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  out[i] = in[i * stride];
+}
+
+__global__ void __launch_bounds__(1024, 2) crowded_kernel(const float* in, float* out) {
+  float v[64];
+#pragma unroll
+  for (int k = 0; k < 64; ++k) v[k] = in[threadIdx.x + k * 1024];
+#pragma unroll
+  for (int round = 0; round < 3; ++round)
+#pragma unroll
+    for (int k = 0; k < 64; ++k) v[k] = v[k] * v[(k + 7) % 64] + v[(k * 5 + 3) % 64];
+  float sum = 0;
+#pragma unroll
+  for (int k = 0; k < 64; ++k) sum = sum * 3 + v[k];
+  out[threadIdx.x] = sum;
+}
+
+TEST_F(Profile, ResourcesComeFromPtxas) {
+  DeviceBuffer<float> in{std::vector<float>(64 * 1024)}, out(64 * 1024);
+  copy_kernel<<<1, 128>>>(in.data(), out.data(), 1);
+  crowded_kernel<<<1, 1024>>>(in.data(), out.data());
+  EXPECT_CUDA(cudaDeviceSynchronize());
+  for (const Gpu& gpu : kGpus) {
+    WarploomResources r = {};
+    ASSERT_EQ(warploom_emulator_resources("copy_kernel", gpu.key, &r), 1);
+    EXPECT_GT(r.registers, 4);
+    EXPECT_LT(r.registers, 32);
+    EXPECT_EQ(r.spill_store_bytes, 0);
+    ASSERT_EQ(warploom_emulator_resources("crowded_kernel", gpu.key, &r), 1);
+    EXPECT_LE(r.registers, gpu.threads == 2048 ? 32 : 64);  // 1536 threads leave room for one block of 1024
+    EXPECT_GT(r.spill_store_bytes, 0);
+    EXPECT_GT(r.spill_load_bytes, 0);
+  }
+  WarploomResources r;
+  EXPECT_EQ(warploom_emulator_resources("_kernel", "a100", &r), 0);  // two of them
+  EXPECT_EQ(warploom_emulator_resources("nothing", "a100", &r), 0);
+}
+
+TEST_F(Profile, ACopyIsBoundByDramAtItsBandwidth) {
+  constexpr int kSize = 1 << 22;
+  DeviceBuffer<float> in{std::vector<float>(kSize)}, out(kSize);
+  copy_kernel<<<kSize / 256, 256>>>(in.data(), out.data(), 1);
+  const double bytes = 2.0 * sizeof(float) * kSize;
+  for (const auto& [gpu, bandwidth] :
+       {std::pair{"a100", 2039e9}, {"h100", 3352e9}, {"rtx4090", 1008e9}, {"rtx5090", 1792e9}}) {
+    const WarploomModelledTime t = modelled("copy_kernel", gpu);
+    EXPECT_NEAR(t.dram, bytes / (0.92 * bandwidth), 0.01 * t.dram) << gpu;
+    EXPECT_DOUBLE_EQ(t.total, t.dram + t.launch) << gpu;
+  }
+  const std::string table = warploom_emulator_profile("h100");
+  EXPECT_NE(table.find("Modelled on H100"), std::string::npos);
+  EXPECT_NE(table.find("DRAM"), std::string::npos) << table;
+  EXPECT_NE(table.find("copy_kernel"), std::string::npos) << table;
+}
+
+TEST_F(Profile, StridesAndSmallGridsCost) {
+  constexpr int kSize = 1 << 16;
+  DeviceBuffer<float> in{std::vector<float>(8 * kSize)}, out(kSize);
+  copy_kernel<<<kSize / 256, 256>>>(in.data(), out.data(), 1);
+  const WarploomModelledTime coalesced = modelled("copy_kernel");
+  warploom_emulator_reset_counters();
+  copy_kernel<<<kSize / 256, 256>>>(in.data(), out.data(), 8);
+  const WarploomModelledTime strided = modelled("copy_kernel");
+  EXPECT_DOUBLE_EQ(strided.dram, coalesced.dram * 9 / 2);
+  EXPECT_DOUBLE_EQ(strided.l2, coalesced.l2 * 9 / 2);
+  EXPECT_DOUBLE_EQ(strided.issue, coalesced.issue);
+  // One block has one multiprocessor's issue slots; 108 have as many.
+  warploom_emulator_reset_counters();
+  copy_kernel<<<1, 256>>>(in.data(), out.data(), 1);
+  const WarploomModelledTime one = modelled("copy_kernel");
+  warploom_emulator_reset_counters();
+  copy_kernel<<<108, 256>>>(in.data(), out.data(), 1);
+  EXPECT_DOUBLE_EQ(modelled("copy_kernel").issue, one.issue);
+  warploom_emulator_reset_counters();
+  copy_kernel<<<109, 256>>>(in.data(), out.data(), 1);
+  EXPECT_NEAR(modelled("copy_kernel").issue, 2 * one.issue, 1e-6 * one.issue);
+  warploom_emulator_reset_counters();
+  for (int k = 0; k < 10; ++k) copy_kernel<<<1, 32>>>(in.data(), out.data(), 1);
+  EXPECT_GE(modelled("copy_kernel").total, 10 * 2.5e-6);
+}
+
+}  // namespace

@@ -1,0 +1,131 @@
+// Counters turned into a modelled time, and the table of all kernels. emulator.h says what the model holds.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+
+#include "counters.h"
+#include "device_models.h"
+#include "resources.h"
+
+namespace emulator {
+namespace {
+
+constexpr double kLaunchSeconds = 2.5e-6;        // from one kernel's end to the next one's first instruction, in a stream
+constexpr double kAchievable = 0.92;             // of DRAM's data sheet bandwidth: what copies reach on A100 and H100
+constexpr double kSector = 32, kPortBytes = 64;  // a multiprocessor draws this much from L2 in a clock
+constexpr double kIssueSlots = 4;                // warp instructions a clock
+
+// Clocks that one block's instructions keep the arithmetic units busy: the busiest of them, warps of 32.
+double arithmetic_clocks(const WarploomCounters& c, const DeviceModel& m) {
+  const auto n = [&c](WarploomInstructionClass k) { return static_cast<double>(c.warp_instructions[k]); };
+  return std::max({32 * (n(kWarploomInteger) + 2 * n(kWarploomInteger64)) / m.integers, 32 * n(kWarploomFloat) / m.floats,
+                   32 * n(kWarploomDouble) / m.doubles, 32 * n(kWarploomSpecial) / m.specials,
+                   32 * n(kWarploomConvert) / m.conversions, n(kWarploomMatrix) / m.matrices});
+}
+
+// All launches of a kind, which are taken to be alike.
+WarploomModelledTime modelled(const LaunchKind& kind, const WarploomCounters& c, const DeviceModel& m) {
+  WarploomModelledTime t = {};
+  const double launches = static_cast<double>(c.launches);
+  t.launch = launches * kLaunchSeconds;
+  t.dram =
+      kSector * static_cast<double>(c.distinct_sectors_read + c.distinct_sectors_written) / (m.bandwidth() * kAchievable);
+  const double asked = kSector * static_cast<double>(c.sectors_read + c.sectors_written);
+  t.l2 = asked / (m.l2_bytes_per_clock * m.clock());
+  // Seconds for a clock's worth of work in all blocks, when the busiest multiprocessor has its share of whole blocks.
+  const double blocks = static_cast<double>(kind.blocks);
+  const double share = std::ceil(blocks / m.processors) / blocks / m.clock();
+  double instructions = 0;
+  for (const uint64_t n : c.warp_instructions) instructions += static_cast<double>(n);
+  t.issue = share * instructions / kIssueSlots;
+  t.arithmetic = share * arithmetic_clocks(c, m);
+  t.shared = share * static_cast<double>(c.shared_passes + c.warp_instructions[kWarploomWarp]);
+  t.l2 = std::max(t.l2, share * asked / kPortBytes);
+  t.total = t.launch + std::max({t.dram, t.l2, t.issue, t.arithmetic, t.shared});
+  return t;
+}
+
+const char* bound_by(const WarploomModelledTime& t) {
+  const std::pair<double, const char*> parts[] = {{t.dram, "DRAM"},      {t.l2, "L2"},         {t.issue, "issue"},
+                                                  {t.arithmetic, "ALU"}, {t.shared, "shared"}, {t.launch, "launch"}};
+  return std::max_element(std::begin(parts), std::end(parts), [](auto& a, auto& b) { return a.first < b.first; })->second;
+}
+
+std::string row(const LaunchKind& kind, const WarploomCounters& c, const DeviceModel& m) {
+  const double launches = static_cast<double>(c.launches);
+  const WarploomModelledTime t = modelled(kind, c, m);
+  double instructions = 0, lanes = 0;
+  for (int k = 0; k < kWarploomInstructionClasses; ++k) {
+    instructions += static_cast<double>(c.warp_instructions[k]);
+    lanes += static_cast<double>(c.lane_instructions[k]);
+  }
+  const double moved = kSector * static_cast<double>(c.distinct_sectors_read + c.distinct_sectors_written);
+  const double asked = kSector * static_cast<double>(c.sectors_read + c.sectors_written);
+  const double wanted = static_cast<double>(c.bytes_read + c.bytes_written);
+  char text[256];
+  std::snprintf(
+      text, sizeof text, "%8.0f %7.0f %5u %9.2f %-6s %8.0f %9.3f %6.0f%% %7.0f %5.1f %6.0f%%", launches,
+      static_cast<double>(kind.blocks), kind.threads, 1e6 * t.total / launches, bound_by(t), moved / t.total * 1e-9,
+      moved / launches * 1e-6, asked > 0 ? 100 * wanted / asked : 100.0, instructions / launches / 1e3,
+      instructions > 0 ? lanes / instructions : 0.0,
+      c.shared_passes > 0 ? 100.0 * static_cast<double>(c.shared_conflicts) / static_cast<double>(c.shared_passes) : 0.0);
+  std::string line = text;
+  if (const auto r = resources_of(*kind.code, m)) {
+    const size_t shared = static_cast<size_t>(r->static_shared_bytes) + kind.dynamic_shared;
+    const WarploomOccupancy o = occupancy(m, r->registers, shared, static_cast<int>(kind.threads));
+    std::snprintf(text, sizeof text, " %4d %5d %6zu %4.0f%% %-13s", r->registers, r->spill_store_bytes + r->spill_load_bytes,
+                  shared, 100 * o.fraction, o.limited_by);
+    line += text;
+  } else {
+    line += "    -     -      -    - -            ";
+  }
+  return line + " " + kind.kernel + "\n";
+}
+
+// WARPLOOM_EMULATOR_PROFILE=h100: counts from the start, and prints the table at exit.
+struct ProfileAtExit {
+  ProfileAtExit() {
+    if (std::getenv("WARPLOOM_EMULATOR_PROFILE") != nullptr) warploom_emulator_count(1);
+  }
+  ~ProfileAtExit() {
+    if (const char* gpu = std::getenv("WARPLOOM_EMULATOR_PROFILE")) std::fputs(warploom_emulator_profile(gpu), stderr);
+  }
+} profile_at_exit;
+
+}  // namespace
+}  // namespace emulator
+
+using namespace emulator;
+
+extern "C" {
+
+int warploom_emulator_modelled(const char* kernel, const char* gpu, WarploomModelledTime* out) {
+  const DeviceModel* model = find_model(gpu);
+  if (model == nullptr) return 0;
+  *out = {};
+  int matches = 0;
+  for (const auto& [kind, counts] : all_counts()) {
+    if (kind.kernel.find(kernel) == std::string::npos) continue;
+    const WarploomModelledTime t = modelled(kind, counts, *model);
+    out->total += t.total, out->launch += t.launch, out->dram += t.dram, out->l2 += t.l2;
+    out->issue += t.issue, out->arithmetic += t.arithmetic, out->shared += t.shared;
+    ++matches;
+  }
+  return matches;
+}
+
+const char* warploom_emulator_profile(const char* gpu) {
+  static std::string& text = *new std::string;  // also used at exit
+  const DeviceModel* model = find_model(gpu);
+  if (model == nullptr) return text = "no such GPU\n", text.c_str();
+  text = std::string("Modelled on ") + model->name + ", from counters and data sheets: not measured. Means of a launch.\n" +
+         "launches  blocks thrds  modelled bound       GB/s        MB  used of k warp lanes   bank regs spill shared occu-"
+         " limited by    kernel\n"
+         "                              us by     modelled     moved  asked   inst        confl.      bytes  bytes pancy\n";
+  for (const auto& [kind, counts] : all_counts())
+    if (counts.launches > 0) text += row(kind, counts, *model);
+  return text.c_str();
+}
+
+}  // extern "C"
