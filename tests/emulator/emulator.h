@@ -13,6 +13,20 @@ extern "C" {
 __attribute__((weak)) const char* warploom_emulator_report(void);  // of the fault that stopped the device, or ""
 __attribute__((weak)) void warploom_emulator_clear(void);          // forgets it
 
+// ---- Faults on purpose. The nth call from now (1: the next) of an entry point of the runtime or cuBLAS does nothing but
+// return `error`. "*" stands for any entry point; "kernel" for a kernel, which stops the device as a fault does. nth 0
+// forgets what is planned. With WARPLOOM_EMULATOR_INJECT=cudaMalloc:3:2 from outside.
+__attribute__((weak)) void warploom_emulator_inject(const char* entry_point, int nth, int error /* cudaError_t */);
+__attribute__((weak)) int warploom_emulator_injections(void);  // that have struck since the last warploom_emulator_inject
+// What cudaMalloc and its kin may have together; 8 GiB, or WARPLOOM_EMULATOR_MEMORY (in MiB).
+__attribute__((weak)) void warploom_emulator_limit_memory(size_t bytes);
+// A launch in which no block ends for so many warp instructions is stopped (cudaErrorLaunchTimeout).
+// WARPLOOM_EMULATOR_WATCHDOG.
+__attribute__((weak)) void warploom_emulator_watchdog(unsigned long long warp_instructions);
+// Device and pinned memory, streams, events and graphs not given back: a line each, or "". With WARPLOOM_EMULATOR_LEAKS=1 a
+// program that holds any at its end prints them and fails.
+__attribute__((weak)) const char* warploom_emulator_leaks(void);
+
 // ---- Counters. Instructions are PTX's: ptxas folds some away and adds others, so they compare variants of a kernel, and
 // don't equal what a profiler shows. A warp instruction counts where at least one lane runs it; lanes are those that do.
 enum WarploomInstructionClass {

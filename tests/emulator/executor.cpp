@@ -23,6 +23,7 @@ constexpr int kBudget = 256;                // backward branches of a warp befor
 constexpr uint32_t kYieldsPerRotation = 8;  // of a diverged warp, before another of its groups has its turn
 constexpr int kIdleRounds = 4;              // in which all warps of a block only spun, before another block has its turn
 constexpr uint32_t kCallStack = 16384;      // bytes of local memory for the frames of called functions
+constexpr uint64_t kWatchdog = 4ull << 30;  // warp instructions of a launch in which no block ends: some minutes
 constexpr size_t kMaxResident = 4096;       // blocks a host thread keeps when they wait for each other
 
 void set_frame(Warp& w, Frame* frame) {
@@ -138,8 +139,9 @@ void run_counted(Warp& w, const Inst& in, const InstructionCost& cost) {
   tally.counts.barriers += cost.block_barrier ? 1 : 0;
 }
 
+// Returns the instructions issued.
 template <bool kCounted>
-void run_warp(Warp& w) {
+uint64_t run_warp(Warp& w) {
   uint64_t issued = 0, lanes = 0;
   while (schedule(w)) {
     while (w.pc < w.limit) {
@@ -156,6 +158,7 @@ void run_warp(Warp& w) {
   }
   w.issued += issued;
   w.lanes_issued += lanes;
+  return issued;
 }
 
 bool can_run(const Warp& w) {
@@ -270,20 +273,29 @@ std::string where(const Warp& w, uint32_t pc) {
   return text;
 }
 
-[[noreturn]] void deadlock(Block& block) {
-  std::string text = "deadlock: no thread of block (" + std::to_string(block.id[0]) + "," + std::to_string(block.id[1]) +
-                     "," + std::to_string(block.id[2]) + ") can go on; waiting:";
-  const Warp* first = nullptr;
+// Where the threads of a block that can't end are.
+[[noreturn]] void stuck(Block& block, int error, const std::string& what) {
+  std::string text = what;
   for (Warp& w : block.warps)
     for (const Group& g : w.pending) {
-      if (first == nullptr) first = &w;
       const bool barrier = g.state == Group::State::kBarrier;
       w.frame = g.frame;
       text += "\n  warp " + std::to_string(w.index) + ", " + std::to_string(std::popcount(g.lanes)) + " lanes at " +
-              (barrier ? "barrier " + std::to_string(g.barrier) : "a warp-wide instruction for lanes that don't come") +
+              (g.state == Group::State::kReady ? "work"
+               : barrier                       ? "barrier " + std::to_string(g.barrier)
+                                               : "a warp-wide instruction for lanes that don't come") +
               ", " + where(w, barrier ? g.pc - 1 : g.pc);
     }
-  throw DeviceFault(kFaultLaunch, text + "\n  kernel " + demangle(block.launch->name));
+  throw DeviceFault(error, text + "\n  block (" + std::to_string(block.id[0]) + "," + std::to_string(block.id[1]) + "," +
+                               std::to_string(block.id[2]) + ") of kernel " + demangle(block.launch->name));
+}
+
+std::atomic<uint64_t>& watchdog_limit() {
+  static std::atomic<uint64_t> limit = [] {
+    const char* text = std::getenv("WARPLOOM_EMULATOR_WATCHDOG");
+    return text != nullptr ? std::strtoull(text, nullptr, 10) : kWatchdog;
+  }();
+  return limit;
 }
 
 // True when the block has ended; false when its threads only wait for other blocks.
@@ -293,15 +305,19 @@ bool run_block(Block& block) {
     bool any = false, alive = false;
     const uint64_t opened = block.opened;
     const uint32_t threads = block.live_threads;
+    uint64_t issued = 0;
     for (Warp& w : block.warps) {
       if (w.live == 0) continue;
       alive = true;
       if (!can_run(w)) continue;
       any = true;
-      block.tally != nullptr ? run_warp<true>(w) : run_warp<false>(w);
+      issued += block.tally != nullptr ? run_warp<true>(w) : run_warp<false>(w);
     }
     if (!alive) return true;
-    if (!any) deadlock(block);
+    if (!any) stuck(block, kFaultLaunch, "deadlock: no thread can go on; waiting:");
+    if (block.launch->issued_since_end.fetch_add(issued, std::memory_order_relaxed) > watchdog_limit()) [[unlikely]]
+      stuck(block, kFaultTimeout,
+            "watchdog: no block has ended for " + std::to_string(watchdog_limit()) + " warp instructions:");
     idle = block.opened != opened || block.live_threads != threads ? 0 : idle + 1;
     if (idle >= kIdleRounds || block.launch->failed) return block.launch->failed;
   }
@@ -349,6 +365,7 @@ void work(Grid& grid) {
         waiting.push_back(std::move(block));
         continue;
       }
+      grid.launch.issued_since_end = 0;
       for (Warp& w : block->warps) {
         grid.launch.issued += w.issued;
         grid.launch.lanes_issued += w.lanes_issued;
@@ -558,3 +575,7 @@ std::optional<Failure> run_grid(Launch& launch) {
 }
 
 }  // namespace emulator
+
+extern "C" void warploom_emulator_watchdog(unsigned long long warp_instructions) {
+  emulator::watchdog_limit() = warp_instructions;
+}

@@ -164,6 +164,7 @@ struct Launch {
   uint32_t counted = 0;  // number of the launch where counting is on, else 0
   std::atomic<bool> failed{false};
   std::atomic<uint64_t> issued{0}, lanes_issued{0};
+  std::atomic<uint64_t> issued_since_end{0};  // of a block: what the watchdog looks at
 };
 
 // What stops a kernel. `kind` is the CUDA error that the runtime then reports.
@@ -172,7 +173,7 @@ struct DeviceFault : std::runtime_error {
   int error;
 };
 constexpr int kFaultAssert = 710, kFaultIllegalAddress = 700, kFaultMisaligned = 716, kFaultLaunch = 719,
-              kFaultInstruction = 715;
+              kFaultInstruction = 715, kFaultTimeout = 702;
 
 // Throws DeviceFault with kernel, block, thread, PTX line and source line.
 [[noreturn]] void fault(const Warp& warp, const Inst& inst, int lane, int cuda_error, const std::string& what);

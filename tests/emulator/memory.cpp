@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 
 namespace emulator {
@@ -133,7 +134,8 @@ Memory::Memory() {
   constant = take(kConstantSize);
   shared = take(kSharedSize);
   local = take(kLocalSize);
-  heap = new Heap(global, kDefaultLimit);
+  const char* limit = std::getenv("WARPLOOM_EMULATOR_MEMORY");
+  heap = new Heap(global, limit != nullptr ? std::strtoull(limit, nullptr, 10) << 20 : kDefaultLimit);
   constants = new Heap(constant, kConstantSize);
   shareds = new Heap(shared, kSharedSize);
   locals = new Heap(local, kLocalSize);

@@ -11,6 +11,7 @@
 
 #include "decoder.h"
 #include "device_models.h"
+#include "entry.h"
 
 namespace emulator {
 
@@ -25,11 +26,7 @@ struct Module {
   std::unique_ptr<Program> program;  // parsed at first use
 };
 
-std::recursive_mutex& runtime_mutex();
-#define WARPLOOM_RUNTIME_LOCK const std::lock_guard<std::recursive_mutex> lock(emulator::runtime_mutex())
-
-// Errors: the last of each host thread, and the fault of a kernel, which sticks until the process ends.
-cudaError_t result(cudaError_t error);  // remembers it where it is one
+// Errors: the last of each host thread (result in entry.h), and the fault of a kernel, which sticks until the process ends.
 cudaError_t device_error();
 void set_device_error(int error, const std::string& report);
 

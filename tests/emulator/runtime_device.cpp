@@ -56,19 +56,42 @@ using namespace emulator;
 
 extern "C" {
 
-cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
-cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
-cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : result(cudaErrorInvalidDevice); }
-cudaError_t cudaSetDeviceFlags(unsigned) { return cudaSuccess; }
-cudaError_t cudaDeviceReset() { return cudaDeviceSynchronize(); }
-cudaError_t cudaDriverGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
-cudaError_t cudaRuntimeGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
+cudaError_t cudaGetDeviceCount(int* count) {
+  WARPLOOM_ENTRY;
+  return *count = 1, cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  WARPLOOM_ENTRY;
+  return *device = 0, cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+  WARPLOOM_ENTRY;
+  return device == 0 ? cudaSuccess : result(cudaErrorInvalidDevice);
+}
+cudaError_t cudaSetDeviceFlags(unsigned) {
+  WARPLOOM_ENTRY;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceReset() {
+  WARPLOOM_ENTRY;
+  return cudaDeviceSynchronize();
+}
+cudaError_t cudaDriverGetVersion(int* version) {
+  WARPLOOM_ENTRY;
+  return *version = CUDART_VERSION, cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  WARPLOOM_ENTRY;
+  return *version = CUDART_VERSION, cudaSuccess;
+}
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int device) {
+  WARPLOOM_ENTRY;
   if (device != 0) return result(cudaErrorInvalidDevice);
   *value = attribute(which);
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
+  WARPLOOM_ENTRY;
   if (device != 0) return result(cudaErrorInvalidDevice);
   const DeviceModel& m = device_model();
   std::memset(p, 0, sizeof *p);
@@ -96,17 +119,27 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   p->unifiedAddressing = p->cooperativeLaunch = p->memoryPoolsSupported = p->concurrentKernels = 1;
   return cudaSuccess;
 }
-cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) { return *least = 0, *greatest = -5, cudaSuccess; }
-cudaError_t cudaDeviceSetLimit(cudaLimit, size_t) { return cudaSuccess; }
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  WARPLOOM_ENTRY;
+  return *least = 0, *greatest = -5, cudaSuccess;
+}
+cudaError_t cudaDeviceSetLimit(cudaLimit, size_t) {
+  WARPLOOM_ENTRY;
+  return cudaSuccess;
+}
 cudaError_t cudaDeviceGetLimit(size_t* value, cudaLimit which) {
+  WARPLOOM_ENTRY;
   *value = which == cudaLimitStackSize ? 1024 : which == cudaLimitPrintfFifoSize ? 1 << 20 : 8 << 20;
   return cudaSuccess;
 }
-cudaError_t cudaDeviceSetCacheConfig(cudaFuncCache) { return cudaSuccess; }
+cudaError_t cudaDeviceSetCacheConfig(cudaFuncCache) {
+  WARPLOOM_ENTRY;
+  return cudaSuccess;
+}
 
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void* function, int size,
                                                                    size_t shared, unsigned) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   Kernel* kernel = find_kernel(function);
   if (kernel == nullptr) return result(cudaErrorInvalidDeviceFunction);
   try {
@@ -118,6 +151,7 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, 
   return cudaSuccess;
 }
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* function, int size, size_t shared) {
+  WARPLOOM_ENTRY;
   return cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, function, size, shared, 0);
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 
+#include "holdings.h"
 #include "memory.h"
 #include "runtime.h"
 
@@ -107,6 +108,7 @@ cudaError_t allocate(void** p, size_t bytes) {
   const uint64_t address = memory().heap->allocate(bytes, 256, kUninitialised);
   if (address == 0) return result(cudaErrorMemoryAllocation);
   *p = reinterpret_cast<void*>(address);
+  hold(Held::kDeviceMemory, *p, bytes);
   return cudaSuccess;
 }
 
@@ -137,6 +139,8 @@ using namespace emulator;
 
 extern "C" {
 
+void warploom_emulator_limit_memory(size_t bytes) { memory().heap->set_limit(bytes); }
+
 // For the emulated cuBLAS, which is a library of its own.
 void warploom_emulator_enqueue(cudaStream_t stream, const std::function<void()>& work) {
   WARPLOOM_RUNTIME_LOCK;
@@ -156,19 +160,30 @@ bool warploom_emulator_check(const void* p, size_t bytes, int kind, const char* 
   return true;
 }
 
-cudaError_t cudaMalloc(void** p, size_t bytes) { return allocate(p, bytes); }
+cudaError_t cudaMalloc(void** p, size_t bytes) {
+  WARPLOOM_ENTRY;
+  return allocate(p, bytes);
+}
 cudaError_t cudaFree(void* p) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   const cudaError_t error = wait_for_device();
   if (p == nullptr) return error;
+  drop(Held::kDeviceMemory, p);
   return memory().heap->release(reinterpret_cast<uint64_t>(p)) ? error : result(cudaErrorInvalidValue);
 }
-cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) { return allocate(p, bytes); }
-cudaError_t cudaMallocFromPoolAsync(void** p, size_t bytes, cudaMemPool_t, cudaStream_t) { return allocate(p, bytes); }
+cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) {
+  WARPLOOM_ENTRY;
+  return allocate(p, bytes);
+}
+cudaError_t cudaMallocFromPoolAsync(void** p, size_t bytes, cudaMemPool_t, cudaStream_t) {
+  WARPLOOM_ENTRY;
+  return allocate(p, bytes);
+}
 cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   if (p == nullptr) return cudaSuccess;
   if (resolve(stream)->capture != nullptr) return result(cudaErrorNotSupported);
+  drop(Held::kDeviceMemory, p);
   enqueue(stream, [p] {
     if (!memory().heap->release(reinterpret_cast<uint64_t>(p)))
       set_device_error(cudaErrorInvalidValue, "cudaFreeAsync of what is not allocated");
@@ -176,37 +191,43 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   *p = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   if (*p == nullptr) return result(cudaErrorMemoryAllocation);
   pinned()[reinterpret_cast<uint64_t>(*p)] = bytes;
+  hold(Held::kPinnedMemory, *p, bytes);
   return cudaSuccess;
 }
-cudaError_t cudaMallocHost(void** p, size_t bytes) { return cudaHostAlloc(p, bytes, 0); }
+cudaError_t cudaMallocHost(void** p, size_t bytes) {
+  WARPLOOM_ENTRY;
+  return cudaHostAlloc(p, bytes, 0);
+}
 cudaError_t cudaFreeHost(void* p) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   if (p == nullptr) return cudaSuccess;
   const cudaError_t error = wait_for_device();
   if (pinned().erase(reinterpret_cast<uint64_t>(p)) == 0) return result(cudaErrorInvalidValue);
+  drop(Held::kPinnedMemory, p);
   std::free(p);
   return error;
 }
 cudaError_t cudaHostRegister(void* p, size_t bytes, unsigned) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   pinned()[reinterpret_cast<uint64_t>(p)] = bytes;
   return cudaSuccess;
 }
 cudaError_t cudaHostUnregister(void* p) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   return pinned().erase(reinterpret_cast<uint64_t>(p)) != 0 ? cudaSuccess : result(cudaErrorHostMemoryNotRegistered);
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  WARPLOOM_ENTRY;
   *total = memory().heap->limit();
   *free = *total - memory().heap->used();
   return cudaSuccess;
 }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   *attributes = {};
   const bool device = is_device_address(p);
   attributes->type = device ? cudaMemoryTypeDevice : is_pinned(p) ? cudaMemoryTypeHost : cudaMemoryTypeUnregistered;
@@ -216,31 +237,41 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
 }
 
 cudaError_t cudaMemcpy(void* d, const void* s, size_t n, cudaMemcpyKind kind) {
+  WARPLOOM_ENTRY;
   return copy_rows(d, n, s, n, n, 1, kind, nullptr, false);
 }
 cudaError_t cudaMemcpyAsync(void* d, const void* s, size_t n, cudaMemcpyKind kind, cudaStream_t stream) {
+  WARPLOOM_ENTRY;
   return copy_rows(d, n, s, n, n, 1, kind, stream, true);
 }
 cudaError_t cudaMemcpy2D(void* d, size_t dp, const void* s, size_t sp, size_t width, size_t height, cudaMemcpyKind kind) {
+  WARPLOOM_ENTRY;
   return copy_rows(d, dp, s, sp, width, height, kind, nullptr, false);
 }
 cudaError_t cudaMemcpy2DAsync(void* d, size_t dp, const void* s, size_t sp, size_t width, size_t height, cudaMemcpyKind kind,
                               cudaStream_t stream) {
+  WARPLOOM_ENTRY;
   return copy_rows(d, dp, s, sp, width, height, kind, stream, true);
 }
-cudaError_t cudaMemset(void* p, int value, size_t n) { return fill(p, n, value, n, 1, nullptr, false); }
+cudaError_t cudaMemset(void* p, int value, size_t n) {
+  WARPLOOM_ENTRY;
+  return fill(p, n, value, n, 1, nullptr, false);
+}
 cudaError_t cudaMemsetAsync(void* p, int value, size_t n, cudaStream_t stream) {
+  WARPLOOM_ENTRY;
   return fill(p, n, value, n, 1, stream, true);
 }
 cudaError_t cudaMemset2D(void* p, size_t pitch, int value, size_t width, size_t height) {
+  WARPLOOM_ENTRY;
   return fill(p, pitch, value, width, height, nullptr, false);
 }
 cudaError_t cudaMemset2DAsync(void* p, size_t pitch, int value, size_t width, size_t height, cudaStream_t stream) {
+  WARPLOOM_ENTRY;
   return fill(p, pitch, value, width, height, stream, true);
 }
 
 cudaError_t cudaGetSymbolAddress(void** p, const void* symbol) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   uint64_t address;
   size_t size;
   if (!find_symbol(symbol, address, size)) return result(cudaErrorInvalidSymbol);
@@ -248,32 +279,46 @@ cudaError_t cudaGetSymbolAddress(void** p, const void* symbol) {
   return cudaSuccess;
 }
 cudaError_t cudaGetSymbolSize(size_t* size, const void* symbol) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   uint64_t address;
   return find_symbol(symbol, address, *size) ? cudaSuccess : result(cudaErrorInvalidSymbol);
 }
 cudaError_t cudaMemcpyToSymbol(const void* symbol, const void* source, size_t count, size_t offset, cudaMemcpyKind kind) {
+  WARPLOOM_ENTRY;
   return copy_symbol(symbol, const_cast<void*>(source), count, offset, kind, nullptr, true, false);
 }
 cudaError_t cudaMemcpyFromSymbol(void* to, const void* symbol, size_t count, size_t offset, cudaMemcpyKind kind) {
+  WARPLOOM_ENTRY;
   return copy_symbol(symbol, to, count, offset, kind, nullptr, false, false);
 }
 cudaError_t cudaMemcpyToSymbolAsync(const void* symbol, const void* source, size_t count, size_t offset, cudaMemcpyKind kind,
                                     cudaStream_t stream) {
+  WARPLOOM_ENTRY;
   return copy_symbol(symbol, const_cast<void*>(source), count, offset, kind, stream, true, true);
 }
 cudaError_t cudaMemcpyFromSymbolAsync(void* to, const void* symbol, size_t count, size_t offset, cudaMemcpyKind kind,
                                       cudaStream_t stream) {
+  WARPLOOM_ENTRY;
   return copy_symbol(symbol, to, count, offset, kind, stream, false, true);
 }
 
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
+  WARPLOOM_ENTRY;
   static int the_pool;
   *pool = reinterpret_cast<cudaMemPool_t>(&the_pool);
   return cudaSuccess;
 }
-cudaError_t cudaDeviceGetMemPool(cudaMemPool_t* pool, int device) { return cudaDeviceGetDefaultMemPool(pool, device); }
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
-cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) { return cudaSuccess; }
+cudaError_t cudaDeviceGetMemPool(cudaMemPool_t* pool, int device) {
+  WARPLOOM_ENTRY;
+  return cudaDeviceGetDefaultMemPool(pool, device);
+}
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
+  WARPLOOM_ENTRY;
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) {
+  WARPLOOM_ENTRY;
+  return cudaSuccess;
+}
 
 }  // extern "C"

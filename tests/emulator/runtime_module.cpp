@@ -77,7 +77,11 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** args, siz
     l.cooperative = cooperative;
     l.params = memory().constants->allocate(params.size(), 256, kInitialised);
     std::memcpy(reinterpret_cast<void*>(l.params), params.data(), params.size());
-    const auto failure = run_grid(l);
+    std::optional<Failure> failure;
+    if (const cudaError_t error = injected("kernel"); error != cudaSuccess)
+      failure = Failure{error, "injected fault in " + demangle(name)};
+    else
+      failure = run_grid(l);
     memory().constants->release(l.params);
     lane_instructions += l.lanes_issued;
     if (failure) set_device_error(failure->error, failure->report);
@@ -97,11 +101,6 @@ cudaError_t guarded_launch(const void* function, dim3 grid, dim3 block, void** a
 }
 
 }  // namespace
-
-std::recursive_mutex& runtime_mutex() {
-  static std::recursive_mutex* const mutex = new std::recursive_mutex;
-  return *mutex;
-}
 
 Kernel* find_kernel(const void* function) {
   Registry& r = registry();
@@ -174,25 +173,30 @@ cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, size_t* shared, 
 }
 
 cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   *kernel = reinterpret_cast<cudaKernel_t>(find_kernel(function));
   return *kernel != nullptr ? cudaSuccess : result(cudaErrorInvalidDeviceFunction);
 }
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** args, size_t shared, cudaStream_t stream) {
+  WARPLOOM_ENTRY;
   return guarded_launch(kernel, grid, block, args, shared, stream, false);
 }
 cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 grid, dim3 block, void** args, size_t shared,
                                     cudaStream_t stream) {
+  WARPLOOM_ENTRY;
   return guarded_launch(kernel, grid, block, args, shared, stream == nullptr ? cudaStreamPerThread : stream, false);
 }
 cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** args, size_t shared, cudaStream_t stream) {
+  WARPLOOM_ENTRY;
   return guarded_launch(function, grid, block, args, shared, stream, false);
 }
 cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3 grid, dim3 block, void** args, size_t shared,
                                         cudaStream_t stream) {
+  WARPLOOM_ENTRY;
   return guarded_launch(function, grid, block, args, shared, stream, true);
 }
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function, void** args) {
+  WARPLOOM_ENTRY;
   bool cooperative = false;
   for (unsigned i = 0; i < config->numAttrs; ++i) {
     if (config->attrs[i].id == cudaLaunchAttributeCooperative) cooperative = config->attrs[i].val.cooperative != 0;
@@ -206,7 +210,7 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* fu
 }
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   Kernel* kernel = find_kernel(function);
   if (kernel == nullptr) return result(cudaErrorInvalidDeviceFunction);
   try {
@@ -229,7 +233,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* fu
   return cudaSuccess;
 }
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   Kernel* kernel = find_kernel(function);
   if (kernel == nullptr) return result(cudaErrorInvalidDeviceFunction);
   if (attribute == cudaFuncAttributeMaxDynamicSharedMemorySize) {
@@ -238,9 +242,12 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
   }
   return cudaSuccess;
 }
-cudaError_t cudaFuncSetCacheConfig(const void*, cudaFuncCache) { return cudaSuccess; }
+cudaError_t cudaFuncSetCacheConfig(const void*, cudaFuncCache) {
+  WARPLOOM_ENTRY;
+  return cudaSuccess;
+}
 cudaError_t cudaFuncGetName(const char** name, const void* function) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   Kernel* kernel = find_kernel(function);
   if (kernel == nullptr) return result(cudaErrorInvalidDeviceFunction);
   *name = kernel->name.c_str();

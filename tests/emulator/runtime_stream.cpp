@@ -5,6 +5,7 @@
 #include <random>
 #include <set>
 
+#include "holdings.h"
 #include "runtime.h"
 
 namespace emulator {
@@ -161,97 +162,114 @@ cudaError_t cudaGetLastError() {
 cudaError_t cudaPeekAtLastError() { return sticky != cudaSuccess ? sticky : last_error; }
 
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int priority) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   *stream = new CUstream_st;
   (*stream)->flags = flags;
   (*stream)->priority = priority;
   (*stream)->blocking = (flags & cudaStreamNonBlocking) == 0;
   streams().created.insert(*stream);
+  hold(Held::kStream, *stream);
   return cudaSuccess;
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  WARPLOOM_ENTRY;
   return cudaStreamCreateWithPriority(stream, flags, 0);
 }
-cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithPriority(stream, 0, 0); }
+cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+  WARPLOOM_ENTRY;
+  return cudaStreamCreateWithPriority(stream, 0, 0);
+}
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   if (!streams().created.contains(stream)) return result(cudaErrorInvalidResourceHandle);
   const cudaError_t error = wait_for_stream(stream);
   streams().created.erase(stream);
+  drop(Held::kStream, stream);
   delete stream;
   return error;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   return wait_for_stream(stream);
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   const auto last = resolve(stream)->last;
   if (!last || last->done) return result(sticky);
   execute(*first_ready(last.get()));  // so that polling ends
   return cudaErrorNotReady;
 }
 cudaError_t cudaStreamGetFlags(cudaStream_t stream, unsigned* flags) {
+  WARPLOOM_ENTRY;
   *flags = resolve(stream)->flags;
   return cudaSuccess;
 }
 cudaError_t cudaStreamGetPriority(cudaStream_t stream, int* priority) {
+  WARPLOOM_ENTRY;
   *priority = resolve(stream)->priority;
   return cudaSuccess;
 }
 cudaError_t cudaStreamGetDevice(cudaStream_t, int* device) {
+  WARPLOOM_ENTRY;
   *device = 0;
   return cudaSuccess;
 }
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   enqueue(stream, [=] { function(data); });
   return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize() {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   return wait_for_device();
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  WARPLOOM_ENTRY;
   *event = new CUevent_st;
   (*event)->timing = (flags & cudaEventDisableTiming) == 0;
+  hold(Held::kEvent, *event);
   return cudaSuccess;
 }
-cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  WARPLOOM_ENTRY;
+  return cudaEventCreateWithFlags(event, 0);
+}
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  WARPLOOM_ENTRY;
+  drop(Held::kEvent, event);
   delete event;
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   event->capture = resolve(stream)->capture;
   event->recorded = enqueue(stream, [] {});
   return cudaSuccess;
 }
 cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned) {
+  WARPLOOM_ENTRY;
   return cudaEventRecord(event, stream);
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   return wait_for(event->recorded);
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   if (!event->recorded || event->recorded->done) return result(sticky);
   execute(*first_ready(event->recorded.get()));
   return cudaErrorNotReady;
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   if (!start->timing || !end->timing || !start->recorded || !end->recorded) return result(cudaErrorInvalidResourceHandle);
   if (!start->recorded->done || !end->recorded->done) return result(cudaErrorNotReady);
   *milliseconds = static_cast<float>((end->recorded->finished - start->recorded->finished) * 1e3);
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  WARPLOOM_RUNTIME_LOCK;
+  WARPLOOM_ENTRY;
   CUstream_st* s = resolve(stream);
   if (event->capture != nullptr && s->capture == nullptr) s->capture = event->capture;  // the stream joins the capture
   const auto operation = enqueue(stream, [] {});

@@ -1,0 +1,103 @@
+#include "entry.h"
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "emulator.h"
+
+namespace emulator {
+namespace {
+
+struct Fault {
+  std::string entry_point;  // "*": any
+  int left;                 // calls until it strikes, this one included
+  cudaError_t error;
+};
+struct Faults {
+  // WARPLOOM_EMULATOR_INJECT=cudaMalloc:3:2 has the third cudaMalloc fail with error 2.
+  Faults() {
+    const char* text = std::getenv("WARPLOOM_EMULATOR_INJECT");
+    if (text == nullptr) return;
+    char name[64];
+    int nth, error;
+    if (std::sscanf(text, "%63[^:]:%d:%d", name, &nth, &error) == 3)
+      planned.push_back({name, nth, static_cast<cudaError_t>(error)});
+    else
+      std::fprintf(stderr, "emulator: WARPLOOM_EMULATOR_INJECT=%s is no ENTRY_POINT:N:ERROR\n", text);
+  }
+  std::vector<Fault> planned;
+  int struck = 0;
+};
+Faults& faults() {
+  static Faults* const instance = new Faults;
+  return *instance;
+}
+
+thread_local int depth = 0;
+thread_local const void* outermost_caller = nullptr;
+
+// As the program wrote it: __cudaLaunchKernel_ptsz is cudaLaunchKernel.
+std::string_view written_name(std::string_view name) {
+  if (name.starts_with("__")) name.remove_prefix(2);
+  for (const std::string_view suffix : {"_ptsz", "_v2"})
+    if (name.ends_with(suffix)) name.remove_suffix(suffix.size());
+  return name;
+}
+
+}  // namespace
+
+std::recursive_mutex& runtime_mutex() {
+  static std::recursive_mutex* const mutex = new std::recursive_mutex;
+  return *mutex;
+}
+
+cudaError_t injected(const char* entry_point) {
+  WARPLOOM_RUNTIME_LOCK;
+  Faults& all = faults();
+  if (all.planned.empty()) return cudaSuccess;
+  const std::string_view name = written_name(entry_point);
+  cudaError_t error = cudaSuccess;
+  std::erase_if(all.planned, [&](Fault& f) {
+    const bool any = f.entry_point == "*" && name != "kernel";
+    if ((!any && f.entry_point != name) || --f.left > 0) return false;
+    error = f.error;
+    ++all.struck;
+    return true;
+  });
+  return error;
+}
+
+Entry::Entry(const char* entry_point, const void* caller) {
+  if (depth++ > 0) return;
+  outermost_caller = caller;
+  error_ = injected(entry_point);
+}
+Entry::~Entry() { --depth; }
+const void* Entry::caller() { return outermost_caller; }
+
+}  // namespace emulator
+
+using namespace emulator;
+
+extern "C" {
+
+void warploom_emulator_inject(const char* entry_point, int nth, int error) {
+  WARPLOOM_RUNTIME_LOCK;
+  if (nth <= 0)
+    faults().planned.clear();
+  else
+    faults().planned.push_back({entry_point, nth, static_cast<cudaError_t>(error)});
+  faults().struck = 0;
+}
+int warploom_emulator_injections() {
+  WARPLOOM_RUNTIME_LOCK;
+  return faults().struck;
+}
+// For the emulated cuBLAS.
+int warploom_emulator_injected(const char* entry_point) { return injected(entry_point); }
+
+}  // extern "C"
