@@ -172,8 +172,9 @@ cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, size_t* shared, 
   return cudaSuccess;
 }
 
-cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function) {
-  WARPLOOM_ENTRY;
+cudaError_t __cudaGetKernel(cudaKernel_t* kernel,
+                            const void* function) {  // called once a kernel by nvcc's stubs: no entry point
+  WARPLOOM_RUNTIME_LOCK;
   *kernel = reinterpret_cast<cudaKernel_t>(find_kernel(function));
   return *kernel != nullptr ? cudaSuccess : result(cudaErrorInvalidDeviceFunction);
 }
