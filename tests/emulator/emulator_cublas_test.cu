@@ -4,6 +4,7 @@
 #include <cuda_fp16.h>
 
 #include <cmath>
+#include <memory>
 #include <random>
 
 #include "emulated_device.h"
@@ -74,6 +75,63 @@ void test_shapes(uint32_t seed) {
 TEST(Cublas, Float) { test_shapes<float>(1); }
 TEST(Cublas, Half) { test_shapes<__half>(2); }
 TEST(Cublas, Bfloat) { test_shapes<__nv_bfloat16>(3); }
+
+// The same product by pointers to matrices that lie anywhere.
+TEST(Cublas, BatchesOfPointers) {
+  Random random{std::mt19937(4)};
+  cublasHandle_t handle;
+  ASSERT_EQ(cublasCreate(&handle), CUBLAS_STATUS_SUCCESS);
+  for (int round = 0; round < 40; ++round) {
+    const int m = random.whole(1, 20), n = random.whole(1, 20), k = random.whole(1, 20), batch = random.whole(1, 4);
+    const bool ta = random.whole(0, 1), tb = random.whole(0, 1);
+    const int lda = (ta ? k : m) + random.whole(0, 3), ldb = (tb ? n : k) + random.whole(0, 3), ldc = m + random.whole(0, 3);
+    const float alpha = static_cast<float>(random.whole(-2, 2)), beta = static_cast<float>(random.whole(-1, 1));
+    std::vector<std::unique_ptr<DeviceBuffer<__half>>> a, b;
+    std::vector<std::unique_ptr<DeviceBuffer<float>>> c;
+    std::vector<const void*> pa, pb;
+    std::vector<void*> pc;
+    std::vector<std::vector<float>> expected;
+    for (int s = 0; s < batch; ++s) {
+      const auto va = whole_numbers<__half>(random, lda * (ta ? m : k)),
+                 vb = whole_numbers<__half>(random, ldb * (tb ? k : n));
+      auto vc = whole_numbers<float>(random, ldc * n);
+      a.push_back(std::make_unique<DeviceBuffer<__half>>(va));
+      b.push_back(std::make_unique<DeviceBuffer<__half>>(vb));
+      c.push_back(std::make_unique<DeviceBuffer<float>>(vc));
+      pa.push_back(a.back()->data()), pb.push_back(b.back()->data()), pc.push_back(c.back()->data());
+      for (int j = 0; j < n; ++j)
+        for (int i = 0; i < m; ++i) {
+          float sum = 0;
+          for (int p = 0; p < k; ++p)
+            sum += static_cast<float>(va[ta ? p + i * lda : i + p * lda]) *
+                   static_cast<float>(vb[tb ? j + p * ldb : p + j * ldb]);
+          vc[i + j * ldc] = alpha * sum + beta * vc[i + j * ldc];
+        }
+      expected.push_back(vc);
+    }
+    DeviceBuffer<const void*> da(pa), db(pb);
+    DeviceBuffer<void*> dc(pc);
+    ASSERT_EQ(cublasGemmBatchedEx(handle, ta ? CUBLAS_OP_T : CUBLAS_OP_N, tb ? CUBLAS_OP_T : CUBLAS_OP_N, m, n, k, &alpha,
+                                  da.data(), CUDA_R_16F, lda, db.data(), CUDA_R_16F, ldb, &beta, dc.data(), CUDA_R_32F, ldc,
+                                  batch, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+              CUBLAS_STATUS_SUCCESS);
+    for (int s = 0; s < batch; ++s) ASSERT_EQ(c[s]->host(), expected[s]) << "round " << round << warploom_emulator_report();
+  }
+  EXPECT_EQ(cublasDestroy(handle), CUBLAS_STATUS_SUCCESS);
+}
+
+TEST(Cublas, FaultsCanBeInjected) {
+  cublasHandle_t handle;
+  warploom_emulator_inject("cublasCreate", 1, cudaErrorMemoryAllocation);
+  EXPECT_EQ(cublasCreate(&handle), CUBLAS_STATUS_ALLOC_FAILED);
+  ASSERT_EQ(cublasCreate(&handle), CUBLAS_STATUS_SUCCESS);
+  DeviceBuffer<float> x(std::vector<float>(16, 1)), c(16);
+  const float one = 1, zero = 0;
+  warploom_emulator_inject("cublasSgemm", 1, cudaErrorLaunchFailure);
+  EXPECT_EQ(cublasSgemm(handle, CUBLAS_OP_N, CUBLAS_OP_N, 4, 4, 4, &one, x.data(), 4, x.data(), 4, &zero, c.data(), 4),
+            CUBLAS_STATUS_EXECUTION_FAILED);
+  EXPECT_EQ(cublasDestroy(handle), CUBLAS_STATUS_SUCCESS);
+}
 
 TEST(Cublas, RefusesWhatTheDocumentationDoes) {
   cublasHandle_t handle;
