@@ -24,6 +24,7 @@ const EncoderTable& encoders() {
     add_compare_ops(t);
     add_move_ops(t);
     add_memory_ops(t);
+    add_async_ops(t);
     add_atomic_ops(t);
     add_control_ops(t);
     add_warp_ops(t);

@@ -1,4 +1,6 @@
 // Every kind of fault that the sanitiser reports: a kernel with it planted, and a twin without.
+#include <cuda_pipeline_primitives.h>
+
 #include <cassert>
 #include <cstdint>
 
@@ -267,6 +269,63 @@ TEST(Sanitizer, CopyBeyondAnAllocation) {
   EXPECT_EQ(cudaMemcpy(p.data(), host, sizeof host, cudaMemcpyHostToDevice), cudaErrorIllegalAddress);
   warploom_emulator_clear();
   EXPECT_CUDA(cudaMemcpy(p.data(), host, 40, cudaMemcpyHostToDevice));
+}
+
+// A tile is fetched while the one before is summed; `newest`: groups that may still be under way at the sum.
+template <int kNewest, bool kBarrier>
+__global__ void pipeline_kernel(const int* in, int* out, int tiles) {
+  __shared__ int tile[2][64];
+  const int t = threadIdx.x;
+  tile[0][t] = tile[1][t] = 0;
+  __syncthreads();
+  auto fetch = [&](int k) {
+    if (k < tiles) __pipeline_memcpy_async(&tile[k % 2][t], &in[64 * k + t], sizeof(int));
+    __pipeline_commit();
+  };
+  int sum = 0;
+  fetch(0);
+  for (int k = 0; k < tiles; ++k) {
+    fetch(k + 1);
+    __pipeline_wait_prior(kNewest);
+    if (kBarrier) __syncthreads();
+    sum += tile[k % 2][63 - t];
+    __syncthreads();
+  }
+  out[t] = sum;
+}
+TEST(Sanitizer, AsynchronousCopyNotWaitedFor) {
+  std::vector<int> in(64 * 10), expected(64);
+  for (int i = 0; i < 640; ++i) in[i] = i * i, expected[63 - i % 64] += in[i];
+  DeviceBuffer<int> din(in), out(64);
+  pipeline_kernel<1, true><<<1, 64>>>(din.data(), out.data(), 10);
+  expect_clean();
+  EXPECT_EQ(out.host(), expected);
+  pipeline_kernel<2, true><<<1, 64>>>(din.data(), out.data(), 10);  // one group too few
+  expect_fault("not waited for: read of 4 bytes", cudaErrorLaunchFailure);
+}
+TEST(Sanitizer, AsynchronousCopyOfAnotherThreadNeedsABarrier) {
+  DeviceBuffer<int> in(std::vector<int>(640)), out(64);
+  pipeline_kernel<1, false><<<1, 64>>>(in.data(), out.data(), 10);
+  expect_fault("race: ", cudaErrorLaunchFailure);
+}
+
+__global__ void overwritten_source_kernel(int* p, int* out, bool wait) {
+  __shared__ int tile[32];
+  const int t = threadIdx.x;
+  __pipeline_memcpy_async(&tile[t], &p[t], sizeof(int));
+  __pipeline_commit();
+  if (wait) __pipeline_wait_prior(0);
+  p[t] = 7;  // while the copy may still read
+  __pipeline_wait_prior(0);
+  out[t] = tile[t];
+}
+TEST(Sanitizer, AsynchronousCopyReadsItsSourceLate) {
+  DeviceBuffer<int> p(std::vector<int>(32, 5)), out(32);
+  overwritten_source_kernel<<<1, 32>>>(p.data(), out.data(), true);
+  EXPECT_EQ(out.host(), std::vector<int>(32, 5));
+  DeviceBuffer<int> q(std::vector<int>(32, 5));
+  overwritten_source_kernel<<<1, 32>>>(q.data(), out.data(), false);
+  EXPECT_EQ(out.host(), std::vector<int>(32, 7));
 }
 
 }  // namespace

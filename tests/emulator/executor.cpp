@@ -243,6 +243,7 @@ void prepare(Block& block, Launch& launch, uint64_t linear) {
     w.yields = 0;
     w.frame = nullptr;
     w.pending.clear();
+    w.async.clear();
     Group start;
     start.lanes = w.existing;
     start.frame = &root;

@@ -100,6 +100,13 @@ struct Group {
   uint64_t last_run = 0;
 };
 
+// A cp.async that has not been waited for.
+struct AsyncCopy {
+  uint64_t to, from;
+  uint8_t lane, bytes, source_bytes;
+  uint32_t group;  // of its lane
+};
+
 struct Warp {
   uint8_t* bank[2] = {nullptr, nullptr};  // the current frame's registers, its function's constants
   const Inst* code = nullptr;
@@ -123,6 +130,8 @@ struct Warp {
   uint64_t issued = 0, lanes_issued = 0;
   uint32_t tid[3][kLanes] = {};
   std::vector<Group> pending;
+  std::vector<AsyncCopy> async;
+  uint32_t async_groups[kLanes] = {};  // committed
   std::vector<std::unique_ptr<Frame>> frames;
 };
 

@@ -1,4 +1,4 @@
-// Loads and stores, prefetches, asynchronous copies. PTX ISA 9.7.9.8 to 9.7.9.27.
+// Loads and stores, prefetches, fences. PTX ISA 9.7.9.8 to 9.7.9.16, 9.7.13.4.
 #include "access.h"
 #include "decoder.h"
 #include "races.h"
@@ -7,6 +7,17 @@ namespace emulator {
 
 using ptx::Space;
 using ptx::Type;
+
+namespace {
+
+bool awaits_copy(const Warp& w, uint64_t address) {
+  for (const Warp& other : w.block->warps)
+    for (const AsyncCopy& c : other.async)
+      if (address - c.to < c.bytes) return true;
+  return false;
+}
+
+}  // namespace
 
 void examine(const Warp& w, const Inst& in, int lane, uint64_t address, uint32_t bytes, uint32_t element, AccessKind kind) {
   const char* verb = kind == AccessKind::kRead ? "read of " : kind == AccessKind::kWrite ? "write of " : "atomic on ";
@@ -31,7 +42,11 @@ void examine(const Warp& w, const Inst& in, int lane, uint64_t address, uint32_t
   for (uint32_t start = 0; start < bytes; start += element) {
     uint8_t any = 0;
     for (uint32_t i = 0; i < element; ++i) any |= shadow[start + i] & 2;
-    if (any == 0) fault(w, in, lane, kFaultLaunch, "uninitialised: " + what + ", " + memory().describe(address + start));
+    if (any == 0)
+      fault(w, in, lane, kFaultLaunch,
+            (awaits_copy(w, address + start) ? "not waited for: " + what + ", where a cp.async has yet to arrive, "
+                                             : "uninitialised: " + what + ", ") +
+                memory().describe(address + start));
   }
 }
 
@@ -349,54 +364,6 @@ void fence(Encoder& e) {
   e.emit(&full_fence, {}, {});
 }
 
-// cp.async: done at once, which every wait then finds complete. Bytes beyond the source size become zero.
-template <uint32_t kBytes>
-void copy_async(Warp& w, const Inst& in) {
-  alignas(64) uint64_t to[kLanes];
-  lane_addresses(w, in, in.op[0], to);
-  const uint64_t* from = reg<uint64_t>(w, in.op[1]);
-  const uint32_t* size = reg<uint32_t>(w, in.op[2]);
-  const int64_t source_offset = *static_cast<const int64_t*>(in.extra);
-  const Region shared = region_of(w, Space::kShared), global = region_of(w, Space::kGlobal);
-  ++w.serial;
-  for (uint32_t left = w.exec; left != 0; left &= left - 1) {
-    const int i = std::countr_zero(left);
-    const uint64_t source = from[i] + static_cast<uint64_t>(source_offset);
-    uint8_t bytes[kBytes] = {};
-    if (size[i] > kBytes) fault(w, in, i, kFaultInstruction, "cp.async with a source size above its copy size");
-    if (size[i] > 0) {
-      Inst read = in;
-      read.target = access_mode(Addressing::kWide, Space::kGlobal);
-      if (source % kBytes != 0) fault(w, in, i, kFaultMisaligned, "misaligned source of cp.async");
-      for (uint32_t b = 0; b < size[i]; ++b) check_read(w, read, global, i, source + b, 1, 1, 1);
-      std::memcpy(bytes, reinterpret_cast<const void*>(source), size[i]);
-    }
-    check_write(w, in, shared, i, to[i], kBytes, kBytes);
-    track(w, in, i, to[i], kBytes, AccessKind::kWrite);
-    std::memcpy(reinterpret_cast<void*>(to[i]), bytes, kBytes);
-  }
-}
-void cp(Encoder& e) {
-  if (!e.take("async")) e.unsupported();
-  if (e.take("commit_group") || e.take("wait_all") || e.take("wait_group")) {
-    e.emit(&nothing, {}, {});
-    return;
-  }
-  take_memory_modifiers(e);
-  e.take("shared"), e.take("shared::cta"), e.take("global");
-  std::vector<uint32_t> sources;
-  int64_t to_offset = 0, from_offset = 0;
-  const uint32_t mode = encode_address(e, e.operand(0), Space::kShared, sources, to_offset);
-  encode_address(e, e.operand(1), Space::kGlobal, sources, from_offset);
-  const int64_t bytes = e.operand(2).value;
-  sources.push_back(e.operands() > 3 ? e.src(e.operand(3), Type::kB32) : e.constant(static_cast<uint64_t>(bytes), 4));
-  Inst& in = e.emit(bytes == 4 ? &copy_async<4> : bytes == 8 ? &copy_async<8> : &copy_async<16>, {}, sources);
-  in.target = mode;
-  in.imm = to_offset;
-  in.extra = e.keep(from_offset);
-  e.accesses(InstructionCost::Access::kCopy, 0, static_cast<size_t>(bytes));
-}
-
 }  // namespace
 
 void add_memory_ops(EncoderTable& table) {
@@ -407,7 +374,6 @@ void add_memory_ops(EncoderTable& table) {
                 {"prefetchu", ignored},
                 {"membar", fence},
                 {"fence", fence},
-                {"cp", cp},
                 {"discard", ignored},
                 {"applypriority", ignored}});
 }
