@@ -9,61 +9,12 @@
 #include <cstdint>
 #include <random>
 
-#include "emulated_device.h"
+#include "instruction_test.h"
 
 namespace {
 
-constexpr int kCount = 1 << 14;
-
-// Random bit patterns, a quarter of them near the special ones: zeros, denormals, ones, the largest, infinities, NaNs.
-template <class B>
-std::vector<B> operands(uint64_t seed) {
-  constexpr int kBits = 8 * sizeof(B), kMantissa = kBits == 64 ? 52 : kBits == 32 ? 23 : 10;
-  std::mt19937_64 random(seed);
-  std::vector<B> values(kCount);
-  const B infinity = static_cast<B>(((B{1} << (kBits - 1 - kMantissa)) - 1) << kMantissa);
-  const B special[] = {0,
-                       1,
-                       static_cast<B>((B{1} << kMantissa) - 1),
-                       static_cast<B>(B{1} << kMantissa),
-                       static_cast<B>(infinity - 1),
-                       infinity,
-                       static_cast<B>(infinity + 1),
-                       static_cast<B>(infinity / 2)};
-  for (B& v : values) {
-    v = static_cast<B>(random());
-    if (random() % 4 == 0) v = static_cast<B>(special[random() % 8] | (random() % 2 ? B{1} << (kBits - 1) : B{0}));
-  }
-  return values;
-}
-
 float canonical(float v) { return v != v ? std::bit_cast<float>(0x7fffffffu) : v; }
 float flushed(float v) { return std::fpclassify(v) == FP_SUBNORMAL ? std::copysign(0.0f, v) : v; }
-
-template <class Bits, class Op>
-__global__ void apply_kernel(const Bits* a, const Bits* b, const Bits* c, Bits* out, int n) {
-  const int i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i < n) out[i] = Op::device(a[i], b[i], c[i]);
-}
-
-// Compares an operation's device() with its host(), both on bits.
-template <class Bits, class Op>
-void compare(const char* name) {
-  SCOPED_TRACE(name);
-  const auto a = operands<Bits>(1), b = operands<Bits>(2), c = operands<Bits>(3);
-  DeviceBuffer<Bits> da(a), db(b), dc(c), out(kCount);
-  apply_kernel<Bits, Op><<<(kCount + 255) / 256, 256>>>(da.data(), db.data(), dc.data(), out.data(), kCount);
-  const auto got = out.host();
-  int wrong = 0;
-  for (int i = 0; i < kCount && wrong < 4; ++i) {
-    const Bits expected = Op::host(a[i], b[i], c[i]);
-    if (got[i] != expected) {
-      ++wrong;
-      ADD_FAILURE() << std::hex << "a " << +a[i] << " b " << +b[i] << " c " << +c[i] << " got " << +got[i] << " expected "
-                    << +expected;
-    }
-  }
-}
 
 // A NaN gives way to a number; -0 is below +0.
 float smaller(float a, float b) { return a != a ? b : b != b ? a : a == b ? (std::signbit(a) ? a : b) : a < b ? a : b; }
@@ -80,15 +31,6 @@ uint32_t f32(F f, int mode = FE_TONEAREST, bool ftz = false, bool sat = false) {
   return std::bit_cast<uint32_t>(canonical(v));
 }
 
-#define WARPLOOM_OP3(name, bits, constraint, text, host_expression)                \
-  struct name {                                                                    \
-    static __device__ bits device(bits a, bits b, bits c) {                        \
-      bits d;                                                                      \
-      asm(text : "=" constraint(d) : constraint(a), constraint(b), constraint(c)); \
-      return d;                                                                    \
-    }                                                                              \
-    static bits host(bits x, bits y, bits z) { return host_expression; }           \
-  };
 // Operands of a three-operand text that does not use all: "{ .. }" keeps them referenced.
 #define WARPLOOM_F32(name, opcode, args, mode, ftz, sat, expression)                                                   \
   WARPLOOM_OP3(name, uint32_t, "r", "{ .reg .b32 t; mov.b32 t, %2; mov.b32 t, %3; " opcode " %0, " args "; }", ([&] {  \
@@ -126,6 +68,52 @@ WARPLOOM_F32(MaxNan, "max.NaN.f32", "%1, %2", FE_TONEAREST, false, false, a != a
 WARPLOOM_F32(RoundRni, "cvt.rni.f32.f32", "%1", FE_TONEAREST, false, false, std::nearbyint(a))
 WARPLOOM_F32(RoundRmi, "cvt.rmi.f32.f32", "%1", FE_TONEAREST, false, false, std::floor(a))
 
+WARPLOOM_F32(SubRm, "sub.rm.f32", "%1, %2", FE_DOWNWARD, false, false, a - b)
+WARPLOOM_F32(SubFtzSat, "sub.rn.ftz.sat.f32", "%1, %2", FE_TONEAREST, true, true, a - b)
+WARPLOOM_F32(MulRp, "mul.rp.f32", "%1, %2", FE_UPWARD, false, false, a* b)
+WARPLOOM_F32(MulSat, "mul.rn.sat.f32", "%1, %2", FE_TONEAREST, false, true, a* b)
+WARPLOOM_F32(FmaRz, "fma.rz.f32", "%1, %2, %3", FE_TOWARDZERO, false, false, std::fma(a, b, c))
+WARPLOOM_F32(FmaRp, "fma.rp.f32", "%1, %2, %3", FE_UPWARD, false, false, std::fma(a, b, c))
+WARPLOOM_F32(DivRz, "div.rz.f32", "%1, %2", FE_TOWARDZERO, false, false, a / b)
+WARPLOOM_F32(DivFtz, "div.rn.ftz.f32", "%1, %2", FE_TONEAREST, true, false, a / b)
+WARPLOOM_F32(RcpRm, "rcp.rm.f32", "%1", FE_DOWNWARD, false, false, 1 / a)
+WARPLOOM_F32(RcpFtz, "rcp.rn.ftz.f32", "%1", FE_TONEAREST, true, false, 1 / a)
+WARPLOOM_F32(SqrtRp, "sqrt.rp.f32", "%1", FE_UPWARD, false, false, std::sqrt(a))
+WARPLOOM_F32(SqrtFtz, "sqrt.rn.ftz.f32", "%1", FE_TONEAREST, true, false, std::sqrt(a))
+WARPLOOM_F32(MinFtz, "min.ftz.f32", "%1, %2", FE_TONEAREST, true, false, smaller(a, b))
+WARPLOOM_F32(RoundRpi, "cvt.rpi.f32.f32", "%1", FE_TONEAREST, false, false, std::ceil(a))
+WARPLOOM_F32(RoundRzi, "cvt.rzi.f32.f32", "%1", FE_TONEAREST, false, false, std::trunc(a))
+// Signs alone change, of NaNs too (PTX leaves their bits open; a GPU does this).
+WARPLOOM_OP3(NegF32, uint32_t, "r", "{ .reg .b32 t; mov.b32 t, %2; mov.b32 t, %3; neg.f32 %0, %1; }", x ^ 0x80000000)
+WARPLOOM_OP3(AbsF32, uint32_t, "r", "{ .reg .b32 t; mov.b32 t, %2; mov.b32 t, %3; abs.f32 %0, %1; }", x & 0x7fffffff)
+WARPLOOM_OP3(CopySign, uint32_t, "r", "{ .reg .b32 t; mov.b32 t, %3; copysign.f32 %0, %1, %2; }",
+             (y & 0x7fffffff) | (x & 0x80000000))
+// A bit for each class of testp.
+struct Classes {
+  static __device__ uint32_t device(uint32_t a, uint32_t, uint32_t) {
+    uint32_t one, all = 0;
+#define WARPLOOM_TESTP(name, bit)                                                                \
+  asm("{ .reg .pred p; testp." name ".f32 p, %1; selp.b32 %0, 1, 0, p; }" : "=r"(one) : "r"(a)); \
+  all |= one << bit;
+    WARPLOOM_TESTP("finite", 0)
+    WARPLOOM_TESTP("infinite", 1)
+    WARPLOOM_TESTP("number", 2)
+    WARPLOOM_TESTP("notanumber", 3)
+    WARPLOOM_TESTP("normal", 4)
+    WARPLOOM_TESTP("subnormal", 5)
+#undef WARPLOOM_TESTP
+    return all;
+  }
+  static uint32_t host(uint32_t x, uint32_t, uint32_t) {
+    const float v = std::bit_cast<float>(x);
+    const bool nan = std::isnan(v);
+    const uint32_t normal = std::isnormal(v), zero = v == 0;  // zero is neither normal nor subnormal
+    return static_cast<uint32_t>(std::isfinite(v)) | static_cast<uint32_t>(std::isinf(v)) << 1 |
+           static_cast<uint32_t>(!nan) << 2 | static_cast<uint32_t>(nan) << 3 | normal << 4 |
+           static_cast<uint32_t>(std::isfinite(v) && !normal && !zero) << 5;
+  }
+};
+
 TEST(Float, F32) {
   compare<uint32_t, AddRn>("add.rn");
   compare<uint32_t, AddRz>("add.rz");
@@ -150,6 +138,25 @@ TEST(Float, F32) {
   compare<uint32_t, MaxNan>("max.NaN");
   compare<uint32_t, RoundRni>("cvt.rni");
   compare<uint32_t, RoundRmi>("cvt.rmi");
+  compare<uint32_t, SubRm>("sub.rm");
+  compare<uint32_t, SubFtzSat>("sub.ftz.sat");
+  compare<uint32_t, MulRp>("mul.rp");
+  compare<uint32_t, MulSat>("mul.sat");
+  compare<uint32_t, FmaRz>("fma.rz");
+  compare<uint32_t, FmaRp>("fma.rp");
+  compare<uint32_t, DivRz>("div.rz");
+  compare<uint32_t, DivFtz>("div.ftz");
+  compare<uint32_t, RcpRm>("rcp.rm");
+  compare<uint32_t, RcpFtz>("rcp.ftz");
+  compare<uint32_t, SqrtRp>("sqrt.rp");
+  compare<uint32_t, SqrtFtz>("sqrt.ftz");
+  compare<uint32_t, MinFtz>("min.ftz");
+  compare<uint32_t, RoundRpi>("cvt.rpi");
+  compare<uint32_t, RoundRzi>("cvt.rzi");
+  compare<uint32_t, NegF32>("neg");
+  compare<uint32_t, AbsF32>("abs");
+  compare<uint32_t, CopySign>("copysign");
+  compare<uint32_t, Classes>("testp");
 }
 
 // Integers from floats: saturating, NaN gives 0 (or the sign bit of 64-bit results).
@@ -174,120 +181,6 @@ TEST(Float, Conversions) {
   compare<uint32_t, FromU32Rn>("cvt.rn.f32.u32");
 }
 
-// f16 on the host in whole numbers: every finite value is a multiple of 2^-24, so products are multiples of 2^-48 and sums
-// of those fit 128 bits. The result is the nearest entry of the list of all halves.
-struct Exact {
-  __int128 units = 0;  // of 2^-48
-  bool nan = false, infinite = false, negative = false;
-};
-__int128 half_units(int bits) {  // of 2^-48
-  const int exponent = bits >> 10, mantissa = bits & 0x3ff;
-  return exponent == 0 ? static_cast<__int128>(mantissa) << 24
-                       : static_cast<__int128>(mantissa | 0x400) << (24 + exponent - 1);
-}
-Exact exact(uint16_t v) {
-  const int magnitude = v & 0x7fff;
-  Exact e;
-  e.negative = (v & 0x8000) != 0;
-  e.nan = magnitude > 0x7c00;
-  e.infinite = magnitude == 0x7c00;
-  if (magnitude < 0x7c00) e.units = e.negative ? -half_units(magnitude) : half_units(magnitude);
-  return e;
-}
-Exact add(Exact a, Exact b) {
-  Exact r;
-  r.nan = a.nan || b.nan || (a.infinite && b.infinite && a.negative != b.negative);
-  r.infinite = a.infinite || b.infinite;
-  r.units = a.units + b.units;
-  r.negative = r.infinite ? (a.infinite ? a.negative : b.negative) : r.units != 0 ? r.units < 0 : a.negative && b.negative;
-  return r;
-}
-Exact multiply(Exact a, Exact b) {
-  Exact r;
-  const bool zero = (!a.infinite && a.units == 0) || (!b.infinite && b.units == 0);
-  r.nan = a.nan || b.nan || ((a.infinite || b.infinite) && zero);
-  r.infinite = a.infinite || b.infinite;
-  r.negative = a.negative != b.negative;
-  r.units = (a.units >> 24) * (b.units >> 24);
-  return r;
-}
-uint16_t rounded(const Exact& e) {
-  if (e.nan) return 0x7fff;
-  const uint16_t sign = e.negative ? 0x8000 : 0;
-  if (e.infinite) return sign | 0x7c00;
-  const __int128 magnitude = e.units < 0 ? -e.units : e.units;
-  int low = 0, high = 0x7c00;  // the largest half that is not above, by bisection; 0x7c00 stands for 65536
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    (half_units(middle) <= magnitude ? low : high) = middle;
-  }
-  const __int128 below = magnitude - half_units(low), above = half_units(low + 1) - magnitude;
-  const bool up = above < below || (above == below && (low & 1) != 0);
-  return sign | static_cast<uint16_t>(low + (up ? 1 : 0));
-}
-Exact negated(Exact e) {
-  e.negative = !e.negative;
-  e.units = -e.units;
-  return e;
-}
-
-#define WARPLOOM_F16(name, opcode, args, expression)                                                                  \
-  WARPLOOM_OP3(name, uint16_t, "h", "{ .reg .b16 t; mov.b16 t, %2; mov.b16 t, %3; " opcode " %0, " args "; }", ([&] { \
-                 const Exact a = exact(x), b = exact(y), c = exact(z);                                                \
-                 (void)a, (void)b, (void)c;                                                                           \
-                 return rounded(expression);                                                                          \
-               }()))
-WARPLOOM_F16(HalfAdd, "add.rn.f16", "%1, %2", add(a, b))
-WARPLOOM_F16(HalfSub, "sub.rn.f16", "%1, %2", add(a, negated(b)))
-WARPLOOM_F16(HalfMul, "mul.rn.f16", "%1, %2", multiply(a, b))
-WARPLOOM_F16(HalfFma, "fma.rn.f16", "%1, %2, %3", add(multiply(a, b), c))
-
-TEST(Float, F16) {
-  compare<uint16_t, HalfAdd>("add.f16");
-  compare<uint16_t, HalfSub>("sub.f16");
-  compare<uint16_t, HalfMul>("mul.f16");
-  compare<uint16_t, HalfFma>("fma.f16");
-}
-
-// All 65536 halves and bfloats, widened and narrowed again.
-__global__ void round_trip_kernel(uint16_t* half, uint16_t* bfloat, float* wide) {
-  const uint16_t bits = static_cast<uint16_t>(blockIdx.x * blockDim.x + threadIdx.x);
-  wide[bits] = __half2float(__ushort_as_half(bits));
-  half[bits] = __half_as_ushort(__float2half_rn(__half2float(__ushort_as_half(bits))));
-  bfloat[bits] = __bfloat16_as_ushort(__float2bfloat16_rn(__bfloat162float(__ushort_as_bfloat16(bits))));
-}
-TEST(Float, HalfRoundTrip) {
-  DeviceBuffer<uint16_t> half(65536), bfloat(65536);
-  DeviceBuffer<float> wide(65536);
-  round_trip_kernel<<<256, 256>>>(half.data(), bfloat.data(), wide.data());
-  const auto h = half.host(), b = bfloat.host();
-  const auto w = wide.host();
-  for (int i = 0; i < 65536; ++i) {
-    const int magnitude = i & 0x7fff;
-    EXPECT_EQ(h[i], magnitude > 0x7c00 ? 0x7fff : i);
-    EXPECT_EQ(b[i], magnitude > 0x7f80 ? 0x7fff : i);
-    if (magnitude < 0x7c00) EXPECT_EQ(std::fabs(w[i]), std::ldexp(static_cast<double>(half_units(magnitude)), -48));
-  }
-}
-
-// cvt.rn.bf16.f32: to nearest even on the upper half of the bits.
-__global__ void narrow_kernel(const uint32_t* in, uint16_t* out, int n) {
-  const int i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i < n) asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(out[i]) : "f"(__uint_as_float(in[i])));
-}
-TEST(Float, Bfloat) {
-  const auto values = operands<uint32_t>(4);
-  DeviceBuffer<uint32_t> in(values);
-  DeviceBuffer<uint16_t> out(kCount);
-  narrow_kernel<<<kCount / 256, 256>>>(in.data(), out.data(), kCount);
-  const auto got = out.host();
-  for (int i = 0; i < kCount; ++i) {
-    const uint32_t v = values[i];
-    const uint32_t expected = (v & 0x7fffffff) > 0x7f800000 ? 0x7fff : (v + 0x7fff + ((v >> 16) & 1)) >> 16;
-    ASSERT_EQ(got[i], expected) << std::hex << v;
-  }
-}
-
 // f64.
 #define WARPLOOM_F64(name, opcode, args, mode, expression)                                                                 \
   WARPLOOM_OP3(name, uint64_t, "l", "{ .reg .b64 t; mov.b64 t, %2; mov.b64 t, %3; " opcode " %0, " args "; }", ([&] {      \
@@ -301,6 +194,21 @@ TEST(Float, Bfloat) {
 WARPLOOM_F64(DoubleAdd, "add.rz.f64", "%1, %2", FE_TOWARDZERO, a + b)
 WARPLOOM_F64(DoubleFma, "fma.rn.f64", "%1, %2, %3", FE_TONEAREST, std::fma(a, b, c))
 WARPLOOM_F64(DoubleDiv, "div.rm.f64", "%1, %2", FE_DOWNWARD, a / b)
+WARPLOOM_F64(DoubleSub, "sub.rp.f64", "%1, %2", FE_UPWARD, a - b)
+WARPLOOM_F64(DoubleMul, "mul.rn.f64", "%1, %2", FE_TONEAREST, a* b)
+WARPLOOM_F64(DoubleFmaRz, "fma.rz.f64", "%1, %2, %3", FE_TOWARDZERO, std::fma(a, b, c))
+WARPLOOM_F64(DoubleRcp, "rcp.rn.f64", "%1", FE_TONEAREST, 1 / a)
+WARPLOOM_F64(DoubleDivRn, "div.rn.f64", "%1, %2", FE_TONEAREST, a / b)
+WARPLOOM_F64(DoubleMin, "min.f64", "%1, %2", FE_TONEAREST,
+             a != a   ? b
+             : b != b ? a
+             : a == b ? (std::signbit(a) ? a : b)
+                      : std::min(double{a}, double{b}))
+WARPLOOM_F64(DoubleMax, "max.f64", "%1, %2", FE_TONEAREST,
+             a != a   ? b
+             : b != b ? a
+             : a == b ? (std::signbit(a) ? b : a)
+                      : std::max(double{a}, double{b}))
 WARPLOOM_F64(DoubleSqrt, "sqrt.rp.f64", "%1", FE_UPWARD, std::sqrt(a))
 // NaNs keep the host's payload rule, which compilers may apply to either operand: only their being NaN is compared.
 template <class Op>
@@ -317,6 +225,13 @@ TEST(Float, F64) {
   compare<uint64_t, AnyNan<DoubleFma>>("fma.rn");
   compare<uint64_t, AnyNan<DoubleDiv>>("div.rm");
   compare<uint64_t, AnyNan<DoubleSqrt>>("sqrt.rp");
+  compare<uint64_t, AnyNan<DoubleSub>>("sub.rp");
+  compare<uint64_t, AnyNan<DoubleMul>>("mul.rn");
+  compare<uint64_t, AnyNan<DoubleFmaRz>>("fma.rz");
+  compare<uint64_t, AnyNan<DoubleRcp>>("rcp.rn");
+  compare<uint64_t, AnyNan<DoubleDivRn>>("div.rn");
+  compare<uint64_t, AnyNan<DoubleMin>>("min");
+  compare<uint64_t, AnyNan<DoubleMax>>("max");
 }
 
 // The approximations, within the error that the PTX ISA documents (9.7.3), on ordinary arguments.
@@ -347,6 +262,63 @@ TEST(Float, Approximations) {
     for (int k = 0; k < 7; ++k)
       EXPECT_LE(std::fabs(got[7 * i + k] - expected[k]), bound[k] * std::max(1.0, std::fabs(expected[k])))
           << k << " of " << v;
+  }
+}
+
+// On random bits, all special values among them: the limits are the PTX ISA's tables of special inputs, else the documented
+// error, relative to the result.
+__global__ void special_kernel(const uint32_t* x, const uint32_t* y, float* out, int n) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= n) return;
+  const float a = __uint_as_float(x[i]), b = __uint_as_float(y[i]);
+  float* o = out + 9 * i;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(o[0]) : "f"(a));
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(o[1]) : "f"(a));
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(o[2]) : "f"(a));
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(o[3]) : "f"(a));
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(o[4]) : "f"(a));
+  asm("tanh.approx.f32 %0, %1;" : "=f"(o[5]) : "f"(a));
+  asm("div.full.ftz.f32 %0, %1, %2;" : "=f"(o[6]) : "f"(a), "f"(b));
+  asm("ex2.approx.f32 %0, %1;" : "=f"(o[7]) : "f"(a));
+  asm("rcp.approx.f32 %0, %1;" : "=f"(o[8]) : "f"(a));
+}
+TEST(Float, ApproximationsOfAnyBits) {
+  auto x = operands<uint32_t>(7), y = operands<uint32_t>(8);
+  std::mt19937 random(9);  // exponents of ex2 that neither overflow nor vanish
+  for (size_t i = 0; i < x.size(); i += 3)
+    x[i] = std::bit_cast<uint32_t>(std::uniform_real_distribution<float>(-160.0f, 140.0f)(random));
+  DeviceBuffer<uint32_t> dx(x), dy(y);
+  DeviceBuffer<float> out(9 * kCount);
+  special_kernel<<<kCount / 256, 256>>>(dx.data(), dy.data(), out.data(), kCount);
+  const auto got = out.host();
+  for (int i = 0; i < kCount; ++i) {
+    const float plain = std::bit_cast<float>(x[i]), a = flushed(plain), b = flushed(std::bit_cast<float>(y[i]));
+    const double d = a;
+    // div.full is documented for divisors of 2^-126 to 2^126 alone.
+    const bool quotient = std::fabs(b) >= 0x1p-126f && std::fabs(b) <= 0x1p126f;
+    const double expected[] = {std::exp2(d),
+                               std::log2(d),
+                               1 / d,
+                               1 / std::sqrt(d),
+                               std::sqrt(d),
+                               std::tanh(double{plain}),
+                               quotient ? d / b : got[9 * i + 6],
+                               std::exp2(double{plain}),
+                               1 / double{plain}};
+    const double bound[] = {0x1p-21, 0x1p-21, 0x1p-22, 0x1p-21, 0x1p-21, 0x1p-10, 0x1p-21, 0x1p-21, 0x1p-22};
+    for (int k = 0; k < 9; ++k) {
+      const float is = got[9 * i + k];
+      const bool ftz = k < 7 && k != 5;
+      const float nearest = static_cast<float>(expected[k]), want = ftz ? flushed(nearest) : nearest;
+      if (std::isnan(want) || std::isinf(want) || want == 0) {
+        ASSERT_TRUE(std::isnan(want) ? std::isnan(is) : is == want && std::signbit(is) == std::signbit(want))
+            << k << " of " << plain << ": " << is << ", not " << want;
+      } else {
+        ASSERT_NEAR(is, expected[k],
+                    bound[k] * std::max(std::fabs(expected[k]), k == 1 ? 1.0 : 0.0) + (ftz ? 0x1p-126 : 0x1p-149))
+            << k << " of " << plain;
+      }
+    }
   }
 }
 
