@@ -25,20 +25,20 @@ struct AttentionTile {
 inline constexpr int kMaxQueries = 16;
 inline constexpr int kChunkTokens = 128;  // a context is cut here, whoever computes it: partial results merge in order
 
-// Sampling works on rows padded with -inf to a multiple of kSampleBlock.
-inline constexpr int kSampleBlock = 64;
+// Dense passes over a row of logits.
 inline constexpr int kSumBlock = 1024;
 
 struct SampleKernels {
-  // Largest logit of each block of kSampleBlock. True where the row holds NaN or +inf.
-  bool (*scan)(const float* x, std::int64_t padded, float* block_max);
-  // Sum of the weights that are at least `least` in each block of kSumBlock; returns how many they are. No logit above max.
-  std::int64_t (*sum_weights)(const float* x, std::int64_t padded, float max, float scale, std::uint64_t least,
+  void (*widen)(const std::uint16_t* x, std::int64_t count, bool bf16, float* out);  // from f16 or bf16, exactly
+  // Largest logit of each `block` logits, a multiple of 64. True where the row holds NaN or +inf.
+  bool (*scan)(const float* x, std::int64_t count, std::int64_t block, float* block_max);
+  // Sum of the weights that are at least `least` in each kSumBlock logits; returns how many they are. No logit above max.
+  std::int64_t (*sum_weights)(const float* x, std::int64_t count, float max, float scale, std::uint64_t least,
                               std::uint64_t* sums);
-  // Ids and values of the logits >= floor, ids ascending, from blocks whose maximum is; returns how many they are.
-  std::int64_t (*gather)(const float* x, std::int64_t padded, const float* block_max, float floor, std::uint32_t* ids,
+  // Ids, counted from first_id, and values of the logits >= floor, ids ascending; returns how many they are. There is room
+  // for count + 16: what lies behind the last one is overwritten.
+  std::int64_t (*gather)(const float* x, std::int64_t count, float floor, std::uint32_t first_id, std::uint32_t* ids,
                          float* values);
-  // Weights of `count` values; writes up to the next multiple of 16.
   void (*weigh)(const float* values, std::int64_t count, float max, float scale, std::uint64_t* weights);
 };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cpu/candidates.h"
 #include "cpu/kernels.h"
 #include "warploom/sampling.h"
 
@@ -16,15 +17,10 @@ class RowSampler {
   explicit RowSampler(const SampleKernels& kernels) : kernels_(kernels) {}
 
   /// logits: `vocab` values of `type`. The row's arguments are valid.
-  void run(const void* logits, LogitType type, std::int64_t vocab, const SampleRow& row, const SampleWants& wants, SampleResult& result);
+  void run(const void* logits, LogitType type, std::int64_t vocab, const SampleRow& row, const SampleWants& wants,
+           SampleResult& result);
 
  private:
-  struct Candidate {
-    float value;
-    std::uint32_t id;
-    std::uint64_t weight;
-  };
-
   bool load(const void* logits, LogitType type, std::int64_t vocab, const SampleRow& row);
   bool scan();
   void apply_penalties(const SampleRow& row);
@@ -33,25 +29,22 @@ class RowSampler {
   void keep_top_k(std::int64_t k);
   void keep_top_p(float top_p);
   void gather_mass(std::uint64_t threshold, std::uint64_t total);
-  std::size_t cut_by_mass(std::vector<Candidate>& items, std::uint64_t threshold);
-  void drop_light(std::uint64_t least);
   void draw_from_list(const SampleRow& row, SampleResult& result);
   void draw_from_row(const SampleRow& row, std::uint64_t least, const SampleWants& wants, SampleResult& result);
   std::uint64_t sum_weights(float scale, std::uint64_t least, std::int64_t* count = nullptr);
   void report_logprobs(const SampleWants& wants, SampleResult& result);
 
   const SampleKernels& kernels_;
-  std::int64_t vocab_ = 0, padded_ = 0;
+  const float* x_ = nullptr;  // the row after penalties and bias: the caller's own where nothing changes it
+  std::int64_t vocab_ = 0;
+  std::int64_t block_ = 0;  // logits that share an entry of block_max_
   float max_ = 0.0f, scale_ = 0.0f;
-  bool listed_ = false;                     // the survivors so far are in list_; else they are all candidates
-  std::vector<float> row_;                  // padded with -inf
+  bool listed_ = false;  // the survivors so far are in list_; else they are all candidates
+  Candidates list_;
+  std::vector<float> row_;  // where x_ points to a changed or widened copy
   std::vector<float> block_max_, maxima_;
   std::vector<std::uint64_t> sums_;
-  std::vector<std::uint32_t> ids_;          // of gathered logits, ascending
-  std::vector<float> values_;
   std::vector<std::uint64_t> weights_;
-  std::vector<Candidate> list_;             // ascending id
-  std::vector<Candidate> partition_;
   std::vector<TokenId> history_;
 };
 

@@ -5,9 +5,12 @@
 
 namespace warploom::cpu::WARPLOOM_ISA {
 
-bool scan(const float* x, std::int64_t padded, float* block_max);
-std::int64_t sum_weights(const float* x, std::int64_t padded, float max, float scale, std::uint64_t least, std::uint64_t* sums);
-std::int64_t gather(const float* x, std::int64_t padded, const float* block_max, float floor, std::uint32_t* ids, float* values);
+void widen(const std::uint16_t* x, std::int64_t count, bool bf16, float* out);
+bool scan(const float* x, std::int64_t count, std::int64_t block, float* block_max);
+std::int64_t sum_weights(const float* x, std::int64_t count, float max, float scale, std::uint64_t least,
+                         std::uint64_t* sums);
+std::int64_t gather(const float* x, std::int64_t count, float floor, std::uint32_t first_id, std::uint32_t* ids,
+                    float* values);
 void weigh(const float* values, std::int64_t count, float max, float scale, std::uint64_t* weights);
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

@@ -16,6 +16,11 @@ struct B {
 };
 
 WARPLOOM_INLINE F load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+WARPLOOM_INLINE F load_part(const float* p, int n) {
+  float v[16];
+  for (int i = 0; i < 16; ++i) v[i] = i < n ? p[i] : -__builtin_inff();
+  return load(v);
+}
 WARPLOOM_INLINE void store(float* p, F x) { _mm256_storeu_ps(p, x.a), _mm256_storeu_ps(p + 8, x.b); }
 WARPLOOM_INLINE F set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 WARPLOOM_INLINE F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
@@ -124,6 +129,17 @@ WARPLOOM_INLINE unsigned mask_ge(F x, F y) {
 WARPLOOM_INLINE unsigned mask_bad(F x) {
   const __m256 infinity = _mm256_set1_ps(__builtin_inff());
   return two_masks(_mm256_cmp_ps(x.a, infinity, _CMP_NLT_UQ), _mm256_cmp_ps(x.b, infinity, _CMP_NLT_UQ));
+}
+WARPLOOM_INLINE int write_lanes(F x, unsigned mask, std::uint32_t first_id, float* values, std::uint32_t* ids) {
+  float v[16];
+  store(v, x);
+  int count = 0;
+  for (; mask != 0; mask &= mask - 1) {
+    const int i = __builtin_ctz(mask);
+    values[count] = v[i];
+    ids[count++] = first_id + static_cast<std::uint32_t>(i);
+  }
+  return count;
 }
 WARPLOOM_INLINE B load_bytes(const std::uint8_t* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),

@@ -17,6 +17,10 @@ struct B {
 };
 
 WARPLOOM_INLINE F load(const float* p) { return {_mm512_loadu_ps(p)}; }
+// The first n lanes from p, -inf in the others.
+WARPLOOM_INLINE F load_part(const float* p, int n) {
+  return {_mm512_mask_loadu_ps(_mm512_set1_ps(-__builtin_inff()), static_cast<__mmask16>((1u << n) - 1), p)};
+}
 WARPLOOM_INLINE void store(float* p, F a) { _mm512_storeu_ps(p, a.v); }
 WARPLOOM_INLINE F set(float x) { return {_mm512_set1_ps(x)}; }
 WARPLOOM_INLINE F zero() { return {_mm512_setzero_ps()}; }
@@ -93,6 +97,15 @@ WARPLOOM_INLINE int count_nonzero(U x) {
 // Bits of the lanes where x >= y, and where x is NaN or +inf.
 WARPLOOM_INLINE unsigned mask_ge(F x, F y) { return _mm512_cmp_ps_mask(x.v, y.v, _CMP_GE_OQ); }
 WARPLOOM_INLINE unsigned mask_bad(F x) { return _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(__builtin_inff()), _CMP_NLT_UQ); }
+// Writes the lanes whose bit is set, and first_id plus their indices, side by side; returns how many. Up to 16 are written.
+WARPLOOM_INLINE int write_lanes(F x, unsigned mask, std::uint32_t first_id, float* values, std::uint32_t* ids) {
+  const auto m = static_cast<__mmask16>(mask);
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i all = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(first_id)), lanes);
+  _mm512_storeu_ps(values, _mm512_maskz_compress_ps(m, x.v));
+  _mm512_storeu_si512(ids, _mm512_maskz_compress_epi32(m, all));
+  return __builtin_popcount(mask);
+}
 WARPLOOM_INLINE B load_bytes(const std::uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 WARPLOOM_INLINE B low_nibbles(B a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
 WARPLOOM_INLINE B high_nibbles(B a) { return {_mm512_and_si512(_mm512_srli_epi16(a.v, 4), _mm512_set1_epi8(15))}; }

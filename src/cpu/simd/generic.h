@@ -19,6 +19,11 @@ WARPLOOM_INLINE F load(const float* p) {
   WARPLOOM_EACH r.v[i] = p[i];
   return r;
 }
+WARPLOOM_INLINE F load_part(const float* p, int n) {
+  float v[16];
+  for (int i = 0; i < 16; ++i) v[i] = i < n ? p[i] : -__builtin_inff();
+  return load(v);
+}
 WARPLOOM_INLINE void store(float* p, F a) { WARPLOOM_EACH p[i] = a.v[i]; }
 WARPLOOM_INLINE F set(float x) {
   F r;
@@ -201,6 +206,17 @@ WARPLOOM_INLINE unsigned mask_bad(F a) {
   unsigned m = 0;
   WARPLOOM_EACH m |= static_cast<unsigned>(!(a.v[i] < __builtin_inff())) << i;
   return m;
+}
+WARPLOOM_INLINE int write_lanes(F x, unsigned mask, std::uint32_t first_id, float* values, std::uint32_t* ids) {
+  float v[16];
+  store(v, x);
+  int count = 0;
+  for (; mask != 0; mask &= mask - 1) {
+    const int i = __builtin_ctz(mask);
+    values[count] = v[i];
+    ids[count++] = first_id + static_cast<std::uint32_t>(i);
+  }
+  return count;
 }
 WARPLOOM_INLINE B load_bytes(const std::uint8_t* p) {
   B r;
