@@ -23,6 +23,9 @@ ptx::Space take_space(class Encoder& e);
 // Orders, scopes and cache hints change nothing here; true where other threads may look at the same place at the same time.
 bool take_memory_modifiers(class Encoder& e);
 constexpr uint32_t kSynchronises = 1 << 8;  // in.target: such an access is no race, and orders others
+// In.target of a vector's load, a bit an element from here on: nobody reads it, so it need not be initialised. (The compiler
+// may read a structure's padding along with its neighbours.)
+constexpr uint32_t kUnusedElement = 1 << 16;
 
 inline void lane_addresses(Warp& w, const Inst& in, uint32_t code, uint64_t* out) {
   const uint64_t offset = static_cast<uint64_t>(in.imm);

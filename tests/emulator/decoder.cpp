@@ -36,6 +36,9 @@ const EncoderTable& encoders() {
 
 uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
 
+// Of a lane's value in a register: a byte has two, a predicate none of its own.
+constexpr int place_bytes(int bytes) { return bytes == 1 ? 2 : bytes; }
+
 std::mutex function_mutex;
 std::map<uint64_t, std::pair<Program*, std::string_view>> functions_by_address;
 
@@ -52,6 +55,12 @@ void initialise(Program& program, const ptx::Variable& v, uint64_t address) {
     }
     std::memcpy(bytes + i * element, &value, element);
   }
+}
+
+void count_mentions(const ptx::Operand& o, std::vector<uint32_t>& mentions) {
+  if (o.reg >= 0) ++mentions[static_cast<size_t>(o.reg)];
+  if (o.second >= 0) ++mentions[static_cast<size_t>(o.second)];
+  for (const auto& element : o.elements) count_mentions(element, mentions);
 }
 
 // Shared variables in the order of their offsets: those of device functions first, which have one place in all kernels.
@@ -185,8 +194,10 @@ void Encoder::unsupported(const std::string& why) const {
                            std::string(function_.name));
 }
 
+bool Encoder::used_elsewhere(const ptx::Operand& o) const { return o.reg >= 0 && mentions_[static_cast<size_t>(o.reg)] > 1; }
+
 int Encoder::width(const ptx::Operand& o) const {
-  return o.reg < 0 ? 0 : ptx::size_of(function_.registers[static_cast<size_t>(o.reg)].type);
+  return o.reg < 0 ? 0 : place_bytes(ptx::size_of(function_.registers[static_cast<size_t>(o.reg)].type));
 }
 
 ptx::Type Encoder::type_of(const ptx::Operand& o) const {
@@ -194,7 +205,7 @@ ptx::Type Encoder::type_of(const ptx::Operand& o) const {
 }
 
 uint32_t Encoder::temporary(int bytes) {
-  sizes_.push_back(bytes == 0 ? 4 : static_cast<uint32_t>(std::max(bytes, 2)) * kLanes);
+  sizes_.push_back(bytes == 0 ? 4 : static_cast<uint32_t>(place_bytes(bytes)) * kLanes);
   pinned_.push_back(false);
   return static_cast<uint32_t>(sizes_.size() - 1) << 2;
 }
@@ -223,12 +234,12 @@ uint32_t Encoder::constant(uint64_t value, int bytes) {
 uint32_t Encoder::dst(const ptx::Operand& o, int bytes) {
   if (o.kind == ptx::Operand::Kind::kWildcard) return temporary(bytes);
   if (o.kind != ptx::Operand::Kind::kRegister) unsupported("destination is no register");
-  if (width(o) != bytes) unsupported("destination register of another size");
+  if (width(o) != place_bytes(bytes)) unsupported("destination register of another size");
   return static_cast<uint32_t>(o.reg) << 2;
 }
 
 uint32_t Encoder::src(const ptx::Operand& o, ptx::Type type) {
-  const int bytes = ptx::size_of(type);
+  const int bytes = place_bytes(ptx::size_of(type));
   switch (o.kind) {
     case ptx::Operand::Kind::kRegister:
       if (type == ptx::Type::kPred) return src_predicate(o);
@@ -383,9 +394,12 @@ void Encoder::encode(const ptx::Instruction& in, const EncoderTable& table) {
 void Encoder::run() {
   for (const ptx::Register& r : function_.registers) {
     const int bytes = ptx::size_of(r.type);
-    sizes_.push_back(bytes == 0 ? 4 : static_cast<uint32_t>(std::max(bytes, 2)) * kLanes);
+    sizes_.push_back(bytes == 0 ? 4 : static_cast<uint32_t>(place_bytes(bytes)) * kLanes);
     pinned_.push_back(false);
   }
+  mentions_.resize(function_.registers.size());
+  for (const auto& in : function_.code)
+    for (const auto& o : in.operands) count_mentions(o, mentions_);
   constant(0xffffffff, 0);
   layout_variables();
   for (const auto& in : function_.code) {

@@ -69,9 +69,10 @@ class Encoder {
   uint32_t src_predicate(const ptx::Operand& o);
   uint32_t temporary(int bytes);
   uint32_t constant(uint64_t value, int bytes);
-  uint32_t carry();                                // the condition code register
-  int width(const ptx::Operand& o) const;          // bytes of the register, or 0 where it is none
-  ptx::Type type_of(const ptx::Operand& o) const;  // as declared
+  uint32_t carry();                                  // the condition code register
+  bool used_elsewhere(const ptx::Operand& o) const;  // whether another operand names the register, too
+  int width(const ptx::Operand& o) const;            // bytes of the register (2 for a byte), or 0 where it is none
+  ptx::Type type_of(const ptx::Operand& o) const;    // as declared
   Inst& emit(Handler handler, std::initializer_list<uint32_t> destinations, std::initializer_list<uint32_t> sources);
   Inst& emit(Handler handler, const std::vector<uint32_t>& destinations, const std::vector<uint32_t>& sources);
 
@@ -116,6 +117,7 @@ class Encoder {
   std::vector<uint32_t> first_inst_;  // of each syntax tree instruction
   std::vector<uint32_t> sizes_;       // of each virtual register, bytes of 32 lanes (4 for predicates)
   std::vector<bool> pinned_;          // not to be shared
+  std::vector<uint32_t> mentions_;    // of each register in the syntax tree
   std::map<std::pair<uint64_t, int>, uint32_t> constant_offsets_;
   std::vector<uint8_t> constants_;
   std::map<std::string_view, Symbol> symbols_;

@@ -222,6 +222,22 @@ TEST(Convert, ToIntegers) {
   compare<uint64_t, LongOfByte>("s64.s8", singles);
 }
 
+// Bytes in registers of their own size, as CUB's loads and stores have them.
+struct ByteRegister {
+  static __device__ uint64_t device(uint64_t a, uint64_t, uint64_t) {
+    uint32_t d;
+    asm("{ .reg .u8 b; .reg .s8 s; .reg .u32 x, y; cvt.u8.u32 b, %1; cvt.s8.u32 s, %1; cvt.u32.u8 x, b; cvt.s32.s8 y, s; "
+        "xor.b32 %0, x, y; }"
+        : "=r"(d)
+        : "r"(static_cast<uint32_t>(a)));
+    return d;
+  }
+  static uint64_t host(uint64_t x, uint64_t, uint64_t) {
+    return static_cast<uint32_t>(static_cast<uint8_t>(x)) ^ static_cast<uint32_t>(int32_t{static_cast<int8_t>(x)});
+  }
+};
+TEST(Convert, RegistersOfBytes) { compare<uint64_t, ByteRegister>("u8 and s8", sources<uint32_t>(1)); }
+
 // All fourteen comparisons at once, a bit each.
 #define WARPLOOM_SETP(op, bit)                                                           \
   asm("{ .reg .pred p; setp." op "." WARPLOOM_TYPE " p, %1, %2; selp.b32 %0, 1, 0, p; }" \

@@ -271,6 +271,27 @@ TEST(Sanitizer, CopyBeyondAnAllocation) {
   EXPECT_CUDA(cudaMemcpy(p.data(), host, 40, cudaMemcpyHostToDevice));
 }
 
+// Four words by one instruction, of which the last was never written: an error only where it is used.
+template <bool kUsesLast>
+__global__ void padding_kernel(int* out) {
+  __shared__ __align__(16) int v[4];
+  const int t = threadIdx.x;
+  if (t < 3) v[t] = t + 1;
+  __syncthreads();
+  int a, b, c, d;
+  const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(v));
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(a), "=r"(b), "=r"(c), "=r"(d) : "r"(at));
+  out[t] = a + b + c + (kUsesLast ? d : 0);
+}
+TEST(Sanitizer, PaddingThatAVectorReadsAlong) {
+  DeviceBuffer<int> out(32);
+  padding_kernel<false><<<1, 32>>>(out.data());
+  expect_clean();
+  EXPECT_EQ(out.host(), std::vector<int>(32, 6));
+  padding_kernel<true><<<1, 32>>>(out.data());
+  expect_fault("uninitialised: read of 16 bytes", cudaErrorLaunchFailure);
+}
+
 // A tile is fetched while the one before is summed; `newest`: groups that may still be under way at the sum.
 template <int kNewest, bool kBarrier>
 __global__ void pipeline_kernel(const int* in, int* out, int tiles) {

@@ -42,7 +42,7 @@ void examine(const Warp& w, const Inst& in, int lane, uint64_t address, uint32_t
   for (uint32_t start = 0; start < bytes; start += element) {
     uint8_t any = 0;
     for (uint32_t i = 0; i < element; ++i) any |= shadow[start + i] & 2;
-    if (any == 0)
+    if (any == 0 && (in.target & kUnusedElement << start / element) == 0)
       fault(w, in, lane, kFaultLaunch,
             (awaits_copy(w, address + start) ? "not waited for: " + what + ", where a cp.async has yet to arrive, "
                                              : "uninitialised: " + what + ", ") +
@@ -337,6 +337,8 @@ void load_store(Encoder& e, bool load) {
     mode = e.param_stride(static_cast<uint32_t>(symbol.value));
   } else {
     mode = encode_address(e, address, space, sources, offset) | strong;
+    for (size_t k = 0; load && elements.size() > 1 && k < elements.size(); ++k)
+      mode |= e.used_elsewhere(elements[k]) ? 0 : kUnusedElement << k;
   }
   Inst& in = e.emit(typed_handler(e, form, type, width, elements.size()), destinations, sources);
   in.target = mode;
