@@ -43,7 +43,7 @@ struct Operation {
   bool done = false;
   double finished = 0;  // seconds
 };
-std::shared_ptr<Operation> enqueue(cudaStream_t stream, std::function<void()> run);
+std::shared_ptr<Operation> enqueue(cudaStream_t stream, struct Work work);
 cudaError_t wait_for(const std::shared_ptr<Operation>& operation);
 cudaError_t wait_for_stream(cudaStream_t stream);
 cudaError_t wait_for_device();
@@ -62,22 +62,17 @@ int blocks_per_processor(const Code& code, int block_size, size_t dynamic_shared
 }  // namespace emulator
 
 // What the runtime's handles point at.
-struct CUgraph_st {
-  std::vector<std::function<void()>> nodes;  // in the order of capture, which every dependency follows
-  bool broken = false;
-};
-struct CUgraphExec_st {
-  std::vector<std::function<void()>> nodes;
-};
 struct CUstream_st {
   std::shared_ptr<emulator::Operation> last;
   bool blocking = true;  // waits for the legacy default stream, and it for this one
   unsigned flags = 0;
   int priority = 0;
-  CUgraph_st* capture = nullptr;  // what is queued becomes its nodes
+  CUgraph_st* capture = nullptr;              // what is queued becomes its nodes
+  std::vector<CUgraphNode_st*> capture_last;  // which the next node follows
 };
 struct CUevent_st {
   std::shared_ptr<emulator::Operation> recorded;
   bool timing = true;
   CUgraph_st* capture = nullptr;  // in which it was recorded
+  std::vector<CUgraphNode_st*> capture_last;
 };

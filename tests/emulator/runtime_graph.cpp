@@ -1,8 +1,75 @@
-// Graphs: capture of streams, instantiation, update, launch.
+// Graphs: capture of streams, nodes by hand, instantiation, update, launch. A launch runs the nodes in an order drawn from
+// the seed among those that their dependencies allow.
+#include <algorithm>
+
+#include "graph.h"
 #include "holdings.h"
 #include "runtime.h"
 
 using namespace emulator;
+
+// What is launched is a copy: later changes of the graph don't reach it.
+struct CUgraphExec_st {
+  struct Node {
+    Work work;
+    std::vector<size_t> after;
+  };
+  std::vector<Node> nodes;
+  std::shared_ptr<Operation> last;  // a graph does not run beside itself
+};
+
+namespace {
+
+std::vector<CUgraphExec_st::Node> copy_of(const CUgraph_st& graph) {
+  std::vector<CUgraphExec_st::Node> nodes;
+  for (const auto& node : graph.nodes) {
+    Work work = node->work;
+    if (work.kernel != nullptr) work.kernel = std::make_shared<KernelLaunch>(*work.kernel);
+    std::vector<size_t> after;
+    for (const CUgraphNode_st* before : node->after) after.push_back(before->index);
+    std::sort(after.begin(), after.end());
+    nodes.push_back({std::move(work), std::move(after)});
+  }
+  return nodes;
+}
+
+// Whether every stream that joined the capture has been waited for by the origin.
+bool joined(const CUgraph_st& graph) {
+  std::vector<bool> reached(graph.nodes.size());
+  for (const CUgraphNode_st* last : graph.origin->capture_last) reached[last->index] = true;
+  for (size_t i = graph.nodes.size(); i-- > 0;)
+    if (reached[i])
+      for (const CUgraphNode_st* before : graph.nodes[i]->after) reached[before->index] = true;
+  return std::all_of(reached.begin(), reached.end(), [](bool r) { return r; });
+}
+
+// A node that is `params`, or an error.
+cudaError_t prepare_node(const cudaKernelNodeParams& params, KernelLaunch& launch) {
+  if (params.extra != nullptr) return cudaErrorNotSupported;
+  try {
+    return prepare(params.func, params.gridDim, params.blockDim, params.kernelParams, params.sharedMemBytes, false, launch);
+  } catch (const std::exception& e) {
+    set_device_error(cudaErrorUnsupportedPtxVersion, e.what());
+    return device_error();
+  }
+}
+
+template <class T>
+cudaError_t hand_out(const std::vector<T>& all, T* out, size_t* count) {
+  if (out != nullptr) std::copy_n(all.begin(), std::min(*count, all.size()), out);
+  *count = all.size();
+  return cudaSuccess;
+}
+
+cudaError_t add_node(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* after, size_t count, Work work) {
+  if (graph == nullptr || (count > 0 && after == nullptr)) return result(cudaErrorInvalidValue);
+  for (size_t i = 0; i < count; ++i)
+    if (after[i]->graph != graph) return result(cudaErrorInvalidValue);
+  *node = graph->add(std::move(work), {after, after + count});
+  return cudaSuccess;
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -13,19 +80,26 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode) {
   if (!known_stream(handle)) return result(cudaErrorInvalidResourceHandle);
   if (stream->capture != nullptr) return result(cudaErrorIllegalState);
   stream->capture = new CUgraph_st;
+  stream->capture->origin = stream;
+  stream->capture_last.clear();
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* graph) {
   WARPLOOM_ENTRY;
   *graph = nullptr;
-  CUgraph_st* captured = resolve(handle)->capture;
+  CUstream_st* stream = resolve(handle);
+  CUgraph_st* captured = stream->capture;
   if (captured == nullptr) return result(cudaErrorIllegalState);
+  if (captured->origin != stream) return result(cudaErrorStreamCaptureUnmatched);
+  const bool whole = joined(*captured);
   for (CUstream_st* s : all_streams())
     if (s->capture == captured) s->capture = nullptr;
-  if (captured->broken) {
+  if (captured->broken || !whole) {
+    const cudaError_t error = captured->broken ? cudaErrorStreamCaptureInvalidated : cudaErrorStreamCaptureUnjoined;
     delete captured;
-    return result(cudaErrorStreamCaptureInvalidated);
+    return result(error);
   }
+  captured->origin = nullptr;
   *graph = captured;
   hold(Held::kGraph, captured);
   return cudaSuccess;
@@ -55,16 +129,70 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   delete graph;
   return cudaSuccess;
 }
-// The nodes themselves can't be looked at yet, only counted.
-cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, size_t* count) {
+
+cudaError_t cudaGraphAddEmptyNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* after, size_t count) {
   WARPLOOM_ENTRY;
-  if (nodes != nullptr) return result(cudaErrorNotSupported);
-  *count = graph->nodes.size();
+  return add_node(node, graph, after, count, {});
+}
+cudaError_t cudaGraphAddHostNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* after, size_t count,
+                                 const cudaHostNodeParams* params) {
+  WARPLOOM_ENTRY;
+  return add_node(node, graph, after, count, {cudaGraphNodeTypeHost, [p = *params] { p.fn(p.userData); }, nullptr});
+}
+cudaError_t cudaGraphAddKernelNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* after, size_t count,
+                                   const cudaKernelNodeParams* params) {
+  WARPLOOM_ENTRY;
+  KernelLaunch launch;
+  if (const cudaError_t error = prepare_node(*params, launch); error != cudaSuccess) return result(error);
+  return add_node(node, graph, after, count, kernel_work(std::move(launch)));
+}
+cudaError_t cudaGraphKernelNodeGetParams(cudaGraphNode_t node, cudaKernelNodeParams* params) {
+  WARPLOOM_ENTRY;
+  if (node->work.kernel == nullptr) return result(cudaErrorInvalidValue);
+  KernelLaunch& l = *node->work.kernel;
+  node->argument_places = l.arguments();
+  *params = {};
+  params->func = const_cast<void*>(l.function);
+  params->gridDim = l.grid;
+  params->blockDim = l.block;
+  params->sharedMemBytes = static_cast<unsigned>(l.shared);
+  params->kernelParams = node->argument_places.data();
   return cudaSuccess;
 }
+cudaError_t cudaGraphKernelNodeSetParams(cudaGraphNode_t node, const cudaKernelNodeParams* params) {
+  WARPLOOM_ENTRY;
+  if (node->work.kernel == nullptr) return result(cudaErrorInvalidValue);
+  KernelLaunch launch;
+  if (const cudaError_t error = prepare_node(*params, launch); error != cudaSuccess) return result(error);
+  *node->work.kernel = std::move(launch);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) {
+  WARPLOOM_ENTRY;
+  *type = node->work.type;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, size_t* count) {
+  WARPLOOM_ENTRY;
+  std::vector<cudaGraphNode_t> all;
+  for (const auto& node : graph->nodes) all.push_back(node.get());
+  return hand_out(all, nodes, count);
+}
+cudaError_t cudaGraphGetRootNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, size_t* count) {
+  WARPLOOM_ENTRY;
+  std::vector<cudaGraphNode_t> roots;
+  for (const auto& node : graph->nodes)
+    if (node->after.empty()) roots.push_back(node.get());
+  return hand_out(roots, nodes, count);
+}
+cudaError_t cudaGraphNodeGetDependencies(cudaGraphNode_t node, cudaGraphNode_t* nodes, cudaGraphEdgeData*, size_t* count) {
+  WARPLOOM_ENTRY;
+  return hand_out(node->after, nodes, count);
+}
+
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
   WARPLOOM_ENTRY;
-  *executable = new CUgraphExec_st{graph->nodes};
+  *executable = new CUgraphExec_st{copy_of(*graph), nullptr};
   hold(Held::kExecutableGraph, *executable);
   return cudaSuccess;
 }
@@ -78,22 +206,49 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
   delete executable;
   return cudaSuccess;
 }
+// Same nodes of the same types with the same dependencies; what they do may differ.
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t executable, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* info) {
   WARPLOOM_ENTRY;
   *info = {};
-  if (executable->nodes.size() != graph->nodes.size()) {
-    info->result = cudaGraphExecUpdateErrorTopologyChanged;
-    return result(cudaErrorGraphExecUpdateFailure);
-  }
-  executable->nodes = graph->nodes;
   info->result = cudaGraphExecUpdateSuccess;
+  auto nodes = copy_of(*graph);
+  if (nodes.size() != executable->nodes.size()) info->result = cudaGraphExecUpdateErrorTopologyChanged;
+  for (size_t i = 0; i < nodes.size() && info->result == cudaGraphExecUpdateSuccess; ++i) {
+    if (nodes[i].after != executable->nodes[i].after) info->result = cudaGraphExecUpdateErrorTopologyChanged;
+    if (nodes[i].work.type != executable->nodes[i].work.type) info->result = cudaGraphExecUpdateErrorNodeTypeChanged;
+    info->errorNode = info->result == cudaGraphExecUpdateSuccess ? nullptr : graph->nodes[i].get();
+  }
+  if (info->result != cudaGraphExecUpdateSuccess) return result(cudaErrorGraphExecUpdateFailure);
+  executable->nodes = std::move(nodes);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecKernelNodeSetParams(cudaGraphExec_t executable, cudaGraphNode_t node,
+                                             const cudaKernelNodeParams* params) {
+  WARPLOOM_ENTRY;
+  if (node->index >= executable->nodes.size() || executable->nodes[node->index].work.kernel == nullptr)
+    return result(cudaErrorInvalidValue);
+  KernelLaunch launch;
+  if (const cudaError_t error = prepare_node(*params, launch); error != cudaSuccess) return result(error);
+  executable->nodes[node->index].work = kernel_work(std::move(launch));
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   WARPLOOM_ENTRY;
   if (device_error() != cudaSuccess) return result(device_error());
   if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
-  for (const auto& node : executable->nodes) enqueue(stream, node);
+  if (resolve(stream)->capture != nullptr) return result(cudaErrorNotSupported);  // a graph within a graph
+  const auto start = enqueue(stream, Work{});
+  if (executable->last && !executable->last->done) start->after.push_back(executable->last);
+  std::vector<std::shared_ptr<Operation>> operations;
+  for (const CUgraphExec_st::Node& node : executable->nodes) {
+    auto operation = std::make_shared<Operation>();
+    operation->run = node.work;
+    operation->after = {start};
+    for (const size_t before : node.after) operation->after.push_back(operations[before]);
+    operations.push_back(std::move(operation));
+  }
+  executable->last = enqueue(stream, Work{});
+  executable->last->after.insert(executable->last->after.end(), operations.begin(), operations.end());
   return cudaSuccess;
 }
 cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 
+#include "graph.h"
 #include "holdings.h"
 #include "memory.h"
 #include "runtime.h"
@@ -69,13 +70,15 @@ cudaError_t copy_rows(void* to, size_t to_pitch, const void* from, size_t from_p
     std::vector<uint8_t> staged(width * height);
     for (size_t y = 0; y < height; ++y)
       std::memcpy(&staged[y * width], static_cast<const uint8_t*>(from) + y * from_pitch, width);
-    enqueue(stream, [=, staged = std::move(staged)] {
+    auto rows = [=, staged = std::move(staged)] {
       for (size_t y = 0; y < height; ++y) copy(d + y * to_pitch, reinterpret_cast<uint64_t>(&staged[y * width]), width);
-    });
+    };
+    enqueue(stream, {cudaGraphNodeTypeMemcpy, std::move(rows), nullptr});
   } else {
-    enqueue(stream, [=] {
+    auto rows = [=] {
       for (size_t y = 0; y < height; ++y) copy(d + y * to_pitch, s + y * from_pitch, width);
-    });
+    };
+    enqueue(stream, {cudaGraphNodeTypeMemcpy, rows, nullptr});
   }
   const bool pageable_destination = !is_device_address(to) && !is_pinned(to);
   return !async || (pageable_destination && !capturing) ? wait_for_stream(stream) : cudaSuccess;
@@ -87,7 +90,7 @@ cudaError_t fill(void* to, size_t pitch, int value, size_t width, size_t height,
   if (width == 0 || height == 0) return cudaSuccess;
   if (!is_device_address(to) && !is_pinned(to)) return result(cudaErrorInvalidValue);
   if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
-  enqueue(stream, [=] {
+  auto rows = [=] {
     for (size_t y = 0; y < height; ++y) {
       const uint64_t row = reinterpret_cast<uint64_t>(to) + y * pitch;
       if (is_device_address(to)) {
@@ -96,7 +99,8 @@ cudaError_t fill(void* to, size_t pitch, int value, size_t width, size_t height,
       }
       std::memset(reinterpret_cast<void*>(row), value, width);
     }
-  });
+  };
+  enqueue(stream, {cudaGraphNodeTypeMemset, rows, nullptr});
   return async ? cudaSuccess : wait_for_stream(stream);
 }
 
@@ -144,7 +148,7 @@ void warploom_emulator_limit_memory(size_t bytes) { memory().heap->set_limit(byt
 // For the emulated cuBLAS, which is a library of its own.
 void warploom_emulator_enqueue(cudaStream_t stream, const std::function<void()>& work) {
   WARPLOOM_RUNTIME_LOCK;
-  enqueue(stream, work);
+  enqueue(stream, {cudaGraphNodeTypeKernel, work, nullptr});
 }
 bool warploom_emulator_check(const void* p, size_t bytes, int kind, const char* who) {
   const uint64_t address = reinterpret_cast<uint64_t>(p);
@@ -184,10 +188,11 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
   if (p == nullptr) return cudaSuccess;
   if (resolve(stream)->capture != nullptr) return result(cudaErrorNotSupported);
   drop(Held::kDeviceMemory, p);
-  enqueue(stream, [p] {
+  auto free = [p] {
     if (!memory().heap->release(reinterpret_cast<uint64_t>(p)))
       set_device_error(cudaErrorInvalidValue, "cudaFreeAsync of what is not allocated");
-  });
+  };
+  enqueue(stream, {cudaGraphNodeTypeMemFree, free, nullptr});
   return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {

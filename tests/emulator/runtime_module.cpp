@@ -1,11 +1,7 @@
-// Registration of fat binaries, kernels and variables; launches.
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
+// Registration of fat binaries, kernels and variables; attributes of kernels.
 #include <map>
 #include <unordered_map>
 
-#include "executor.h"
 #include "fatbin.h"
 #include "memory.h"
 #include "runtime.h"
@@ -28,76 +24,9 @@ Registry& registry() {
   return *instance;
 }
 
-struct CallConfiguration {
-  dim3 grid, block;
-  size_t shared;
-  cudaStream_t stream;
-};
-thread_local std::vector<CallConfiguration> call_configurations;
-
 Program& program_of(Module& module) {
   if (!module.program) module.program = load_program(extract_ptx(module.fatbin));
   return *module.program;
-}
-
-uint64_t next_grid_id = 1;
-uint64_t lane_instructions = 0;  // of all kernels so far
-
-cudaError_t launch(const void* function, dim3 grid, dim3 block, void** args, size_t shared, cudaStream_t stream,
-                   bool cooperative) {
-  WARPLOOM_RUNTIME_LOCK;
-  if (device_error() != cudaSuccess) return result(device_error());
-  Kernel* kernel = find_kernel(function);
-  if (kernel == nullptr) return result(cudaErrorInvalidDeviceFunction);
-  if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
-  const Code* code = kernel_code(*kernel);
-  const uint64_t threads = uint64_t{block.x} * block.y * block.z;
-  const uint32_t* most = code->ast->max_threads;
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || threads == 0 || threads > 1024 || block.z > 64 || grid.y > 65535 ||
-      grid.z > 65535 || grid.x > 0x7fffffff || (most[0] > 0 && threads > uint64_t{most[0]} * most[1] * most[2]))
-    return result(cudaErrorInvalidConfiguration);
-  if (code->static_shared + shared > static_cast<size_t>(std::max(kernel->dynamic_shared_limit, 48 << 10)))
-    return result(cudaErrorInvalidValue);
-  if (cooperative && uint64_t{grid.x} * grid.y * grid.z >
-                         static_cast<uint64_t>(blocks_per_processor(*code, static_cast<int>(threads), shared)) *
-                             static_cast<uint64_t>(device_model().processors))
-    return result(cudaErrorCooperativeLaunchTooLarge);
-  std::vector<uint8_t> params(code->param_bytes + 1);
-  for (size_t i = 0; i < code->ast->params.size(); ++i)
-    std::memcpy(&params[code->param_offsets[i]], args[i], code->ast->params[i].size);
-  const uint64_t id = next_grid_id++;
-  enqueue(stream, [=, name = kernel->name, params = std::move(params)] {
-    Launch l;
-    l.code = code;
-    l.name = name;
-    l.grid[0] = grid.x, l.grid[1] = grid.y, l.grid[2] = grid.z;
-    l.block[0] = block.x, l.block[1] = block.y, l.block[2] = block.z;
-    l.dynamic_shared = static_cast<uint32_t>(shared);
-    l.grid_id = id;
-    l.cooperative = cooperative;
-    l.params = memory().constants->allocate(params.size(), 256, kInitialised);
-    std::memcpy(reinterpret_cast<void*>(l.params), params.data(), params.size());
-    std::optional<Failure> failure;
-    if (const cudaError_t error = injected("kernel"); error != cudaSuccess)
-      failure = Failure{error, "injected fault in " + demangle(name)};
-    else
-      failure = run_grid(l);
-    memory().constants->release(l.params);
-    lane_instructions += l.lanes_issued;
-    if (failure) set_device_error(failure->error, failure->report);
-  });
-  return cudaSuccess;
-}
-
-// What stops a launch before it starts, such as an unknown instruction, is told at once: it is a fault of the emulator's.
-cudaError_t guarded_launch(const void* function, dim3 grid, dim3 block, void** args, size_t shared, cudaStream_t stream,
-                           bool cooperative) {
-  try {
-    return launch(function, grid, block, args, shared, stream, cooperative);
-  } catch (const std::exception& e) {
-    set_device_error(cudaErrorUnsupportedPtxVersion, e.what());
-    return result(device_error());
-  }
 }
 
 }  // namespace
@@ -132,8 +61,6 @@ using namespace emulator;
 
 extern "C" {
 
-unsigned long long warploom_emulator_lane_instructions() { return lane_instructions; }
-
 void** __cudaRegisterFatBinary(void* fatbin) {
   WARPLOOM_RUNTIME_LOCK;
   registry().modules.push_back(std::make_unique<Module>());
@@ -157,59 +84,12 @@ void __cudaRegisterVar(void** handle, char* host, char*, const char* name, int, 
   registry().symbols[host] = Symbol{reinterpret_cast<Module*>(handle), name, size};
 }
 
-unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, cudaStream_t stream) {
-  call_configurations.push_back({grid, block, shared, stream});
-  return 0;
-}
-cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, size_t* shared, void* stream) {
-  if (call_configurations.empty()) return result(cudaErrorMissingConfiguration);
-  const CallConfiguration c = call_configurations.back();
-  call_configurations.pop_back();
-  *grid = c.grid;
-  *block = c.block;
-  *shared = c.shared;
-  std::memcpy(stream, &c.stream, sizeof c.stream);
-  return cudaSuccess;
-}
-
 cudaError_t __cudaGetKernel(cudaKernel_t* kernel,
                             const void* function) {  // called once a kernel by nvcc's stubs: no entry point
   WARPLOOM_RUNTIME_LOCK;
   *kernel = reinterpret_cast<cudaKernel_t>(find_kernel(function));
   return *kernel != nullptr ? cudaSuccess : result(cudaErrorInvalidDeviceFunction);
 }
-cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** args, size_t shared, cudaStream_t stream) {
-  WARPLOOM_ENTRY;
-  return guarded_launch(kernel, grid, block, args, shared, stream, false);
-}
-cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 grid, dim3 block, void** args, size_t shared,
-                                    cudaStream_t stream) {
-  WARPLOOM_ENTRY;
-  return guarded_launch(kernel, grid, block, args, shared, stream == nullptr ? cudaStreamPerThread : stream, false);
-}
-cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** args, size_t shared, cudaStream_t stream) {
-  WARPLOOM_ENTRY;
-  return guarded_launch(function, grid, block, args, shared, stream, false);
-}
-cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3 grid, dim3 block, void** args, size_t shared,
-                                        cudaStream_t stream) {
-  WARPLOOM_ENTRY;
-  return guarded_launch(function, grid, block, args, shared, stream, true);
-}
-cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function, void** args) {
-  WARPLOOM_ENTRY;
-  bool cooperative = false;
-  for (unsigned i = 0; i < config->numAttrs; ++i) {
-    if (config->attrs[i].id == cudaLaunchAttributeCooperative) cooperative = config->attrs[i].val.cooperative != 0;
-    if (config->attrs[i].id == cudaLaunchAttributeClusterDimension) {
-      const auto& c = config->attrs[i].val.clusterDim;
-      if (c.x * c.y * c.z != 1) return result(cudaErrorNotSupported);
-    }
-  }
-  return guarded_launch(function, config->gridDim, config->blockDim, args, config->dynamicSmemBytes, config->stream,
-                        cooperative);
-}
-
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
   WARPLOOM_ENTRY;
   Kernel* kernel = find_kernel(function);

@@ -1,10 +1,12 @@
 // Streams, events, waiting, errors.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
 #include <set>
 
+#include "graph.h"
 #include "holdings.h"
 #include "runtime.h"
 
@@ -40,11 +42,10 @@ double now() { return std::chrono::duration<double>(std::chrono::steady_clock::n
 // The first operation that must run before `operation`, or itself. Long chains are walked, not recursed.
 Operation* first_ready(Operation* operation) {
   while (true) {
-    Operation* before = nullptr;
-    for (const Pointer& p : operation->after)
-      if (!p->done) before = p.get();
-    if (before == nullptr) return operation;
-    operation = before;
+    std::erase_if(operation->after, [](const Pointer& p) { return p->done; });
+    const size_t count = operation->after.size();
+    if (count == 0) return operation;
+    operation = operation->after[count == 1 ? 0 : streams().random() % count].get();
   }
 }
 
@@ -99,15 +100,15 @@ bool known_stream(cudaStream_t stream) {
   return resolve(stream) != stream || stream == nullptr || streams().created.contains(stream);
 }
 
-Pointer enqueue(cudaStream_t handle, std::function<void()> run) {
+Pointer enqueue(cudaStream_t handle, Work work) {
   CUstream_st* stream = resolve(handle);
   auto operation = std::make_shared<Operation>();
   if (stream->capture != nullptr) {
-    stream->capture->nodes.push_back(std::move(run));
+    stream->capture_last = {stream->capture->add(std::move(work), std::move(stream->capture_last))};
     operation->done = true;
     return operation;
   }
-  operation->run = std::move(run);
+  operation->run = std::move(work);
   auto after = [&](const CUstream_st& s) {
     if (s.last && !s.last->done) operation->after.push_back(s.last);
   };
@@ -216,7 +217,7 @@ cudaError_t cudaStreamGetDevice(cudaStream_t, int* device) {
 }
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
   WARPLOOM_ENTRY;
-  enqueue(stream, [=] { function(data); });
+  enqueue(stream, {cudaGraphNodeTypeHost, [=] { function(data); }, nullptr});
   return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize() {
@@ -243,8 +244,10 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   WARPLOOM_ENTRY;
-  event->capture = resolve(stream)->capture;
-  event->recorded = enqueue(stream, [] {});
+  const CUstream_st& s = *resolve(stream);
+  event->capture = s.capture;
+  event->capture_last = s.capture_last;
+  event->recorded = s.capture == nullptr ? enqueue(stream, {}) : nullptr;
   return cudaSuccess;
 }
 cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned) {
@@ -271,9 +274,23 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   WARPLOOM_ENTRY;
   CUstream_st* s = resolve(stream);
-  if (event->capture != nullptr && s->capture == nullptr) s->capture = event->capture;  // the stream joins the capture
-  const auto operation = enqueue(stream, [] {});
-  if (s->capture == nullptr && event->recorded && !event->recorded->done) operation->after.push_back(event->recorded);
+  if (event->capture != nullptr) {
+    const auto all = all_streams();
+    if (std::none_of(all.begin(), all.end(), [&](const CUstream_st* other) { return other->capture == event->capture; }))
+      return result(cudaErrorCapturedEvent);  // that capture has ended
+    if (s->capture == nullptr) {              // the stream joins the capture
+      s->capture = event->capture;
+      s->capture_last.clear();
+    }
+    if (s->capture != event->capture) return result(cudaErrorStreamCaptureMerge);
+    for (CUgraphNode_st* node : event->capture_last)
+      if (std::find(s->capture_last.begin(), s->capture_last.end(), node) == s->capture_last.end())
+        s->capture_last.push_back(node);
+    return cudaSuccess;
+  }
+  if (s->capture != nullptr) return result(cudaErrorStreamCaptureIsolation);  // an event from outside of the capture
+  const auto operation = enqueue(stream, {});
+  if (event->recorded && !event->recorded->done) operation->after.push_back(event->recorded);
   return cudaSuccess;
 }
 

@@ -1,0 +1,29 @@
+// A kernel with its configuration and arguments, checked and ready to run: of a launch, or of a graph's node.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <vector>
+
+#include "runtime.h"
+
+namespace emulator {
+
+struct KernelLaunch {
+  Kernel* kernel = nullptr;
+  const void* function = nullptr;  // as the caller named it
+  dim3 grid, block;
+  size_t shared = 0;
+  bool cooperative = false;
+  std::vector<uint8_t> params;  // laid out as the kernel expects them
+
+  void run() const;                // on the device, now
+  std::vector<void*> arguments();  // where each one lies in params
+};
+
+// Checks what the runtime checks, and copies the arguments. Throws std::runtime_error where the kernel's PTX is not
+// supported.
+cudaError_t prepare(const void* function, dim3 grid, dim3 block, void** args, size_t shared, bool cooperative,
+                    KernelLaunch& launch);
+
+}  // namespace emulator
