@@ -10,16 +10,18 @@ namespace {
 
 // NVIDIA's A100, H100, Ada and RTX Blackwell whitepapers; CUDA programming guide, tables of compute capabilities and of
 // arithmetic throughput. The L2's bytes a clock are published for the A100 alone; the others' are taken from it.
+// clang-format off
 constexpr DeviceModel kModels[] = {
-    {"a100",  "A100-SXM4-80GB (emulated)", 8,    0,   108,  2048, 32, 65536, 1410000, 1593000, 5120, 40 << 20, 164 << 10,
-     163 << 10, 64,                          64,   32,  16,   16,   0.5, 5120},
-    {"h100",  "H100-SXM5-80GB (emulated)", 9,    0,   132,  2048, 32, 65536, 1980000, 2619000, 5120, 50 << 20, 228 << 10,
-     227 << 10, 64,                          128,  64,  16,   64,   0.5, 5120},
-    {"rtx4090", "RTX 4090 (emulated)",     8,    9,   128,  1536, 24, 65536, 2520000, 10501000, 384, 72 << 20, 100 << 10,
-     99 << 10, 64,                           128,  2,   16,   16,   0.25, 2560},
-    {"rtx5090", "RTX 5090 (emulated)",     12,   0,   170,  1536, 24, 65536, 2407000, 14001000, 512, 96 << 20, 100 << 10,
-     99 << 10, 128,                          128,  2,   16,   16,   0.25, 2560},
+    {"a100", "A100-SXM4-80GB (emulated)", 8, 0, 108, 2048, 32, 65536, 1410000, 1593000, 5120, 40 << 20,
+     164 << 10, 163 << 10, 64, 64, 32, 16, 16, 0.5, 5120},
+    {"h100", "H100-SXM5-80GB (emulated)", 9, 0, 132, 2048, 32, 65536, 1980000, 2619000, 5120, 50 << 20,
+     228 << 10, 227 << 10, 64, 128, 64, 16, 64, 0.5, 5120},
+    {"rtx4090", "RTX 4090 (emulated)", 8, 9, 128, 1536, 24, 65536, 2520000, 10501000, 384, 72 << 20,
+     100 << 10, 99 << 10, 64, 128, 2, 16, 16, 0.25, 2560},
+    {"rtx5090", "RTX 5090 (emulated)", 12, 0, 170, 1536, 24, 65536, 2407000, 14001000, 512, 96 << 20,
+     100 << 10, 99 << 10, 128, 128, 2, 16, 16, 0.25, 2560},
 };
+// clang-format on
 
 // PTX and the programming guide: registers go to warps in units of 256, in four parts of a multiprocessor.
 constexpr int kRegisterUnit = 256, kParts = 4, kMostRegisters = 255;

@@ -1,24 +1,12 @@
 #include "ptx_parser.h"
 
-#include <array>
-#include <charconv>
 #include <stdexcept>
-#include <unordered_map>
 
 #include "ptx_lexer.h"
+#include "ptx_registers.h"
 
 namespace emulator::ptx {
 namespace {
-
-constexpr std::array<std::pair<std::string_view, Type>, 20> kTypes{
-    {{"u8", Type::kU8},       {"u16", Type::kU16},       {"u32", Type::kU32},   {"u64", Type::kU64}, {"s8", Type::kS8},
-     {"s16", Type::kS16},     {"s32", Type::kS32},       {"s64", Type::kS64},   {"b8", Type::kB8},   {"b16", Type::kB16},
-     {"b32", Type::kB32},     {"b64", Type::kB64},       {"b128", Type::kB128}, {"f16", Type::kF16}, {"bf16", Type::kBF16},
-     {"f16x2", Type::kF16x2}, {"bf16x2", Type::kBF16x2}, {"f32", Type::kF32},   {"f64", Type::kF64}, {"pred", Type::kPred}}};
-
-struct RegisterRange {
-  int base, count;
-};
 
 class Parser {
  public:
@@ -67,17 +55,10 @@ class Parser {
   void location(Function& f);
   Operand operand(Function& f);
   Operand register_or_symbol(Function& f, std::string_view name);
-  int find_register(std::string_view name) const;
 
   Module& module_;
   Lexer lexer_;
-  // Registers of the scopes that are open, innermost last: whole names, and ranges such as %r<9> by their prefix.
-  struct Scope {
-    int id;
-    std::unordered_map<std::string_view, int> names;
-    std::unordered_map<std::string_view, RegisterRange> ranges;
-  };
-  std::vector<Scope> scopes_;
+  ScopedRegisters scopes_;
   Location location_;
 };
 
@@ -203,11 +184,11 @@ void Parser::body(Function& f) {
     const Token token = lexer_.next();
     if (token.kind == Kind::kEnd) fail("function " + std::string(f.name) + " has no end");
     if (token.text == "{") {
-      f.scope_parent.push_back(scopes_.empty() ? -1 : scopes_.back().id);
-      scopes_.push_back({static_cast<int>(f.scope_parent.size()) - 1, {}, {}});
+      f.scope_parent.push_back(scopes_.scope());
+      scopes_.open(static_cast<int>(f.scope_parent.size()) - 1);
       ++depth;
     } else if (token.text == "}") {
-      scopes_.pop_back();
+      scopes_.close();
       --depth;
     } else if (token.text != ";") {
       statement(f, token);
@@ -226,9 +207,9 @@ void Parser::registers(Function& f) {
     if (accept("<")) {
       count = static_cast<int>(integer());
       expect(">");
-      scopes_.back().ranges[name] = {base, count};
+      scopes_.declare_range(name, base, count);
     } else {
-      scopes_.back().names[name] = base;
+      scopes_.declare(name, base);
     }
     f.registers.resize(f.registers.size() + static_cast<size_t>(count), Register{type});
   } while (accept(","));
@@ -249,23 +230,9 @@ void Parser::location(Function& f) {
     if (lexer_.next().text == "inlined_at") f.inlined_at[location_] = place();
 }
 
-int Parser::find_register(std::string_view name) const {
-  size_t digits = name.size();
-  while (digits > 0 && name[digits - 1] >= '0' && name[digits - 1] <= '9') --digits;
-  int number = -1;
-  if (digits < name.size()) std::from_chars(name.data() + digits, name.data() + name.size(), number);
-  const std::string_view prefix = name.substr(0, digits);
-  for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
-    if (const auto found = scope->names.find(name); found != scope->names.end()) return found->second;
-    const auto range = scope->ranges.find(prefix);
-    if (range != scope->ranges.end() && number >= 0 && number < range->second.count) return range->second.base + number;
-  }
-  return -1;
-}
-
 Operand Parser::register_or_symbol(Function&, std::string_view name) {
   Operand o;
-  o.reg = find_register(name);
+  o.reg = scopes_.find(name);
   o.kind = o.reg >= 0 ? Operand::Kind::kRegister : Operand::Kind::kSymbol;
   o.name = name;
   return o;
@@ -326,7 +293,7 @@ Operand Parser::operand(Function& f) {
   o.negated = negated;
   if (accept("|")) {
     const std::string_view second = word();
-    o.second = find_register(second);
+    o.second = scopes_.find(second);
     if (o.second < 0 && second != "_") fail("unknown register " + std::string(second));
   } else if (o.kind == Operand::Kind::kSymbol && accept("+")) {
     o.value = integer();
@@ -355,11 +322,11 @@ void Parser::statement(Function& f, const Token& first) {
   Instruction in;
   in.line = first.line;
   in.source = location_;
-  in.scope = scopes_.back().id;
+  in.scope = scopes_.scope();
   if (text == "@") {
     in.guard_negated = accept("!");
     const std::string_view name = word();
-    in.guard = find_register(name);
+    in.guard = scopes_.find(name);
     if (in.guard < 0) fail("unknown predicate " + std::string(name));
     text = word();
   }
@@ -429,39 +396,6 @@ void Parser::run() {
 }
 
 }  // namespace
-
-Type type_from_name(std::string_view name) {
-  for (const auto& [text, type] : kTypes)
-    if (text == name) return type;
-  return Type::kNone;
-}
-
-int size_of(Type type) {
-  switch (type) {
-    case Type::kU8:
-    case Type::kS8:
-    case Type::kB8: return 1;
-    case Type::kU16:
-    case Type::kS16:
-    case Type::kB16:
-    case Type::kF16:
-    case Type::kBF16: return 2;
-    case Type::kU32:
-    case Type::kS32:
-    case Type::kB32:
-    case Type::kF32:
-    case Type::kF16x2:
-    case Type::kBF16x2: return 4;
-    case Type::kU64:
-    case Type::kS64:
-    case Type::kB64:
-    case Type::kF64: return 8;
-    case Type::kB128: return 16;
-    case Type::kPred:
-    case Type::kNone: break;
-  }
-  return 0;
-}
 
 std::unique_ptr<Module> parse(std::string text) {
   auto module = std::make_unique<Module>();
