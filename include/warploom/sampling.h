@@ -54,6 +54,7 @@ enum class SampleStatus : std::uint8_t {
   ok,
   invalid_logits,  ///< the row holds NaN or +inf, before or after the bias
   all_masked,      ///< every logit is -inf
+  invalid_parameters,  ///< only from a device: a parameter, a history or a bias is out of its range
 };
 
 struct TokenLogprob {

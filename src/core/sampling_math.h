@@ -12,9 +12,6 @@ inline constexpr float kLowestExponent = -64.0f;          // below this many oct
 inline constexpr std::uint64_t kArgmaxWeight = std::uint64_t{1} << 40;
 inline constexpr double kLog2E = 1.4426950408889634;
 
-// 2^f on [-0.5, 0.5], highest power first; the constant term is 1.
-inline constexpr float kExp2[6] = {0x1.417ca6p-13f, 0x1.5f0946p-10f, 0x1.3b2dd0p-7f, 0x1.c6af7ap-5f, 0x1.ebfbdcp-3f, 0x1.62e430p-1f};
-
 #if defined(__CUDA_ARCH__)
 __device__ inline float add_rn(float a, float b) { return __fadd_rn(a, b); }
 __device__ inline float mul_rn(float a, float b) { return __fmul_rn(a, b); }
@@ -28,7 +25,7 @@ WARPLOOM_HOST_DEVICE inline float nearest(float a) { return __builtin_rintf(a); 
 #endif
 
 /// What logit differences are multiplied by. A temperature so small that this overflows leaves the argmax's ties alone.
-inline float exponent_scale(float temperature) {
+WARPLOOM_HOST_DEVICE inline float exponent_scale(float temperature) {
   const double scale = kLog2E / static_cast<double>(temperature);
   return scale > 0x1.fffffep127 ? 0x1.fffffep127f : static_cast<float>(scale);
 }
@@ -39,8 +36,12 @@ WARPLOOM_HOST_DEVICE inline std::uint64_t weight(float x, float max, float scale
   if (!(t >= kLowestExponent)) return 0;
   const float n = nearest(t);
   const float f = add_rn(t, -n);
-  float q = kExp2[0];
-  for (int i = 1; i < 6; ++i) q = fma_rn(q, f, kExp2[i]);
+  float q = 0x1.417ca6p-13f;  // 2^f on [-0.5, 0.5]
+  q = fma_rn(q, f, 0x1.5f0946p-10f);
+  q = fma_rn(q, f, 0x1.3b2dd0p-7f);
+  q = fma_rn(q, f, 0x1.c6af7ap-5f);
+  q = fma_rn(q, f, 0x1.ebfbdcp-3f);
+  q = fma_rn(q, f, 0x1.62e430p-1f);
   q = fma_rn(q, f, 1.0f);
   const auto fixed = static_cast<std::uint64_t>(mul_rn(q, 0x1p24f));
   const int shift = static_cast<int>(-n);  // up to 64, where a 64-bit shift is not defined
@@ -48,15 +49,23 @@ WARPLOOM_HOST_DEVICE inline std::uint64_t weight(float x, float max, float scale
 }
 
 /// Weight that the kept prefix must reach: ceil(P * total / 2^32), P = max(1, top_p * 2^32 to nearest).
-inline std::uint64_t top_p_threshold(float top_p, std::uint64_t total) {
+WARPLOOM_HOST_DEVICE inline std::uint64_t top_p_threshold(float top_p, std::uint64_t total) {
+#if defined(__CUDA_ARCH__)
+  const long long rounded = __double2ll_rn(static_cast<double>(top_p) * 0x1p32);
+#else
   const long long rounded = __builtin_llrint(static_cast<double>(top_p) * 0x1p32);
+#endif
   const auto p = static_cast<unsigned __int128>(rounded < 1 ? 1 : rounded);
   return static_cast<std::uint64_t>((p * total + 0xffffffffu) >> 32);
 }
 
 /// Least weight that min-p lets through; 1 where it is off.
-inline std::uint64_t min_p_weight(float min_p) {
+WARPLOOM_HOST_DEVICE inline std::uint64_t min_p_weight(float min_p) {
+  #if defined(__CUDA_ARCH__)
+  const double least = ceil(static_cast<double>(min_p) * 0x1p40);
+#else
   const double least = __builtin_ceil(static_cast<double>(min_p) * 0x1p40);
+#endif
   return least < 1.0 ? 1 : static_cast<std::uint64_t>(least);
 }
 

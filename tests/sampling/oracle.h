@@ -52,8 +52,8 @@ struct OracleResult {
   TokenId token = -1;
   TokenId argmax = -1;
   std::uint64_t total_weight = 0;
-  std::vector<TokenId> kept;     // ascending
-  std::vector<float> logits;     // after penalties and bias
+  std::vector<TokenId> kept;  // ascending
+  std::vector<float> logits;  // after penalties and bias
 };
 
 inline OracleResult oracle(std::vector<float> y, const SampleRow& row) {
@@ -101,7 +101,8 @@ inline OracleResult oracle(std::vector<float> y, const SampleRow& row) {
   if (p.top_p < 1.0f) {
     unsigned __int128 total = 0;
     for (const TokenId t : order) total += weight(t);
-    unsigned __int128 p32 = static_cast<unsigned __int128>(std::max(1ll, std::llrint(static_cast<double>(p.top_p) * 4294967296.0)));
+    unsigned __int128 p32 =
+        static_cast<unsigned __int128>(std::max(1ll, std::llrint(static_cast<double>(p.top_p) * 4294967296.0)));
     unsigned __int128 threshold = p32 * total / 4294967296u;
     if (p32 * total % 4294967296u != 0) ++threshold;
     unsigned __int128 sum = 0;

@@ -1,123 +1,31 @@
 // The contract's 160 cases, through the public API.
-#include <fstream>
-#include <sstream>
-
-#include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
-
-#include "core/half.h"
-#include "warploom/sampling.h"
+#include "sampling/vector_cases.h"
 
 namespace warploom {
 namespace {
 
-float decimal(const nlohmann::json& value) {
-  if (value.is_number()) return value.get<float>();
-  return std::strtof(value.get<std::string>().c_str(), nullptr);
-}
-
-struct Case {
-  std::string id;
-  LogitType type = LogitType::f32;
-  std::vector<float> wide;            // the logits as f32
-  std::vector<std::uint16_t> narrow;  // the same, where the type is narrow
-  std::vector<TokenId> history;
-  std::vector<LogitBias> bias;
-  SampleRow row;
-  nlohmann::json expect;
-
-  const void* data() const { return type == LogitType::f32 ? static_cast<const void*>(wide.data()) : narrow.data(); }
-};
-
-std::uint64_t finalise(std::uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-  return z ^ (z >> 31);
-}
-
-void make_logits(const nlohmann::json& spec, std::size_t vocab, Case& c) {
-  const auto seed = spec["seed"].get<std::uint64_t>();
-  const auto scale = spec["scale"].get<float>();
-  const auto levels = spec["levels"].get<std::uint64_t>();
-  const std::string dtype = spec["dtype"];
-  c.type = dtype == "f16" ? LogitType::f16 : dtype == "bf16" ? LogitType::bf16 : LogitType::f32;
-  for (std::uint64_t i = 0; i < vocab; ++i) {
-    std::uint64_t u = finalise(seed + (i + 1) * 0x9E3779B97F4A7C15ull) >> 40;
-    if (levels > 0) u -= u % ((std::uint64_t{1} << 24) / levels);
-    const float v = static_cast<float>(static_cast<std::int64_t>(u) - (1 << 23)) * 0x1p-23f;
-    const float square = v * v;
-    const float y = spec["shape"] == "cubic" ? square * v : v;
-    c.wide.push_back(y * scale);
-  }
-}
-
-void round_logits(Case& c) {
-  if (c.type == LogitType::f32) return;
-  for (const float y : c.wide) c.narrow.push_back(c.type == LogitType::f16 ? float_to_half(y) : float_to_bfloat16(y));
-}
-
-std::vector<Case> load_cases() {
-  std::ifstream file(std::string(WARPLOOM_TEST_DATA) + "/sampling_vectors.json");
-  std::vector<Case> cases;
-  for (const auto& j : nlohmann::json::parse(file)) {
-    Case& c = cases.emplace_back();
-    c.id = j["id"];
-    make_logits(j["logits"], j["vocab"].get<std::size_t>(), c);
-    for (const auto& o : j["override"]) c.wide[o[0].get<std::size_t>()] = decimal(o[1]);
-    round_logits(c);
-    c.history = j["history"].get<std::vector<TokenId>>();
-    for (const auto& b : j["bias"]) c.bias.push_back({b[0].get<TokenId>(), decimal(b[1])});
-    SamplingParams& p = c.row.params;
-    p.temperature = decimal(j["temperature"]);
-    p.top_k = j["top_k"].get<std::int64_t>();
-    p.top_p = decimal(j["top_p"]);
-    p.min_p = decimal(j["min_p"]);
-    p.repetition_penalty = decimal(j["repetition_penalty"]);
-    p.frequency_penalty = decimal(j["frequency_penalty"]);
-    p.presence_penalty = decimal(j["presence_penalty"]);
-    p.seed = std::stoull(j["seed"].get<std::string>());
-    c.row.position = j["position"].get<std::uint64_t>();
-    c.row.stream = j["stream"].get<std::uint32_t>();
-    c.expect = j["expect"];
-  }
-  for (Case& c : cases) {
-    c.row.history = c.history;
-    c.row.bias = c.bias;
-  }
-  return cases;
-}
-
-const char* status_name(SampleStatus status) {
-  return status == SampleStatus::ok ? "ok" : status == SampleStatus::invalid_logits ? "invalid_logits" : "all_masked";
-}
-
-void expect_case(const Case& c, const SampleResult& got) {
-  EXPECT_EQ(status_name(got.status), c.expect["status"].get<std::string>()) << c.id;
-  EXPECT_EQ(got.token, c.expect["token"].get<TokenId>()) << c.id;
-  if (got.status != SampleStatus::ok) return;
-  EXPECT_EQ(got.argmax, c.expect["argmax"].get<TokenId>()) << c.id;
-  EXPECT_EQ(got.survivors, c.expect["survivors"].get<std::int64_t>()) << c.id;
-  EXPECT_EQ(std::to_string(got.total_weight), c.expect["total_weight"].get<std::string>()) << c.id;
-}
+using test::expect_vector_case;
+using test::load_vector_cases;
+using test::VectorCase;
 
 TEST(Vectors, OneByOne) {
-  const std::vector<Case> cases = load_cases();
+  const std::vector<VectorCase> cases = load_vector_cases();
   ASSERT_EQ(cases.size(), 160u);
-  for (const Case& c : cases) {
+  for (const VectorCase& c : cases) {
     const auto vocab = static_cast<std::int64_t>(c.wide.size());
-    expect_case(c, sample({c.data(), c.type, 1, vocab, vocab}, {&c.row, 1}).at(0));
+    expect_vector_case(c, sample({c.data(), c.type, 1, vocab, vocab}, {&c.row, 1}).at(0));
   }
 }
 
 // A batch has one vocabulary and one type: rows are widened and padded with masked tokens, which changes nothing.
 TEST(Vectors, InOneBatch) {
-  const std::vector<Case> cases = load_cases();
+  const std::vector<VectorCase> cases = load_vector_cases();
   std::size_t vocab = 0;
-  for (const Case& c : cases) vocab = std::max(vocab, c.wide.size());
+  for (const VectorCase& c : cases) vocab = std::max(vocab, c.wide.size());
   std::vector<float> logits(cases.size() * vocab, -INFINITY);
   std::vector<SampleRow> rows;
   for (std::size_t r = 0; r < cases.size(); ++r) {
-    const Case& c = cases[r];
+    const VectorCase& c = cases[r];
     for (std::size_t i = 0; i < c.wide.size(); ++i)
       logits[r * vocab + i] = c.type == LogitType::f32   ? c.wide[i]
                               : c.type == LogitType::f16 ? half_to_float(c.narrow[i])
@@ -127,7 +35,7 @@ TEST(Vectors, InOneBatch) {
   const auto count = static_cast<std::int64_t>(vocab);
   for (const int threads : {1, 4}) {
     const auto results = sample({logits.data(), LogitType::f32, static_cast<std::int64_t>(rows.size()), count, count}, rows, {}, threads);
-    for (std::size_t r = 0; r < rows.size(); ++r) expect_case(cases[r], results[r]);
+    for (std::size_t r = 0; r < rows.size(); ++r) expect_vector_case(cases[r], results[r]);
   }
 }
 

@@ -1,0 +1,25 @@
+// Logits as integers of the same order, and the border between what is kept and what is not.
+#pragma once
+
+#include <cstdint>
+
+namespace warploom::cuda::device {
+
+// Ascending with the logit; -0 and +0 are one.
+__device__ inline std::uint32_t order_key(float x) {
+  const std::uint32_t bits = __float_as_uint(__fadd_rn(x, 0.0f));
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+__device__ inline float logit_of(std::uint32_t key) { return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key); }
+
+inline constexpr std::uint32_t kMaskedKey = 0x007fffffu;  // of -inf
+
+// The last candidate in the order (logit descending, id ascending) that is kept.
+struct Cut {
+  std::uint32_t key = kMaskedKey + 1;
+  std::uint32_t id = 0xffffffffu;
+
+  __device__ bool keeps(std::uint32_t k, std::uint32_t i) const { return k > key || (k == key && i <= id); }
+};
+
+}  // namespace warploom::cuda::device

@@ -1,0 +1,11 @@
+// Failed runtime calls become exceptions.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+namespace warploom::cuda {
+
+/// Throws BackendError naming what was being done and the runtime's error.
+void check(cudaError_t error, const char* what);
+
+}  // namespace warploom::cuda

@@ -1,0 +1,168 @@
+// What callers get wrong, and calls on streams and in graphs.
+#include "cuda/device_sampling.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "warploom/error.h"
+
+namespace warploom {
+namespace {
+
+using test::DeviceArray;
+
+constexpr std::int64_t kVocab = 5000;
+
+struct Call {
+  std::vector<float> row;
+  DeviceArray<float> logits;
+  DeviceArray<TokenId> token;
+  DeviceArray<SampleStatus> status;
+  cuda::SampleArgs args;
+
+  explicit Call(std::size_t rows)
+      : row(make(rows)),
+        logits(row),
+        token(std::vector<TokenId>(rows, -7)),
+        status(std::vector<SampleStatus>(rows, SampleStatus::all_masked)) {
+    args.logits = logits.data();
+    args.rows = static_cast<std::int64_t>(rows);
+    args.vocab = args.row_stride = kVocab;
+    args.token = token.data();
+    args.status = status.data();
+  }
+  static std::vector<float> make(std::size_t rows) {
+    std::vector<float> row(rows * kVocab);
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i % kVocab * 7 % 1000) / 250.0f;
+    return row;
+  }
+  void run() {
+    const DeviceArray<std::byte> workspace(std::vector<std::byte>(cuda::sample_workspace_bytes(args)));
+    cuda::sample(args, workspace.data(), cuda::sample_workspace_bytes(args), nullptr);
+    test::throw_on_error(cudaDeviceSynchronize());
+  }
+};
+
+template <typename F>
+void expect_refused(F change, const char* argument) {
+  Call call(2);
+  change(call.args);
+  try {
+    cuda::sample(call.args, nullptr, 0, nullptr);
+    FAIL() << argument << " was taken";
+  } catch (const InvalidArgument& error) {
+    EXPECT_NE(std::string(error.what()).find(argument), std::string::npos) << error.what();
+  }
+  test::throw_on_error(cudaDeviceSynchronize());
+  EXPECT_EQ(call.token.host(), std::vector<TokenId>(2, -7));
+}
+
+TEST(DeviceSampleArguments, WhatTheHostSeesIsRefused) {
+  expect_refused([](auto& a) { a.vocab = 0; }, "vocab");
+  expect_refused([](auto& a) { a.vocab = (1 << 22) + 1; }, "vocab");
+  expect_refused([](auto& a) { a.rows = -1; }, "rows");
+  expect_refused([](auto& a) { a.row_stride = kVocab - 1; }, "row_stride");
+  expect_refused([](auto& a) { a.logits = nullptr; }, "logits");
+  expect_refused([](auto& a) { a.token = nullptr; }, "token");
+  expect_refused([](auto& a) { a.status = nullptr; }, "status");
+  expect_refused([](auto& a) { a.parts = 129; }, "parts");
+  expect_refused([](auto& a) { a.parts = 2; }, "workspace_bytes");
+  expect_refused([](auto& a) { a.history = a.token; }, "history_offsets");
+  expect_refused([](auto& a) { a.allowed = reinterpret_cast<const std::uint32_t*>(a.token); }, "allowed_stride");
+}
+
+// Each bad row gets its status; the others what they get alone.
+TEST(DeviceSampleArguments, WhatOnlyTheDeviceSeesIsARowsStatus) {
+  const std::vector<float> temperature = {1.0f, -1.0f, NAN, 1.0f, 1.0f, 1.0f, INFINITY, 1.0f, 1.0f};
+  const std::vector<float> top_p = {0.9f, 0.9f, 0.9f, 0.0f, NAN, 0.9f, 0.9f, 0.9f, 0.9f};
+  const std::vector<std::int32_t> top_k = {0, 0, 0, 0, 0, -1, 0, 0, 0};
+  const std::vector<LogitBias> bias = {{static_cast<TokenId>(kVocab), 1.0f}};
+  const std::vector<std::int64_t> offsets = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1};
+  for (const int parts : {1, 3}) {
+    Call call(temperature.size());
+    const DeviceArray<float> d_temperature(temperature), d_top_p(top_p);
+    const DeviceArray<std::int32_t> d_top_k(top_k);
+    const DeviceArray<LogitBias> d_bias(bias);
+    const DeviceArray<std::int64_t> d_offsets(offsets);
+    call.args.temperature = d_temperature.data();
+    call.args.top_p = d_top_p.data();
+    call.args.top_k = d_top_k.data();
+    call.args.bias = d_bias.data();
+    call.args.bias_offsets = d_offsets.data();
+    call.args.parts = parts;
+    call.run();
+    const auto status = call.status.host();
+    const auto token = call.token.host();
+    SampleRow row;
+    row.params.top_p = 0.9f;
+    const TokenId want = sample({call.row.data(), LogitType::f32, 1, kVocab, kVocab}, {&row, 1}).at(0).token;
+    for (std::size_t r = 0; r < status.size(); ++r) {
+      const bool good = r == 0 || r == 8;
+      EXPECT_EQ(status[r], good ? SampleStatus::ok : SampleStatus::invalid_parameters) << r;
+      EXPECT_EQ(token[r], good ? want : -1) << r;
+    }
+  }
+}
+
+// A row's logits may lie anywhere, and several rows may read the same ones.
+TEST(DeviceSampleArguments, RowsAreFoundByIndex) {
+  Call call(3);
+  std::vector<float> other = call.row;
+  for (std::int64_t i = 0; i < kVocab; ++i) other[static_cast<std::size_t>(2 * kVocab + i)] = i == 4321 ? 90.0f : 0.0f;
+  const DeviceArray<float> logits(other);
+  const DeviceArray<std::int64_t> index(std::vector<std::int64_t>{2, 0, 2});
+  call.args.logits = logits.data();
+  call.args.row_index = index.data();
+  call.run();
+  const auto token = call.token.host();
+  EXPECT_EQ(token[0], 4321);
+  EXPECT_EQ(token[2], 4321);
+  EXPECT_NE(token[1], 4321);
+}
+
+TEST(DeviceSampleArguments, OnlyAllowedTokensAreDrawn) {
+  Call call(2);
+  std::vector<std::uint32_t> allowed(2 * ((kVocab + 31) / 32), 0);
+  allowed[4000 / 32] = 1u << (4000 % 32);
+  const DeviceArray<std::uint32_t> d_allowed(allowed);
+  call.args.allowed = d_allowed.data();
+  call.args.allowed_stride = (kVocab + 31) / 32;
+  call.run();
+  EXPECT_EQ(call.token.host(), (std::vector<TokenId>{4000, -1}));
+  EXPECT_EQ(call.status.host(), (std::vector<SampleStatus>{SampleStatus::ok, SampleStatus::all_masked}));
+}
+
+// Positions live in device memory, so a replayed graph draws on, not again (Megatron-LM 5697).
+TEST(DeviceSampleArguments, AReplayedGraphDrawsTheNextNumbers) {
+  for (const int parts : {1, 4}) {
+    Call call(1);
+    const DeviceArray<std::uint64_t> position(std::vector<std::uint64_t>{0});
+    call.args.position = position.data();
+    call.args.parts = parts;
+    const DeviceArray<std::byte> workspace(std::vector<std::byte>(cuda::sample_workspace_bytes(call.args)));
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    test::throw_on_error(cudaStreamCreate(&stream));
+    test::throw_on_error(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+    cuda::sample(call.args, workspace.data(), cuda::sample_workspace_bytes(call.args), stream);
+    test::throw_on_error(cudaStreamEndCapture(stream, &graph));
+    test::throw_on_error(cudaGraphInstantiate(&exec, graph, 0));
+    for (std::uint64_t step = 0; step < 20; ++step) {
+      test::throw_on_error(cudaMemcpy(position.data(), &step, sizeof step, cudaMemcpyHostToDevice));
+      test::throw_on_error(cudaGraphLaunch(exec, stream));
+      test::throw_on_error(cudaStreamSynchronize(stream));
+      SampleRow row;
+      row.position = step;
+      EXPECT_EQ(call.token.host()[0], sample({call.row.data(), LogitType::f32, 1, kVocab, kVocab}, {&row, 1}).at(0).token)
+          << step;
+    }
+    test::throw_on_error(cudaGraphExecDestroy(exec));
+    test::throw_on_error(cudaGraphDestroy(graph));
+    test::throw_on_error(cudaStreamDestroy(stream));
+  }
+}
+
+}  // namespace
+}  // namespace warploom

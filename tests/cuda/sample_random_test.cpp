@@ -1,0 +1,96 @@
+// Random rows of every awkward kind: the device equals the CPU.
+#include "cuda/device_sampling.h"
+#include "sampling/random_rows.h"
+
+#include <gtest/gtest.h>
+
+#include "core/half.h"
+
+namespace warploom {
+namespace {
+
+struct Batch {
+  std::vector<std::vector<TokenId>> histories;
+  std::vector<std::vector<LogitBias>> biases;
+  std::vector<SampleRow> rows;
+};
+
+Batch random_batch(std::mt19937_64& rng, std::size_t rows, std::size_t vocab) {
+  Batch b;
+  b.histories.resize(rows);
+  b.biases.resize(rows);
+  for (std::size_t r = 0; r < rows; ++r) {
+    SampleRow row;
+    row.params = test::random_params(rng, vocab);
+    row.position = rng() % 3 ? rng() : 0;
+    row.stream = static_cast<std::uint32_t>(rng() % 3);
+    for (std::uint64_t i = rng() % 8; i > 0; --i)
+      b.histories[r].push_back(static_cast<TokenId>(rng() % std::min<std::size_t>(vocab, 5)));
+    if (rng() % 4 == 0)
+      b.biases[r].push_back({static_cast<TokenId>(rng() % vocab), test::pick(rng, {-INFINITY, 3.0f, -100.0f})});
+    row.history = b.histories[r];
+    row.bias = b.biases[r];
+    b.rows.push_back(row);
+  }
+  return b;
+}
+
+void compare(std::uint64_t seed, std::size_t rows, std::size_t vocab, std::size_t stride, LogitType type, int parts) {
+  std::mt19937_64 rng(seed);
+  const Batch batch = random_batch(rng, rows, vocab);
+  std::vector<float> wide(rows * stride, NAN);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const std::vector<float> y = test::random_logits(rng, vocab);
+    std::copy(y.begin(), y.end(), wide.begin() + static_cast<std::ptrdiff_t>(r * stride));
+  }
+  std::vector<std::uint16_t> narrow;
+  if (type != LogitType::f32)
+    for (const float y : wide) narrow.push_back(type == LogitType::f16 ? float_to_half(y) : float_to_bfloat16(y));
+  const LogitsView logits{type == LogitType::f32 ? static_cast<const void*>(wide.data()) : narrow.data(), type,
+                          static_cast<std::int64_t>(rows), static_cast<std::int64_t>(vocab),
+                          static_cast<std::int64_t>(stride)};
+  const auto want = sample(logits, batch.rows, {.logprob = true, .filtered_logprob = true});
+  const auto got = test::sample_on_device(logits, batch.rows, parts);
+  for (std::size_t r = 0; r < rows; ++r) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed << " row " << r << " vocab " << vocab << " type "
+                                    << static_cast<int>(type) << " parts " << parts << " T "
+                                    << batch.rows[r].params.temperature << " k " << batch.rows[r].params.top_k << " p "
+                                    << batch.rows[r].params.top_p);
+    ASSERT_EQ(got[r].status, want[r].status);
+    ASSERT_EQ(got[r].token, want[r].token);
+    ASSERT_EQ(got[r].argmax, want[r].argmax);
+    ASSERT_EQ(got[r].survivors, want[r].survivors);
+    ASSERT_EQ(got[r].total_weight, want[r].total_weight);
+    ASSERT_NEAR(got[r].logprob, want[r].logprob, 1e-12 * std::max(1.0, std::abs(want[r].logprob)));
+    ASSERT_NEAR(got[r].filtered_logprob, want[r].filtered_logprob,
+                1e-12 * std::max(1.0, std::abs(want[r].filtered_logprob)));
+  }
+}
+
+TEST(DeviceSample, TinyRowsEqualTheCpu) {
+  for (std::size_t vocab = 1; vocab <= 40; ++vocab)
+    for (const LogitType type : {LogitType::f32, LogitType::f16, LogitType::bf16})
+      compare(vocab, 100, vocab, vocab + vocab % 3, type, 0);
+}
+
+TEST(DeviceSample, SmallRowsEqualTheCpu) {
+  for (const std::size_t vocab : {255, 256, 257, 1031})
+    for (const LogitType type : {LogitType::f32, LogitType::f16, LogitType::bf16})
+      compare(vocab, 500, vocab, vocab + 1, type, 1);
+}
+
+TEST(DeviceSample, SharedRowsEqualTheCpu) {
+  for (const std::size_t vocab : {1000, 4099, 9001})
+    for (const int parts : {2, 5, 128})
+      compare(vocab + static_cast<std::size_t>(parts), 12, vocab, vocab, LogitType::f32, parts);
+}
+
+TEST(DeviceSample, LargeRowsEqualTheCpu) {
+  compare(1, 70, 32000, 32000, LogitType::bf16, 0);
+  compare(2, 6, 128256, 128256, LogitType::f32, 0);
+  compare(3, 4, 151936, 151936, LogitType::f16, 0);
+  compare(4, 3, 262144, 262144, LogitType::f32, 0);
+}
+
+}  // namespace
+}  // namespace warploom

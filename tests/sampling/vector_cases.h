@@ -1,0 +1,106 @@
+// The contract's 160 cases, read from tests/data, and what is expected of them.
+#pragma once
+
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/half.h"
+#include "warploom/sampling.h"
+
+namespace warploom::test {
+
+inline float decimal(const nlohmann::json& value) {
+  if (value.is_number()) return value.get<float>();
+  return std::strtof(value.get<std::string>().c_str(), nullptr);
+}
+
+struct VectorCase {
+  std::string id;
+  LogitType type = LogitType::f32;
+  std::vector<float> wide;            // the logits as f32
+  std::vector<std::uint16_t> narrow;  // the same, where the type is narrow
+  std::vector<TokenId> history;
+  std::vector<LogitBias> bias;
+  SampleRow row;
+  nlohmann::json expect;
+
+  const void* data() const { return type == LogitType::f32 ? static_cast<const void*>(wide.data()) : narrow.data(); }
+};
+
+inline std::uint64_t finalise(std::uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+  return z ^ (z >> 31);
+}
+
+inline void make_logits(const nlohmann::json& spec, std::size_t vocab, VectorCase& c) {
+  const auto seed = spec["seed"].get<std::uint64_t>();
+  const auto scale = spec["scale"].get<float>();
+  const auto levels = spec["levels"].get<std::uint64_t>();
+  const std::string dtype = spec["dtype"];
+  c.type = dtype == "f16" ? LogitType::f16 : dtype == "bf16" ? LogitType::bf16 : LogitType::f32;
+  for (std::uint64_t i = 0; i < vocab; ++i) {
+    std::uint64_t u = finalise(seed + (i + 1) * 0x9E3779B97F4A7C15ull) >> 40;
+    if (levels > 0) u -= u % ((std::uint64_t{1} << 24) / levels);
+    const float v = static_cast<float>(static_cast<std::int64_t>(u) - (1 << 23)) * 0x1p-23f;
+    const float square = v * v;
+    const float y = spec["shape"] == "cubic" ? square * v : v;
+    c.wide.push_back(y * scale);
+  }
+}
+
+inline void round_logits(VectorCase& c) {
+  if (c.type == LogitType::f32) return;
+  for (const float y : c.wide) c.narrow.push_back(c.type == LogitType::f16 ? float_to_half(y) : float_to_bfloat16(y));
+}
+
+inline std::vector<VectorCase> load_vector_cases() {
+  std::ifstream file(std::string(WARPLOOM_TEST_DATA) + "/sampling_vectors.json");
+  std::vector<VectorCase> cases;
+  for (const auto& j : nlohmann::json::parse(file)) {
+    VectorCase& c = cases.emplace_back();
+    c.id = j["id"];
+    make_logits(j["logits"], j["vocab"].get<std::size_t>(), c);
+    for (const auto& o : j["override"]) c.wide[o[0].get<std::size_t>()] = decimal(o[1]);
+    round_logits(c);
+    c.history = j["history"].get<std::vector<TokenId>>();
+    for (const auto& b : j["bias"]) c.bias.push_back({b[0].get<TokenId>(), decimal(b[1])});
+    SamplingParams& p = c.row.params;
+    p.temperature = decimal(j["temperature"]);
+    p.top_k = j["top_k"].get<std::int64_t>();
+    p.top_p = decimal(j["top_p"]);
+    p.min_p = decimal(j["min_p"]);
+    p.repetition_penalty = decimal(j["repetition_penalty"]);
+    p.frequency_penalty = decimal(j["frequency_penalty"]);
+    p.presence_penalty = decimal(j["presence_penalty"]);
+    p.seed = std::stoull(j["seed"].get<std::string>());
+    c.row.position = j["position"].get<std::uint64_t>();
+    c.row.stream = j["stream"].get<std::uint32_t>();
+    c.expect = j["expect"];
+  }
+  for (VectorCase& c : cases) {
+    c.row.history = c.history;
+    c.row.bias = c.bias;
+  }
+  return cases;
+}
+
+inline const char* status_name(SampleStatus status) {
+  return status == SampleStatus::ok ? "ok" : status == SampleStatus::invalid_logits ? "invalid_logits" : "all_masked";
+}
+
+inline void expect_vector_case(const VectorCase& c, const SampleResult& got) {
+  EXPECT_EQ(status_name(got.status), c.expect["status"].get<std::string>()) << c.id;
+  EXPECT_EQ(got.token, c.expect["token"].get<TokenId>()) << c.id;
+  if (got.status != SampleStatus::ok) return;
+  EXPECT_EQ(got.argmax, c.expect["argmax"].get<TokenId>()) << c.id;
+  EXPECT_EQ(got.survivors, c.expect["survivors"].get<std::int64_t>()) << c.id;
+  EXPECT_EQ(std::to_string(got.total_weight), c.expect["total_weight"].get<std::string>()) << c.id;
+}
+
+}  // namespace warploom::test
