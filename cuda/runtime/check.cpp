@@ -1,4 +1,4 @@
-#include "runtime/check.h"
+#include "cuda/runtime/check.h"
 
 #include <fmt/format.h>
 

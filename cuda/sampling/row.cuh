@@ -5,7 +5,7 @@
 #include <cuda_fp16.h>
 
 #include "core/sampling_math.h"
-#include "device/team.cuh"
+#include "cuda/device/team.cuh"
 #include "warploom/cuda/sampling.h"
 
 namespace warploom::cuda::device {

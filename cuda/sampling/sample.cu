@@ -17,10 +17,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "runtime/check.h"
-#include "sampling/row.cuh"
-#include "sampling/sample_args.h"
-#include "sampling/select.cuh"
+#include "cuda/runtime/check.h"
+#include "cuda/sampling/row.cuh"
+#include "cuda/sampling/sample_args.h"
+#include "cuda/sampling/select.cuh"
 #include "warploom/cuda/sampling.h"
 
 namespace warploom::cuda {

@@ -1,4 +1,4 @@
-#include "sampling/sample_args.h"
+#include "cuda/sampling/sample_args.h"
 
 #include <fmt/format.h>
 

@@ -2,8 +2,8 @@
 // has reached what is needed. Masses are 1 for top-k and weights for top-p.
 #pragma once
 
-#include "device/order_key.cuh"
-#include "sampling/row.cuh"
+#include "cuda/device/order_key.cuh"
+#include "cuda/sampling/row.cuh"
 
 namespace warploom::cuda::device {
 
