@@ -1,4 +1,6 @@
 // Elementwise kernels, shared memory, divergence, calls, atomics, symbols, streams: one kernel each.
+#include <cooperative_groups.h>
+
 #include <cstdint>
 #include <cstdio>
 #include <numeric>
@@ -205,6 +207,37 @@ TEST(Basic, AsynchronousWorkIsLate) {
 __global__ void increment_kernel(int* p, int n) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i < n) p[i] += 1;
+}
+
+// Every block reads what all wrote in the step before; grid.sync() alone orders them.
+__global__ void steps_kernel(int* a, int* b, int steps) {
+  const auto grid = cooperative_groups::this_grid();
+  const int n = gridDim.x, i = blockIdx.x;
+  for (int s = 0; s < steps; ++s) {
+    const int* from = s % 2 == 0 ? a : b;
+    int* to = s % 2 == 0 ? b : a;
+    if (threadIdx.x == 0) to[i] = from[(i + 1) % n] + from[(i + n - 1) % n];
+    grid.sync();
+  }
+}
+TEST(Basic, CooperativeGroupsSynchroniseTheGrid) {
+  const int n = 12;
+  int steps = 7;
+  std::vector<int> expected(n);
+  for (int i = 0; i < n; ++i) expected[i] = i;
+  DeviceBuffer<int> a(expected), b(n);
+  int *pa = a.data(), *pb = b.data();
+  void* args[] = {&pa, &pb, &steps};
+  EXPECT_CUDA(cudaLaunchCooperativeKernel(reinterpret_cast<void*>(steps_kernel), dim3(n), dim3(64), args, 0, nullptr));
+  for (int s = 0; s < steps; ++s) {
+    const auto from = expected;
+    for (int i = 0; i < n; ++i) expected[i] = from[(i + 1) % n] + from[(i + n - 1) % n];
+  }
+  EXPECT_EQ(b.host(), expected) << warploom_emulator_report();
+  // More blocks than the device holds at once would wait for ever: refused.
+  EXPECT_EQ(cudaLaunchCooperativeKernel(reinterpret_cast<void*>(steps_kernel), dim3(1 << 20), dim3(64), args, 0, nullptr),
+            cudaErrorCooperativeLaunchTooLarge);
+  cudaGetLastError();
 }
 
 TEST(Basic, GraphsReplayWhatWasCaptured) {

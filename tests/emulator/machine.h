@@ -169,6 +169,7 @@ struct Launch {
   uint32_t dynamic_shared = 0;
   uint64_t params = 0;  // address of the parameter buffer
   uint64_t grid_id = 0;
+  uint64_t workspace = 0;  // of a cooperative launch: what cooperative_groups' grid.sync() counts in, by the driver's ABI
   bool cooperative = false;
   uint32_t counted = 0;  // number of the launch where counting is on, else 0
   std::atomic<bool> failed{false};

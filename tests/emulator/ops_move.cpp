@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "device_models.h"
 #include "memory.h"
 #include "registers.h"
 
@@ -53,6 +54,8 @@ enum class Special : uint8_t {
   kGlobalTimer,
   kDynamicShared,
   kTotalShared,
+  kWorkspaceHigh,
+  kWorkspaceLow,
   kNone
 };
 Special special(std::string_view name) {
@@ -85,7 +88,9 @@ Special special(std::string_view name) {
                                                         {"%globaltimer", Special::kGlobalTimer},
                                                         {"%globaltimer_lo", Special::kGlobalTimer},
                                                         {"%dynamic_smem_size", Special::kDynamicShared},
-                                                        {"%total_smem_size", Special::kTotalShared}};
+                                                        {"%total_smem_size", Special::kTotalShared},
+                                                        {"%envreg1", Special::kWorkspaceHigh},
+                                                        {"%envreg2", Special::kWorkspaceLow}};
   for (const auto& [text, value] : names)
     if (text == name) return value;
   return Special::kNone;
@@ -103,8 +108,8 @@ uint64_t special_value(const Warp& w, Special which, uint32_t lane) {
     case Special::kLaneId: return lane;
     case Special::kWarpId: return w.index;
     case Special::kNwarpId: return b.warps.size();
-    case Special::kSmId: return b.linear % 108;
-    case Special::kNsmId: return 108;
+    case Special::kSmId: return b.linear % static_cast<uint64_t>(device_model().processors);
+    case Special::kNsmId: return static_cast<uint64_t>(device_model().processors);
     case Special::kGridId: return l.grid_id;
     case Special::kMaskEq: return 1u << lane;
     case Special::kMaskLt: return (1u << lane) - 1;
@@ -115,6 +120,8 @@ uint64_t special_value(const Warp& w, Special which, uint32_t lane) {
     case Special::kGlobalTimer: return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
     case Special::kDynamicShared: return l.dynamic_shared;
     case Special::kTotalShared: return l.code->static_shared + l.dynamic_shared;
+    case Special::kWorkspaceHigh: return l.workspace >> 32;
+    case Special::kWorkspaceLow: return static_cast<uint32_t>(l.workspace);
     default: return 0;
   }
 }

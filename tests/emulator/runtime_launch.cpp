@@ -71,6 +71,11 @@ void KernelLaunch::run() const {
   l.dynamic_shared = static_cast<uint32_t>(shared);
   l.grid_id = next_grid_id++;
   l.cooperative = cooperative;
+  if (cooperative) {
+    constexpr size_t kWorkspace = 64;
+    l.workspace = memory().constants->allocate(kWorkspace, 256, kInitialised);
+    std::memset(reinterpret_cast<void*>(l.workspace), 0, kWorkspace);
+  }
   l.params = memory().constants->allocate(params.size(), 256, kInitialised);
   std::memcpy(reinterpret_cast<void*>(l.params), params.data(), params.size());
   std::optional<Failure> failure;
@@ -79,6 +84,7 @@ void KernelLaunch::run() const {
   else
     failure = run_grid(l);
   memory().constants->release(l.params);
+  if (cooperative) memory().constants->release(l.workspace);
   lane_instructions += l.lanes_issued;
   if (failure) set_device_error(failure->error, failure->report);
 }
