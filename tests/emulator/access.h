@@ -23,6 +23,10 @@ ptx::Space take_space(class Encoder& e);
 // Orders, scopes and cache hints change nothing here; true where other threads may look at the same place at the same time.
 bool take_memory_modifiers(class Encoder& e);
 constexpr uint32_t kSynchronises = 1 << 8;  // in.target: such an access is no race, and orders others
+// All cp.async of a lane so far (ops_async.cpp); the mbarrier's half of cp.async (ops_mbarrier.cpp).
+void finish_async_copies(Warp& w, const Inst& in, int lane);
+void encode_copy_arrival(class Encoder& e);
+
 // In.target of a vector's load, a bit an element from here on: nobody reads it, so it need not be initialised. (The compiler
 // may read a structure's padding along with its neighbours.)
 constexpr uint32_t kUnusedElement = 1 << 16;

@@ -22,6 +22,7 @@ const EncoderTable& encoders() {
     add_convert_ops(t);
     add_compare_ops(t);
     add_move_ops(t);
+    add_mbarrier_ops(t);
     add_memory_ops(t);
     add_async_ops(t);
     add_atomic_ops(t);

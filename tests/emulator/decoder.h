@@ -40,6 +40,7 @@ void add_half_ops(EncoderTable& table);
 void add_convert_ops(EncoderTable& table);
 void add_compare_ops(EncoderTable& table);
 void add_move_ops(EncoderTable& table);
+void add_mbarrier_ops(EncoderTable& table);
 void add_memory_ops(EncoderTable& table);
 void add_async_ops(EncoderTable& table);
 void add_atomic_ops(EncoderTable& table);

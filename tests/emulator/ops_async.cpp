@@ -66,6 +66,10 @@ void wait(Warp& w, const Inst& in) {
 
 void cp(Encoder& e) {
   if (!e.take("async")) e.unsupported();
+  if (e.take("mbarrier")) {
+    encode_copy_arrival(e);
+    return;
+  }
   if (e.take("commit_group")) {
     e.emit(&commit, {}, {});
     return;
@@ -90,6 +94,11 @@ void cp(Encoder& e) {
 }
 
 }  // namespace
+
+void finish_async_copies(Warp& w, const Inst& in, int lane) {
+  ++w.serial;
+  finish(w, in, lane, w.async_groups[lane] + 1);
+}
 
 void add_async_ops(EncoderTable& table) { table.insert({{"cp", cp}}); }
 
