@@ -1,15 +1,15 @@
 # Finds nvcc of CUDA 13 with the headers beside it: the one that WARPLOOM_NVCC names (cache or environment), else the first of
 # the path, CUDA_HOME, CUDA_PATH, /usr/local/cuda, and .venv, where scripts/setup puts it. Sets
-#   WARPLOOM_NVCC           cached; empty where there is none, and then WARPLOOM_NVCC_MISSING says why
+#   WARPLOOM_NVCC           its path; empty where there is none, and then WARPLOOM_NVCC_MISSING says why
 #   WARPLOOM_CUDA_VERSION   13.x
 #   WARPLOOM_CUDA_ROOT      the toolkit, with bin/ and include/
 #   WARPLOOM_CUDA_INCLUDE   where cuda_runtime_api.h is
 # `cmake -P cmake/find_nvcc.cmake` prints the path, or nothing.
-set(WARPLOOM_NVCC "${WARPLOOM_NVCC}" CACHE FILEPATH "nvcc of CUDA 13")
+set(WARPLOOM_NVCC "" CACHE FILEPATH "nvcc of CUDA 13; empty: the first that is found")
 set(WARPLOOM_NVCC_MISSING "no nvcc of CUDA 13 (WARPLOOM_NVCC can name one; scripts/test installs it)")
 
-set(named "${WARPLOOM_NVCC}")
-if(named STREQUAL "" OR NOT EXISTS "${named}")  # what a removed .venv left in the cache is looked for again
+set(named "$CACHE{WARPLOOM_NVCC}")
+if(named STREQUAL "")
   set(named "$ENV{WARPLOOM_NVCC}")
 endif()
 if(named STREQUAL "")
@@ -23,14 +23,14 @@ else()
   set(candidates ${named})
 endif()
 
-set(WARPLOOM_NVCC "" CACHE FILEPATH "nvcc of CUDA 13" FORCE)
+set(WARPLOOM_NVCC "")
 foreach(candidate ${candidates})
   if(NOT EXISTS ${candidate} OR IS_DIRECTORY ${candidate})
     continue()
   endif()
   execute_process(COMMAND ${candidate} --version OUTPUT_VARIABLE version RESULT_VARIABLE status ERROR_QUIET)
   if(NOT status EQUAL 0 OR NOT version MATCHES "release (13\\.[0-9]+)")
-    set(WARPLOOM_NVCC_MISSING "${candidate} is not of CUDA 13")
+    set(WARPLOOM_NVCC_MISSING "${candidate} is not of CUDA 13 (WARPLOOM_NVCC can name another; scripts/test installs one)")
     continue()
   endif()
   set(WARPLOOM_CUDA_VERSION ${CMAKE_MATCH_1})
@@ -42,7 +42,7 @@ foreach(candidate ${candidates})
     set(WARPLOOM_NVCC_MISSING "no ${WARPLOOM_CUDA_INCLUDE}/cuda_runtime_api.h beside ${candidate}")
     continue()
   endif()
-  set(WARPLOOM_NVCC ${candidate} CACHE FILEPATH "nvcc of CUDA 13" FORCE)
+  set(WARPLOOM_NVCC ${candidate})
   break()
 endforeach()
 if(NOT named STREQUAL "" AND WARPLOOM_NVCC STREQUAL "")

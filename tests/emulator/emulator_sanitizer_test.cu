@@ -271,6 +271,36 @@ TEST(Sanitizer, CopyBeyondAnAllocation) {
   EXPECT_CUDA(cudaMemcpy(p.data(), host, 40, cudaMemcpyHostToDevice));
 }
 
+// Memory that a stream allocates: another stream must wait for that point.
+TEST(Sanitizer, StreamOrderedMemoryUsedByAnotherStream) {
+  cudaStream_t first, second;
+  cudaEvent_t allocated;
+  EXPECT_CUDA(cudaStreamCreateWithFlags(&first, cudaStreamNonBlocking));
+  EXPECT_CUDA(cudaStreamCreateWithFlags(&second, cudaStreamNonBlocking));
+  EXPECT_CUDA(cudaEventCreate(&allocated));
+  for (const bool waits : {true, false}) {
+    int caught = 0;
+    for (int round = 0; round < 20; ++round) {  // the order is drawn: some go well
+      int* p = nullptr;
+      EXPECT_CUDA(cudaMallocAsync(&p, 64 * sizeof(int), first));
+      EXPECT_CUDA(cudaEventRecord(allocated, first));
+      if (waits) EXPECT_CUDA(cudaStreamWaitEvent(second, allocated, 0));
+      write_kernel<<<1, 64, 0, second>>>(p, 64);
+      if (cudaStreamSynchronize(second) != cudaSuccess) {
+        ++caught;
+        EXPECT_NE(std::string(warploom_emulator_report()).find("out of bounds: write"), std::string::npos);
+        warploom_emulator_clear();
+      }
+      EXPECT_CUDA(cudaFreeAsync(p, first));
+      EXPECT_CUDA(cudaStreamSynchronize(first));
+    }
+    EXPECT_EQ(caught > 0, !waits);
+  }
+  cudaEventDestroy(allocated);
+  cudaStreamDestroy(first);
+  cudaStreamDestroy(second);
+}
+
 // Four words by one instruction, of which the last was never written: an error only where it is used.
 template <bool kUsesLast>
 __global__ void padding_kernel(int* out) {

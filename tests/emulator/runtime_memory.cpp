@@ -116,6 +116,26 @@ cudaError_t allocate(void** p, size_t bytes) {
   return cudaSuccess;
 }
 
+// The memory may be used once the stream has come to this point: what another stream does with it without waiting is a
+// fault.
+cudaError_t allocate_in_order(void** p, size_t bytes, cudaStream_t stream) {
+  if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t error = allocate(p, bytes); error != cudaSuccess || *p == nullptr) return error;
+  if (resolve(stream)->capture != nullptr) return cudaSuccess;
+  const uint64_t address = reinterpret_cast<uint64_t>(*p);
+  memory().mark(address, bytes, kUnallocated);
+  auto begin = [=] {
+    Allocation found;
+    bool freed = true;
+    if (memory().heap->find(address, found, freed) && !freed && found.address == address)
+      memory().mark(address, bytes, kUninitialised);
+    else
+      set_device_error(cudaErrorInvalidValue, "memory of cudaMallocAsync was freed before its stream allocated it");
+  };
+  enqueue(stream, {cudaGraphNodeTypeMemAlloc, begin, nullptr});
+  return cudaSuccess;
+}
+
 cudaError_t copy_symbol(const void* symbol, void* host, size_t count, size_t offset, cudaMemcpyKind kind,
                         cudaStream_t stream, bool to_symbol, bool async) {
   WARPLOOM_RUNTIME_LOCK;
@@ -175,13 +195,13 @@ cudaError_t cudaFree(void* p) {
   drop(Held::kDeviceMemory, p);
   return memory().heap->release(reinterpret_cast<uint64_t>(p)) ? error : result(cudaErrorInvalidValue);
 }
-cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t) {
+cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t stream) {
   WARPLOOM_ENTRY;
-  return allocate(p, bytes);
+  return allocate_in_order(p, bytes, stream);
 }
-cudaError_t cudaMallocFromPoolAsync(void** p, size_t bytes, cudaMemPool_t, cudaStream_t) {
+cudaError_t cudaMallocFromPoolAsync(void** p, size_t bytes, cudaMemPool_t, cudaStream_t stream) {
   WARPLOOM_ENTRY;
-  return allocate(p, bytes);
+  return allocate_in_order(p, bytes, stream);
 }
 cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
   WARPLOOM_ENTRY;
@@ -316,6 +336,16 @@ cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
 cudaError_t cudaDeviceGetMemPool(cudaMemPool_t* pool, int device) {
   WARPLOOM_ENTRY;
   return cudaDeviceGetDefaultMemPool(pool, device);
+}
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr which, void* value) {
+  WARPLOOM_ENTRY;
+  if (which < cudaMemPoolAttrReleaseThreshold) {
+    *static_cast<int*>(value) = 1;  // the kinds of reuse
+    return cudaSuccess;
+  }
+  const bool amount = which != cudaMemPoolAttrReleaseThreshold;
+  *static_cast<uint64_t*>(value) = amount ? memory().heap->used() : 0;
+  return cudaSuccess;
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
   WARPLOOM_ENTRY;
