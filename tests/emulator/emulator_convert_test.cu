@@ -55,6 +55,7 @@ uint64_t to_f64(T v, int mode) {
   std::fesetround(FE_TONEAREST);
   return std::bit_cast<uint64_t>(double{r});
 }
+uint64_t flushed16(uint64_t v) { return (v & 0x7c00) == 0 ? v & 0x8000 : v; }
 uint64_t flushed32(uint64_t v) { return (v & 0x7f800000) == 0 ? v & 0x80000000 : v; }
 
 #define WARPLOOM_CVT(name, opcode, D, d_register, S, s_register, expression)      \
@@ -244,12 +245,13 @@ TEST(Convert, RegistersOfBytes) { compare<uint64_t, ByteRegister>("u8 and s8", s
       : "=r"(one)                                                                        \
       : WARPLOOM_REGISTER(x), WARPLOOM_REGISTER(y));                                     \
   all |= one << bit;
-#define WARPLOOM_ALL_COMPARISONS                                                                                     \
-  uint32_t one, all = 0;                                                                                             \
-  WARPLOOM_SETP("eq", 0)                                                                                             \
-  WARPLOOM_SETP("ne", 1) WARPLOOM_SETP("lt", 2) WARPLOOM_SETP("le", 3) WARPLOOM_SETP("gt", 4) WARPLOOM_SETP("ge", 5) \
-      WARPLOOM_SETP("equ", 6) WARPLOOM_SETP("neu", 7) WARPLOOM_SETP("ltu", 8) WARPLOOM_SETP("leu", 9)                \
-          WARPLOOM_SETP("gtu", 10) WARPLOOM_SETP("geu", 11) WARPLOOM_SETP("num", 12) WARPLOOM_SETP("nan", 13) return all;
+#define WARPLOOM_ALL_COMPARISONS                                                                                      \
+  uint32_t one, all = 0;                                                                                              \
+  WARPLOOM_SETP("eq", 0)                                                                                              \
+  WARPLOOM_SETP("ne", 1)                                                                                              \
+  WARPLOOM_SETP("lt", 2) WARPLOOM_SETP("le", 3) WARPLOOM_SETP("gt", 4) WARPLOOM_SETP("ge", 5) WARPLOOM_SETP("equ", 6) \
+      WARPLOOM_SETP("neu", 7) WARPLOOM_SETP("ltu", 8) WARPLOOM_SETP("leu", 9) WARPLOOM_SETP("gtu", 10)                \
+          WARPLOOM_SETP("geu", 11) WARPLOOM_SETP("num", 12) WARPLOOM_SETP("nan", 13) return all;
 uint64_t comparisons(double a, double b) {
   const bool nan = a != a || b != b;
   const bool results[] = {a == b,       !nan && a != b, a<b, a <= b, a> b, a >= b,        nan || a == b, nan || a != b,
@@ -283,6 +285,9 @@ WARPLOOM_COMPARISONS(CompareDoubles, uint64_t, comparisons(f64(x), f64(y)))
 #define WARPLOOM_REGISTER "h"
 WARPLOOM_COMPARISONS(CompareHalves, uint16_t, comparisons(f16(x), f16(y)))
 #undef WARPLOOM_TYPE
+#define WARPLOOM_TYPE "ftz.f16"
+WARPLOOM_COMPARISONS(CompareFlushedHalves, uint16_t, comparisons(f16(flushed16(x)), f16(flushed16(y))))
+#undef WARPLOOM_TYPE
 #define WARPLOOM_TYPE "bf16"
 WARPLOOM_COMPARISONS(CompareBfloats, uint16_t, comparisons(bf16(x), bf16(y)))
 
@@ -294,7 +299,28 @@ TEST(Compare, Floats) {
   compare<uint64_t, CompareFlushed>("ftz.f32", a, b);
   compare<uint64_t, CompareDoubles>("f64", c, d);
   compare<uint64_t, CompareHalves>("f16", e, f);
+  compare<uint64_t, CompareFlushedHalves>("ftz.f16", e, f);
   compare<uint64_t, CompareBfloats>("bf16", g, h);
+}
+
+// Selection by sign: of a float, flushed or not, and of an integer.
+struct Select {
+  static __device__ uint64_t device(uint64_t a, uint64_t b, uint64_t c) {
+    uint32_t x, y, z;
+    const uint32_t p = static_cast<uint32_t>(a), q = static_cast<uint32_t>(b), r = static_cast<uint32_t>(c);
+    asm("slct.u32.f32 %0, %1, %2, %3;" : "=r"(x) : "r"(p), "r"(q), "r"(r));
+    asm("slct.ftz.u32.f32 %0, %1, %2, %3;" : "=r"(y) : "r"(p), "r"(q), "r"(r));
+    asm("slct.u32.s32 %0, %1, %2, %3;" : "=r"(z) : "r"(p), "r"(q), "r"(r));
+    return static_cast<uint64_t>(x ^ 3 * y) << 32 | (y + 5 * z);
+  }
+  static uint64_t host(uint64_t a, uint64_t b, uint64_t c) {
+    const uint32_t p = static_cast<uint32_t>(a), q = static_cast<uint32_t>(b);
+    const uint32_t x = f32(c) >= 0 ? p : q, y = f32(flushed32(c)) >= 0 ? p : q, z = static_cast<int32_t>(c) >= 0 ? p : q;
+    return static_cast<uint64_t>(x ^ 3 * y) << 32 | (y + 5 * z);
+  }
+};
+TEST(Compare, SelectionBySign) {
+  compare<uint64_t, Select>("slct", sources<uint32_t>(1), sources<uint32_t>(2), sources<uint32_t>(3));
 }
 
 }  // namespace

@@ -158,6 +158,102 @@ TEST(Half, Bf16) {
   compare16<BfloatFormat, BfloatAbs>("abs.bf16");
 }
 
+// Packed comparisons: as 1.0 a half, as a mask, and as one predicate for both, by the headers' own functions.
+template <class F, class T>
+struct PairComparisons {
+  static __device__ T pair(uint32_t v) { return *reinterpret_cast<const T*>(&v); }
+  static __device__ uint32_t bits(T v) { return *reinterpret_cast<const uint32_t*>(&v); }
+  static __device__ uint32_t device(uint32_t x, uint32_t y, uint32_t) {
+    const T a = pair(x), b = pair(y);
+    uint32_t all = 0;  // four bits of a form: 1.0 or ones in the lower half, in the upper half, both
+    auto add = [&all](uint32_t form, uint32_t v, uint32_t one) {
+      all |= (((v & 0xffff) == one ? 1u : 0u) | ((v >> 16) == one ? 2u : 0u)) << (2 * form);
+    };
+    const uint32_t one = static_cast<uint32_t>(F::kBias << F::kMantissa);
+    add(0, bits(__heq2(a, b)), one);
+    add(1, bits(__hne2(a, b)), one);
+    add(2, bits(__hlt2(a, b)), one);
+    add(3, bits(__hgeu2(a, b)), one);
+    add(4, __hgt2_mask(a, b), 0xffff);
+    add(5, __hleu2_mask(a, b), 0xffff);
+    add(6, bits(__hisnan2(a)), one);
+    all |= (__hbge2(a, b) ? 1u : 0u) << 14 | (__hbneu2(a, b) ? 1u : 0u) << 15;
+    return all;
+  }
+  static uint32_t host(uint32_t x, uint32_t y, uint32_t) {
+    uint32_t all = 0xc000;
+    for (int h = 0; h < 2; ++h) {
+      const double a = value16<F>(static_cast<uint16_t>(x >> 16 * h)), b = value16<F>(static_cast<uint16_t>(y >> 16 * h));
+      const bool nan = a != a || b != b;
+      const bool forms[] = {a == b, !nan && a != b, a < b, nan || a >= b, a > b, nan || a <= b, a != a};
+      for (int f = 0; f < 7; ++f) all |= static_cast<uint32_t>(forms[f]) << (2 * f + h);
+      if (!(a >= b)) all &= ~0x4000u;
+      if (!(nan || a != b)) all &= ~0x8000u;
+    }
+    return all;
+  }
+};
+// Both predicates of setp, with a third combined.
+struct SetpPair {
+  static __device__ uint32_t device(uint32_t a, uint32_t b, uint32_t c) {
+    uint32_t d;
+    asm("{ .reg .pred p, q, r; .reg .u32 x, y; setp.ne.u32 r, %3, 0; setp.lt.or.f16x2 p|q, %1, %2, r; selp.u32 x, 1, 0, p; "
+        "selp.u32 y, 2, 0, q; or.b32 %0, x, y; }"
+        : "=r"(d)
+        : "r"(a), "r"(b), "r"(c & 1));
+    return d;
+  }
+  static uint32_t host(uint32_t x, uint32_t y, uint32_t z) {
+    auto less = [](uint32_t a, uint32_t b) {
+      return value16<HalfFormat>(static_cast<uint16_t>(a)) < value16<HalfFormat>(static_cast<uint16_t>(b));
+    };
+    return (less(x, y) || (z & 1) != 0 ? 1u : 0u) | (less(x >> 16, y >> 16) || (z & 1) != 0 ? 2u : 0u);
+  }
+};
+TEST(Half, PackedComparisons) {
+  const auto a = pairs(operands16<HalfFormat>(1), 4), c = pairs(operands16<BfloatFormat>(1), 4);
+  auto b = pairs(operands16<HalfFormat>(2), 5), d = pairs(operands16<BfloatFormat>(2), 5);
+  for (size_t i = 0; i < a.size(); i += 4)
+    b[i] = a[i], d[i] = c[i], b[i + 1] = (b[i + 1] & 0xffff0000) | (a[i + 1] & 0xffff);
+  compare<uint32_t, PairComparisons<HalfFormat, __half2>>("f16x2", a, b, a);
+  compare<uint32_t, PairComparisons<BfloatFormat, __nv_bfloat162>>("bf16x2", c, d, c);
+  compare<uint32_t, SetpPair>("setp.f16x2", a, b, operands<uint32_t>(6));
+}
+
+// The approximations, within the error that the PTX ISA documents: relative for ex2, absolute for tanh.
+__global__ void approximate_kernel(const uint16_t* half, const uint16_t* bfloat, uint16_t* out) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  asm("ex2.approx.f16 %0, %1;" : "=h"(out[4 * i]) : "h"(half[i]));
+  asm("tanh.approx.f16 %0, %1;" : "=h"(out[4 * i + 1]) : "h"(half[i]));
+  asm("ex2.approx.ftz.bf16 %0, %1;" : "=h"(out[4 * i + 2]) : "h"(bfloat[i]));
+  asm("tanh.approx.bf16 %0, %1;" : "=h"(out[4 * i + 3]) : "h"(bfloat[i]));
+}
+template <class F>
+void expect_near(uint16_t got, double expected, double bound, const std::string& what) {
+  const double is = value16<F>(got);
+  if (expected != expected)
+    ASSERT_TRUE(is != is) << what;
+  else if (std::isinf(static_cast<double>(expected)) || expected > magnitude16<F>(F::kInfinity - 1))
+    ASSERT_GE(is, magnitude16<F>(F::kInfinity - 1)) << what;
+  else
+    ASSERT_NEAR(is, expected, bound) << what;
+}
+TEST(Half, Approximations) {
+  const auto half = operands16<HalfFormat>(1), bfloat = operands16<BfloatFormat>(2);
+  DeviceBuffer<uint16_t> dh(half), db(bfloat), out(4 * kCount);
+  approximate_kernel<<<kCount / 256, 256>>>(dh.data(), db.data(), out.data());
+  const auto got = out.host();
+  for (int i = 0; i < kCount; ++i) {
+    const double h = value16<HalfFormat>(half[i]), b = value16<BfloatFormat>(flushed16<BfloatFormat>(bfloat[i]));
+    const std::string what = "of " + std::to_string(h) + ", " + std::to_string(b);
+    const double e = std::exp2(h), eb = std::exp2(b);
+    expect_near<HalfFormat>(got[4 * i], e, std::ldexp(e, -9) + 0x1p-24, "ex2.f16 " + what);
+    expect_near<HalfFormat>(got[4 * i + 1], std::tanh(h), 0x1p-10, "tanh.f16 " + what);
+    expect_near<BfloatFormat>(got[4 * i + 2], eb, std::ldexp(eb, -7) + 0x1p-126, "ex2.bf16 " + what);
+    expect_near<BfloatFormat>(got[4 * i + 3], std::tanh(value16<BfloatFormat>(bfloat[i])), 0x1p-8, "tanh.bf16 " + what);
+  }
+}
+
 // All 65536 halves and bfloats, widened and narrowed again.
 __global__ void round_trip_kernel(uint16_t* half, uint16_t* bfloat, float* wide, float* wide_bfloat) {
   const uint16_t bits = static_cast<uint16_t>(blockIdx.x * blockDim.x + threadIdx.x);
