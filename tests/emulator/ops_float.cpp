@@ -115,12 +115,14 @@ constexpr auto kSin = [](auto a) { return std::sin(a); };
 constexpr auto kCos = [](auto a) { return std::cos(a); };
 constexpr auto kTanh = [](auto a) { return std::tanh(a); };
 
-// The f64 approximations have 20 good bits and the low word zero; computed exactly, then cut.
+// The flushing f64 approximations have 20 good bits and the low word zero; computed exactly, then cut. rsqrt.approx.f64 is a
+// full one.
 double cut(double v) { return std::bit_cast<double>(std::bit_cast<uint64_t>(v) & 0xffffffff00000000); }
 double flush64(double v) { return std::fabs(v) < std::numeric_limits<double>::min() ? std::copysign(0.0, v) : v; }
 template <bool kRoot>
 void encode_approximate(Encoder& e) {
-  if (e.in().parts.size() > 1 && e.in().parts[1] == "approx" && e.in().parts.back() == "f64") {
+  const auto& parts = e.in().parts;
+  if (parts.size() > 2 && parts[1] == "approx" && parts[2] == "ftz" && parts.back() == "f64") {
     e.take("approx"), e.take("ftz"), e.take_type();
     constexpr auto op = [](double a) { return flush64(cut(kRoot ? 1 / std::sqrt(flush64(a)) : 1 / flush64(a))); };
     e.emit(&unary<double, double, op>, {e.dst(e.operand(0), 8)}, {e.src(e.operand(1), Type::kF64)});

@@ -74,6 +74,7 @@ void Lexer::advance() {
   if (starts_word(c)) {
     token_.kind = Token::Kind::kWord;
     while (at_ < text_.size()) {
+      if (c == '.' && at_ > start && text_[at_] == '.') break;  // ".reg.b32 x;" is a directive and its type
       if (in_word(text_[at_]))
         ++at_;
       else if (text_.substr(at_, 2) == "::")
