@@ -92,28 +92,53 @@ T param(Warp& w, const CallSite& site, size_t k, uint32_t lane) {
   return value;
 }
 
+template <class T>
+void give(Warp& w, const CallSite& site, uint32_t lane, T value) {
+  if (!site.result_offsets.empty())
+    std::memcpy(w.frame->registers + site.result_offsets[0] + lane * site.result_bytes[0], &value, sizeof value);
+}
+
+void print(Warp& w, const CallSite& site, uint32_t lane) {
+  const std::string line = format(text_at(param<uint64_t>(w, site, 0, lane)), param<uint64_t>(w, site, 1, lane));
+  std::fwrite(line.data(), 1, line.size(), stdout);
+  give(w, site, lane, static_cast<int32_t>(line.size()));
+}
+[[noreturn]] void fail_assertion(Warp& w, const Inst& in, const CallSite& site, uint32_t lane) {
+  const std::string text = text_at(param<uint64_t>(w, site, 0, lane)), file = text_at(param<uint64_t>(w, site, 1, lane)),
+                    function = text_at(param<uint64_t>(w, site, 3, lane));
+  fault(
+      w, in, static_cast<int>(lane), kFaultAssert,
+      "assertion failed: " + text + ", " + file + ":" + std::to_string(param<uint32_t>(w, site, 2, lane)) + ", " + function);
+}
+// The kernels' heap is a part of device memory; 0 where that is used up.
+void allocate(Warp& w, const CallSite& site, uint32_t lane) {
+  give(w, site, lane, memory().heap->allocate(param<uint64_t>(w, site, 0, lane), 16, kUninitialised));
+}
+void release(Warp& w, const Inst& in, const CallSite& site, uint32_t lane) {
+  const uint64_t address = param<uint64_t>(w, site, 0, lane);
+  if (address != 0 && !memory().heap->release(address))
+    fault(w, in, static_cast<int>(lane), kFaultIllegalAddress,
+          "free of what is not allocated: " + memory().describe(address));
+}
+
 }  // namespace
 
 int builtin_of(std::string_view name) {
-  return name == "vprintf" ? kVprintf : name == "__assertfail" ? kAssertFail : kNotBuiltin;
+  return name == "vprintf"        ? kVprintf
+         : name == "__assertfail" ? kAssertFail
+         : name == "malloc"       ? kMalloc
+         : name == "free"         ? kFree
+                                  : kNotBuiltin;
 }
 
 void run_builtin(Warp& w, const Inst& in, const CallSite& site) {
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const uint32_t lane = static_cast<uint32_t>(std::countr_zero(left));
-    const std::string text = text_at(param<uint64_t>(w, site, 0, lane));
-    if (site.builtin == kAssertFail) {
-      const std::string file = text_at(param<uint64_t>(w, site, 1, lane)),
-                        function = text_at(param<uint64_t>(w, site, 3, lane));
-      fault(w, in, static_cast<int>(lane), kFaultAssert,
-            "assertion failed: " + text + ", " + file + ":" + std::to_string(param<uint32_t>(w, site, 2, lane)) + ", " +
-                function);
-    }
-    const std::string line = format(text, param<uint64_t>(w, site, 1, lane));
-    std::fwrite(line.data(), 1, line.size(), stdout);
-    if (!site.result_offsets.empty()) {
-      const int32_t written = static_cast<int32_t>(line.size());
-      std::memcpy(w.frame->registers + site.result_offsets[0] + lane * site.result_bytes[0], &written, 4);
+    switch (site.builtin) {
+      case kAssertFail: fail_assertion(w, in, site, lane);
+      case kMalloc: allocate(w, site, lane); break;
+      case kFree: release(w, in, site, lane); break;
+      default: print(w, site, lane);
     }
   }
 }

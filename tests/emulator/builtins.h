@@ -1,4 +1,4 @@
-// Functions that PTX declares and the driver provides: printf, assert.
+// Functions that PTX declares and the driver provides: printf, assert, malloc, free.
 #pragma once
 
 #include "decoder.h"
