@@ -24,11 +24,11 @@ struct ModelOptions {
 
 /// The shape of a transformer of the Llama family.
 struct ModelShape {
-  std::string architecture;          ///< as the file names it, e.g. "llama"
+  std::string architecture;  ///< as the file names it, e.g. "llama"
   std::int64_t vocab = 0;
-  std::int64_t context_length = 0;   ///< tokens the model was trained for
+  std::int64_t context_length = 0;  ///< tokens the model was trained for
   std::int64_t layers = 0;
-  std::int64_t dim = 0;              ///< width of the residual stream
+  std::int64_t dim = 0;  ///< width of the residual stream
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
@@ -36,9 +36,8 @@ struct ModelShape {
 };
 
 struct ModelMemory {
-  std::uint64_t weights = 0;         ///< bytes of the prepared weights
-  std::uint64_t kv_per_token = 0;    ///< bytes of KV cache a token
-  std::uint64_t activations = 0;     ///< bytes of step buffers
+  std::uint64_t weights = 0;       ///< bytes of the prepared weights
+  std::uint64_t kv_per_token = 0;  ///< bytes of KV cache a token
 };
 
 /// Weights on a device. Immutable; share it between generators and threads.
@@ -58,14 +57,14 @@ class WARPLOOM_EXPORT Model {
 /// What a file says about itself, read without loading its weights.
 struct FileTensor {
   std::string name;
-  std::string type;                  ///< e.g. "Q4_1"
-  std::vector<std::int64_t> shape;   ///< slowest-moving dimension first: [rows, columns]
-  std::uint64_t offset = 0;          ///< from the file's start
+  std::string type;                 ///< e.g. "Q4_1"
+  std::vector<std::int64_t> shape;  ///< slowest-moving dimension first: [rows, columns]
+  std::uint64_t offset = 0;         ///< from the file's start
   std::uint64_t bytes = 0;
 };
 struct FileEntry {
   std::string key;
-  std::string value;                 ///< as text; long arrays are cut
+  std::string value;  ///< as text; long arrays are cut
 };
 struct FileInfo {
   std::uint32_t version = 0;

@@ -65,6 +65,7 @@ void Attention::list_items(const AttentionArgs& args) {
 
 void Attention::run(const AttentionArgs& args) {
   list_items(args);
+  if (items_.empty()) return;
   std::int64_t chunks = 0, longest = 0;
   for (Item& item : items_) {
     chunks += item.chunks;
@@ -75,7 +76,8 @@ void Attention::run(const AttentionArgs& args) {
   const auto items = static_cast<std::int64_t>(items_.size());
   // A chunk of one query head takes some 2 head_dim kChunkTokens multiply-adds; a few microseconds' worth goes to a thread.
   constexpr std::int64_t kLeastWork = 1 << 15;
-  const std::int64_t item_work = chunks * 2 * args.heads / args.cache->shape().kv_heads * args.cache->shape().head_dim * kChunkTokens / (4 * items);
+  const std::int64_t item_work =
+      chunks * 2 * args.heads / args.cache->shape().kv_heads * args.cache->shape().head_dim * kChunkTokens / (4 * items);
   const std::int64_t grain = std::max<std::int64_t>(1, kLeastWork / std::max<std::int64_t>(1, item_work));
   if (longest > 1 && items < 4 * pool_.threads() && pool_.threads() > 1) return split(args, chunks);
   pool_.parallel_for(items, grain, [&](std::int64_t begin, std::int64_t end, int) {
@@ -116,7 +118,8 @@ void Attention::split(const AttentionArgs& args, std::int64_t chunks) {
     partial_max_.resize(slots);
     partial_sum_.resize(slots);
   }
-  if (partial_values_.size() < slots * static_cast<std::size_t>(head_dim)) partial_values_.resize(slots * static_cast<std::size_t>(head_dim));
+  if (partial_values_.size() < slots * static_cast<std::size_t>(head_dim))
+    partial_values_.resize(slots * static_cast<std::size_t>(head_dim));
 
   pool_.parallel_for(chunks, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t c = begin; c < end; ++c) {

@@ -1,6 +1,12 @@
 #include "cpu/thread_pool.h"
 
 #include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "warploom/error.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -23,10 +29,17 @@ void pause() {
 ThreadPool::ThreadPool(int threads) {
   yield_ = threads > static_cast<int>(std::thread::hardware_concurrency());
   workers_.reserve(static_cast<std::size_t>(std::max(threads - 1, 0)));
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  try {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  } catch (const std::system_error& error) {
+    const std::size_t started = workers_.size() + 1;
+    stop();
+    throw BackendError(fmt::format("cpu: {} threads were asked for, the system gave {}: {}; ask for fewer", threads, started,
+                                   error.what()));
+  }
 }
 
-ThreadPool::~ThreadPool() {
+void ThreadPool::stop() {
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();
   for (std::thread& worker : workers_) worker.join();
@@ -47,6 +60,10 @@ void ThreadPool::run(const Job& job) {
       pause();
     }
   }
+  if (failed_.test(std::memory_order_relaxed)) {
+    failed_.clear(std::memory_order_relaxed);
+    std::rethrow_exception(std::exchange(error_, nullptr));
+  }
 }
 
 void ThreadPool::take_chunks(int thread) {
@@ -54,7 +71,12 @@ void ThreadPool::take_chunks(int thread) {
   for (;;) {
     const std::int64_t begin = next_.fetch_add(job.grain, std::memory_order_relaxed);
     if (begin >= job.count) return;
-    job.call(job.context, begin, std::min(begin + job.grain, job.count), thread);
+    try {
+      job.call(job.context, begin, std::min(begin + job.grain, job.count), thread);
+    } catch (...) {
+      if (!failed_.test_and_set(std::memory_order_relaxed)) error_ = std::current_exception();
+      next_.store(job.count, std::memory_order_relaxed);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -14,16 +15,16 @@ namespace warploom::cpu {
 /// One caller at a time.
 class ThreadPool {
  public:
-  /// `threads` counts the caller; at least 1.
+  /// `threads` counts the caller; at least 1. Throws BackendError where the system gives no more threads.
   explicit ThreadPool(int threads);
-  ~ThreadPool();
+  ~ThreadPool() { stop(); }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   /// Calls body(begin, end, thread) for chunks of `grain` until [0, count) is done; thread is in [0, threads()).
-  /// The body must not throw. Returns when all chunks are done. A single chunk runs on the caller.
+  /// Returns when all chunks are done, with the first exception that a chunk threw. A single chunk runs on the caller.
   template <typename Body>
   void parallel_for(std::int64_t count, std::int64_t grain, const Body& body) {
     if (count <= 0) return;
@@ -46,11 +47,14 @@ class ThreadPool {
   void run(const Job& job);
   void take_chunks(int thread);
   void work(int thread);
+  void stop();
 
   Job job_;
   bool yield_ = false;  // more threads than cores: spinning would keep the one we wait for from running
+  std::exception_ptr error_;
+  std::atomic_flag failed_;  // whose thrower owns error_ until the round ends
   alignas(64) std::atomic<std::int64_t> next_{0};
-  alignas(64) std::atomic<std::uint32_t> round_{0};   // odd marks shutdown
+  alignas(64) std::atomic<std::uint32_t> round_{0};  // odd marks shutdown
   alignas(64) std::atomic<int> busy_{0};
   alignas(64) std::atomic<int> sleepers_{0};
   std::vector<std::thread> workers_;

@@ -11,7 +11,7 @@ namespace warploom {
 
 namespace {
 
-std::int64_t blocks_for(std::int64_t tokens) { return (tokens + kKvBlockTokens - 1) / kKvBlockTokens; }
+std::int64_t blocks_for(std::int64_t tokens) { return tokens / kKvBlockTokens + (tokens % kKvBlockTokens != 0); }
 
 /// Tokens that a sequence may come to hold.
 std::int64_t longest(std::span<const TokenId> prompt, const GenerateOptions& options, const ModelShape& shape) {
@@ -19,10 +19,10 @@ std::int64_t longest(std::span<const TokenId> prompt, const GenerateOptions& opt
   return options.max_tokens >= shape.context_length - size ? shape.context_length : size + options.max_tokens;
 }
 
-/// Blocks of the KV pool: as asked for, or enough for the longest sequences that can run at a time, with a spare block each
-/// for the copy that a shared one may need.
-std::int64_t pool_blocks(std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options, const ModelShape& shape) {
-  if (options.kv_tokens > 0) return blocks_for(options.kv_tokens);
+/// Blocks of the KV pool: enough for the longest sequences that can run at a time, with a spare block each for the copy that
+/// a shared one may need, but no more than asked for.
+std::int64_t pool_blocks(std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options,
+                         const ModelShape& shape) {
   std::vector<std::int64_t> needs;
   for (const auto& prompt : prompts)
     needs.insert(needs.end(), static_cast<std::size_t>(options.n), blocks_for(longest(prompt, options, shape)) + 1);
@@ -30,13 +30,14 @@ std::int64_t pool_blocks(std::span<const std::vector<TokenId>> prompts, const Ge
   needs.resize(std::min(needs.size(), static_cast<std::size_t>(options.max_batch)));
   std::int64_t sum = 0;
   for (const std::int64_t n : needs) sum += n;
+  if (options.kv_tokens > 0) sum = std::min(sum, blocks_for(options.kv_tokens));
   return std::max<std::int64_t>(sum, 1);
 }
 
 }  // namespace
 
-std::vector<Generation> run_generation(const Engine& engine, std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options,
-                                       const TokenCallback& callback) {
+std::vector<Generation> run_generation(const Engine& engine, std::span<const std::vector<TokenId>> prompts,
+                                       const GenerateOptions& options, const TokenCallback& callback) {
   const ModelShape& shape = engine.shape;
   check_options(options, shape);
   for (std::size_t i = 0; i < prompts.size(); ++i) check_prompt(prompts[i], i, shape);
@@ -59,8 +60,8 @@ std::vector<Generation> run_generation(const Engine& engine, std::span<const std
 
   BlockPool pool(pool_blocks(prompts, options, shape));
   const auto cache = engine.create_cache(pool.size());
-  const auto session = engine.create_session({limits.prefill_chunk + limits.max_running, limits.max_running, limits.max_running,
-                                              std::min(blocks_for(most_tokens) + 1, pool.size())});
+  const auto session = engine.create_session({limits.prefill_chunk + limits.max_running, limits.max_running,
+                                              limits.max_running, std::min(blocks_for(most_tokens) + 1, pool.size())});
   std::vector<Sequence> sequences;
   sequences.reserve(static_cast<std::size_t>(total));
   for (std::size_t p = 0; p < prompts.size(); ++p)
@@ -80,10 +81,13 @@ Engine engine_for(const std::shared_ptr<const Model>& model, const std::shared_p
   Engine engine;
   engine.shape = model->shape();
   engine.tokenizer = tokenizer;
-  engine.create_session = [model](const TransformerSession::Limits& limits) { return create_session(transformer_of(*model), limits); };
+  engine.create_session = [model](const TransformerSession::Limits& limits) {
+    return create_session(transformer_of(*model), limits);
+  };
   engine.create_cache = [model](std::int64_t blocks) {
     const ModelShape& shape = model->shape();
-    return transformer_of(*model).backend().create_kv_storage({shape.layers, shape.kv_heads, shape.head_dim, blocks, kv_type_of(*model)});
+    return transformer_of(*model).backend().create_kv_storage(
+        {shape.layers, shape.kv_heads, shape.head_dim, blocks, kv_type_of(*model)});
   };
   return engine;
 }
@@ -101,14 +105,15 @@ Generator::Generator(std::shared_ptr<const Model> model, std::shared_ptr<const T
   if (!tokenizer_) throw InvalidArgument("tokenizer is null");
 }
 
-std::string Generator::generate(std::string_view prompt, const GenerateOptions& options, const TokenCallback& callback) const {
+std::string Generator::generate(std::string_view prompt, const GenerateOptions& options,
+                                const TokenCallback& callback) const {
   if (options.n != 1) throw InvalidArgument("n must be 1 where a single text is returned; use generate_batch");
   const std::string text(prompt);
   return generate_batch({&text, 1}, options, callback).at(0).text;
 }
 
-std::string Generator::generate(std::string_view prompt, std::int64_t max_tokens, float temperature, std::int64_t top_k, float top_p,
-                                std::uint64_t seed) const {
+std::string Generator::generate(std::string_view prompt, std::int64_t max_tokens, float temperature, std::int64_t top_k,
+                                float top_p, std::uint64_t seed) const {
   GenerateOptions options;
   options.max_tokens = max_tokens;
   options.sampling.temperature = temperature;

@@ -18,7 +18,8 @@ constexpr std::int64_t kMaxVocab = std::int64_t{1} << 22;  // the bound of the s
 
 class Reader {
  public:
-  explicit Reader(const GgufFile& file) : file_(file), prefix_(fmt::format("{}.", file.need_string("general.architecture"))) {}
+  explicit Reader(const GgufFile& file)
+      : file_(file), prefix_(fmt::format("{}.", file.need_string("general.architecture"))) {}
 
   [[noreturn]] void fail(const std::string& what) const {
     throw ModelError(fmt::format("{}: {}", file_.path().string(), what));
@@ -37,7 +38,6 @@ class Reader {
   std::string_view get_string(const char* key, std::string_view fallback) const {
     return file_.get_string(prefix_ + key).value_or(fallback);
   }
-  bool has(const char* key) const { return file_.find(prefix_ + key) != nullptr; }
 
  private:
   std::int64_t checked(const char* key, std::int64_t value, std::int64_t low, std::int64_t high) const {
@@ -60,8 +60,11 @@ void read_rope(const Reader& reader, const GgufFile& file, ModelConfig& config) 
   rope.base = reader.get_float("rope.freq_base", 10000.0, 1.0001, 1e12);
   rope.adjacent_pairs = config.shape.architecture == "llama";
 
-  const std::string_view kind = reader.get_string("rope.scaling.type", reader.has("rope.scale_linear") ? "linear" : "none");
-  const double factor = reader.get_float("rope.scaling.factor", reader.get_float("rope.scale_linear", 1.0, 1e-3, 1e6), 0.0, 1e6);
+  // A factor without a type is linear, and 0 is none: so llama.cpp reads older files.
+  const std::string_view kind = reader.get_string("rope.scaling.type", "linear");
+  const double given =
+      reader.get_float("rope.scaling.factor", reader.get_float("rope.scale_linear", 0.0, 0.0, 1e6), 0.0, 1e6);
+  const double factor = given == 0.0 ? 1.0 : given;
   if (kind == "linear" || kind == "yarn") {
     if (factor < 1e-3) reader.fail(fmt::format("rope.scaling.factor is {}, which cannot scale positions", factor));
     rope.frequency_scale = static_cast<float>(1.0 / factor);
@@ -80,7 +83,12 @@ void read_rope(const Reader& reader, const GgufFile& file, ModelConfig& config) 
     rope.attention_scale = reader.get_float("rope.scaling.attn_factor", 1.0, 1e-3, 1e3) *
                            static_cast<float>(rope.yarn_mix > 0 ? 1.0 + 0.1 * std::log(factor) : 1.0);
   }
-  if (file.find_tensor("rope_freqs.weight")) {
+  const bool has_factors = file.find_tensor("rope_freqs.weight") != nullptr;
+  if (kind == "llama3" && !has_factors)
+    reader.fail(
+        "rope.scaling.type is \"llama3\", but the tensor rope_freqs.weight with its factors is missing; convert the model "
+        "again");
+  if (has_factors) {
     const WeightView factors = file.matrix("rope_freqs.weight", 1, rope.dims / 2);
     config.rope_factors.resize(static_cast<std::size_t>(factors.cols));
     dequantize_row(factors, 0, config.rope_factors);
@@ -110,12 +118,14 @@ ModelConfig read_config(const GgufFile& file) {
   shape.head_dim = reader.get("attention.key_length", shape.dim / shape.heads, 1, 256);
   if (reader.get("attention.value_length", shape.head_dim, 1, 256) != shape.head_dim)
     reader.fail("keys and values of different widths are not supported");
-  if (shape.head_dim % 16 != 0) reader.fail(fmt::format("heads are {} wide; supported are multiples of 16 up to 256", shape.head_dim));
+  if (shape.head_dim % 16 != 0)
+    reader.fail(fmt::format("heads are {} wide; supported are multiples of 16 up to 256", shape.head_dim));
   if (reader.get("expert_count", 0, 0, 1 << 20) != 0) reader.fail("mixtures of experts are not supported");
 
   config.norm_epsilon = reader.get_float("attention.layer_norm_rms_epsilon", 1e-5, 0.0, 1.0);
   config.attention_scale = reader.get_float("attention.scale", 0.0, 0.0, 1e6);
-  if (config.attention_scale == 0.0f) config.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
+  if (config.attention_scale == 0.0f)
+    config.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
   config.sliding_window = reader.get("attention.sliding_window", 0, 0, std::int64_t{1} << 31);
   const WeightView embedding = file.matrix("token_embd.weight", -1, shape.dim);
   shape.vocab = embedding.rows;

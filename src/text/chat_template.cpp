@@ -13,22 +13,26 @@ namespace {
 
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
-std::string replace_all(std::string text, std::string_view from, std::string_view to) {
-  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
-    text.replace(at, from.size(), to);
+std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
+  std::string out;
+  for (std::size_t at = text.find(from); at != std::string_view::npos; at = text.find(from)) {
+    out.append(text.substr(0, at)).append(to);
+    text.remove_prefix(at + from.size());
   }
-  return text;
+  return out.append(text);
 }
 
 // Templates that mean the same are written with either quote, and with or without spaces around operators.
-std::string normalise_quotes(std::string_view source) {
-  return replace_all(replace_all(std::string(source), "\\n", "\n"), "\"", "'");
-}
-std::string squeeze_operators(std::string source) {
-  for (const auto& [from, to] : {std::pair{" +", "+"}, {"+ ", "+"}, {" |", "|"}, {"| ", "|"}}) {
-    while (contains(source, from)) source = replace_all(std::move(source), from, to);
+std::string normalise_quotes(std::string_view source) { return replace_all(replace_all(source, "\\n", "\n"), "\"", "'"); }
+std::string squeeze_operators(std::string_view source) {
+  std::string out;
+  for (const char c : source) {
+    const bool is_operator = c == '+' || c == '|';
+    while (is_operator && !out.empty() && out.back() == ' ') out.pop_back();
+    if (c == ' ' && !out.empty() && (out.back() == '+' || out.back() == '|')) continue;
+    out += c;
   }
-  return source;
+  return out;
 }
 
 // What lies between `before` and the next `after`; empty where there is none.

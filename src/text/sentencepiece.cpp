@@ -16,9 +16,13 @@ constexpr std::string_view kScores = "tokenizer.ggml.scores";
 constexpr std::string_view kSpace = "\xE2\x96\x81";  // U+2581
 
 void replace_space_marks(std::string& piece) {
-  for (std::size_t at = piece.find(kSpace); at != std::string::npos; at = piece.find(kSpace, at + 1)) {
-    piece.replace(at, kSpace.size(), 1, ' ');
+  std::size_t end = 0;
+  for (std::size_t at = 0; at < piece.size();) {
+    const bool mark = piece.compare(at, kSpace.size(), kSpace) == 0;
+    piece[end++] = mark ? ' ' : piece[at];
+    at += mark ? kSpace.size() : 1;
   }
+  piece.resize(end);
 }
 
 // The byte of "<0x0A>"; -1 where `piece` is not of that form.

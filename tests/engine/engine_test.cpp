@@ -1,4 +1,6 @@
 // Random models of every weight type: what a sequence's tokens are must follow from the sequence alone.
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "support/tiny_model.h"
@@ -71,9 +73,34 @@ TEST(Engine, AloneEqualsInACrowdWhateverTheChunksAndThreads) {
       options.prefill_chunk = chunk;
       const auto all = generate(other, prompts, options);
       for (std::size_t i = 0; i < all.size(); ++i)
-        expect_same(all[i], alone[i], "sequence " + std::to_string(i) + " chunk " + std::to_string(chunk) + " threads " + std::to_string(threads));
+        expect_same(
+            all[i], alone[i],
+            "sequence " + std::to_string(i) + " chunk " + std::to_string(chunk) + " threads " + std::to_string(threads));
     }
   }
+}
+
+TEST(Engine, OneModelServesSeveralThreadsAtOnce) {
+  const auto prompts = ragged_prompts(6);
+  const auto model = load({});
+  std::vector<Generation> alone;
+  for (const auto& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, sampled()).at(0));
+  std::vector<Generation> together(prompts.size());
+  std::vector<std::thread> users;
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    users.emplace_back([&, i] { together[i] = generate(model, {&prompts[i], 1}, sampled()).at(0); });
+  for (std::thread& user : users) user.join();
+  for (std::size_t i = 0; i < prompts.size(); ++i) expect_same(together[i], alone[i], "user " + std::to_string(i));
+}
+
+TEST(Engine, HugePoolsTakeNoMoreThanTheRequestNeeds) {
+  const auto prompts = ragged_prompts(3);
+  GenerateOptions options = sampled();
+  const auto model = load({});
+  const auto plain = generate(model, prompts, options);
+  options.kv_tokens = INT64_MAX;
+  const auto huge = generate(model, prompts, options);
+  for (std::size_t i = 0; i < huge.size(); ++i) expect_same(huge[i], plain[i], "sequence " + std::to_string(i));
 }
 
 TEST(Engine, WithoutTheCacheTheTextIsTheSame) {
@@ -97,7 +124,8 @@ TEST(Engine, SmallPoolsChangeNothing) {
       options.kv_tokens = kv_tokens;
       options.max_batch = max_batch;
       const auto got = generate(model, prompts, options);
-      for (std::size_t i = 0; i < got.size(); ++i) expect_same(got[i], want[i], std::to_string(i) + " with " + std::to_string(kv_tokens));
+      for (std::size_t i = 0; i < got.size(); ++i)
+        expect_same(got[i], want[i], std::to_string(i) + " with " + std::to_string(kv_tokens));
     }
   }
 }
@@ -154,7 +182,8 @@ TEST(Engine, CallbacksSeeTheTextAndCanStop) {
 TEST(Engine, AThrowingCallbackLeavesEverythingUsable) {
   const auto prompts = ragged_prompts(3);
   const auto model = load({});
-  EXPECT_THROW(generate(model, prompts, sampled(), [](const TokenEvent&) -> bool { throw std::runtime_error("enough"); }), std::runtime_error);
+  EXPECT_THROW(generate(model, prompts, sampled(), [](const TokenEvent&) -> bool { throw std::runtime_error("enough"); }),
+               std::runtime_error);
   EXPECT_EQ(generate(model, prompts, sampled()).size(), 3u);
 }
 
@@ -172,9 +201,9 @@ TEST(Engine, StopStringsAndStopTokensEndASequence) {
   options.stop = {whole.text.substr(middle, 3)};
   std::string shown;
   const Generation by_text = generate(model, prompts, options, [&](const TokenEvent& event) {
-    shown += event.text;
-    return true;
-  }).at(0);
+                               shown += event.text;
+                               return true;
+                             }).at(0);
   EXPECT_EQ(by_text.finish_reason, FinishReason::stop_string);
   EXPECT_EQ(by_text.text, whole.text.substr(0, whole.text.find(options.stop[0])));
   EXPECT_EQ(shown, by_text.text);
@@ -189,7 +218,8 @@ TEST(Engine, ScoresAgreeWithGenerationAndWindows) {
   const Score scored = score(model, all);
   ASSERT_EQ(scored.logprobs.size(), all.size() - 1);
   // Both are exact but for the resolution of the sampler's weights.
-  for (std::size_t i = 0; i < g.ids.size(); ++i) EXPECT_NEAR(scored.logprobs[prompts[0].size() - 1 + i], g.logprobs[i], 1e-5);
+  for (std::size_t i = 0; i < g.ids.size(); ++i)
+    EXPECT_NEAR(scored.logprobs[prompts[0].size() - 1 + i], g.logprobs[i], 1e-5);
   const Score windows = score(model, all, 16);
   EXPECT_EQ(windows.logprobs.size(), all.size() - (all.size() + 15) / 16);
 }

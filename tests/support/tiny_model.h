@@ -1,6 +1,7 @@
 // A random Llama of some hundred kilobytes, as a GGUF file's bytes. Its text is noise; its arithmetic is a real model's.
 #pragma once
 
+#include <functional>
 #include <random>
 #include <string>
 #include <vector>
@@ -11,12 +12,13 @@
 namespace warploom::test {
 
 struct TinyModel {
-  WeightType type = WeightType::q4_1;   // of matrices with rows of 256 and more whole blocks
+  WeightType type = WeightType::q4_1;  // of matrices with rows of 256 and more whole blocks
   std::string architecture = "llama";
   std::uint32_t layers = 2, heads = 4, kv_heads = 2, context = 256, dim = 256, ffn = 256;
   bool tied = true, biases = false;
   std::uint32_t seed = 1;
   std::uint32_t version = 3;
+  std::function<void(GgufWriter&)> more;  // adds keys and tensors
 };
 
 inline std::uint32_t raw_type(WeightType type) {
@@ -43,8 +45,9 @@ inline std::vector<std::string> byte_alphabet() {
   for (int b = 0; b < 256; ++b) {
     const bool itself = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
     const int code = itself ? b : next++;
-    alphabet.push_back(code < 128 ? std::string(1, static_cast<char>(code))
-                                  : std::string{static_cast<char>(0xc0 | (code >> 6)), static_cast<char>(0x80 | (code & 63))});
+    alphabet.push_back(code < 128
+                           ? std::string(1, static_cast<char>(code))
+                           : std::string{static_cast<char>(0xc0 | (code >> 6)), static_cast<char>(0x80 | (code & 63))});
   }
   return alphabet;
 }
@@ -61,6 +64,7 @@ inline std::string tiny_model(const TinyModel& m = {}) {
   file.add(a + "attention.head_count", m.heads);
   file.add(a + "attention.head_count_kv", m.kv_heads);
   file.add(a + "attention.layer_norm_rms_epsilon", 1e-5f);
+  if (m.more) m.more(file);
   std::vector<std::string> tokens = byte_alphabet();
   std::vector<std::int32_t> types(256, 1);
   for (const char* merged : {"th", "he", "in", "the"}) tokens.push_back(merged), types.push_back(1);
@@ -74,7 +78,8 @@ inline std::string tiny_model(const TinyModel& m = {}) {
   file.add("tokenizer.ggml.eos_token_id", std::uint32_t{261});
   file.add("tokenizer.ggml.add_bos_token", false);
   file.add("tokenizer.chat_template",
-           "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+           "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
+           "'\n'}}{% endfor %}"
            "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
 
   const auto matrix = [&](const std::string& name, std::uint64_t rows, std::uint64_t cols) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -116,6 +117,16 @@ TEST(ChatTemplate, OthersAreNotGuessed) {
        }) {
     EXPECT_EQ(ChatTemplate(source, "<s>", "</s>").format(), "") << source;
   }
+}
+
+TEST(ChatTemplate, LongTemplatesTakeNoLongerThanTheirLength) {
+  const auto start = std::chrono::steady_clock::now();
+  for (const std::string_view unit : {" ", "+ ", " |", "\"", "\\n", "<|im_start|>", "[INST]", "{{ '"}) {
+    std::string source = "[INST] [/INST]";
+    while (source.size() < 2'000'000) source += unit;
+    EXPECT_EQ(ChatTemplate(source + "+", "<s>", "</s>").format(), "");
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
 }
 
 TEST(EncodeChat, EqualsTheEncodedText) {

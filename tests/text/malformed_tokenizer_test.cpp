@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -117,6 +118,18 @@ TEST(MalformedTokenizer, EmptyAndOddTokensAreHarmless) {
   const auto tokenizer = load_tokenizer(file);
   EXPECT_THAT(tokenizer->encode("abc ab"), testing::ElementsAre(5, 3, 4));
   EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{6, 7}, true), "\xFF\x80 not of the byte alphabet");
+}
+
+// Seconds where the time grows with the length; it would be hours if with its square.
+TEST(MalformedTokenizer, LongTokensTakeNoLongerThanTheirLength) {
+  std::string marks;
+  for (int i = 0; i < 4'000'000; ++i) marks += "▁";
+  const auto file = small_sentencepiece();
+  file->values["tokenizer.ggml.tokens"] = GgufArray(Strings{"<unk>", "<s>", "</s>", "<0x41>", "a", "b", "▁", marks});
+  const auto start = std::chrono::steady_clock::now();
+  const auto tokenizer = load_tokenizer(file);
+  EXPECT_EQ(tokenizer->piece(7), std::string(4'000'000, ' '));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
 }
 
 // Every byte's token, spelled as `sentencepiece` or byte-level vocabularies do.

@@ -1,0 +1,29 @@
+// No tokens, no work, no crash.
+#include "fixture.h"
+#include "weights.h"
+
+namespace warploom {
+namespace {
+
+WARPLOOM_OP_TEST(Empty);
+
+TEST_P(Empty, EveryOpTakesZeroTokens) {
+  const test::RandomWeight random(rng, WeightType::q4_1, 64, 64);
+  const auto weight = backend->prepare({&random.view, 1});
+  const auto cache = backend->create_kv_storage({1, 2, 32, 2, KvType::f16});
+  const StepLayout layout;
+  RopeParams rope;
+  rope.dims = 32;
+  test::Guarded none(*backend, 0), out(*backend, 0);
+  backend->embed({weight.get(), nullptr, 0, out.data()});
+  backend->rms_norm({.residual = none.data(), .weight = none.data(), .tokens = 0, .dim = 64, .out = out.data()});
+  backend->matmul({weight.get(), none.data(), nullptr, 0, out.data()});
+  backend->rope_append({none.data(), 4, rope, nullptr, layout, cache.get(), 0});
+  backend->attention({none.data(), 4, 1.0f, 0, layout, cache.get(), 0, out.data()});
+  backend->swiglu({none.data(), 0, 64, out.data()});
+  backend->sample({none.data(), 64, {}, {}, {}});
+  backend->synchronise();
+}
+
+}  // namespace
+}  // namespace warploom

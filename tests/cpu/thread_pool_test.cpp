@@ -1,0 +1,77 @@
+#include "cpu/thread_pool.h"
+
+#include <sys/resource.h>
+
+#include <new>
+#include <stdexcept>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "warploom/error.h"
+
+namespace warploom::cpu {
+namespace {
+
+TEST(ThreadPool, EveryIndexIsVisitedOnceWhateverTheGrain) {
+  for (const int threads : {1, 2, 3, 8}) {
+    ThreadPool pool(threads);
+    for (const std::int64_t count : {0, 1, 2, 7, 64, 1000}) {
+      for (const std::int64_t grain : {-1, 0, 1, 3, 64, 5000}) {
+        std::vector<std::atomic<int>> visits(static_cast<std::size_t>(count));
+        pool.parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
+          EXPECT_TRUE(thread >= 0 && thread < threads) << thread;
+          for (std::int64_t i = begin; i < end; ++i) ++visits[static_cast<std::size_t>(i)];
+        });
+        for (const auto& v : visits) EXPECT_EQ(v, 1) << threads << " threads, " << count << " by " << grain;
+      }
+    }
+  }
+}
+
+TEST(ThreadPool, ManyShortRoundsLoseNothing) {
+  ThreadPool pool(4);
+  std::vector<std::int64_t> sums(4, 0);
+  for (int round = 0; round < 20000; ++round)
+    pool.parallel_for(
+        8, 1, [&](std::int64_t begin, std::int64_t, int thread) { sums[static_cast<std::size_t>(thread)] += begin; });
+  EXPECT_EQ(sums[0] + sums[1] + sums[2] + sums[3], 20000 * 28);
+}
+
+TEST(ThreadPool, AnExceptionReachesTheCallerAndThePoolGoesOn) {
+  ThreadPool pool(3);
+  for (int round = 0; round < 200; ++round) {
+    const auto thrower = [&](std::int64_t begin, std::int64_t, int) {
+      if (begin == round % 16) throw std::bad_alloc();
+    };
+    EXPECT_THROW(pool.parallel_for(16, 1, thrower), std::bad_alloc);
+    std::atomic<std::int64_t> sum = 0;
+    pool.parallel_for(16, 1, [&](std::int64_t begin, std::int64_t, int) { sum += begin; });
+    EXPECT_EQ(sum, 120);
+  }
+  EXPECT_THROW(pool.parallel_for(64, 1, [](std::int64_t, std::int64_t, int) { throw std::runtime_error("all"); }),
+               std::runtime_error);
+}
+
+// In a process of its own: the limit holds for it alone.
+TEST(ThreadPoolDeathTest, TooManyThreadsAreAnErrorNotACrash) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers reserve more addresses than the limit allows";
+#endif
+  const auto starve = [] {
+    const rlimit limit{rlim_t{1} << 30, rlim_t{1} << 30};  // of addresses, of which each thread's stack takes 8 MiB
+    setrlimit(RLIMIT_AS, &limit);
+    try {
+      ThreadPool pool(4096);
+    } catch (const BackendError& error) {
+      fprintf(stderr, "%s\n", error.what());
+      _exit(7);
+    }
+    _exit(0);
+  };
+  EXPECT_EXIT(starve(), testing::ExitedWithCode(7),
+              "4096 threads were asked for, the system gave [0-9]+: .*; ask for fewer");
+}
+
+}  // namespace
+}  // namespace warploom::cpu
