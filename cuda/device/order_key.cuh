@@ -16,10 +16,12 @@ inline constexpr std::uint32_t kMaskedKey = 0x007fffffu;  // of -inf
 
 // The last candidate in the order (logit descending, id ascending) that is kept.
 struct Cut {
-  std::uint32_t key = kMaskedKey + 1;
-  std::uint32_t id = 0xffffffffu;
+  std::uint32_t key;
+  std::uint32_t id;
 
   __device__ bool keeps(std::uint32_t k, std::uint32_t i) const { return k > key || (k == key && i <= id); }
 };
+
+inline constexpr Cut kKeepsAll{kMaskedKey + 1, 0xffffffffu};  // but what is masked
 
 }  // namespace warploom::cuda::device

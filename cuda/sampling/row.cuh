@@ -1,8 +1,10 @@
-// One row of logits as the passes see it: widened, penalised, biased and masked on the fly.
+// One row of logits as the passes see it: widened, penalised, biased and masked when it is read first.
 #pragma once
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+
+#include <type_traits>
 
 #include "core/sampling_math.h"
 #include "cuda/device/team.cuh"
@@ -10,24 +12,35 @@
 
 namespace warploom::cuda::device {
 
-// The row's parameters, defaults filled in.
+// The row's parameters, defaults filled in, and what changes single logits. In shared memory, to spare registers.
 struct RowParams {
   float temperature, top_p, min_p, repetition, frequency, presence;
-  std::int64_t top_k;
+  int top_k;
   u64 seed, position;
   u32 stream;
+  const u32* allowed;
+  const TokenId* history;
+  const LogitBias* bias;
+  int history_count, bias_count;
 
-  __device__ RowParams(const SampleArgs& a, std::int64_t r)
-      : temperature(a.temperature ? a.temperature[r] : 1.0f),
-        top_p(a.top_p ? a.top_p[r] : 1.0f),
-        min_p(a.min_p ? a.min_p[r] : 0.0f),
-        repetition(a.repetition_penalty ? a.repetition_penalty[r] : 1.0f),
-        frequency(a.frequency_penalty ? a.frequency_penalty[r] : 0.0f),
-        presence(a.presence_penalty ? a.presence_penalty[r] : 0.0f),
-        top_k(a.top_k ? a.top_k[r] : 0),
-        seed(a.seed ? a.seed[r] : 0),
-        position(a.position ? a.position[r] : 0),
-        stream(a.stream ? a.stream[r] : 0) {}
+  __device__ void read(const SampleArgs& a, std::int64_t r) {
+    temperature = a.temperature ? a.temperature[r] : 1.0f;
+    top_p = a.top_p ? a.top_p[r] : 1.0f;
+    min_p = a.min_p ? a.min_p[r] : 0.0f;
+    repetition = a.repetition_penalty ? a.repetition_penalty[r] : 1.0f;
+    frequency = a.frequency_penalty ? a.frequency_penalty[r] : 0.0f;
+    presence = a.presence_penalty ? a.presence_penalty[r] : 0.0f;
+    top_k = a.top_k ? a.top_k[r] : 0;
+    seed = a.seed ? a.seed[r] : 0;
+    position = a.position ? a.position[r] : 0;
+    stream = a.stream ? a.stream[r] : 0;
+    allowed = a.allowed ? a.allowed + r * a.allowed_stride : nullptr;
+    const bool penalised = repetition != 1.0f || frequency != 0.0f || presence != 0.0f;
+    history = a.history && penalised ? a.history + a.history_offsets[r] : nullptr;
+    history_count = history ? static_cast<int>(a.history_offsets[r + 1] - a.history_offsets[r]) : 0;
+    bias = a.bias ? a.bias + a.bias_offsets[r] : nullptr;
+    bias_count = bias ? static_cast<int>(a.bias_offsets[r + 1] - a.bias_offsets[r]) : 0;
+  }
 
   // As validate() of the host.
   __device__ bool valid() const {
@@ -39,121 +52,181 @@ struct RowParams {
 // Tokens that a penalty or a bias may touch are marked in a bit map, so that all others pass at the price of one look.
 inline constexpr u32 kMarkBits = 1u << 17;
 
+// Penalties and biases of one token.
+__device__ inline float adjust_one(const RowParams& p, int id, float y) {
+  u32 times = 0;
+  for (int i = 0; i < p.history_count; ++i) times += p.history[i] == id;
+  if (times > 0) {
+    if (p.repetition != 1.0f) y = y > 0.0f ? __fdiv_rn(y, p.repetition) : __fmul_rn(y, p.repetition);
+    if (p.frequency != 0.0f) y = __fadd_rn(y, -__fmul_rn(p.frequency, static_cast<float>(times)));
+    if (p.presence != 0.0f) y = __fadd_rn(y, -p.presence);
+  }
+  for (int i = 0; i < p.bias_count; ++i)
+    if (p.bias[i].token == id) y = __fadd_rn(y, p.bias[i].bias);
+  return y;
+}
+// Of four neighbours from `at` on, those whose bit is set. Not inlined: rare, and each pass would hold a copy.
+__device__ __noinline__ float4 adjust_marked(const RowParams& p, u32 marked, int at, float4 y) {
+#pragma unroll 1
+  for (int j = 0; j < 4; ++j) {
+    const float one = (marked >> j & 1u) ? adjust_one(p, at + j, y.x) : y.x;
+    y = make_float4(y.y, y.z, y.w, one);
+  }
+  return y;
+}
+
 template <typename T, bool kSparse>
 class Row {
  public:
-  // marks: kMarkBits bits of shared memory where kSparse.
-  __device__ Row(const SampleArgs& a, std::int64_t r, const RowParams& params, bool aligned, u32* marks)
-      : vocab_(static_cast<int>(a.vocab)), aligned_(aligned), params_(params), marks_(marks) {
-    logits_ = static_cast<const T*>(a.logits) + (a.row_index ? a.row_index[r] : r) * a.row_stride;
-    if constexpr (kSparse) {
-      allowed_ = a.allowed ? a.allowed + r * a.allowed_stride : nullptr;
-      const bool penalised = params.repetition != 1.0f || params.frequency != 0.0f || params.presence != 0.0f;
-      if (a.history && penalised) {
-        history_ = a.history + a.history_offsets[r];
-        history_count_ = a.history_offsets[r + 1] - a.history_offsets[r];
-      }
-      if (a.bias) {
-        bias_ = a.bias + a.bias_offsets[r];
-        bias_count_ = a.bias_offsets[r + 1] - a.bias_offsets[r];
-      }
-    }
-  }
+  // Dynamic shared memory: kMarkBits bits where kSparse, then where `cached` room for the part's logits from `first` on.
+  __device__ Row(const SampleArgs& a, std::int64_t r, const RowParams& params, const bool& aligned, const bool& cached,
+                 int first)
+      : a_(a),
+        logits_(static_cast<const T*>(a.logits) + (a.row_index ? a.row_index[r] : r) * a.row_stride),
+        params_(params),
+        aligned_(aligned),
+        cached_(cached),
+        first_(first) {}
 
-  __device__ int vocab() const { return vocab_; }
+  __device__ int vocab() const { return static_cast<int>(a_.vocab); }
 
   // Marks what is touched, by the whole block. True where a token is out of range.
-  __device__ bool mark() {
+  __device__ bool mark() const {
     if constexpr (!kSparse) {
       return false;
     } else {
-      for (u32 i = threadIdx.x; i < kMarkBits / 32; i += kThreads) marks_[i] = 0;
+      for (u32 i = threadIdx.x; i < kMarkBits / 32; i += kThreads) marks()[i] = 0;
       __syncthreads();
       bool bad = false;
       const auto one = [&](TokenId token) {
-        if (token < 0 || token >= vocab_) {
+        if (token < 0 || token >= vocab()) {
           bad = true;
         } else {
-          atomicOr(&marks_[static_cast<u32>(token) % kMarkBits / 32], 1u << (token % 32));
+          atomicOr(&marks()[static_cast<u32>(token) % kMarkBits / 32], 1u << (token % 32));
         }
       };
-      for (std::int64_t i = threadIdx.x; i < history_count_; i += kThreads) one(history_[i]);
-      for (std::int64_t i = threadIdx.x; i < bias_count_; i += kThreads) one(bias_[i].token);
+      for (int i = threadIdx.x; i < params_.history_count; i += kThreads) one(params_.history[i]);
+      for (int i = threadIdx.x; i < params_.bias_count; i += kThreads) one(params_.bias[i].token);
       return __syncthreads_or(bad);
     }
   }
 
   // Four logits as they stand in memory, -inf from `end` on.
-  __device__ void load(int at, int end, float (&x)[4]) const {
+  __device__ float4 load_raw(int at, int end) const {
     if (aligned_ && at + 4 <= end) {
       if constexpr (sizeof(T) == 4) {
-        const float4 v = *reinterpret_cast<const float4*>(logits_ + at);
-        x[0] = v.x, x[1] = v.y, x[2] = v.z, x[3] = v.w;
+        return *reinterpret_cast<const float4*>(logits_ + at);
       } else {
         const uint2 v = *reinterpret_cast<const uint2*>(logits_ + at);
-        T half[4];
-        memcpy(half, &v, sizeof half);
-        for (int j = 0; j < 4; ++j) x[j] = static_cast<float>(half[j]);
+        return make_float4(widen(v.x), widen(v.x >> 16), widen(v.y), widen(v.y >> 16));
       }
-    } else {
-      for (int j = 0; j < 4; ++j) x[j] = at + j < end ? static_cast<float>(logits_[at + j]) : -INFINITY;
     }
+    const auto one = [&](int i) { return i < end ? static_cast<float>(logits_[i]) : -INFINITY; };
+    return make_float4(one(at), one(at + 1), one(at + 2), one(at + 3));
   }
 
-  // Section 1 of the contract for one logit.
-  __device__ float adjust(int id, float y) const {
+  // Four logits as they stand in memory, adjusted; kept where there is room.
+  __device__ float4 load_first(int at, int end, bool& invalid) const {
+    float4 y = load_raw(at, end);
+    invalid |= !(y.x < INFINITY && y.y < INFINITY && y.z < INFINITY && y.w < INFINITY);
+    y = adjust(at, end, y);
+    if (cached_) *cache(at) = y;
+    return y;
+  }
+
+  // Four adjusted logits, once load_first has seen them all; -inf from `end` on.
+  __device__ float4 load(int at, int end) const { return cached_ ? *cache(at) : adjust(at, end, load_raw(at, end)); }
+
+  // One adjusted logit of the whole row.
+  __device__ float at(int id) const {
+    float y = static_cast<float>(logits_[id]);
     if constexpr (kSparse) {
-      if (allowed_ && (allowed_[id / 32] >> (id % 32) & 1u) == 0) return -INFINITY;
-      if (marks_[static_cast<u32>(id) % kMarkBits / 32] >> (id % 32) & 1u) {
-        u32 times = 0;
-        for (std::int64_t i = 0; i < history_count_; ++i) times += history_[i] == id;
-        if (times > 0) {
-          if (params_.repetition != 1.0f) y = y > 0.0f ? __fdiv_rn(y, params_.repetition) : __fmul_rn(y, params_.repetition);
-          if (params_.frequency != 0.0f) y = __fadd_rn(y, -__fmul_rn(params_.frequency, static_cast<float>(times)));
-          if (params_.presence != 0.0f) y = __fadd_rn(y, -params_.presence);
-        }
-        for (std::int64_t i = 0; i < bias_count_; ++i)
-          if (bias_[i].token == id) y = __fadd_rn(y, bias_[i].bias);
-      }
+      if (marks()[static_cast<u32>(id) % kMarkBits / 32] >> (id % 32) & 1u)
+        y = adjust_marked(params_, 1u, id, make_float4(y, 0.0f, 0.0f, 0.0f)).x;
+      if (params_.allowed && (params_.allowed[id / 32] >> (id % 32) & 1u) == 0) y = -INFINITY;
     }
     return y;
   }
 
  private:
+  __device__ static float widen(u32 bits) {
+    const auto low = static_cast<unsigned short>(bits);
+    if constexpr (std::is_same_v<T, __half>) {
+      return __half2float(__ushort_as_half(low));
+    } else {
+      return __bfloat162float(__ushort_as_bfloat16(low));
+    }
+  }
+  // Section 1 of the contract for four logits; at is a multiple of 4.
+  __device__ float4 adjust(int at, int end, float4 y) const {
+    if constexpr (kSparse) {
+      const u32 here = (1u << min(end - at, 4)) - 1;
+      const u32 marked = marks()[static_cast<u32>(at) % kMarkBits / 32] >> (at % 32) & here;
+      if (marked != 0) y = adjust_marked(params_, marked, at, y);
+      if (params_.allowed) {
+        const u32 allowed = params_.allowed[at / 32] >> (at % 32);
+        y.x = allowed & 1u ? y.x : -INFINITY;
+        y.y = allowed & 2u ? y.y : -INFINITY;
+        y.z = allowed & 4u ? y.z : -INFINITY;
+        y.w = allowed & 8u ? y.w : -INFINITY;
+      }
+    }
+    return y;
+  }
+
+  __device__ static u32* marks() {
+    extern __shared__ float4 dynamic[];
+    return reinterpret_cast<u32*>(dynamic);
+  }
+  __device__ float4* cache(int at) const {
+    extern __shared__ float4 dynamic[];
+    return dynamic + (kSparse ? kMarkBits / 128 : 0) + (at - first_) / 4;
+  }
+
+  const SampleArgs& a_;
   const T* logits_;
-  int vocab_;
-  bool aligned_;
   const RowParams& params_;
-  u32* marks_;
-  const u32* allowed_ = nullptr;
-  const TokenId* history_ = nullptr;
-  const LogitBias* bias_ = nullptr;
-  std::int64_t history_count_ = 0, bias_count_ = 0;
+  const bool& aligned_;
+  const bool& cached_;
+  int first_;
 };
 
-// Calls visit(id, raw, adjusted) for every token of this part, and done(segment) when a warp has finished one.
-template <class R, class Visit, class Done>
-__device__ __forceinline__ void for_each_token(const R& row, const Team& team, Visit visit, Done done) {
+// Calls load(at, end) for four of a lane's logits, -inf from end on, then visit(id, y) for each of them, and done(segment)
+// when a warp has finished one. A visit must take -inf for a token that is not there. kUnroll: 4 where it pays; more and the
+// passes' code outgrows the instruction cache.
+template <int kUnroll, class Load, class Visit, class Done>
+__device__ __forceinline__ void for_each_of(int vocab, const Team& team, Load load, Visit visit, Done done) {
   const int lane = threadIdx.x % 32;
   for (int s = threadIdx.x / 32; s < team.shape().segments; s += kWarps) {
     const int from = team.first() + s * team.shape().segment;
-    const int end = min(from + team.shape().segment, row.vocab());
+    const int end = min(from + team.shape().segment, vocab);
 #pragma unroll 1
     for (int at = from + 4 * lane; at < end; at += kStep) {
-      float x[4];
-      row.load(at, end, x);
-#pragma unroll
-      for (int j = 0; j < 4; ++j)
-        if (at + j < end) visit(at + j, x[j], row.adjust(at + j, x[j]));
+      float4 y = load(at, end);
+#pragma unroll kUnroll
+      for (int j = 0; j < 4; ++j) {
+        visit(at + j, y.x);
+        y.x = y.y, y.y = y.z, y.z = y.w;
+      }
     }
     __syncwarp();
     done(s);
   }
 }
 
-__device__ inline u64 warp_sum(u64 value) {
-  for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
-  return value;
+template <int kUnroll = 1, class R, class Visit, class Done>
+__device__ __forceinline__ void for_each_token(const R& row, const Team& team, Visit visit, Done done) {
+  for_each_of<kUnroll>(
+      row.vocab(), team, [&](int at, int end) { return row.load(at, end); }, visit, done);
+}
+
+// The first pass over a row. True where a logit, as it stands in memory, is NaN or +inf.
+template <class R, class Visit>
+__device__ __forceinline__ bool for_each_token_first(const R& row, const Team& team, Visit visit) {
+  bool invalid = false;
+  for_each_of<4>(
+      row.vocab(), team, [&](int at, int end) { return row.load_first(at, end, invalid); }, visit, [](int) {});
+  return invalid;
 }
 
 // Finds in segment s, by one whole warp, the token at which the running sum of mass(id, y), in ascending id, exceeds `rest`.
@@ -164,38 +237,20 @@ __device__ bool walk(const R& row, const Team& team, int s, u64 rest, Mass mass,
   const int from = team.first() + s * team.shape().segment;
   const int end = min(from + team.shape().segment, row.vocab());
   u64 before = 0;
-  for (int base = from; base < end; base += kStep) {
-    float x[4];
-    u64 masses[4], sum = 0;
-    row.load(base + 4 * lane, end, x);
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const int at = base + 4 * lane + j;
-      x[j] = at < end ? row.adjust(at, x[j]) : x[j];
-      masses[j] = at < end ? mass(at, x[j]) : 0;
-      sum += masses[j];
-    }
-    u64 until = sum;
+#pragma unroll 1
+  for (int base = from; base < end; base += 32) {  // one each: a segment is short
+    const int mine = base + lane;
+    const float y = mine < end ? row.at(mine) : -INFINITY;
+    const u64 one = mine < end ? mass(mine, y) : 0;
+    u64 until = one;
     for (int step = 1; step < 32; step *= 2) {
       const u64 other = __shfl_up_sync(kAllLanes, until, step);
       until += lane >= step ? other : 0;
     }
-    const u64 all = __shfl_sync(kAllLanes, until, 31);
-    if (before + all <= rest) {
-      before += all;
-      continue;
-    }
-    u64 left = rest - (before + until - sum);  // wraps in the lanes behind
-    if (rest < before + until - sum || before + until <= rest) return false;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (left < masses[j]) {
-        id = base + 4 * lane + j;
-        logit = x[j];
-        return true;
-      }
-      left -= masses[j];
-    }
+    const bool here = before + until - one <= rest && rest < before + until;
+    if (here) id = mine, logit = y;
+    if (__any_sync(kAllLanes, here)) return here;
+    before += __shfl_sync(kAllLanes, until, 31);
   }
   return false;
 }

@@ -9,6 +9,7 @@
 namespace warploom::sampling {
 
 inline constexpr float kLowestExponent = -64.0f;          // below this many octaves under the argmax a weight is 0
+inline constexpr float kRoundToInteger = 0x1.8p23f;       // added to a float below 2^22 it rounds, halves to even
 inline constexpr std::uint64_t kArgmaxWeight = std::uint64_t{1} << 40;
 inline constexpr double kLog2E = 1.4426950408889634;
 
@@ -16,12 +17,12 @@ inline constexpr double kLog2E = 1.4426950408889634;
 __device__ inline float add_rn(float a, float b) { return __fadd_rn(a, b); }
 __device__ inline float mul_rn(float a, float b) { return __fmul_rn(a, b); }
 __device__ inline float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
-__device__ inline float nearest(float a) { return rintf(a); }
+__device__ inline std::uint32_t float_bits(float a) { return __float_as_uint(a); }
 #else
 WARPLOOM_HOST_DEVICE inline float add_rn(float a, float b) { return a + b; }
 WARPLOOM_HOST_DEVICE inline float mul_rn(float a, float b) { return a * b; }
 WARPLOOM_HOST_DEVICE inline float fma_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-WARPLOOM_HOST_DEVICE inline float nearest(float a) { return __builtin_rintf(a); }
+WARPLOOM_HOST_DEVICE inline std::uint32_t float_bits(float a) { return __builtin_bit_cast(std::uint32_t, a); }
 #endif
 
 /// What logit differences are multiplied by. A temperature so small that this overflows leaves the argmax's ties alone.
@@ -34,8 +35,8 @@ WARPLOOM_HOST_DEVICE inline float exponent_scale(float temperature) {
 WARPLOOM_HOST_DEVICE inline std::uint64_t weight(float x, float max, float scale) {
   const float t = mul_rn(add_rn(x, -max), scale);
   if (!(t >= kLowestExponent)) return 0;
-  const float n = nearest(t);
-  const float f = add_rn(t, -n);
+  const float shifted = add_rn(t, kRoundToInteger);  // its low bits are the nearest integer
+  const float f = add_rn(t, -add_rn(shifted, -kRoundToInteger));
   float q = 0x1.417ca6p-13f;  // 2^f on [-0.5, 0.5]
   q = fma_rn(q, f, 0x1.5f0946p-10f);
   q = fma_rn(q, f, 0x1.3b2dd0p-7f);
@@ -43,9 +44,10 @@ WARPLOOM_HOST_DEVICE inline std::uint64_t weight(float x, float max, float scale
   q = fma_rn(q, f, 0x1.ebfbdcp-3f);
   q = fma_rn(q, f, 0x1.62e430p-1f);
   q = fma_rn(q, f, 1.0f);
-  const auto fixed = static_cast<std::uint64_t>(mul_rn(q, 0x1p24f));
-  const int shift = static_cast<int>(-n);  // up to 64, where a 64-bit shift is not defined
-  return shift < 64 ? (fixed << 16) >> shift : 0;
+  // q 2^24 is an integer: q's 24 bits of mantissa, or twice them from 1 on. Below 2^-41 nothing is left.
+  const std::uint32_t bits = float_bits(q);
+  const std::uint32_t octaves = float_bits(kRoundToInteger) + 127 - float_bits(shifted) - (bits >> 23);
+  return octaves < 64 ? static_cast<std::uint64_t>((bits & 0x7fffffu) | 0x800000u) << 17 >> octaves : 0;
 }
 
 /// Weight that the kept prefix must reach: ceil(P * total / 2^32), P = max(1, top_p * 2^32 to nearest).

@@ -37,7 +37,8 @@ void throw_on_error(cudaError_t error) {
   if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
 }
 
-std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SampleRow> rows, int parts) {
+std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SampleRow> rows, int parts,
+                                           bool logprobs) {
   const std::size_t count = rows.size(), element = logits.type == LogitType::f32 ? 4 : 2;
   std::vector<float> temperature, top_p, min_p, repetition, frequency, presence;
   std::vector<std::int32_t> top_k;
@@ -103,8 +104,7 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   a.argmax = argmax.data();
   a.survivors = survivors.data();
   a.total_weight = total.data();
-  a.logprob = logprob.data();
-  a.filtered_logprob = filtered.data();
+  if (logprobs) a.logprob = logprob.data(), a.filtered_logprob = filtered.data();
   a.parts = parts;
   // Full of rubbish: what the call needs zero, it zeroes.
   const DeviceArray<std::byte> workspace(std::vector<std::byte>(cuda::sample_workspace_bytes(a), std::byte{0xcd}));
@@ -116,15 +116,15 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   const auto statuses = status.host();
   const auto kept = survivors.host();
   const auto weights = total.host();
-  const auto logprobs = logprob.host(), filtereds = filtered.host();
+  const auto before = logprob.host(), after = filtered.host();
   for (std::size_t r = 0; r < count; ++r) {
     results[r].token = tokens[r];
     results[r].status = statuses[r];
     results[r].argmax = argmaxes[r];
     results[r].survivors = kept[r];
     results[r].total_weight = weights[r];
-    results[r].logprob = logprobs[r];
-    results[r].filtered_logprob = filtereds[r];
+    results[r].logprob = before[r];
+    results[r].filtered_logprob = after[r];
   }
   return results;
 }

@@ -45,7 +45,8 @@ void DeviceArray<T>::ok(cudaError_t error) {
   throw_on_error(error);
 }
 
-/// What one row got: argmax, survivors, weights and log-probabilities too. parts as in SampleArgs.
-std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SampleRow> rows, int parts);
+/// What each row got: argmax, survivors and weights too, and log-probabilities on request. parts as in SampleArgs.
+std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SampleRow> rows, int parts,
+                                           bool logprobs = true);
 
 }  // namespace warploom::test

@@ -17,6 +17,7 @@
 namespace emulator {
 namespace {
 
+constexpr std::chrono::microseconds kWaitForOthers{20};
 constexpr int kIdleRounds = 4;              // in which all warps of a block only spun, before another block has its turn
 constexpr uint32_t kCallStack = 16384;      // bytes of local memory for the frames of called functions
 constexpr uint64_t kWatchdog = 4ull << 30;  // warp instructions of a launch in which no block ends: some minutes
@@ -99,11 +100,12 @@ std::atomic<uint64_t>& watchdog_limit() {
   return limit;
 }
 
-// True when the block has ended; false when its threads only wait for other blocks.
-bool run_block(Block& block) {
+enum class Turn { ended, ran, waited };  // ran: its threads only wait now; waited: they did nothing else
+
+Turn run_block(Block& block) {
   int idle = 0;
-  while (true) {
-    bool any = false, alive = false;
+  for (int rounds = 1;; ++rounds) {
+    bool any = false, alive = false, awake = false;
     const uint64_t opened = block.opened;
     const uint32_t threads = block.live_threads;
     uint64_t issued = 0;
@@ -112,15 +114,18 @@ bool run_block(Block& block) {
       alive = true;
       if (!can_run(w)) continue;
       any = true;
+      w.slept = false;
       issued += run_warp(w);
+      awake |= !w.slept;
     }
-    if (!alive) return true;
+    if (!alive) return Turn::ended;
     if (!any) stuck(block, kFaultLaunch, "deadlock: no thread can go on; waiting:");
     if (block.launch->issued_since_end.fetch_add(issued, std::memory_order_relaxed) > watchdog_limit()) [[unlikely]]
       stuck(block, kFaultTimeout,
             "watchdog: no block has ended for " + std::to_string(watchdog_limit()) + " warp instructions:");
     idle = block.opened != opened || block.live_threads != threads ? 0 : idle + 1;
-    if (idle >= kIdleRounds || block.launch->failed) return block.launch->failed;
+    if (block.launch->failed) return Turn::ended;
+    if (idle >= kIdleRounds || (idle > 0 && !awake)) return rounds == idle ? Turn::waited : Turn::ran;
   }
 }
 
@@ -145,6 +150,7 @@ void work(Grid& grid) {
   std::deque<std::unique_ptr<Block>> waiting;
   std::vector<std::unique_ptr<Block>> unused;
   Tally tally(grid.launch.counted);
+  std::size_t fruitless = 0;  // turns since one of this thread's blocks went on
   try {
     while (!grid.launch.failed) {
       std::unique_ptr<Block> block;
@@ -158,11 +164,14 @@ void work(Grid& grid) {
       } else if (!waiting.empty()) {
         block = std::move(waiting.front());
         waiting.pop_front();
-        std::this_thread::yield();
+        // All of them wait for a block of another thread: look again a little later, not all the time.
+        if (fruitless > waiting.size()) std::this_thread::sleep_for(kWaitForOthers);
       } else {
         break;
       }
-      if (!run_block(*block)) {
+      const Turn turn = run_block(*block);
+      fruitless = turn == Turn::waited ? fruitless + 1 : 0;
+      if (turn != Turn::ended) {
         waiting.push_back(std::move(block));
         continue;
       }

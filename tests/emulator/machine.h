@@ -118,6 +118,7 @@ struct Warp {
   uint32_t existing = 0;      // lanes that the block has
   int budget = 0;             // backward branches before others get a turn
   bool yield = false;
+  bool slept = false;   // nanosleep ended its turn
   uint32_t yields = 0;  // since one of a diverged warp's waiting groups had a turn
   Frame* frame = nullptr;
   Block* block = nullptr;

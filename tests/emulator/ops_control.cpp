@@ -166,6 +166,7 @@ void bar(Encoder& e) {
 
 void sleep_handler(Warp& w, const Inst&) {
   w.yield = true;
+  w.slept = true;
   w.limit = 0;
 }
 void nanosleep(Encoder& e) {

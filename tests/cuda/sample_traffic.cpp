@@ -1,0 +1,65 @@
+#include "cuda/sample_traffic.h"
+
+#include <random>
+
+#include "core/half.h"
+#include "cuda/device_sampling.h"
+
+namespace warploom::test {
+
+namespace {
+
+std::vector<float> normal_row(double deviation, std::uint64_t seed) {
+  std::mt19937_64 rng(seed);
+  std::normal_distribution<float> normal(0.0f, static_cast<float>(deviation));
+  std::vector<float> row(static_cast<std::size_t>(kTrafficVocab));
+  for (float& y : row) y = normal(rng);
+  return row;
+}
+
+double modelled_us(const char* gpu) {
+  WarploomModelledTime time{};
+  return warploom_emulator_modelled(kSampleKernel, gpu, &time) == 1 ? 1e6 * time.total : 0.0;
+}
+
+}  // namespace
+
+std::vector<TrafficCase> traffic_cases(std::int64_t rows) {
+  std::vector<TrafficCase> cases;
+  SamplingParams temperature, top_k, top_p, both;
+  temperature.temperature = top_k.temperature = top_p.temperature = both.temperature = 0.8f;
+  top_k.top_k = both.top_k = 50;
+  top_p.top_p = both.top_p = 0.9f;
+  for (const auto& [name, params] :
+       {std::pair{"temperature", temperature}, {"top-k 50", top_k}, {"top-p 0.9", top_p}, {"top-k 50 + top-p 0.9", both}})
+    for (const bool peaked : {true, false})
+      for (const LogitType type : {LogitType::f32, LogitType::bf16}) cases.push_back({name, params, peaked, type, rows});
+  return cases;
+}
+
+std::optional<Traffic> measure_traffic(const TrafficCase& c) {
+  if (warploom_emulator_count == nullptr) return std::nullopt;
+  const auto rows = static_cast<std::size_t>(c.rows), vocab = static_cast<std::size_t>(kTrafficVocab);
+  std::vector<float> wide;
+  std::vector<std::uint16_t> narrow;
+  std::vector<SampleRow> params(rows);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const auto row = normal_row(c.peaked ? 4.0 : 0.5, r % 8);
+    for (const float y : row) c.type == LogitType::f32 ? wide.push_back(y) : narrow.push_back(float_to_bfloat16(y));
+    params[r].params = c.params;
+    params[r].position = r;
+  }
+  const void* data = c.type == LogitType::f32 ? static_cast<const void*>(wide.data()) : narrow.data();
+  Traffic traffic;
+  traffic.logit_bytes = static_cast<double>(rows * vocab) * (c.type == LogitType::f32 ? 4 : 2);
+  warploom_emulator_reset_counters();
+  warploom_emulator_count(1);
+  sample_on_device({data, c.type, c.rows, kTrafficVocab, kTrafficVocab}, params, 0, /*logprobs=*/false);
+  warploom_emulator_count(0);
+  warploom_emulator_counters(kSampleKernel, &traffic.counters);
+  traffic.a100_us = modelled_us("a100");
+  traffic.h100_us = modelled_us("h100");
+  return traffic;
+}
+
+}  // namespace warploom::test
