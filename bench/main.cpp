@@ -1,11 +1,11 @@
-#include <cstdio>
-#include <exception>
 #include <filesystem>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
+#include "cli/checks.h"
 #include "cli/model_options.h"
+#include "cli/program.h"
 #include "report.h"
 #include "warploom/error.h"
 
@@ -40,11 +40,25 @@ void check_positive(const char* name, const std::vector<std::int64_t>& values) {
     if (v < 1) throw InvalidArgument(fmt::format("{}: {} is not at least 1", name, v));
 }
 
+// Before anything is measured.
+void check_lengths(const Options& o, std::int64_t context) {
+  for (const std::int64_t p : o.prompts)
+    if (p >= context)
+      throw InvalidArgument(fmt::format("-p: {} tokens and one more do not fit the model's context of {}", p, context));
+  for (const std::int64_t n : o.lengths) {
+    if (n < 2) throw InvalidArgument("-n: generation is timed from the first token to the last, so it takes at least 2");
+    if (o.context > context - n)
+      throw InvalidArgument(
+          fmt::format("-c and -n: {} and {} tokens do not fit the model's context of {}", o.context, n, context));
+  }
+}
+
 void run(const Options& o) {
   if (o.format != "table" && o.format != "markdown" && o.format != "json")
     throw InvalidArgument(fmt::format("--format: \"{}\" is not one of table, markdown, json", o.format));
   if (o.repeats < 1) throw InvalidArgument("--repeats must be at least 1");
-  check_positive("-p", o.prompts), check_positive("-n", o.lengths), check_positive("-b", o.batches), check_positive("--rows", o.rows), check_positive("--vocab", o.vocabs);
+  check_positive("-p", o.prompts), check_positive("-n", o.lengths), check_positive("-b", o.batches),
+      check_positive("--rows", o.rows), check_positive("--vocab", o.vocabs), check_positive("-c", {o.context});
   Report report;
   report.machine = this_machine();
   const auto add = [&](const Measurement& m) {
@@ -55,16 +69,18 @@ void run(const Options& o) {
     report.device = fmt::format("cpu: {}, {} threads", name(available_cpu_isas().back()), std::max(1, o.model.threads));
     for (const std::int64_t vocab : o.vocabs)
       for (const std::int64_t rows : o.rows)
-        for (const SamplerCase& c : sampler_cases()) add(measure_sampler(c, rows, vocab, std::max(1, o.model.threads), o.repeats));
+        for (const SamplerCase& c : sampler_cases())
+          add(measure_sampler(c, rows, vocab, std::max(1, o.model.threads), o.repeats));
   } else {
     const int threads = o.model.threads > 0 ? o.model.threads : report.machine.cores;
     const auto model = cli::load_model(o.model);
     report.model = std::filesystem::path(cli::find_model(o.model.path)).filename().string();
     report.device = model->device_description();
+    check_lengths(o, model->shape().context_length);
     for (const std::int64_t p : o.prompts) add(measure_prompt(model, p, 1, o.repeats));
     for (const std::int64_t n : o.lengths) {
-      if (n < 2) throw InvalidArgument("-n: generation is timed from the first token to the last, so it takes at least 2");
-      for (const std::int64_t b : o.batches) add(measure_generation(model, o.context, n, b, strategy(o.strategy), true, threads, o.repeats));
+      for (const std::int64_t b : o.batches)
+        add(measure_generation(model, o.context, n, b, strategy(o.strategy), true, threads, o.repeats));
       if (o.no_kv_cache) add(measure_generation(model, o.context, n, 1, strategy(o.strategy), false, threads, 1));
     }
   }
@@ -88,17 +104,8 @@ int main(int argc, char** argv) {
   app.add_option("--vocab", o.vocabs, "vocabulary sizes, for --sampler")->delimiter(',')->capture_default_str();
   app.add_option("-r,--repeats", o.repeats, "runs of each test, after one to warm up")->capture_default_str();
   app.add_option("--format", o.format, "table, markdown or json")->capture_default_str();
-  try {
-    app.parse(argc, argv);
+  return cli::run_program(app, argc, argv, [&] {
     run(o);
-  } catch (const CLI::Success& success) {
-    return app.exit(success);
-  } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "warploom-bench: {}\n", error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "warploom-bench: {}\n", error.what());
-    return 1;
-  }
-  return 0;
+    return 0;
+  });
 }

@@ -5,7 +5,14 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/warploom)
 install(TARGETS warploom EXPORT warploomTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(DIRECTORY include/warploom DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+# Without what belongs to warploom_cuda, which is not installed.
+install(DIRECTORY include/warploom DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "cuda" EXCLUDE)
+if(WARPLOOM_BUILD_TOOLS)
+  foreach(program warploom_main warploom_bench)
+    set_target_properties(${program} PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endforeach()
+endif()
 install(EXPORT warploomTargets NAMESPACE warploom:: DESTINATION ${package_dir})
 
 configure_package_config_file(cmake/warploomConfig.cmake.in ${PROJECT_BINARY_DIR}/warploomConfig.cmake

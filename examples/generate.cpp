@@ -14,7 +14,8 @@ int main(int argc, char** argv) try {
     std::cout << event.text << std::flush;
     return true;  // false stops here
   });
-  std::cout << '\n';
+  std::cout << std::endl;
+  return std::cout ? 0 : 1;
 } catch (const warploom::Error& error) {
   std::cerr << error.what() << '\n';
   return 1;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
@@ -20,6 +21,9 @@ struct Chat {
   std::string system;
 };
 
+constexpr const char* kCommands =
+    "Ctrl-C stops an answer, Ctrl-D or /exit leaves, /reset forgets the conversation, /help says this.";
+
 /// False at the end of input. Ctrl-C while nothing is typed leaves as well.
 bool read_line(std::string& line, bool show_prompt) {
   if (show_prompt) {
@@ -32,9 +36,10 @@ bool read_line(std::string& line, bool show_prompt) {
 void run(Chat& chat) {
   const auto model = load_model(chat.model);
   const Tokenizer& tokenizer = *model->tokenizer();
-  if (tokenizer.chat_format().empty()) throw ModelError("the model's chat template is missing or not recognised; use warploom generate");
+  if (tokenizer.chat_format().empty())
+    throw ModelError("the model's chat template is missing or not recognised; use warploom generate");
   const bool terminal = isatty(STDIN_FILENO) && !chat.model.quiet;
-  if (terminal) fmt::print(stderr, "Type a message. Ctrl-C stops an answer, Ctrl-D or /exit leaves, /reset forgets the conversation.\n");
+  if (terminal) fmt::print(stderr, "Type a message. {}\n", kCommands);
 
   std::vector<ChatMessage> messages;
   const auto reset = [&] {
@@ -50,21 +55,31 @@ void run(Chat& chat) {
       reset();
       continue;
     }
+    if (line.starts_with('/')) {
+      if (line != "/help") fmt::print(stderr, "{} is not a command. ", line);
+      fmt::print(stderr, "{}\n", kCommands);
+      continue;
+    }
     messages.push_back({"user", line});
     const std::vector<TokenId> ids = tokenizer.encode_chat(messages);
     if (static_cast<std::int64_t>(ids.size()) >= model->shape().context_length) {
-      fmt::print(stderr, "The conversation fills the model's context; /reset starts a new one.\n");
       messages.pop_back();
+      const bool first = messages.empty() || messages.back().role == "system";
+      fmt::print(stderr, "That is {} tokens; the model's context holds {}. {}\n", ids.size(), model->shape().context_length,
+                 first ? "Send a shorter message." : "/reset starts a new conversation.");
       continue;
     }
     const std::vector<std::vector<TokenId>> prompts = {ids};
+    chat.options.should_stop = interrupted;
     const auto answer = generate(model, prompts, chat.options, [](const TokenEvent& event) {
       std::fwrite(event.text.data(), 1, event.text.size(), stdout);
       std::fflush(stdout);
-      return !interrupted();
+      return true;
     });
     fmt::print("\n");
     std::fflush(stdout);
+    if (answer.at(0).finish_reason == FinishReason::invalid_logits)
+      throw ModelError("the model gave logits that are not numbers; its weights are damaged");
     messages.push_back({"assistant", answer.at(0).text});
     ++chat.options.sampling.seed;  // the same question twice need not give the same answer
   }
@@ -73,11 +88,13 @@ void run(Chat& chat) {
 }  // namespace
 
 void add_chat(CLI::App& app, int& status) {
-  CLI::App* command = app.add_subcommand("chat", "Talk with the model");
+  CLI::App* command = app.add_subcommand("chat", "Talk with the model; /help inside says how");
   const auto chat = std::make_shared<Chat>();
   chat->options.max_tokens = 1024;
   add_model_options(*command, chat->model);
-  command->add_option("-n,--max-tokens", chat->options.max_tokens, "most tokens of an answer")->capture_default_str();
+  command->add_option("-n,--max-tokens", chat->options.max_tokens, "most tokens of an answer")
+      ->check(whole_number<std::int64_t>())
+      ->capture_default_str();
   add_sampling_options(*command, chat->sampling);
   command->add_option("--system", chat->system, "system message");
   command->callback([command, chat, &status] {

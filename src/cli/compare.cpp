@@ -1,12 +1,15 @@
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/text_statistics.h"
+#include "warploom/error.h"
 
 namespace warploom::cli {
 
@@ -23,13 +26,15 @@ std::vector<Strategy> strategies() {
                                {"top-k 50", {.temperature = 1.0f, .top_k = 50}},
                                {"top-p 0.9", {.temperature = 1.0f, .top_p = 0.9f}},
                                {"top-k 50 + top-p 0.9", {.temperature = 1.0f, .top_k = 50, .top_p = 0.9f}}};
-  for (const float t : {0.2f, 0.5f, 1.0f, 1.5f, 2.0f}) all.push_back({fmt::format("temperature {:.1f}", t), {.temperature = t}});
+  for (const float t : {0.2f, 0.5f, 1.0f, 1.5f, 2.0f})
+    all.push_back({fmt::format("temperature {:.1f}", t), {.temperature = t}});
   return all;
 }
 
 std::string sample_of(std::string text) {
   constexpr std::size_t kShown = 60;
-  std::replace_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 32; }, ' ');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 32; }, ' ');
   if (text.size() <= kShown) return text;
   std::size_t end = kShown;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a character
@@ -40,24 +45,34 @@ int run(const ModelChoice& choice, const std::string& prompt, std::int64_t max_t
   const auto model = load_model(choice);
   const std::vector<std::vector<TokenId>> prompts = {model->tokenizer()->encode(prompt)};
   catch_interrupts();
-  const TokenCallback go_on = [](const TokenEvent&) { return !interrupted(); };
-  fmt::print("{:<22} {:>6} {:>6} {:>6} {:>8} {:>9} {:>8}  {}\n", "strategy", "same?", "dist-1", "dist-2", "rep-4", "log-prob", "tokens/s", "text");
+  bool header = false;
   for (Strategy& strategy : strategies()) {
     GenerateOptions options;
     options.max_tokens = max_tokens;
     options.sampling = strategy.params;
     options.sampling.seed = seed;
     options.logprobs = true;
-    const Generation first = generate(model, prompts, options, go_on).at(0), second = generate(model, prompts, options, go_on).at(0);
+    options.should_stop = interrupted;
+    const Generation first = generate(model, prompts, options).at(0), second = generate(model, prompts, options).at(0);
     if (interrupted()) return kInterrupted;
-    const double logprob = std::accumulate(first.logprobs.begin(), first.logprobs.end(), 0.0) / static_cast<double>(std::max<std::size_t>(1, first.logprobs.size()));
-    const double speed = first.timings.decode_seconds > 0 ? static_cast<double>(first.ids.size() - 1) / first.timings.decode_seconds : 0.0;
-    fmt::print("{:<22} {:>6} {:>6.3f} {:>6.3f} {:>8.3f} {:>9.3f} {:>8.1f}  {}\n", strategy.name, first.ids == second.ids ? "yes" : "no",
-               distinct(first.ids, 1), distinct(first.ids, 2), repeated(first.ids, 4), logprob, speed, sample_of(first.text));
+    if (first.finish_reason == FinishReason::invalid_logits)
+      throw ModelError("the model gave logits that are not numbers; its weights are damaged");
+    if (!std::exchange(header, true))
+      fmt::print("{:<22} {:>6} {:>6} {:>6} {:>8} {:>9} {:>8}  {}\n", "strategy", "same?", "dist-1", "dist-2", "rep-4",
+                 "log-prob", "tokens/s", "text");
+    const double logprob = std::accumulate(first.logprobs.begin(), first.logprobs.end(), 0.0) /
+                           static_cast<double>(std::max<std::size_t>(1, first.logprobs.size()));
+    const double speed =
+        first.timings.decode_seconds > 0 ? static_cast<double>(first.ids.size() - 1) / first.timings.decode_seconds : 0.0;
+    fmt::print("{:<22} {:>6} {:>6.3f} {:>6.3f} {:>8.3f} {:>9.3f} {:>8.1f}  {}\n", strategy.name,
+               first.ids == second.ids ? "yes" : "no", distinct(first.ids, 1), distinct(first.ids, 2),
+               repeated(first.ids, 4), logprob, speed, sample_of(first.text));
     std::fflush(stdout);
   }
-  fmt::print("\nsame?: two runs gave the same tokens; dist-n: different n-grams as a share of all; rep-4: 4-grams seen before;\n"
-             "log-prob: mean over the tokens, at temperature 1 before any filter. {} tokens at most, seed {}.\n", max_tokens, seed);
+  fmt::print(
+      "\nsame?: two runs gave the same tokens; dist-n: different n-grams as a share of all; rep-4: 4-grams seen before;\n"
+      "log-prob: mean over the tokens, at temperature 1 before any filter. {} tokens at most, seed {}.\n",
+      max_tokens, seed);
   return 0;
 }
 
@@ -72,9 +87,13 @@ void add_compare(CLI::App& app, int& status) {
   };
   CLI::App* command = app.add_subcommand("compare", "The sampling strategies side by side on one prompt");
   const auto o = std::make_shared<Options>();
-  command->add_option("PROMPT", o->prompt)->capture_default_str();
-  command->add_option("-n,--max-tokens", o->max_tokens, "most tokens of each text")->capture_default_str();
-  command->add_option("-s,--seed", o->seed)->check(CLI::NonNegativeNumber)->capture_default_str();
+  command->add_option("PROMPT", o->prompt, "the text to continue")->capture_default_str();
+  command->add_option("-n,--max-tokens", o->max_tokens, "most tokens of each text")
+      ->check(whole_number<std::int64_t>())
+      ->capture_default_str();
+  command->add_option("-s,--seed", o->seed, "of every strategy's draws")
+      ->check(whole_number<std::uint64_t>())
+      ->capture_default_str();
   add_model_options(*command, o->model);
   command->callback([o, &status] { status = run(o->model, o->prompt, o->max_tokens, o->seed); });
 }

@@ -1,9 +1,12 @@
+#include <algorithm>
 #include <cstdio>
+#include <optional>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
+#include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
@@ -49,6 +52,28 @@ double rate(const Timings& t) {
   return t.decode_seconds > 0 ? static_cast<double>(t.generated_tokens - 1) / t.decode_seconds : 0.0;
 }
 
+std::string counted(std::int64_t n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); }
+
+/// How many of many sequences have ended, on a terminal, where nothing streams.
+class Progress {
+ public:
+  Progress(bool wanted, std::size_t sequences) : shown_(wanted && isatty(STDERR_FILENO)), sequences_(sequences) {}
+  ~Progress() {
+    if (shown_) fmt::print(stderr, "\r\x1b[K");
+  }
+  void see(const TokenEvent& event) {
+    ++tokens_;
+    ended_ += event.finish_reason != FinishReason::running;
+    if (shown_ && (tokens_ % 16 == 0 || event.finish_reason != FinishReason::running))
+      fmt::print(stderr, "\r{} of {} ended, {} tokens", ended_, sequences_, tokens_);
+  }
+
+ private:
+  bool shown_;
+  std::size_t sequences_, ended_ = 0;
+  std::int64_t tokens_ = 0;
+};
+
 nlohmann::json to_json(const Generation& g, double load_seconds, std::uint64_t seed) {
   return {{"prompt", g.prompt},
           {"stream", g.stream},
@@ -75,9 +100,15 @@ void print_summary(const std::vector<Generation>& all, double load_seconds, std:
     prefill = std::max(prefill, g.timings.prefill_seconds);
     decode = std::max(decode, g.timings.decode_seconds);
   }
-  const double speed = decode > 0 ? static_cast<double>(generated - static_cast<std::int64_t>(all.size())) / decode : 0.0;
-  fmt::print(stderr, "{} prompt tokens in {:.2f} s, {} generated at {:.1f} tokens/s, {}; loaded in {:.2f} s; --seed {}\n", prompt, prefill,
-             generated, speed, all.size() == 1 ? name(all[0].finish_reason) : fmt::format("{} sequences", all.size()), load_seconds, seed);
+  const std::string speed =
+      decode > 0 ? fmt::format(" at {:.1f} tokens/s",
+                               static_cast<double>(generated - static_cast<std::int64_t>(all.size())) / decode)
+                 : "";
+  fmt::print(
+      stderr, "{} in {:.2f} s, {} generated{}, {}; loaded in {:.2f} s; --seed {}\n", counted(prompt, "prompt token"),
+      prefill, generated, speed,
+      all.size() == 1 ? std::string(name(all[0].finish_reason)) : counted(static_cast<std::int64_t>(all.size()), "sequence"),
+      load_seconds, seed);
 }
 
 int run(const CLI::App& command, Generate& g) {
@@ -94,21 +125,28 @@ int run(const CLI::App& command, Generate& g) {
     fmt::print("{}", prompts[0]);
     std::fflush(stdout);
   }
+  g.options.should_stop = interrupted;
+  std::optional<Progress> progress(std::in_place, !stream && !g.model.quiet,
+                                   prompts.size() * static_cast<std::size_t>(std::max(g.options.n, 1)));
   const auto all = generate(model, ids, g.options, [&](const TokenEvent& event) {
+    progress->see(event);
     if (stream && !event.text.empty()) {
       std::fwrite(event.text.data(), 1, event.text.size(), stdout);
       std::fflush(stdout);
     }
-    return !interrupted();
+    return true;
   });
+  progress.reset();
 
   bool bad_logits = false;
   for (const Generation& one : all) {
     bad_logits = bad_logits || one.finish_reason == FinishReason::invalid_logits;
     if (g.json) {
-      fmt::print("{}\n", to_json(one, load_seconds, g.options.sampling.seed).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+      fmt::print("{}\n", to_json(one, load_seconds, g.options.sampling.seed)
+                             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     } else if (!stream) {
-      fmt::print("--- prompt {}, continuation {} ---\n{}{}\n", one.prompt + 1, one.stream + 1, g.echo ? prompts[one.prompt] : "", one.text);
+      fmt::print("--- prompt {}, continuation {} ---\n{}{}\n", one.prompt + 1, one.stream + 1,
+                 g.echo ? prompts[one.prompt] : "", one.text);
     }
   }
   if (stream) fmt::print("\n");
@@ -127,10 +165,16 @@ void add_generate(CLI::App& app, int& status) {
   command->add_option("-f,--file", g->file, "read the prompt from a file, byte for byte");
   command->add_flag("--batch", g->batch, "one prompt a line, all run as one batch");
   add_model_options(*command, g->model);
-  command->add_option("-n,--max-tokens", g->options.max_tokens, "most tokens to generate for each sequence")->capture_default_str();
+  command->add_option("-n,--max-tokens", g->options.max_tokens, "most tokens to generate for each sequence")
+      ->check(whole_number<std::int64_t>())
+      ->capture_default_str();
   add_sampling_options(*command, g->sampling);
-  command->add_option("--n", g->options.n, "continuations of each prompt")->capture_default_str();
-  command->add_option("--stop", g->options.stop, "end where this text appears; may be repeated")->expected(1)->take_all();
+  command->add_option("--n", g->options.n, "continuations of each prompt, up to 65536")
+      ->check(whole_number<int>())
+      ->capture_default_str();
+  command->add_option("--stop", g->options.stop, "end where this text appears; give it again for each further text")
+      ->allow_extra_args(false)
+      ->take_all();
   command->add_flag("--chat", g->chat, "the prompt is a user's message: apply the model's chat template");
   command->add_option("--system", g->system, "system message for --chat");
   command->add_flag("--ignore-eos", g->options.ignore_eos, "go on past the model's end-of-sequence token");

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "cli/checks.h"
 #include "warploom/error.h"
 
 namespace warploom::cli {
@@ -15,9 +16,11 @@ namespace warploom::cli {
 namespace fs = std::filesystem;
 
 void add_model_options(CLI::App& command, ModelChoice& choice) {
-  command.add_option("-m,--model", choice.path, "GGUF file; without it, the one under models/");
+  command.add_option("-m,--model", choice.path, "GGUF file; without it, the one under models/")->check(not_empty());
   command.add_option("--device", choice.device, "auto, cpu or cuda")->capture_default_str();
-  command.add_option("--threads", choice.threads, "CPU threads; 0: one per core")->capture_default_str();
+  command.add_option("--threads", choice.threads, "CPU threads; 0: one per core")
+      ->check(whole_number<int>())
+      ->capture_default_str();
   command.add_option("--kv-type", choice.kv_type, "what the KV cache stores: f16 or f32")->capture_default_str();
   command.add_flag("-q,--quiet", choice.quiet, "no progress, no summary: errors alone go to standard error");
 }
@@ -34,9 +37,11 @@ std::string find_model(const std::string& path) {
     for (const auto& entry : fs::directory_iterator(folder, error))
       if (entry.path().extension() == ".gguf") found.push_back(entry.path());
     if (found.size() == 1) return found[0].string();
-    if (found.size() > 1) throw InvalidArgument(fmt::format("{} holds {} models; choose one with --model", folder.string(), found.size()));
+    if (found.size() > 1)
+      throw InvalidArgument(fmt::format("{} holds {} models; choose one with --model", folder.string(), found.size()));
   }
-  throw InvalidArgument("there is no model under models/; run scripts/demo once, which fetches one, or give one with --model");
+  throw InvalidArgument(
+      "there is no model under models/; run scripts/demo once, which fetches one, or give one with --model");
 }
 
 std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* seconds) {
@@ -65,14 +70,17 @@ std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* secon
 void add_sampling_options(CLI::App& command, SamplingChoice& choice) {
   SamplingParams& p = choice.params;
   command.add_option("-t,--temperature", p.temperature, "0 is greedy")->capture_default_str();
-  command.add_option("-k,--top-k", p.top_k, "keep the k most probable tokens; 0: off")->capture_default_str();
+  command.add_option("-k,--top-k", p.top_k, "keep the k most probable tokens; 0: off")
+      ->check(whole_number<std::int64_t>())
+      ->capture_default_str();
   command.add_option("-p,--top-p", p.top_p, "keep the smallest set of this much probability; 1: off")->capture_default_str();
-  command.add_option("--min-p", p.min_p, "drop tokens below this share of the most probable one's probability; 0: off")->capture_default_str();
+  command.add_option("--min-p", p.min_p, "drop tokens below this share of the most probable one's probability; 0: off")
+      ->capture_default_str();
   command.add_option("--repetition-penalty", p.repetition_penalty, "1: off")->capture_default_str();
   command.add_option("--frequency-penalty", p.frequency_penalty, "0: off")->capture_default_str();
   command.add_option("--presence-penalty", p.presence_penalty, "0: off")->capture_default_str();
   command.add_option("-s,--seed", choice.seed, "same seed, same text; without it, a new one each run, shown in the summary")
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole_number<std::uint64_t>());
 }
 
 SamplingParams resolve(const SamplingChoice& choice, CLI::App& command) {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
 #include "cli/text_input.h"
@@ -14,10 +15,13 @@ void add_score(CLI::App& app) {
     std::int64_t window = 0;
     bool json = false;
   };
-  CLI::App* command = app.add_subcommand("score", "How well the model predicts a text: negative log-likelihood and perplexity");
+  CLI::App* command =
+      app.add_subcommand("score", "How well the model predicts a text: negative log-likelihood and perplexity");
   const auto o = std::make_shared<Options>();
   command->add_option("-f,--file", o->file, "the text; - reads standard input")->required();
-  command->add_option("--window", o->window, "tokens that are scored together; 0: the model's context")->capture_default_str();
+  command->add_option("--window", o->window, "tokens that are scored together; 0: the model's context")
+      ->check(whole_number<std::int64_t>())
+      ->capture_default_str();
   command->add_flag("--json", o->json, "one JSON object");
   add_model_options(*command, o->model);
   command->callback([o] {
@@ -26,9 +30,14 @@ void add_score(CLI::App& app) {
     const std::vector<TokenId> ids = model->tokenizer()->encode(text);
     const Score result = score(model, ids, o->window);
     if (o->json) {
-      fmt::print("{}\n", nlohmann::json{{"tokens", ids.size()}, {"scored", result.logprobs.size()}, {"mean_nll", result.mean_nll}, {"perplexity", result.perplexity}}.dump());
+      fmt::print("{}\n", nlohmann::json{{"tokens", ids.size()},
+                                        {"scored", result.logprobs.size()},
+                                        {"mean_nll", result.mean_nll},
+                                        {"perplexity", result.perplexity}}
+                             .dump());
     } else {
-      fmt::print("tokens {}, scored {}\nnegative log-likelihood {:.6f} a token\nperplexity {:.4f}\n", ids.size(), result.logprobs.size(), result.mean_nll, result.perplexity);
+      fmt::print("tokens {}, scored {}\nnegative log-likelihood {:.6f} a token\nperplexity {:.4f}\n", ids.size(),
+                 result.logprobs.size(), result.mean_nll, result.perplexity);
     }
   });
 }

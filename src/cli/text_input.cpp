@@ -18,7 +18,8 @@ std::string read_all(const std::string& path) {
   std::string text;
   char part[65536];
   while (const std::size_t n = std::fread(part, 1, sizeof part, file.get())) text.append(part, n);
-  if (std::ferror(file.get())) throw InvalidArgument(fmt::format("{}: {}", path == "-" ? "standard input" : path, std::strerror(errno)));
+  if (std::ferror(file.get()))
+    throw InvalidArgument(fmt::format("{}: {}", path == "-" ? "standard input" : path, std::strerror(errno)));
   return text;
 }
 

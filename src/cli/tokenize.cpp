@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
 #include "cli/text_input.h"
@@ -16,6 +17,7 @@ namespace {
 
 struct Tokenize {
   std::string model, text;
+  std::vector<std::string> ids;
   bool json = false, no_special = false, plain = false, with_special = false;
 };
 
@@ -32,7 +34,9 @@ std::vector<TokenId> parse_ids(const std::string& text) {
     }
     TokenId id = 0;
     const auto [next, error] = std::from_chars(at, end, id);
-    if (error != std::errc() || next == at) throw InvalidArgument(fmt::format("\"{:.20}\" is not a token id", std::string_view(at, end)));
+    if (error != std::errc() || next == at)
+      throw InvalidArgument(
+          fmt::format("\"{:.20}\" is not a token id: ids are whole numbers from 0 on", std::string_view(at, end)));
     ids.push_back(id);
     at = next;
   }
@@ -51,9 +55,10 @@ void print_ids(const std::vector<TokenId>& ids, bool json) {
 
 void add_tokenize(CLI::App& app) {
   const auto t = std::make_shared<Tokenize>();
-  CLI::App* tokenize = app.add_subcommand("tokenize", "Text to token ids");
+  CLI::App* tokenize = app.add_subcommand(
+      "tokenize", "Text to token ids; a byte that the vocabulary cannot spell becomes its unknown token, or nothing");
   tokenize->add_option("TEXT", t->text, "the text; - reads standard input, byte for byte")->required();
-  tokenize->add_option("-m,--model", t->model, "GGUF file; without it, the one under models/");
+  tokenize->add_option("-m,--model", t->model, "GGUF file; without it, the one under models/")->check(not_empty());
   tokenize->add_flag("--json", t->json, "print {\"ids\": [...]}");
   tokenize->add_flag("--no-special", t->no_special, "do not add the model's beginning-of-sequence token");
   tokenize->add_flag("--plain", t->plain, "take special tokens written out in the text as plain text");
@@ -63,13 +68,16 @@ void add_tokenize(CLI::App& app) {
   });
 
   CLI::App* detokenize = app.add_subcommand("detokenize", "Token ids to text, byte for byte");
-  detokenize->add_option("IDS", t->text, "ids between spaces or commas, or {\"ids\": [...]}; - reads standard input")->required();
-  detokenize->add_option("-m,--model", t->model, "GGUF file; without it, the one under models/");
+  detokenize->add_option("IDS", t->ids, "ids between spaces or commas, or {\"ids\": [...]}; - reads standard input")
+      ->required();
+  detokenize->add_option("-m,--model", t->model, "GGUF file; without it, the one under models/")->check(not_empty());
   detokenize->add_flag("--json", t->json, "print {\"text\": ...}");
   detokenize->add_flag("--with-special", t->with_special, "write special tokens out");
   detokenize->callback([t] {
     const auto tokenizer = Tokenizer::load(find_model(t->model));
-    const std::string text = tokenizer->decode(parse_ids(t->text == "-" ? read_all("-") : t->text), t->with_special);
+    const std::string text = tokenizer->decode(
+        parse_ids(t->ids == std::vector<std::string>{"-"} ? read_all("-") : fmt::format("{}", fmt::join(t->ids, " "))),
+        t->with_special);
     if (t->json) {
       fmt::print("{}\n", nlohmann::json{{"text", text}}.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     } else {

@@ -54,6 +54,7 @@ std::vector<Generation> run_generation(const Engine& engine, std::span<const std
   limits.context_length = shape.context_length;
   limits.kv_cache = options.kv_cache;
   limits.logprobs = options.logprobs;
+  limits.should_stop = options.should_stop;
   // No step can hold more than there is to compute at once.
   const bool recomputes = !options.kv_cache || options.kv_tokens > 0;
   limits.prefill_chunk = std::min(options.prefill_chunk, recomputes ? most_tokens * limits.max_running : pending + total);

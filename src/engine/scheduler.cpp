@@ -26,6 +26,7 @@ void Scheduler::run(std::vector<Sequence>& sequences, const TokenCallback& callb
   const Clock::time_point start = Clock::now();
   for (Sequence& sequence : sequences) waiting_.push_back(&sequence);
   while (!waiting_.empty() || !running_.empty()) {
+    if (limits_.should_stop && limits_.should_stop()) return cancel(callback);
     admit();
     plan_step(callback);
     if (step_.empty()) continue;  // a sequence ended for want of blocks
@@ -98,7 +99,8 @@ void Scheduler::plan_step(const TokenCallback& callback) {
   }
 }
 
-// Takes blocks from the youngest sequences until positions up to `tokens` are writable; false where only older ones are left.
+// Takes blocks from the youngest sequences until positions up to `tokens` are writable; false where only older ones are
+// left.
 bool Scheduler::make_room(Sequence& sequence, std::int64_t tokens) {
   while (!sequence.table.make_writable(sequence.cached, tokens, copy_)) {
     if (running_.back() == &sequence) return false;
@@ -117,6 +119,13 @@ void Scheduler::leave(Sequence& sequence) {
   sequence.table.clear();
   sequence.running = false;
   std::erase(running_, &sequence);
+}
+
+void Scheduler::cancel(const TokenCallback& callback) {
+  for (const auto* list : {&running_, &waiting_})
+    for (Sequence* sequence : *list) sequence->end(FinishReason::cancelled, callback);
+  running_.clear();
+  waiting_.clear();
 }
 
 void Scheduler::build_input() {

@@ -13,11 +13,12 @@ namespace warploom {
 class Scheduler {
  public:
   struct Limits {
-    std::int64_t prefill_chunk = 512;   // most tokens of unfinished prompts in a step
-    std::int64_t max_running = 64;      // most sequences admitted at a time
+    std::int64_t prefill_chunk = 512;  // most tokens of unfinished prompts in a step
+    std::int64_t max_running = 64;     // most sequences admitted at a time
     std::int64_t context_length = 0;
     bool kv_cache = true;
     bool logprobs = false;
+    std::function<bool()> should_stop;  // asked before each step; may be null
   };
 
   Scheduler(TransformerSession& session, KvStorage& cache, BlockPool& pool, const Limits& limits);
@@ -26,10 +27,10 @@ class Scheduler {
   void run(std::vector<Sequence>& sequences, const TokenCallback& callback);
 
  private:
-  struct Part {                    // of a step: pending tokens [cached, cached + count) of a sequence
+  struct Part {  // of a step: pending tokens [cached, cached + count) of a sequence
     Sequence* sequence;
     std::int64_t count;
-    bool sampled;                  // its last pending token is among them
+    bool sampled;  // its last pending token is among them
   };
 
   void admit();
@@ -40,14 +41,15 @@ class Scheduler {
   void build_input();
   void finish_step(Clock::time_point start, const TokenCallback& callback);
   void leave(Sequence& sequence);
+  void cancel(const TokenCallback& callback);
 
   TransformerSession& session_;
   KvStorage& cache_;
   BlockPool& pool_;
   Limits limits_;
   CopyBlock copy_;
-  std::vector<Sequence*> waiting_;   // in order of arrival; preempted ones in front
-  std::vector<Sequence*> running_;   // in order of admission
+  std::vector<Sequence*> waiting_;  // in order of arrival; preempted ones in front
+  std::vector<Sequence*> running_;  // in order of admission
   std::uint64_t admissions_ = 0;
   std::vector<Part> step_;
   StepInput input_;

@@ -27,7 +27,8 @@ Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> 
   const Engine engine = engine_for(model, model ? model->tokenizer() : nullptr);
   const std::int64_t context = engine.shape.context_length, vocab = engine.shape.vocab;
   if (window == 0) window = context;
-  if (window < 2 || window > context) throw InvalidArgument(fmt::format("window is {}; it must be in [2, {}]", window, context));
+  if (window < 2 || window > context)
+    throw InvalidArgument(fmt::format("window is {}; it must be in [2, {}]", window, context));
   const auto count = static_cast<std::int64_t>(tokens.size());
   if (count < 2) throw InvalidArgument(fmt::format("{} tokens are too few to score; it takes 2", count));
   for (const TokenId token : tokens) check_prompt({&token, 1}, 0, engine.shape);
@@ -62,6 +63,9 @@ Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> 
       for (std::size_t r = 0; r < input.outputs.size(); ++r) {
         const auto row = std::span(logits).subspan(r * static_cast<std::size_t>(vocab), static_cast<std::size_t>(vocab));
         result.logprobs.push_back(logprob(row, tokens[static_cast<std::size_t>(from) + r + 1]));
+        if (std::isnan(result.logprobs.back()))
+          throw ModelError(fmt::format("the model gave logits that are not numbers after token {}; its weights are damaged",
+                                       from + static_cast<std::int64_t>(r)));
         total -= result.logprobs.back();
       }
     }

@@ -16,7 +16,7 @@ namespace warploom {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
   const auto fail = [&](const std::string& why) { throw ModelError(fmt::format("{}: {}", path.string(), why)); };
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe's end must not wait for the other
   if (file < 0) fail(std::strerror(errno));
   struct stat info {};
   int error = fstat(file, &info) == 0 ? 0 : errno;

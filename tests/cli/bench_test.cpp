@@ -44,6 +44,18 @@ TEST(Bench, TheSamplerNeedsNoModel) {
   }
 }
 
+TEST(Bench, LengthsBeyondTheContextAreRefusedBeforeAnythingIsMeasured) {
+  for (const auto& arguments :
+       std::vector<std::vector<std::string>>{{"-p", "8192"}, {"-n", "8192"}, {"-c", "8190", "-n", "16"}}) {
+    auto all = arguments;
+    all.insert(all.end(), {"-m", test::model_path()});
+    const auto got = bench(all);
+    EXPECT_EQ(got.status, 1);
+    EXPECT_EQ(got.out, "");
+    EXPECT_THAT(got.err, HasSubstr("context of 8192"));
+  }
+}
+
 TEST(Bench, BadInputIsAnError) {
   EXPECT_EQ(bench({"--bogus"}).status, 2);
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"-p", "0"},

@@ -50,5 +50,13 @@ TEST(ChatCommand, AMessageLongerThanTheContextIsRefusedAndTheSessionGoesOn) {
   EXPECT_EQ(got.out, answers({"Hello"}, ""));
 }
 
+TEST(ChatCommand, UnknownCommandsAreNotSentToTheModel) {
+  const auto got = test::run_warploom({"chat", "-m", model_path(), "-t", "0", "-n", "10"}, "/help\n/quit\n");
+  EXPECT_EQ(got.status, 0) << got.err;
+  EXPECT_EQ(got.out, "");
+  EXPECT_THAT(got.err, testing::HasSubstr("/quit is not a command"));
+  EXPECT_THAT(got.err, testing::HasSubstr("/reset forgets"));
+}
+
 }  // namespace
 }  // namespace warploom

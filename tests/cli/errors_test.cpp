@@ -1,4 +1,8 @@
 // Bad input gets one line on standard error, nothing on standard output, and a status: 1, or 2 where the usage is wrong.
+#include <sys/stat.h>
+
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 
 #include <gmock/gmock.h>
@@ -6,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/process.h"
+#include "support/tiny_model.h"
 
 namespace warploom {
 namespace {
@@ -29,11 +34,17 @@ TEST(CommandErrors, Usage) {
     const char* says;
   };
   const std::vector<Case> cases = {{{}, "subcommand"},
-                                   {{"dance"}, "subcommand"},
+                                   {{"dance"}, "\"dance\" is not a command; commands are generate, chat"},
                                    {{"generate", "x", "--bogus"}, "--bogus"},
                                    {{"generate", "x", "--temperature", "warm"}, "warm"},
                                    {{"generate", "x", "--seed", "-1"}, "--seed"},
                                    {{"compare", "x", "--seed", "-1"}, "--seed"},
+                                   {{"generate", "x", "--seed", "18446744073709551616"}, "18446744073709551615"},
+                                   {{"generate", "x", "--max-tokens", "9223372036854775808"}, "9223372036854775807"},
+                                   {{"generate", "x", "--n", "4294967297"}, "2147483647"},
+                                   {{"generate", "x", "--top-k", "1.5"}, "not a whole number"},
+                                   {{"generate", "x", "-m", ""}, "--model"},
+                                   {{"tokenize", "x", "-m", ""}, "--model"},
                                    {{"generate"}, "PROMPT"},
                                    {{"generate", "x", "-f", "y"}, "PROMPT"},
                                    {{"generate", "x", "--batch"}, "--batch"},
@@ -99,6 +110,51 @@ TEST(CommandErrors, NoModelNamesTheScriptThatFetchesOne) {
   std::filesystem::copy_file(folder + "/models/one.gguf", folder + "/models/two.gguf");
   expect_error(test::run_program({"/usr/bin/env", "-C", "/", copy, "tokenize", "x"}), 1, "--model");
   std::filesystem::remove_all(folder);
+}
+
+// A pipe that nobody writes to must not be waited for.
+TEST(CommandErrors, APipeOrADeviceIsNoModel) {
+  const std::string pipe = TemporaryFile("").path() + ".pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::string& path : {pipe, std::string("/dev/zero")}) {
+    expect_error(run_warploom({"info", path}), 1, "is not a regular file");
+    expect_error(run_warploom({"generate", "x", "-m", path}), 1, "is not a regular file");
+  }
+  std::filesystem::remove(pipe);
+}
+
+TEST(CommandErrors, AFullDiskIsSeenByEveryProgram) {
+  const std::string model = std::string(WARPLOOM_TEST_DATA) + "/tokenizations/gpt-2.gguf";
+  const std::vector<std::string> commands = {std::string(WARPLOOM_PROGRAM) + " --help",
+                                             std::string(WARPLOOM_PROGRAM) + " --version",
+                                             std::string(WARPLOOM_PROGRAM) + " generate --help",
+                                             std::string(WARPLOOM_PROGRAM) + " info " + model,
+                                             std::string(WARPLOOM_BENCH) + " --help",
+                                             std::string(WARPLOOM_BENCH) + " --quiet --sampler --rows 1 --vocab 10 -r 1"};
+  for (const std::string& command : commands) {
+    const auto got = test::run_program({"/bin/sh", "-c", command + " > /dev/full"});
+    EXPECT_EQ(got.status, 1) << command;
+    EXPECT_THAT(got.err, testing::MatchesRegex("warploom(-bench)?: [^\n]+\n")) << command;
+  }
+}
+
+// Weights of NaN reach the logits: every command that runs the model says so, none prints nan.
+TEST(CommandErrors, WeightsThatAreNotNumbers) {
+  test::TinyModel shape;
+  shape.type = WeightType::f32;
+  std::string bytes = test::tiny_model(shape);
+  const float nan = std::nanf("");
+  std::memcpy(bytes.data() + bytes.size() - 64, &nan, sizeof nan);
+  const test::TemporaryModel model(bytes);
+  const TemporaryFile text("the inner then");
+  expect_error(run_warploom({"score", "-f", text.path(), "-m", model.path().string()}), 1, "not numbers");
+  expect_error(run_warploom({"compare", "the inner", "-n", "4", "-m", model.path().string()}), 1, "not numbers");
+  const auto generated = run_warploom({"generate", "the inner", "-q", "-m", model.path().string()});
+  EXPECT_EQ(generated.status, 1);
+  EXPECT_THAT(generated.err, HasSubstr("not numbers"));
+  const auto chat = run_warploom({"chat", "-q", "-m", model.path().string()}, "the inner\n");
+  EXPECT_EQ(chat.status, 1);
+  EXPECT_THAT(chat.err, HasSubstr("not numbers"));
 }
 
 TEST(CommandErrors, Prompts) {

@@ -110,6 +110,20 @@ TEST(GenerateCommand, EndsBeforeTheFirstOfSeveralStopStrings) {
   EXPECT_EQ(all[0]["finish_reason"], "stop_string");
 }
 
+// Each --stop takes one text, brackets and commas and all, and leaves the prompt alone wherever it stands.
+TEST(GenerateCommand, AStopStringIsTakenAsItStands) {
+  const auto plain = lines_of(generate_command({"Once upon a time", "-t", "0", "--json"}));
+  const auto first = lines_of(generate_command({"-t", "0", "--json", "--stop", "[no, such]", "Once upon a time"}));
+  EXPECT_EQ(first[0]["prompt_ids"], plain[0]["prompt_ids"]);
+  EXPECT_EQ(first[0]["text"], plain[0]["text"]);
+  const auto json_of = [](const std::string& stop) {
+    return lines_of(generate_command({"1, 2, 3, [4, 5], [6,", "-t", "0", "--json", "--stop", stop}))[0];
+  };
+  const std::string text = json_of("[no, such]")["text"];
+  EXPECT_THAT(text, testing::HasSubstr(","));  // one of "[x, ,]" split at its comma would stop here
+  EXPECT_EQ(json_of("[x,,]")["text"], text);
+}
+
 TEST(GenerateCommand, ChatAppliesTheTemplate) {
   const std::vector<ChatMessage> messages = {{"system", "Be brief."}, {"user", "Hi"}};
   const auto want = Tokenizer::load(model_path())->encode_chat(messages);

@@ -1,4 +1,6 @@
 // Ctrl-C, and readers that leave.
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 
 #include <gmock/gmock.h>
@@ -40,6 +42,22 @@ TEST(Interrupt, JsonIsStillWhole) {
   const auto json = nlohmann::json::parse(got.out);
   EXPECT_EQ(json["finish_reason"], "cancelled");
   EXPECT_EQ(json["timings"]["generated_tokens"], json["ids"].size());
+}
+
+TEST(Interrupt, ABatchEndsAtTheNextStep) {
+  std::string prompts;
+  for (int i = 0; i < 200; ++i) prompts += "Once upon a time there was a king who had " + std::to_string(i) + " daughters\n";
+  Process process({WARPLOOM_PROGRAM, "generate", "-", "--batch", "--model", model_path(), "--max-tokens", "2000",
+                   "--ignore-eos", "--json"});
+  process.write(prompts);
+  process.close_input();
+  EXPECT_FALSE(process.wait_for_output(1, 3000));
+  const auto start = std::chrono::steady_clock::now();
+  process.interrupt();
+  const auto got = process.finish();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  EXPECT_EQ(got.status, 130);
+  EXPECT_EQ(std::count(got.out.begin(), got.out.end(), '\n'), 200);
 }
 
 TEST(Interrupt, AReaderThatLeavesEndsItQuietly) {

@@ -49,6 +49,11 @@ TEST(TokenizeCommand, TextAndIdsMayBeArguments) {
   const auto got = run_warploom({"tokenize", "Hello world", "--json", "-m", kModel});
   EXPECT_EQ(nlohmann::json::parse(got.out)["ids"].get<std::vector<TokenId>>(), tokenizer->encode("Hello world"));
   EXPECT_EQ(run_warploom({"detokenize", got.out, "-m", kModel}).out, "Hello world");
+  std::vector<std::string> one_by_one = {"detokenize", "-m", kModel};
+  for (const TokenId id : tokenizer->encode("Hello world")) one_by_one.push_back(std::to_string(id));
+  EXPECT_EQ(run_warploom(one_by_one).out, "Hello world");
+  EXPECT_EQ(run_warploom({"detokenize", nlohmann::json(tokenizer->encode("Hello world")).dump(), "-m", kModel}).out,
+            "Hello world");
 }
 
 TEST(TokenizeCommand, DetokenizeRefusesWhatIsNoIdOfTheVocabulary) {

@@ -11,7 +11,7 @@ namespace warploom {
 namespace {
 
 std::shared_ptr<const Model> load(const test::TinyModel& shape, int threads = 2, CpuIsa isa = CpuIsa::automatic) {
-  const test::TemporaryFile file(test::tiny_model(shape));
+  const test::TemporaryModel file(test::tiny_model(shape));
   ModelOptions options;
   options.device.threads = threads;
   options.device.isa = isa;

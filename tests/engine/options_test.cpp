@@ -30,7 +30,7 @@ class Options : public testing::Test {
     return "";
   }
 
-  test::TemporaryFile file_;
+  test::TemporaryModel file_;
   std::shared_ptr<const Model> model;
 };
 

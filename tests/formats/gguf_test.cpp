@@ -11,11 +11,11 @@ namespace warploom {
 namespace {
 
 using test::GgufWriter;
-using test::TemporaryFile;
+using test::TemporaryModel;
 using testing::HasSubstr;
 
 std::string refusal(const std::string& bytes) {
-  const TemporaryFile file(bytes);
+  const TemporaryModel file(bytes);
   try {
     GgufFile::open(file.path());
   } catch (const ModelError& error) {
@@ -40,7 +40,7 @@ GgufWriter sample_file(std::uint32_t version = 3) {
 
 TEST(Gguf, ReadsBothVersions) {
   for (const std::uint32_t version : {2u, 3u}) {
-    const TemporaryFile file(sample_file(version).bytes());
+    const TemporaryModel file(sample_file(version).bytes());
     const auto gguf = GgufFile::open(file.path());
     EXPECT_EQ(gguf->version(), version);
     EXPECT_EQ(gguf->need_string("text"), "hello");
@@ -60,7 +60,7 @@ TEST(Gguf, ReadsBothVersions) {
 }
 
 TEST(Gguf, DescribesItself) {
-  const TemporaryFile file(sample_file().bytes());
+  const TemporaryModel file(sample_file().bytes());
   const FileInfo info = inspect(file.path());
   ASSERT_EQ(info.tensors.size(), 2u);
   EXPECT_EQ(info.tensors[0].type, "Q8_0");

@@ -16,7 +16,7 @@ struct Outcome {
 };
 
 // Loads and, where that works, generates: damaged weights must not crash either.
-void try_file(const test::TemporaryFile& file, Outcome& outcome, const std::string& what) {
+void try_file(const test::TemporaryModel& file, Outcome& outcome, const std::string& what) {
   std::shared_ptr<const Model> model;
   try {
     ModelOptions options;
@@ -45,7 +45,7 @@ test::TinyModel small() {
 TEST(Mutations, FlippedBytesAndInsertedNumbers) {
   const std::string good = test::tiny_model(small());
   const std::size_t header = good.find("blk.0.ffn_down.weight") + 64;
-  const test::TemporaryFile file(good);
+  const test::TemporaryModel file(good);
   std::mt19937_64 rng(20260101);
   Outcome outcome;
   for (int i = 0; i < 1000; ++i) {
@@ -69,7 +69,7 @@ TEST(Mutations, FlippedBytesAndInsertedNumbers) {
 
 TEST(Mutations, TruncationAnywhere) {
   const std::string good = test::tiny_model(small());
-  const test::TemporaryFile file(good);
+  const test::TemporaryModel file(good);
   Outcome outcome;
   const std::size_t header = good.find("blk.0.ffn_down.weight") + 64;
   for (std::size_t size = 1; size < good.size(); size += size < 64 ? 1 : size < header ? 97 : 4001) {
@@ -84,7 +84,7 @@ TEST(Mutations, NanWeightsEndTheSequenceAndSayWhy) {
   std::string bytes = test::tiny_model(small());
   // Every scale of the last tensor becomes NaN.
   for (std::size_t at = bytes.size() - 64 * 2 * 34; at < bytes.size(); at += 34) bytes[at] = bytes[at + 1] = '\x7e';
-  const test::TemporaryFile file(bytes);
+  const test::TemporaryModel file(bytes);
   const auto model = Model::load(file.path());
   const std::vector<std::vector<TokenId>> prompts = {{1, 2, 3}};
   const Generation g = generate(model, prompts).at(0);
@@ -95,7 +95,7 @@ TEST(Mutations, NanWeightsEndTheSequenceAndSayWhy) {
 TEST(Mutations, ShapesThatContradictTheMetadata) {
   const auto refused = [](test::TinyModel m, auto change) {
     change(m);
-    const test::TemporaryFile file(test::tiny_model(m));
+    const test::TemporaryModel file(test::tiny_model(m));
     EXPECT_THROW(Model::load(file.path()), ModelError);
   };
   refused(small(), [](auto& m) { m.architecture = "mamba"; });

@@ -16,7 +16,7 @@ namespace warploom {
 namespace {
 
 ModelConfig config_of(const test::TinyModel& model) {
-  const test::TemporaryFile file(test::tiny_model(model));
+  const test::TemporaryModel file(test::tiny_model(model));
   return read_config(*GgufFile::open(file.path()));
 }
 

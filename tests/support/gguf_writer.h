@@ -84,16 +84,16 @@ class GgufWriter {
 };
 
 /// A file that goes away with its owner.
-class TemporaryFile {
+class TemporaryModel {
  public:
-  explicit TemporaryFile(const std::string& bytes) {
+  explicit TemporaryModel(const std::string& bytes) {
     static int count = 0;
     path_ = std::filesystem::temp_directory_path() / ("warploom-" + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".gguf");
     write(bytes);
   }
-  ~TemporaryFile() { std::filesystem::remove(path_); }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  ~TemporaryModel() { std::filesystem::remove(path_); }
+  TemporaryModel(const TemporaryModel&) = delete;
+  TemporaryModel& operator=(const TemporaryModel&) = delete;
   void write(const std::string& bytes) const { std::ofstream(path_, std::ios::binary | std::ios::trunc) << bytes; }
   const std::filesystem::path& path() const { return path_; }
 

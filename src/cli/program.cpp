@@ -1,0 +1,61 @@
+#include "cli/program.h"
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <string>
+
+#include <fmt/format.h>
+
+namespace warploom::cli {
+
+namespace {
+
+// Where the application has commands and the first argument names none of them: what to say.
+std::string unknown_command(const CLI::App& app, int argc, char** argv) {
+  const auto commands = app.get_subcommands(nullptr);
+  if (commands.empty() || argc < 2 || argv[1][0] == '-') return {};
+  std::string names;
+  for (const CLI::App* command : commands) {
+    if (command->get_name() == argv[1]) return {};
+    names += (names.empty() ? "" : ", ") + command->get_name();
+  }
+  return fmt::format("\"{}\" is not a command; commands are {}", argv[1], names);
+}
+
+int parse_and_run(CLI::App& app, int argc, char** argv, const std::function<int()>& body) {
+  try {
+    app.parse(argc, argv);
+    return body();
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    const std::string unknown = unknown_command(app, argc, argv);
+    fmt::print(stderr, "{}: {} (see {} --help{})\n", app.get_name(), unknown.empty() ? error.what() : unknown,
+               app.get_name(),
+               app.get_subcommands(nullptr).empty() ? "" : fmt::format(", or {} COMMAND --help", app.get_name()));
+    return 2;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "{}: out of memory\n", app.get_name());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}: {}\n", app.get_name(), error.what());
+  }
+  return 1;
+}
+
+}  // namespace
+
+int run_program(CLI::App& app, int argc, char** argv, const std::function<int()>& body) {
+  std::signal(SIGPIPE, SIG_DFL);  // a reader that leaves ends us quietly
+  const int status = parse_and_run(app, argc, argv, body);
+  std::cout.flush();
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) || !std::cout) {
+    if (status == 0) fmt::print(stderr, "{}: cannot write the output\n", app.get_name());
+    return status == 0 ? 1 : status;
+  }
+  return status;
+}
+
+}  // namespace warploom::cli
