@@ -17,6 +17,11 @@ struct Outcome {
 
 // Loads and, where that works, generates: damaged weights must not crash either.
 void try_file(const test::TemporaryModel& file, Outcome& outcome, const std::string& what) {
+  try {
+    inspect(file.path());
+  } catch (const ModelError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr(file.path().string())) << what;
+  }
   std::shared_ptr<const Model> model;
   try {
     ModelOptions options;
