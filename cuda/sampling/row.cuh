@@ -65,8 +65,15 @@ __device__ inline float adjust_one(const RowParams& p, int id, float y) {
     if (p.bias[i].token == id) y = __fadd_rn(y, p.bias[i].bias);
   return y;
 }
-// Of four neighbours from `at` on, those whose bit is set. Not inlined: rare, and each pass would hold a copy.
-__device__ __noinline__ float4 adjust_marked(const RowParams& p, u32 marked, int at, float4 y) {
+// Of four neighbours from `at` on, those whose bit is set. Rare, so a call rather than a copy in each pass; but on sm_120
+// the call makes a kernel spill, and on sm_90 the copies do.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+__device__ __forceinline__
+#else
+__device__ __noinline__
+#endif
+    float4
+    adjust_marked(const RowParams& p, u32 marked, int at, float4 y) {
 #pragma unroll 1
   for (int j = 0; j < 4; ++j) {
     const float one = (marked >> j & 1u) ? adjust_one(p, at + j, y.x) : y.x;
