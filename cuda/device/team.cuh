@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "cuda/sampling/request.h"
+
 namespace warploom::cuda::device {
 
 using u32 = std::uint32_t;
@@ -20,16 +22,9 @@ inline constexpr u32 kRanked = 256;     // entries of a list that are ordered by
 inline constexpr u32 kListRoom = 1024;  // of a shortlist, which lies where the histogram was
 inline constexpr int kListed = static_cast<int>(kListRoom) / kThreads;
 inline constexpr int kMaxSegments = 256;
-inline constexpr int kMaxParts = 128;
+inline constexpr int kMaxParts = kMaxSampleParts;
 inline constexpr int kStep = 128;  // values that a warp reads at once, 4 a lane
 inline constexpr u32 kAllLanes = 0xffffffffu;
-
-// How a row is cut up. segment is a multiple of kStep, segments (of a part) at most kMaxSegments.
-struct RowShape {
-  int parts = 1;
-  int segment = kStep;
-  int segments = 1;
-};
 
 // What the parts of a row tell each other. Unused with a single part.
 struct RowExchange {  // zero before the launch

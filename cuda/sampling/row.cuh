@@ -24,7 +24,7 @@ struct RowParams {
   int history_count, bias_count;
 
   __device__ void read(const SampleArgs& a, std::int64_t r) {
-    temperature = a.temperature ? a.temperature[r] : 1.0f;
+    temperature = a.temperature ? a.temperature[r] : a.default_temperature;
     top_p = a.top_p ? a.top_p[r] : 1.0f;
     min_p = a.min_p ? a.min_p[r] : 0.0f;
     repetition = a.repetition_penalty ? a.repetition_penalty[r] : 1.0f;
@@ -49,6 +49,12 @@ struct RowParams {
   }
 };
 
+// A row of probabilities: as of logits, but 0 is masked.
+struct Probability {
+  float value;
+  __device__ explicit operator float() const { return value; }
+};
+
 // Tokens that a penalty or a bias may touch are marked in a bit map, so that all others pass at the price of one look.
 inline constexpr u32 kMarkBits = 1u << 17;
 
@@ -68,9 +74,9 @@ __device__ inline float adjust_one(const RowParams& p, int id, float y) {
 // Of four neighbours from `at` on, those whose bit is set. Rare, so a call rather than a copy in each pass; but on sm_120
 // the call makes a kernel spill, and on sm_90 the copies do.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
-__device__ __forceinline__
+__device__ static __forceinline__
 #else
-__device__ __noinline__
+__device__ static __noinline__
 #endif
     float4
     adjust_marked(const RowParams& p, u32 marked, int at, float4 y) {
@@ -85,6 +91,9 @@ __device__ __noinline__
 template <typename T, bool kSparse>
 class Row {
  public:
+  using Value = T;
+  static constexpr bool kProbabilities = std::is_same_v<T, Probability>;
+
   // Dynamic shared memory: kMarkBits bits where kSparse, then where `cached` room for the part's logits from `first` on.
   __device__ Row(const SampleArgs& a, std::int64_t r, const RowParams& params, const bool& aligned, const bool& cached,
                  int first)
@@ -136,6 +145,9 @@ class Row {
   __device__ float4 load_first(int at, int end, bool& invalid) const {
     float4 y = load_raw(at, end);
     invalid |= !(y.x < INFINITY && y.y < INFINITY && y.z < INFINITY && y.w < INFINITY);
+    if constexpr (kProbabilities)
+      invalid |= (y.x < 0.0f && at < end) || (y.y < 0.0f && at + 1 < end) || (y.z < 0.0f && at + 2 < end) ||
+                 (y.w < 0.0f && at + 3 < end);
     y = adjust(at, end, y);
     if (cached_) *cache(at) = y;
     return y;
@@ -147,6 +159,7 @@ class Row {
   // One adjusted logit of the whole row.
   __device__ float at(int id) const {
     float y = static_cast<float>(logits_[id]);
+    if constexpr (kProbabilities) return unmasked(y);
     if constexpr (kSparse) {
       if (marks()[static_cast<u32>(id) % kMarkBits / 32] >> (id % 32) & 1u)
         y = adjust_marked(params_, 1u, id, make_float4(y, 0.0f, 0.0f, 0.0f)).x;
@@ -164,8 +177,10 @@ class Row {
       return __bfloat162float(__ushort_as_bfloat16(low));
     }
   }
+  __device__ static float unmasked(float p) { return p > 0.0f ? p : -INFINITY; }
   // Section 1 of the contract for four logits; at is a multiple of 4.
   __device__ float4 adjust(int at, int end, float4 y) const {
+    if constexpr (kProbabilities) return make_float4(unmasked(y.x), unmasked(y.y), unmasked(y.z), unmasked(y.w));
     if constexpr (kSparse) {
       const u32 here = (1u << min(end - at, 4)) - 1;
       const u32 marked = marks()[static_cast<u32>(at) % kMarkBits / 32] >> (at % 32) & here;
@@ -236,30 +251,53 @@ __device__ __forceinline__ bool for_each_token_first(const R& row, const Team& t
   return invalid;
 }
 
-// Finds in segment s, by one whole warp, the token at which the running sum of mass(id, y), in ascending id, exceeds `rest`.
-// True in the one lane that found it, which gets its id and logit.
-template <class R, class Mass>
-__device__ bool walk(const R& row, const Team& team, int s, u64 rest, Mass mass, int& id, float& logit) {
+// Finds in segment s, by one whole warp, the token at which the running sum of mass(id), in ascending id, exceeds `rest`.
+// True in the one lane that found it, which gets its id.
+template <class Mass>
+__device__ bool walk(int vocab, const Team& team, int s, u64 rest, Mass mass, int& id) {
   const int lane = threadIdx.x % 32;
   const int from = team.first() + s * team.shape().segment;
-  const int end = min(from + team.shape().segment, row.vocab());
+  const int end = min(from + team.shape().segment, vocab);
   u64 before = 0;
 #pragma unroll 1
   for (int base = from; base < end; base += 32) {  // one each: a segment is short
     const int mine = base + lane;
-    const float y = mine < end ? row.at(mine) : -INFINITY;
-    const u64 one = mine < end ? mass(mine, y) : 0;
+    const u64 one = mine < end ? mass(mine) : 0;
     u64 until = one;
     for (int step = 1; step < 32; step *= 2) {
       const u64 other = __shfl_up_sync(kAllLanes, until, step);
       until += lane >= step ? other : 0;
     }
     const bool here = before + until - one <= rest && rest < before + until;
-    if (here) id = mine, logit = y;
+    if (here) id = mine;
     if (__any_sync(kAllLanes, here)) return here;
     before += __shfl_sync(kAllLanes, until, 31);
   }
   return false;
+}
+
+// The bit map that a kernel's dynamic shared memory begins with.
+inline std::size_t mark_bytes(const SampleArgs& a) { return a.history || a.bias || a.allowed ? kMarkBits / 8 : 0; }
+
+// Whether four neighbours can be read at once.
+inline bool rows_aligned(const SampleArgs& a) {
+  const std::size_t element = a.type == LogitType::f32 ? 4 : 2;
+  return reinterpret_cast<std::uintptr_t>(a.logits) % (4 * element) == 0 && a.row_stride % 4 == 0;
+}
+
+// make(type, sparse): std::type_identity of the row's T, and kSparse.
+template <class Make>
+const void* with_row_type(const SampleArgs& a, Make make) {
+  const auto of = [&](auto type) {
+    return mark_bytes(a) > 0 ? make(type, std::true_type()) : make(type, std::false_type());
+  };
+  if (a.input == SampleInput::probabilities) return make(std::type_identity<Probability>(), std::false_type());
+  switch (a.type) {
+    case LogitType::f32: return of(std::type_identity<float>());
+    case LogitType::f16: return of(std::type_identity<__half>());
+    case LogitType::bf16: return of(std::type_identity<__nv_bfloat16>());
+  }
+  return nullptr;
 }
 
 }  // namespace warploom::cuda::device

@@ -86,9 +86,10 @@ __device__ Cut select(const R& row, Team& team, u64 need, int which, Mass mass, 
   }
   const bool here = __syncthreads_or(hit);
   int id = 0;
-  float y;
   const bool found = here && threadIdx.x < 32 &&
-                     walk(row, team, static_cast<int>(team.scratch().message[0]), team.scratch().message[1], tied, id, y);
+                     walk(
+                         row.vocab(), team, static_cast<int>(team.scratch().message[0]), team.scratch().message[1],
+                         [&](int i) { return tied(i, row.at(i)); }, id);
   __syncthreads();
   return {prefix, team.broadcast(which, found, static_cast<u32>(id))};
 }

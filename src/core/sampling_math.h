@@ -8,8 +8,8 @@
 
 namespace warploom::sampling {
 
-inline constexpr float kLowestExponent = -64.0f;          // below this many octaves under the argmax a weight is 0
-inline constexpr float kRoundToInteger = 0x1.8p23f;       // added to a float below 2^22 it rounds, halves to even
+inline constexpr float kLowestExponent = -64.0f;     // below this many octaves under the argmax a weight is 0
+inline constexpr float kRoundToInteger = 0x1.8p23f;  // added to a float below 2^22 it rounds, halves to even
 inline constexpr std::uint64_t kArgmaxWeight = std::uint64_t{1} << 40;
 inline constexpr double kLog2E = 1.4426950408889634;
 
@@ -17,12 +17,16 @@ inline constexpr double kLog2E = 1.4426950408889634;
 __device__ inline float add_rn(float a, float b) { return __fadd_rn(a, b); }
 __device__ inline float mul_rn(float a, float b) { return __fmul_rn(a, b); }
 __device__ inline float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+__device__ inline float div_rn(float a, float b) { return __fdiv_rn(a, b); }
 __device__ inline std::uint32_t float_bits(float a) { return __float_as_uint(a); }
+__device__ inline float float_from_bits(std::uint32_t bits) { return __uint_as_float(bits); }
 #else
 WARPLOOM_HOST_DEVICE inline float add_rn(float a, float b) { return a + b; }
 WARPLOOM_HOST_DEVICE inline float mul_rn(float a, float b) { return a * b; }
 WARPLOOM_HOST_DEVICE inline float fma_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+WARPLOOM_HOST_DEVICE inline float div_rn(float a, float b) { return a / b; }
 WARPLOOM_HOST_DEVICE inline std::uint32_t float_bits(float a) { return __builtin_bit_cast(std::uint32_t, a); }
+WARPLOOM_HOST_DEVICE inline float float_from_bits(std::uint32_t bits) { return __builtin_bit_cast(float, bits); }
 #endif
 
 /// What logit differences are multiplied by. A temperature so small that this overflows leaves the argmax's ties alone.
@@ -31,10 +35,12 @@ WARPLOOM_HOST_DEVICE inline float exponent_scale(float temperature) {
   return scale > 0x1.fffffep127 ? 0x1.fffffep127f : static_cast<float>(scale);
 }
 
-/// Weight of a logit in units of 2^-40 of the argmax's. x <= max, neither NaN nor +inf.
-WARPLOOM_HOST_DEVICE inline std::uint64_t weight(float x, float max, float scale) {
-  const float t = mul_rn(add_rn(x, -max), scale);
-  if (!(t >= kLowestExponent)) return 0;
+/// 2^t for t in [-126, 0]: significand / 2^23 / 2^octaves_down, correct to 2e-7.
+struct Power {
+  std::uint32_t significand;  // 24 bits
+  std::uint32_t octaves_down;
+};
+WARPLOOM_HOST_DEVICE inline Power power_of_two(float t) {
   const float shifted = add_rn(t, kRoundToInteger);  // its low bits are the nearest integer
   const float f = add_rn(t, -add_rn(shifted, -kRoundToInteger));
   float q = 0x1.417ca6p-13f;  // 2^f on [-0.5, 0.5]
@@ -44,10 +50,31 @@ WARPLOOM_HOST_DEVICE inline std::uint64_t weight(float x, float max, float scale
   q = fma_rn(q, f, 0x1.ebfbdcp-3f);
   q = fma_rn(q, f, 0x1.62e430p-1f);
   q = fma_rn(q, f, 1.0f);
-  // q 2^24 is an integer: q's 24 bits of mantissa, or twice them from 1 on. Below 2^-41 nothing is left.
   const std::uint32_t bits = float_bits(q);
-  const std::uint32_t octaves = float_bits(kRoundToInteger) + 127 - float_bits(shifted) - (bits >> 23);
-  return octaves < 64 ? static_cast<std::uint64_t>((bits & 0x7fffffu) | 0x800000u) << 17 >> octaves : 0;
+  return {(bits & 0x7fffffu) | 0x800000u, float_bits(kRoundToInteger) + 127 - float_bits(shifted) - (bits >> 23)};
+}
+
+/// Weight of a logit in units of 2^-40 of the argmax's. x <= max, neither NaN nor +inf.
+WARPLOOM_HOST_DEVICE inline std::uint64_t weight(float x, float max, float scale) {
+  const float t = mul_rn(add_rn(x, -max), scale);
+  if (!(t >= kLowestExponent)) return 0;
+  const Power p = power_of_two(t);
+  // q 2^24 is an integer: q's 24 bits of significand, or twice them from 1 on. Below 2^-41 nothing is left.
+  return p.octaves_down < 64 ? static_cast<std::uint64_t>(p.significand) << 17 >> p.octaves_down : 0;
+}
+
+/// The same before it is cut to an integer: a logit's probability as a share of the argmax's, 0 below 2^-126.
+WARPLOOM_HOST_DEVICE inline float relative_probability(float x, float max, float scale) {
+  const float t = mul_rn(add_rn(x, -max), scale);
+  if (!(t >= -126.0f)) return 0.0f;
+  const Power p = power_of_two(t);
+  return p.octaves_down <= 126 ? float_from_bits((p.significand & 0x7fffffu) | (127 - p.octaves_down) << 23) : 0.0f;
+}
+
+/// Weight of a probability, or of any measure of it: in units of 2^-40 of the row's largest, cut to an integer. 0 <= p <=
+/// max.
+WARPLOOM_HOST_DEVICE inline std::uint64_t probability_weight(float p, float max) {
+  return static_cast<std::uint64_t>(mul_rn(div_rn(p, max), 0x1p40f));
 }
 
 /// Weight that the kept prefix must reach: ceil(P * total / 2^32), P = max(1, top_p * 2^32 to nearest).
@@ -63,7 +90,7 @@ WARPLOOM_HOST_DEVICE inline std::uint64_t top_p_threshold(float top_p, std::uint
 
 /// Least weight that min-p lets through; 1 where it is off.
 WARPLOOM_HOST_DEVICE inline std::uint64_t min_p_weight(float min_p) {
-  #if defined(__CUDA_ARCH__)
+#if defined(__CUDA_ARCH__)
   const double least = ceil(static_cast<double>(min_p) * 0x1p40);
 #else
   const double least = __builtin_ceil(static_cast<double>(min_p) * 0x1p40);
@@ -72,9 +99,11 @@ WARPLOOM_HOST_DEVICE inline std::uint64_t min_p_weight(float min_p) {
 }
 
 /// Philox4x32-10 (Salmon et al., SC 2011): the first 64 bits for (seed, position, stream, use).
-WARPLOOM_HOST_DEVICE inline std::uint64_t random_bits(std::uint64_t seed, std::uint64_t position, std::uint32_t stream, std::uint32_t use = 0) {
+WARPLOOM_HOST_DEVICE inline std::uint64_t random_bits(std::uint64_t seed, std::uint64_t position, std::uint32_t stream,
+                                                      std::uint32_t use = 0) {
   std::uint32_t key0 = static_cast<std::uint32_t>(seed), key1 = static_cast<std::uint32_t>(seed >> 32);
-  std::uint32_t c0 = static_cast<std::uint32_t>(position), c1 = static_cast<std::uint32_t>(position >> 32), c2 = stream, c3 = use;
+  std::uint32_t c0 = static_cast<std::uint32_t>(position), c1 = static_cast<std::uint32_t>(position >> 32), c2 = stream,
+                c3 = use;
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t a = std::uint64_t{0xD2511F53u} * c0, b = std::uint64_t{0xCD9E8D57u} * c2;
     c0 = static_cast<std::uint32_t>(b >> 32) ^ c1 ^ key0;

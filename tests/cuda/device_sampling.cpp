@@ -38,7 +38,7 @@ void throw_on_error(cudaError_t error) {
 }
 
 std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SampleRow> rows, int parts,
-                                           bool logprobs) {
+                                           const SampleWants& wants) {
   const std::size_t count = rows.size(), element = logits.type == LogitType::f32 ? 4 : 2;
   std::vector<float> temperature, top_p, min_p, repetition, frequency, presence;
   std::vector<std::int32_t> top_k;
@@ -104,7 +104,20 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   a.argmax = argmax.data();
   a.survivors = survivors.data();
   a.total_weight = total.data();
-  if (logprobs) a.logprob = logprob.data(), a.filtered_logprob = filtered.data();
+  if (wants.logprob) a.logprob = logprob.data();
+  if (wants.filtered_logprob) a.filtered_logprob = filtered.data();
+  a.top = wants.top_logprobs;
+  const auto listed = static_cast<std::size_t>(wants.top_logprobs);
+  const Guarded<TokenId> top_token(count * listed, 77777777);
+  const Guarded<double> top_logprob(count * listed, 5.0);
+  if (listed > 0) a.top_token = top_token.data(), a.top_logprob = top_logprob.data();
+  const Guarded<std::int64_t> kept_offsets(count + 1, -5);
+  const Guarded<TokenId> kept(wants.kept ? count * static_cast<std::size_t>(logits.vocab) : 0, 77777777);
+  if (wants.kept) {
+    a.kept_offsets = kept_offsets.data();
+    a.kept = kept.data();
+    a.kept_capacity = logits.rows * logits.vocab;
+  }
   a.parts = parts;
   // Full of rubbish: what the call needs zero, it zeroes.
   const DeviceArray<std::byte> workspace(std::vector<std::byte>(cuda::sample_workspace_bytes(a), std::byte{0xcd}));
@@ -114,17 +127,22 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   std::vector<SampleResult> results(count);
   const auto tokens = token.host(), argmaxes = argmax.host();
   const auto statuses = status.host();
-  const auto kept = survivors.host();
+  const auto numbers = survivors.host();
   const auto weights = total.host();
-  const auto before = logprob.host(), after = filtered.host();
+  const auto before = logprob.host(), after = filtered.host(), listed_logprobs = top_logprob.host();
+  const auto listed_tokens = top_token.host(), kept_ids = kept.host();
+  const auto offsets = kept_offsets.host();
   for (std::size_t r = 0; r < count; ++r) {
     results[r].token = tokens[r];
     results[r].status = statuses[r];
     results[r].argmax = argmaxes[r];
-    results[r].survivors = kept[r];
+    results[r].survivors = numbers[r];
     results[r].total_weight = weights[r];
     results[r].logprob = before[r];
     results[r].filtered_logprob = after[r];
+    for (std::size_t i = r * listed; i < (r + 1) * listed && listed_tokens[i] != -1; ++i)
+      results[r].top.push_back({listed_tokens[i], listed_logprobs[i]});
+    if (wants.kept) results[r].kept = {kept_ids.begin() + offsets[r], kept_ids.begin() + offsets[r + 1]};
   }
   return results;
 }

@@ -45,8 +45,8 @@ void DeviceArray<T>::ok(cudaError_t error) {
   throw_on_error(error);
 }
 
-/// What each row got: argmax, survivors and weights too, and log-probabilities on request. parts as in SampleArgs.
+/// What each row got: argmax, survivors and weights too, the rest as wanted. parts as in SampleArgs.
 std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SampleRow> rows, int parts,
-                                           bool logprobs = true);
+                                           const SampleWants& wants = {.logprob = true, .filtered_logprob = true});
 
 }  // namespace warploom::test

@@ -35,6 +35,9 @@ Batch random_batch(std::mt19937_64& rng, std::size_t rows, std::size_t vocab) {
   return b;
 }
 
+// The logarithm alone may differ in its last bits.
+void expect_near(double got, double want) { EXPECT_NEAR(got, want, 1e-12 * std::max(1.0, std::abs(want))); }
+
 void compare(std::uint64_t seed, std::size_t rows, std::size_t vocab, std::size_t stride, LogitType type, int parts) {
   std::mt19937_64 rng(seed);
   const Batch batch = random_batch(rng, rows, vocab);
@@ -49,8 +52,12 @@ void compare(std::uint64_t seed, std::size_t rows, std::size_t vocab, std::size_
   const LogitsView logits{type == LogitType::f32 ? static_cast<const void*>(wide.data()) : narrow.data(), type,
                           static_cast<std::int64_t>(rows), static_cast<std::int64_t>(vocab),
                           static_cast<std::int64_t>(stride)};
-  const auto want = sample(logits, batch.rows, {.logprob = true, .filtered_logprob = true});
-  const auto got = test::sample_on_device(logits, batch.rows, parts);
+  const SampleWants wants{.logprob = true,
+                          .filtered_logprob = true,
+                          .top_logprobs = test::pick(rng, {0, 1, 5, 20, 200, 1024}),
+                          .kept = rng() % 2 == 0};
+  const auto want = sample(logits, batch.rows, wants);
+  const auto got = test::sample_on_device(logits, batch.rows, parts, wants);
   for (std::size_t r = 0; r < rows; ++r) {
     SCOPED_TRACE(testing::Message() << "seed " << seed << " row " << r << " vocab " << vocab << " type "
                                     << static_cast<int>(type) << " parts " << parts << " T "
@@ -61,9 +68,14 @@ void compare(std::uint64_t seed, std::size_t rows, std::size_t vocab, std::size_
     ASSERT_EQ(got[r].argmax, want[r].argmax);
     ASSERT_EQ(got[r].survivors, want[r].survivors);
     ASSERT_EQ(got[r].total_weight, want[r].total_weight);
-    ASSERT_NEAR(got[r].logprob, want[r].logprob, 1e-12 * std::max(1.0, std::abs(want[r].logprob)));
-    ASSERT_NEAR(got[r].filtered_logprob, want[r].filtered_logprob,
-                1e-12 * std::max(1.0, std::abs(want[r].filtered_logprob)));
+    expect_near(got[r].logprob, want[r].logprob);
+    expect_near(got[r].filtered_logprob, want[r].filtered_logprob);
+    ASSERT_EQ(got[r].kept, want[r].kept);
+    ASSERT_EQ(got[r].top.size(), want[r].top.size());
+    for (std::size_t i = 0; i < got[r].top.size(); ++i) {
+      ASSERT_EQ(got[r].top[i].token, want[r].top[i].token);
+      expect_near(got[r].top[i].logprob, want[r].top[i].logprob);
+    }
   }
 }
 

@@ -54,7 +54,7 @@ std::optional<Traffic> measure_traffic(const TrafficCase& c) {
   traffic.logit_bytes = static_cast<double>(rows * vocab) * (c.type == LogitType::f32 ? 4 : 2);
   warploom_emulator_reset_counters();
   warploom_emulator_count(1);
-  sample_on_device({data, c.type, c.rows, kTrafficVocab, kTrafficVocab}, params, 0, /*logprobs=*/false);
+  sample_on_device({data, c.type, c.rows, kTrafficVocab, kTrafficVocab}, params, 0, {});
   warploom_emulator_count(0);
   warploom_emulator_counters(kSampleKernel, &traffic.counters);
   traffic.a100_us = modelled_us("a100");

@@ -283,14 +283,18 @@ void Encoder::layout_variables() {
     for (const auto& f : program_.module->functions)
       if (!f.is_entry) collect_shared(program_, f, shared);
   collect_shared(program_, function_, shared);
+  const auto dynamic = [](const ptx::Variable* v) { return v->is_extern && v->size == 0; };
   uint64_t end = 0;
-  for (const bool dynamic : {false, true})
-    for (const ptx::Variable* v : shared) {
-      if ((v->is_extern && v->size == 0) != dynamic) continue;
-      end = dynamic ? end : round_up(end, v->align);
-      symbols_[v->name] = {Symbol::Kind::kShared, dynamic ? round_up(end, 16) : end};
-      end += v->size;
-    }
+  for (const ptx::Variable* v : shared) {
+    if (dynamic(v)) continue;
+    end = round_up(end, v->align);
+    symbols_[v->name] = {Symbol::Kind::kShared, end};
+    end += v->size;
+  }
+  for (const ptx::Variable* v : shared)
+    if (dynamic(v)) end = round_up(end, std::max<uint64_t>(v->align, 16));
+  for (const ptx::Variable* v : shared)
+    if (dynamic(v)) symbols_[v->name] = {Symbol::Kind::kShared, end};  // all begin where the static ones have ended
   code_.static_shared = static_cast<uint32_t>(end);
 }
 

@@ -50,6 +50,21 @@ TEST(Basic, SharedMemoryReduction) {
   EXPECT_EQ(out.host()[0], std::accumulate(x.begin(), x.end(), 0));
 }
 
+__global__ void dynamic_after_static(int* out) {
+  __shared__ int odd[3];  // dynamic memory begins at the next multiple of 16, and all of it is there
+  extern __shared__ int dynamic[];
+  if (threadIdx.x < 3) odd[threadIdx.x] = -1;
+  dynamic[threadIdx.x] = static_cast<int>(threadIdx.x);
+  __syncthreads();
+  out[threadIdx.x] = dynamic[blockDim.x - 1 - threadIdx.x] + odd[0] + odd[1] + odd[2];
+}
+TEST(Basic, DynamicSharedMemoryBehindUnevenStaticOnes) {
+  DeviceBuffer<int> out(64);
+  dynamic_after_static<<<1, 64, 64 * sizeof(int)>>>(out.data());
+  const std::vector<int> values = out.host();
+  for (int i = 0; i < 64; ++i) EXPECT_EQ(values[i], 63 - i - 3);
+}
+
 // Collatz steps: every lane leaves its loop at another time.
 __global__ void collatz_kernel(int n, int* steps) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;

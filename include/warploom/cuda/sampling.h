@@ -13,10 +13,17 @@
 
 namespace warploom::cuda {
 
+enum class SampleInput : std::uint8_t {
+  logits,
+  probabilities,  ///< not negative, of any sum; 0 is masked. Temperature, penalties, bias, mask and log-probabilities are
+                  ///< not to be had
+};
+
 /// One call's arguments. Every pointer is to device memory. Arrays are [rows] unless said otherwise; a null array means the
 /// parameter's default in SamplingParams. What a row draws depends on its own logits and parameters alone.
 struct SampleArgs {
   const void* logits = nullptr;
+  SampleInput input = SampleInput::logits;
   LogitType type = LogitType::f32;
   std::int64_t rows = 0;
   std::int64_t vocab = 0;                   ///< in [1, 2^22]
@@ -24,6 +31,7 @@ struct SampleArgs {
   const std::int64_t* row_index = nullptr;  ///< which row of logits each row reads, >= 0; null: row i reads row i
 
   const float* temperature = nullptr;
+  float default_temperature = 1.0f;  ///< where temperature is null; 0: every row is greedy
   const std::int32_t* top_k = nullptr;
   const float* top_p = nullptr;
   const float* min_p = nullptr;
@@ -41,13 +49,25 @@ struct SampleArgs {
   const std::uint32_t* allowed = nullptr;         ///< [rows, allowed_stride] bit masks: token t is bit t % 32 of word t / 32
   std::int64_t allowed_stride = 0;                ///< words, >= vocab / 32 rounded up
 
-  TokenId* token = nullptr;                ///< -1 unless the status is ok; required
-  SampleStatus* status = nullptr;          ///< required
-  TokenId* argmax = nullptr;               ///< these are written where given; asking never changes a token
-  std::int64_t* survivors = nullptr;       ///< tokens that passed every filter
-  std::uint64_t* total_weight = nullptr;   ///< their weights' sum
-  double* logprob = nullptr;               ///< of the token at temperature 1 before the filters
-  double* filtered_logprob = nullptr;      ///< of the token after temperature and filters
+  TokenId* token = nullptr;               ///< -1 unless the status is ok; required
+  SampleStatus* status = nullptr;         ///< required
+  TokenId* argmax = nullptr;              ///< these are written where given; asking never changes a token
+  std::int64_t* survivors = nullptr;      ///< tokens that passed every filter
+  std::uint64_t* total_weight = nullptr;  ///< their weights' sum
+  double* logprob = nullptr;              ///< of the token at temperature 1 before the filters
+  double* filtered_logprob = nullptr;     ///< of the token after temperature and filters
+
+  int top = 0;  ///< how many of the most probable tokens to list before temperature and filters, in [0, 1024]
+  TokenId* top_token =
+      nullptr;  ///< [rows, top], by logit descending, then id ascending; -1 where a row has fewer candidates
+  double* top_logprob = nullptr;         ///< [rows, top], -inf there
+  std::int64_t* kept_offsets = nullptr;  ///< [rows + 1]: where each row's survivors begin in `kept`; null: no list
+  TokenId* kept = nullptr;               ///< their ids, ascending, row after row
+  std::int64_t kept_capacity = 0;        ///< ids that fit `kept`; more are counted in kept_offsets, not written
+  float* probabilities = nullptr;  ///< [rows, dense_stride]: of each survivor among them, 0 for the others; NaN in a bad row
+  float* filtered_logits =
+      nullptr;  ///< [rows, dense_stride]: of the survivors, as docs/sampling.md section 1 leaves them; else -inf
+  std::int64_t dense_stride = 0;  ///< elements, >= vocab
 
   int parts = 0;  ///< blocks that share a row, in [1, 128]; 0: by the number of rows and the device. Never changes a result
 };
@@ -56,9 +76,10 @@ struct SampleArgs {
 /// Throws InvalidArgument as sample() does, BackendError where the device cannot be asked.
 WARPLOOM_EXPORT std::size_t sample_workspace_bytes(const SampleArgs& args);
 
-/// Draws one token a row on `stream`. Workspace: device memory, 16-byte aligned; calls that may run at once need one each.
-/// Throws InvalidArgument for what the host can see to be out of range, BackendError where the launch fails. A parameter that
-/// only the device sees to be out of range gives its row the status invalid_parameters.
+/// Draws one token a row on `stream`: one launch, and one more for each of the list of the most probable, the survivors'
+/// list, and the dense outputs, where asked for. Workspace: device memory, 16-byte aligned; calls that may run at once need
+/// one each. Throws InvalidArgument for what the host can see to be out of range, BackendError where the launch fails. A
+/// parameter that only the device sees to be out of range gives its row the status invalid_parameters.
 WARPLOOM_EXPORT void sample(const SampleArgs& args, void* workspace, std::size_t workspace_bytes, cudaStream_t stream);
 
 }  // namespace warploom::cuda

@@ -16,23 +16,16 @@
 //           left at the border took a pass from top-k and two from top-p; parts that exchange 64 coarse bins, then 32 fine
 //           ones, write under 1% of a row's bytes; entries up to 256 are ordered by counting, as 16 passes of a block's
 //           sort bound a single row (modelled, A100, top-k 50 of one row: 21 us, now 10).
-#include <algorithm>
 #include <cmath>
 
-#include "cuda/runtime/check.h"
-#include "cuda/sampling/row.cuh"
-#include "cuda/sampling/sample_args.h"
+#include "cuda/sampling/plan.cuh"
+#include "cuda/sampling/request.h"
 #include "cuda/sampling/select.cuh"
-#include "warploom/cuda/sampling.h"
 
 namespace warploom::cuda {
 namespace {
 
 using namespace device;
-
-constexpr std::int64_t kLeastPart = 1536;  // logits a block must have to be worth a barrier
-static_assert(kMaxParts == kMaxSampleParts);
-constexpr std::int64_t kManyRows = 64;  // from here on a row is one block's
 
 struct Outcome {
   TokenId token = -1, argmax = -1;
@@ -43,8 +36,8 @@ struct Outcome {
 };
 
 __device__ void write(const SampleArgs& a, std::int64_t r, const Outcome& o) {
-  a.token[r] = o.token;
-  a.status[r] = o.status;
+  if (a.token) a.token[r] = o.token;
+  if (a.status) a.status[r] = o.status;
   if (a.argmax) a.argmax[r] = o.argmax;
   if (a.survivors) a.survivors[r] = o.survivors;
   if (a.total_weight) a.total_weight[r] = o.total;
@@ -52,41 +45,13 @@ __device__ void write(const SampleArgs& a, std::int64_t r, const Outcome& o) {
   if (a.filtered_logprob) a.filtered_logprob[r] = o.filtered_logprob;
 }
 
-__device__ void refuse(const SampleArgs& a, const Team& team, SampleStatus status) {
-  if (team.leads() && threadIdx.x == 0) write(a, team.row(), {.status = status});
-}
-
-__device__ u64 pack(u32 key, int id) { return static_cast<u64>(key) << 32 | ~static_cast<u32>(id); }
-__device__ u32 key_of(u64 packed) { return static_cast<u32>(packed >> 32); }
-__device__ int id_of(u64 packed) { return static_cast<int>(~static_cast<u32>(packed)); }
-
-// Bins of equal width over the octaves in which the row's weights lie, ascending with the logit.
-struct Octaves {
-  float max, scale, per_octave;
-
-  // least: the lowest logit that is not masked.
-  __device__ void set(float max_logit, float least, float exponent_scale) {
-    max = max_logit;
-    scale = exponent_scale;
-    const float range = fminf(__fmul_rn(__fadd_rn(max, -least), scale), 42.0f);  // below, weights are 0
-    per_octave = (kBins - 1) / fmaxf(range, 1e-6f);
-  }
-  __device__ u64 weight(float y) const { return sampling::weight(y, max, scale); }
-  __device__ int bin(float y) const {
-    const float t = __fmul_rn(__fadd_rn(y, -max), scale);
-    return kBins - 1 - static_cast<int>(fminf(-t * per_octave, kBins - 1.0f));
-  }
-  // No more tokens than this lie in a bin of that mass.
-  __device__ float most_tokens(const Bin& bin) const {
-    const float octaves_down = static_cast<float>(kBins - bin.bin) / per_octave;
-    return static_cast<float>(bin.inside) / fmaxf(exp2f(40.0f - octaves_down) * 0.999f, 1.0f);
-  }
-};
+__device__ bool wants_plain(const SampleArgs& a) { return a.logprob || a.top_logprob; }
 
 // What is known of a row so far. In shared memory, to spare registers.
+template <class T>
 struct Plan {
   RowParams params;
-  Octaves octaves;
+  Octaves<T> octaves;
   TokenId argmax;
   u64 least;  // weight of a survivor
   u64 need;   // of the bin in which top-p ends
@@ -103,10 +68,11 @@ struct Draw {
   const SampleArgs& a;
   const R& row;
   Team& team;
-  Plan& plan;
+  Plan<typename R::Value>& plan;
+  RowRecord* const& records;
 
   __device__ u64 plain_weight(float y) const {
-    return a.logprob ? sampling::weight(y, plan.octaves.max, sampling::exponent_scale(1.0f)) : 0;
+    return wants_plain(a) ? sampling::weight(y, plan.octaves.weight.max, sampling::exponent_scale(1.0f)) : 0;
   }
   __device__ u64 at(u64 total) const {
     const RowParams& p = plan.params;
@@ -118,9 +84,18 @@ struct Draw {
     Outcome out{.token = id, .argmax = plan.argmax, .survivors = survivors, .total = total};
     if (a.logprob)
       out.logprob =
-          (static_cast<double>(y) - static_cast<double>(plan.octaves.max)) - log(static_cast<double>(all) * 0x1p-40);
+          (static_cast<double>(y) - static_cast<double>(plan.octaves.weight.max)) - log(static_cast<double>(all) * 0x1p-40);
     if (a.filtered_logprob) out.filtered_logprob = log(static_cast<double>(weight) / static_cast<double>(total));
     write(a, team.row(), out);
+    if (records) {
+      const auto& weight = plan.octaves.weight;
+      records[team.row()] = {total, all, plan.least, plan.cut.key, plan.cut.id, weight.max, weight.scale, SampleStatus::ok};
+    }
+  }
+  __device__ void refuse(SampleStatus status) const {
+    if (!team.leads() || threadIdx.x != 0) return;
+    write(a, team.row(), {.status = status});
+    if (records) records[team.row()].status = status;
   }
 };
 
@@ -150,6 +125,10 @@ __device__ void draw_from_list(const Draw<R>& d, u64 all, u64 (&entries)[kListed
     survivors += __syncthreads_count(keeps);
     scratch.list[kListed * threadIdx.x + j] = static_cast<u64>(kLastId - id_of(entries[j])) << 41 | weights[j];
   }
+#pragma unroll
+  for (int j = 0; j < kListed; ++j)  // they stand in order
+    if (static_cast<int>(kListed * threadIdx.x) + j + 1 == survivors)
+      d.plan.cut = {key_of(entries[j]), static_cast<u32>(id_of(entries[j]))};
   d.team.sort_list(static_cast<u32>(survivors), entries);
   sum = 0;
 #pragma unroll
@@ -183,7 +162,7 @@ __device__ void draw_top_k(const Draw<R>& d) {
       },
       [](int) {});
   d.team.end_list(entries);
-  if (d.a.logprob) all = d.team.sum(1, all);
+  if (wants_plain(d.a)) all = d.team.sum(1, all);
   if (d.team.leads()) draw_from_list(d, all, entries);
 }
 
@@ -204,7 +183,7 @@ template <class R>
 __device__ void cut_in_list(const Draw<R>& d, int bin, Sums& sums) {
   Team& team = d.team;
   TeamScratch& scratch = team.scratch();
-  Plan& plan = d.plan;
+  auto& plan = d.plan;
   u64 entries[kListed], weights[kListed], listed = 0, before;
   team.begin_list();
   for_each_token(
@@ -249,7 +228,7 @@ __device__ void cut_in_list(const Draw<R>& d, int bin, Sums& sums) {
 template <class R>
 __device__ bool cut_top_p(const Draw<R>& d, Sums& sums) {
   Team& team = d.team;
-  Plan& plan = d.plan;
+  auto& plan = d.plan;
   make_histogram(d.row, team, [&](int id, float y, u64& m) {
     m = plan.weight_within(order_key(y), id, y);
     return m != 0 ? plan.octaves.bin(y) : -1;
@@ -278,7 +257,7 @@ __device__ void draw_from_row(const Draw<R>& d, const Sums& sums, Survivor survi
   __syncthreads();
   const u64 mine = threadIdx.x < team.shape().segments ? scratch.segment_sums[threadIdx.x] : 0;
   const u64 survivors = team.sum(0, sums.survivors);
-  const u64 all = d.a.logprob ? team.sum(1, sums.all) : 0;
+  const u64 all = wants_plain(d.a) ? team.sum(1, sums.all) : 0;
   const Team::Prefix prefix = team.prefix(mine);
   const u64 at = d.at(prefix.total);
   const u64 before = prefix.before_part + prefix.before_thread;
@@ -289,63 +268,45 @@ __device__ void draw_from_row(const Draw<R>& d, const Sums& sums, Survivor survi
   }
   if (!__syncthreads_or(hit) || threadIdx.x >= 32) return;
   int id = 0;
-  float y = 0.0f;
-  if (walk(d.row, team, static_cast<int>(scratch.message[0]), scratch.message[1], survivor, id, y))
+  if (walk(
+          d.row.vocab(), team, static_cast<int>(scratch.message[0]), scratch.message[1],
+          [&](int i) { return survivor(i, d.row.at(i)); }, id)) {
+    const float y = d.row.at(id);
     d.finish(id, y, survivor(id, y), prefix.total, static_cast<std::int64_t>(survivors), all);
-}
-
-// The first pass: the row's extent, and where a top-k filters, how many tokens each first digit has.
-template <class R>
-__device__ Team::Extent scan_row(const R& row, Team& team, bool by_count) {
-  if (by_count) team.clear_histogram();
-  Team::Extent extent{0, 0xffffffffu, false};
-  const bool invalid = for_each_token_first(row, team, [&](int id, float y) {
-    const u32 key = order_key(y);
-    extent.flag |= !(y < INFINITY);
-    extent.best = pack(key, id) > extent.best ? pack(key, id) : extent.best;
-    if (key <= kMaskedKey) return;
-    extent.least = min(extent.least, key);
-    if (by_count) atomicAdd(&team.scratch().histogram[key >> digit_shift(0)], u64{1});
-  });
-  extent.flag |= invalid;
-  team.publish_extent(extent);
-  if (by_count) team.publish_histogram();
-  team.barrier();
-  extent = team.read_extent();
-  if (by_count) team.read_histogram();
-  return extent;
+  }
 }
 
 template <typename T, bool kSparse>
 __global__ void __launch_bounds__(kThreads, 2)
     sample_kernel(const __grid_constant__ SampleArgs a, const __grid_constant__ RowShape shape,
                   const __grid_constant__ bool aligned, const __grid_constant__ bool cached,
-                  RowExchange* const __grid_constant__ exchanges, RowLists* const __grid_constant__ lists) {
+                  RowExchange* const __grid_constant__ exchanges, RowLists* const __grid_constant__ lists,
+                  RowRecord* const __grid_constant__ records) {
   __shared__ TeamScratch scratch;
-  __shared__ Plan plan;
+  __shared__ Plan<T> plan;
   Team team(shape, exchanges, lists, scratch);
   const RowParams& p = plan.params;
   if (threadIdx.x == 0) plan.params.read(a, team.row());
   __syncthreads();
   const Row<T, kSparse> row(a, team.row(), p, aligned, cached, team.first());
-  if (!p.valid() || row.mark()) return refuse(a, team, SampleStatus::invalid_parameters);
+  const Draw<Row<T, kSparse>> d{a, row, team, plan, records};
+  if (!p.valid() || row.mark()) return d.refuse(SampleStatus::invalid_parameters);
 
   const bool greedy = p.temperature == 0.0f;
   const bool by_count = !greedy && p.top_k > 0 && p.top_k < a.vocab;
   const Team::Extent extent = scan_row(row, team, by_count);
-  if (extent.flag) return refuse(a, team, SampleStatus::invalid_logits);
-  if (key_of(extent.best) <= kMaskedKey) return refuse(a, team, SampleStatus::all_masked);
-  const Draw<Row<T, kSparse>> d{a, row, team, plan};
+  if (extent.flag) return d.refuse(SampleStatus::invalid_logits);
+  if (key_of(extent.best) <= kMaskedKey) return d.refuse(SampleStatus::all_masked);
   if (threadIdx.x == 0) {
     plan.octaves.set(logit_of(key_of(extent.best)), logit_of(extent.least),
                      sampling::exponent_scale(greedy ? 1.0f : p.temperature));
     plan.argmax = id_of(extent.best);
     plan.least = greedy ? sampling::kArgmaxWeight : sampling::min_p_weight(p.min_p);
     plan.cut = greedy ? Cut{key_of(extent.best), static_cast<u32>(id_of(extent.best))} : kKeepsAll;
-    if (greedy && !a.logprob && team.leads())
+    if (greedy && !wants_plain(a) && team.leads())
       d.finish(plan.argmax, 0.0f, sampling::kArgmaxWeight, sampling::kArgmaxWeight, 1, 0);
   }
-  if (greedy && !a.logprob) return;
+  if (greedy && !wants_plain(a)) return;
   __syncthreads();
 
   if (by_count && team.histogram_sum() > static_cast<u64>(p.top_k)) {
@@ -375,98 +336,38 @@ __global__ void __launch_bounds__(kThreads, 2)
   draw_from_row(d, sums, survivor);
 }
 
-using Kernel = void (*)(SampleArgs, RowShape, bool, bool, RowExchange*, RowLists*);
-
-bool sparse(const SampleArgs& a) { return a.history || a.bias || a.allowed; }
-
-Kernel kernel_of(const SampleArgs& a) {
-  switch (a.type) {
-    case LogitType::f32: return sparse(a) ? sample_kernel<float, true> : sample_kernel<float, false>;
-    case LogitType::f16: return sparse(a) ? sample_kernel<__half, true> : sample_kernel<__half, false>;
-    case LogitType::bf16: return sparse(a) ? sample_kernel<__nv_bfloat16, true> : sample_kernel<__nv_bfloat16, false>;
-  }
-  return nullptr;
+const void* kernel_of(const SampleArgs& a) {
+  return with_row_type(a, [](auto type, auto sparse) {
+    return reinterpret_cast<const void*>(sample_kernel<typename decltype(type)::type, decltype(sparse)::value>);
+  });
 }
 
 // Shared memory beside the kernel's own: the marks, and the part's logits where they fit beside a second block.
 struct DynamicBytes {
   std::size_t marks, cache;
 };
-constexpr std::size_t kDynamicRoom = 48 * 1024 - sizeof(TeamScratch) - sizeof(Plan) - 64;
+constexpr std::size_t kDynamicRoom = 48 * 1024 - sizeof(TeamScratch) - sizeof(Plan<float>) - 64;
 
 DynamicBytes dynamic_bytes(const SampleArgs& a, const RowShape& shape) {
-  DynamicBytes bytes{sparse(a) ? kMarkBits / 8 : 0, 0};
+  DynamicBytes bytes{mark_bytes(a), 0};
   const std::size_t logits =
       static_cast<std::size_t>(shape.segments) * static_cast<std::size_t>(shape.segment) * sizeof(float);
   if (bytes.marks + logits <= kDynamicRoom) bytes.cache = logits;
   return bytes;
 }
 
-std::int64_t divide_up(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
-
-RowShape cut_row(std::int64_t vocab, std::int64_t parts) {
-  RowShape shape;
-  shape.segment = static_cast<int>(divide_up(divide_up(divide_up(vocab, parts), kMaxSegments), kStep)) * kStep;
-  const std::int64_t segments = divide_up(vocab, shape.segment);
-  shape.segments = static_cast<int>(divide_up(segments, parts));
-  shape.parts = static_cast<int>(divide_up(segments, shape.segments));
-  return shape;
-}
-
-// All parts of all rows must run at once: so many that they do.
-RowShape shape_of(const SampleArgs& a) {
-  std::int64_t parts = a.parts;
-  if (parts == 0) parts = a.rows >= kManyRows ? 1 : std::clamp<std::int64_t>(a.vocab / kLeastPart, 1, kMaxParts);
-  if (parts > 1) {
-    int device = 0, processors = 0, blocks = 0;
-    check(cudaGetDevice(&device), "cudaGetDevice");
-    check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
-    check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, reinterpret_cast<const void*>(kernel_of(a)), kThreads,
-                                                        kDynamicRoom),
-          "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
-    parts = std::clamp<std::int64_t>(std::int64_t{processors} * blocks / a.rows, 1, parts);
-  }
-  return cut_row(a.vocab, parts);
-}
-
-// All rows' exchanges, then all rows' lists.
-std::size_t exchange_bytes(const SampleArgs& a) { return static_cast<std::size_t>(a.rows) * sizeof(RowExchange); }
-
-std::size_t workspace_of(const SampleArgs& a, const RowShape& shape) {
-  return shape.parts > 1 ? static_cast<std::size_t>(a.rows) * (sizeof(RowExchange) + sizeof(RowLists)) : 0;
-}
-static_assert(sizeof(RowExchange) % alignof(RowLists) == 0);
-
 }  // namespace
 
-std::size_t sample_workspace_bytes(const SampleArgs& args) {
-  check_args(args);
-  return args.rows == 0 ? 0 : workspace_of(args, shape_of(args));
-}
+RowShape draw_shape(const SampleArgs& a) { return shape_for(a, kernel_of(a), kDynamicRoom); }
 
-void sample(const SampleArgs& args, void* workspace, std::size_t workspace_bytes, cudaStream_t stream) {
-  check_args(args);
-  if (args.rows == 0) return;
-  RowShape shape = shape_of(args);
-  const std::size_t need = workspace_of(args, shape);
-  check_workspace(workspace, workspace_bytes, need);
-  const std::size_t element = args.type == LogitType::f32 ? 4 : 2;
-  bool aligned = reinterpret_cast<std::uintptr_t>(args.logits) % (4 * element) == 0 && args.row_stride % 4 == 0;
-  auto* exchanges = static_cast<RowExchange*>(workspace);
-  RowLists* lists = shape.parts > 1 ? reinterpret_cast<RowLists*>(exchanges + args.rows) : nullptr;
-  SampleArgs copy = args;
-  const DynamicBytes dynamic = dynamic_bytes(args, shape);
-  bool cached = dynamic.cache > 0;
-  void* arguments[] = {&copy, &shape, &aligned, &cached, &exchanges, &lists};
-  const auto* kernel = reinterpret_cast<const void*>(kernel_of(args));
-  const dim3 grid(static_cast<unsigned>(args.rows * shape.parts));
-  const std::size_t bytes = dynamic.marks + dynamic.cache;
-  if (shape.parts > 1) {
-    check(cudaMemsetAsync(workspace, 0, exchange_bytes(args), stream), "clearing the workspace of sampling");
-    check(cudaLaunchCooperativeKernel(kernel, grid, dim3(kThreads), arguments, bytes, stream), "launching sample_kernel");
-  } else {
-    check(cudaLaunchKernel(kernel, grid, dim3(kThreads), arguments, bytes, stream), "launching sample_kernel");
-  }
+void launch_draw(const SampleArgs& a, const RowShape& shape, const SampleScratch& scratch, cudaStream_t stream) {
+  SampleArgs args = a;
+  RowShape cut = shape;
+  SampleScratch s = scratch;
+  const DynamicBytes dynamic = dynamic_bytes(a, shape);
+  bool aligned = rows_aligned(a), cached = dynamic.cache > 0;
+  void* arguments[] = {&args, &cut, &aligned, &cached, &s.exchanges, &s.lists, &s.records};
+  launch_team(a, kernel_of(a), shape, dynamic.marks + dynamic.cache, arguments, scratch, "launching sample_kernel", stream);
 }
 
 }  // namespace warploom::cuda

@@ -1,0 +1,54 @@
+// What the kernels of sampling share with the host: how a row is cut up, and what a draw leaves for the kernels after it.
+#pragma once
+
+#include "warploom/cuda/sampling.h"
+
+namespace warploom::cuda {
+
+inline constexpr int kMaxSampleParts = 128;
+inline constexpr int kMaxTop = 1024;
+
+/// A row is cut into parts (blocks), those into segments (warps). segment is a multiple of 128, segments (of a part) at most
+/// 256.
+struct RowShape {
+  int parts = 1;
+  int segment = 128;
+  int segments = 1;
+};
+
+/// Which tokens of a row survive: those down to the cut (key, id) in the order that weigh at least `least`.
+struct RowRecord {
+  unsigned long long total;  // the survivors' weights
+  unsigned long long all;    // every weight at temperature 1; only where log-probabilities are wanted
+  unsigned long long least;
+  std::uint32_t key, id;
+  float max, scale;  // of the weights
+  SampleStatus status;
+};
+
+/// Device memory of one call.
+struct SampleScratch {
+  RowRecord* records = nullptr;         // [rows], null where no kernel follows
+  void* exchanges = nullptr;            // [rows] of team_exchange_bytes(); of one kernel after the other
+  void* lists = nullptr;                // [rows] of team_list_bytes()
+  unsigned long long* tiles = nullptr;  // of the survivors' list, a ticket before them
+};
+
+/// What parts of one row need, and how rows are cut for a kernel of which every block must be running at once.
+std::size_t team_exchange_bytes();
+std::size_t team_list_bytes();
+RowShape shape_for(const SampleArgs& a, const void* kernel, std::size_t dynamic_bytes);
+/// Clears the exchanges where parts share rows, and launches.
+void launch_team(const SampleArgs& a, const void* kernel, const RowShape& shape, std::size_t dynamic_bytes, void** arguments,
+                 const SampleScratch& scratch, const char* what, cudaStream_t stream);
+
+/// The kernels, each in its own file.
+RowShape draw_shape(const SampleArgs& a);
+void launch_draw(const SampleArgs& a, const RowShape& shape, const SampleScratch& scratch, cudaStream_t stream);
+RowShape top_shape(const SampleArgs& a);
+void launch_top(const SampleArgs& a, const RowShape& shape, const SampleScratch& scratch, cudaStream_t stream);
+std::int64_t kept_tiles(const SampleArgs& a);
+void launch_kept(const SampleArgs& a, const SampleScratch& scratch, cudaStream_t stream);
+void launch_dense(const SampleArgs& a, const SampleScratch& scratch, cudaStream_t stream);
+
+}  // namespace warploom::cuda
