@@ -7,7 +7,7 @@
 // Capture:  yes.
 // Numerics: a probability is the share of the survivors' weight, rounded once from binary64, without the cut to integers
 // that
-//           weights have: docs/sampling.md section 8.
+//           weights have: docs/sampling.md section 7.
 #include <cmath>
 
 #include "cuda/runtime/check.h"

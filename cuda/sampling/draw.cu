@@ -126,8 +126,8 @@ __device__ void draw_from_list(const Draw<R>& d, u64 all, u64 (&entries)[kListed
     scratch.list[kListed * threadIdx.x + j] = static_cast<u64>(kLastId - id_of(entries[j])) << 41 | weights[j];
   }
 #pragma unroll
-  for (int j = 0; j < kListed; ++j)  // they stand in order
-    if (static_cast<int>(kListed * threadIdx.x) + j + 1 == survivors)
+  for (int j = 0; j < kListed; ++j)  // without top-p the k-th, even if its weight is 0
+    if (static_cast<int>(kListed * threadIdx.x) + j + 1 == (p.top_p < 1.0f ? survivors : p.top_k))
       d.plan.cut = {key_of(entries[j]), static_cast<u32>(id_of(entries[j]))};
   d.team.sort_list(static_cast<u32>(survivors), entries);
   sum = 0;

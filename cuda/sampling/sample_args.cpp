@@ -38,12 +38,22 @@ void check_rows(const SampleArgs& a) {
   require(!changed, "temperature, history, bias or allowed", "given", "left out: probabilities are drawn as they are");
 }
 
+void check_output(const SampleArgs& a, const void* output, const char* name) {
+  require(a.rows == 0 || output != nullptr, name, "null", "device memory");
+}
+
+void check_top_k(int k) { require(k >= 1 && k <= kMaxTop, "k", k, "in [1, 1024]"); }
+
 void check_outputs(const SampleArgs& a) {
+  check_output(a, a.token, "token");
+  check_output(a, a.status, "status");
+  check_lists(a);
+}
+
+void check_lists(const SampleArgs& a) {
   if (a.rows == 0) return;
-  require(a.token != nullptr, "token", "null", "device memory");
-  require(a.status != nullptr, "status", "null", "device memory");
   require(a.top >= 0 && a.top <= kMaxTop, "top", a.top, "in [0, 1024]");
-  require(a.top == 0 || (a.top_token && a.top_logprob), "top_token or top_logprob", "null", "given with top");
+  require(a.top == 0 || a.top_token, "top_token", "null", "given with top");
   require(a.kept_capacity >= 0, "kept_capacity", a.kept_capacity, "at least 0");
   require(a.kept_capacity == 0 || a.kept, "kept", "null", "device memory for kept_capacity ids");
   require(!a.kept || a.kept_offsets, "kept_offsets", "null", "given with kept");

@@ -32,8 +32,12 @@ __global__ void __launch_bounds__(kThreads, 2)
   if (threadIdx.x == 0) params.read(a, team.row());
   __syncthreads();
   const Row<T, kSparse> row(a, team.row(), params, aligned, cached, team.first());
-  TokenId* tokens = a.top_token + std::int64_t{team.row()} * a.top;
-  double* logprobs = a.top_logprob + std::int64_t{team.row()} * a.top;
+  const auto write = [&](int at, TokenId token, float logit, double logprob) {
+    const std::int64_t place = std::int64_t{team.row()} * a.top + at;
+    a.top_token[place] = token;
+    if (a.top_logit) a.top_logit[place] = logit;
+    if (a.top_logprob) a.top_logprob[place] = logprob;
+  };
   const bool ok = records[team.row()].status == SampleStatus::ok;
   int count = 0;
   if (ok) {
@@ -55,20 +59,18 @@ __global__ void __launch_bounds__(kThreads, 2)
     u64 entries[kListed];
     team.end_list(entries);
     if (!team.leads()) return;
-    const double max = logit_of(key_of(extent.best)), log_all = log(static_cast<double>(records[team.row()].all) * 0x1p-40);
+    const double max = logit_of(key_of(extent.best));
+    const double log_all = a.top_logprob ? log(static_cast<double>(records[team.row()].all) * 0x1p-40) : 0.0;
 #pragma unroll
     for (int j = 0; j < kListed; ++j) {
       const int at = static_cast<int>(kListed * threadIdx.x) + j;
       if (at >= count) break;
-      tokens[at] = id_of(entries[j]);
-      logprobs[at] = (static_cast<double>(logit_of(key_of(entries[j]))) - max) - log_all;
+      const float logit = logit_of(key_of(entries[j]));
+      write(at, id_of(entries[j]), logit, (static_cast<double>(logit) - max) - log_all);
     }
   }
   if (!team.leads()) return;
-  for (int at = count + static_cast<int>(threadIdx.x); at < a.top; at += kThreads) {
-    tokens[at] = -1;
-    logprobs[at] = -INFINITY;
-  }
+  for (int at = count + static_cast<int>(threadIdx.x); at < a.top; at += kThreads) write(at, -1, -INFINITY, -INFINITY);
 }
 
 const void* kernel_of(const SampleArgs& a) {

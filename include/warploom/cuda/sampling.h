@@ -60,7 +60,8 @@ struct SampleArgs {
   int top = 0;  ///< how many of the most probable tokens to list before temperature and filters, in [0, 1024]
   TokenId* top_token =
       nullptr;  ///< [rows, top], by logit descending, then id ascending; -1 where a row has fewer candidates
-  double* top_logprob = nullptr;         ///< [rows, top], -inf there
+  double* top_logprob = nullptr;         ///< [rows, top], -inf there; null: not wanted
+  float* top_logit = nullptr;     ///< [rows, top], as docs/sampling.md section 1 leaves them; -inf there; null: not wanted
   std::int64_t* kept_offsets = nullptr;  ///< [rows + 1]: where each row's survivors begin in `kept`; null: no list
   TokenId* kept = nullptr;               ///< their ids, ascending, row after row
   std::int64_t kept_capacity = 0;        ///< ids that fit `kept`; more are counted in kept_offsets, not written
