@@ -333,8 +333,8 @@ TEST(BuildingBlocks, ABatchChangesNoBit) {
   std::vector<float> logits(kMany * kVocab);
   std::normal_distribution<float> normal(0.0f, 3.0f);
   for (float& y : logits) y = normal(rng);
-  const DeviceArray<float> d_logits(logits), many(std::vector<float>(kMany * kVocab, 0.0f)), one(std::vector<float>(kVocab, 0.0f)),
-      top_p(std::vector<float>(kMany, 0.9f));
+  const DeviceArray<float> d_logits(logits), many(std::vector<float>(kMany * kVocab, 0.0f)),
+      one(std::vector<float>(kVocab, 0.0f)), top_p(std::vector<float>(kMany, 0.9f));
   const cuda::Filters filters{.top_p = top_p.data()};
   cuda::Rows rows{d_logits.data(), LogitType::f32, kMany, kVocab, kVocab};
   const DeviceArray<std::byte> room(std::vector<std::byte>(1 << 20));

@@ -38,7 +38,7 @@ void throw_on_error(cudaError_t error) {
 }
 
 std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SampleRow> rows, int parts,
-                                           const SampleWants& wants) {
+                                           const SampleWants& wants, std::span<const std::uint32_t> allowed) {
   const std::size_t count = rows.size(), element = logits.type == LogitType::f32 ? 4 : 2;
   std::vector<float> temperature, top_p, min_p, repetition, frequency, presence;
   std::vector<std::int32_t> top_k;
@@ -99,6 +99,8 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   a.presence_penalty = d_presence.data();
   if (!history.empty()) a.history = d_history.data(), a.history_offsets = d_history_offsets.data();
   if (!bias.empty()) a.bias = d_bias.data(), a.bias_offsets = d_bias_offsets.data();
+  const DeviceArray<std::uint32_t> d_allowed(allowed);
+  if (!allowed.empty()) a.allowed = d_allowed.data(), a.allowed_stride = (logits.vocab + 31) / 32;
   a.token = token.data();
   a.status = status.data();
   a.argmax = argmax.data();

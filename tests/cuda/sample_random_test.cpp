@@ -35,6 +35,16 @@ Batch random_batch(std::mt19937_64& rng, std::size_t rows, std::size_t vocab) {
   return b;
 }
 
+std::vector<std::uint32_t> random_masks(std::mt19937_64& rng, std::size_t rows, std::size_t vocab) {
+  std::vector<std::uint32_t> masks(rows * ((vocab + 31) / 32));
+  const auto kind = rng() % 3;
+  for (std::uint32_t& word : masks)
+    word = static_cast<std::uint32_t>(kind == 0   ? rng()
+                                      : kind == 1 ? rng() & rng() & rng()
+                                                  : ~(rng() & rng() & rng() & rng()));
+  return masks;
+}
+
 // The logarithm alone may differ in its last bits.
 void expect_near(double got, double want) { EXPECT_NEAR(got, want, 1e-12 * std::max(1.0, std::abs(want))); }
 
@@ -54,10 +64,25 @@ void compare(std::uint64_t seed, std::size_t rows, std::size_t vocab, std::size_
                           static_cast<std::int64_t>(stride)};
   const SampleWants wants{.logprob = true,
                           .filtered_logprob = true,
-                          .top_logprobs = test::pick(rng, {0, 1, 5, 20, 200, 1024}),
+                          .top_logprobs = test::pick(rng, {0, 0, 0, 0, 1, 5, 20, 200, 1024}),
                           .kept = rng() % 2 == 0};
+  const std::vector<std::uint32_t> allowed = rng() % 3 == 0 ? random_masks(rng, rows, vocab) : std::vector<std::uint32_t>{};
+  const auto got = test::sample_on_device(logits, batch.rows, parts, wants, allowed);
+  if (!allowed.empty()) {  // which the CPU does not know: -inf in their place
+    const auto remove = [&](auto& values, auto masked, auto finite) {
+      for (std::size_t r = 0; r < rows; ++r)
+        for (std::size_t i = 0; i < vocab; ++i) {
+          auto& value = values[r * stride + i];
+          if ((allowed[r * ((vocab + 31) / 32) + i / 32] >> (i % 32) & 1u) == 0 && finite(value)) value = masked;
+        }
+    };
+    if (type == LogitType::f32) remove(wide, -INFINITY, [](float y) { return std::isfinite(y); });
+    if (type == LogitType::f16)
+      remove(narrow, std::uint16_t{0xfc00}, [](std::uint16_t y) { return (y & 0x7c00) != 0x7c00; });
+    if (type == LogitType::bf16)
+      remove(narrow, std::uint16_t{0xff80}, [](std::uint16_t y) { return (y & 0x7f80) != 0x7f80; });
+  }
   const auto want = sample(logits, batch.rows, wants);
-  const auto got = test::sample_on_device(logits, batch.rows, parts, wants);
   for (std::size_t r = 0; r < rows; ++r) {
     SCOPED_TRACE(testing::Message() << "seed " << seed << " row " << r << " vocab " << vocab << " type "
                                     << static_cast<int>(type) << " parts " << parts << " T "
@@ -79,29 +104,45 @@ void compare(std::uint64_t seed, std::size_t rows, std::size_t vocab, std::size_
   }
 }
 
-TEST(DeviceSample, TinyRowsEqualTheCpu) {
+constexpr LogitType kTypes[] = {LogitType::f32, LogitType::f16, LogitType::bf16};
+
+// Together 100,000 rows and more.
+TEST(DeviceSample, TinyRowsEqualTheCpu) {  // 60,000
   for (std::size_t vocab = 1; vocab <= 40; ++vocab)
-    for (const LogitType type : {LogitType::f32, LogitType::f16, LogitType::bf16})
-      compare(vocab, 100, vocab, vocab + vocab % 3, type, 0);
+    for (const LogitType type : kTypes)
+      for (std::uint64_t round = 0; round < 5; ++round)
+        compare(1000 * round + vocab, 100, vocab, vocab + vocab % 3, type, 0);
 }
 
-TEST(DeviceSample, SmallRowsEqualTheCpu) {
-  for (const std::size_t vocab : {255, 256, 257, 1031})
-    for (const LogitType type : {LogitType::f32, LogitType::f16, LogitType::bf16})
-      compare(vocab, 500, vocab, vocab + 1, type, 1);
+TEST(DeviceSample, SmallRowsEqualTheCpu) {  // 28,800
+  for (const std::size_t vocab : {64, 100, 127, 128, 129, 255, 256, 257, 511, 513, 1000, 1031})
+    for (const LogitType type : kTypes)
+      for (std::uint64_t round = 0; round < 8; ++round) compare(10000 * round + vocab, 100, vocab, vocab + 1, type, 1);
 }
 
-TEST(DeviceSample, SharedRowsEqualTheCpu) {
+TEST(DeviceSample, MiddlingRowsEqualTheCpu) {  // 9,450
+  for (const std::size_t vocab : {2047, 4099, 9001})
+    for (const LogitType type : kTypes)
+      for (std::uint64_t round = 0; round < 15; ++round) compare(100000 * round + vocab, 70, vocab, vocab + 5, type, 0);
+}
+
+TEST(DeviceSample, SharedRowsEqualTheCpu) {  // 1,080
   for (const std::size_t vocab : {1000, 4099, 9001})
-    for (const int parts : {2, 5, 128})
-      compare(vocab + static_cast<std::size_t>(parts), 12, vocab, vocab, LogitType::f32, parts);
+    for (const LogitType type : kTypes)
+      for (const int parts : {2, 5, 32, 128})
+        for (std::uint64_t round = 0; round < 10; ++round)
+          compare(1000 * round + vocab + static_cast<std::size_t>(parts), 3, vocab, vocab, type, parts);
 }
 
-TEST(DeviceSample, LargeRowsEqualTheCpu) {
-  compare(1, 70, 32000, 32000, LogitType::bf16, 0);
-  compare(2, 6, 128256, 128256, LogitType::f32, 0);
-  compare(3, 4, 151936, 151936, LogitType::f16, 0);
-  compare(4, 3, 262144, 262144, LogitType::f32, 0);
+TEST(DeviceSample, LargeRowsEqualTheCpu) {  // 700
+  for (const LogitType type : kTypes) {
+    for (std::uint64_t round = 0; round < 2; ++round) compare(1 + round, 64, 32000, 32000, type, 0);
+    for (std::uint64_t round = 0; round < 10; ++round) {
+      compare(100 + round, 4, 128256, 128256, type, 0);
+      compare(200 + round, 3, 151936, 151936, type, 0);
+      compare(300 + round, 3, 262144, 262144, type, 0);
+    }
+  }
 }
 
 }  // namespace

@@ -115,6 +115,22 @@ TEST(Sanitizer, UninitialisedShared) {
   expect_clean();
 }
 
+// What one call left on the stack is nothing to the next.
+__device__ __noinline__ int table(bool fill, int at) {
+  volatile int values[8];
+  if (fill)
+    for (int i = 0; i < 8; ++i) values[i] = at * i;
+  return values[at];
+}
+__global__ void stack_kernel(int* out, bool fill) { out[threadIdx.x] = table(true, threadIdx.x % 8) + table(fill, threadIdx.x % 8); }
+TEST(Sanitizer, UninitialisedStackOfACalledFunction) {
+  DeviceBuffer<int> out(64);
+  stack_kernel<<<1, 64>>>(out.data(), false);
+  expect_fault("uninitialised: read of 4 bytes", cudaErrorLaunchFailure);
+  stack_kernel<<<1, 64>>>(out.data(), true);
+  expect_clean();
+}
+
 __global__ void assert_kernel(int n) { assert(static_cast<int>(threadIdx.x) < n); }
 TEST(Sanitizer, Assertion) {
   assert_kernel<<<1, 32>>>(31);

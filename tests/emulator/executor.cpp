@@ -53,8 +53,7 @@ void prepare(Block& block, Launch& launch, uint64_t linear) {
     }
   } else {
     memory().mark(block.shared, shared_bytes, kUninitialised);
-    if (block.locals != 0)
-      memory().mark(block.locals, uint64_t{warps} * kLanes * block.warps[0].local_stride, kUninitialised);
+    for (Warp& w : block.warps) mark_locals(w, w.existing, 0, code.local_bytes);  // a called function's when it is entered
   }
   ++block.generation;
   block.synchronised = false;

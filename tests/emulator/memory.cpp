@@ -13,8 +13,8 @@ namespace {
 constexpr uint64_t kGiB = 1ull << 30;
 constexpr uint64_t kGlobalSize = 32 * kGiB, kConstantSize = kGiB, kSharedSize = 4 * kGiB, kLocalSize = 27 * kGiB;
 constexpr uint64_t kDefaultLimit = 8 * kGiB;
-constexpr uint64_t kGuard = 256;               // between allocations, and what cudaMalloc aligns to
-constexpr uint64_t kQuarantine = kGiB / 2;     // bytes that wait before reuse
+constexpr uint64_t kGuard = 256;  // between allocations, and what cudaMalloc aligns to
+constexpr uint64_t kQuarantine = kGiB / 4;
 constexpr uint64_t kReturnPages = 1ull << 20;  // ranges from here on give their pages back to the host
 
 uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
@@ -67,13 +67,13 @@ bool Heap::release(uint64_t address) {
   quarantine_.push_back(address);
   quarantine_set_[address] = size;
   size_t done = 0;
-  for (; quarantined_ > kQuarantine && done < quarantine_.size(); ++done) {
+  for (; quarantined_ > most_quarantined_ && done < quarantine_.size(); ++done) {
     const uint64_t old = quarantine_[done], old_size = quarantine_set_[old];
     uint64_t start = old, length = round_up(std::max<uint64_t>(old_size, 1), kGuard) + kGuard;
     quarantined_ -= length;
     quarantine_set_.erase(old);
     memory().mark(old, old_size, kUnallocated);
-    if (length >= kReturnPages) {
+    if (length >= kReturnPages && most_quarantined_ > 0) {
       const uint64_t first = round_up(start, 4096), last = (start + length) / 4096 * 4096;
       madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
       const Memory& m = memory();
@@ -135,10 +135,10 @@ Memory::Memory() {
   shared = take(kSharedSize);
   local = take(kLocalSize);
   const char* limit = std::getenv("WARPLOOM_EMULATOR_MEMORY");
-  heap = new Heap(global, limit != nullptr ? std::strtoull(limit, nullptr, 10) << 20 : kDefaultLimit);
-  constants = new Heap(constant, kConstantSize);
-  shareds = new Heap(shared, kSharedSize);
-  locals = new Heap(local, kLocalSize);
+  heap = new Heap(global, limit != nullptr ? std::strtoull(limit, nullptr, 10) << 20 : kDefaultLimit, kQuarantine);
+  constants = new Heap(constant, kConstantSize, kQuarantine);
+  shareds = new Heap(shared, kSharedSize, 0);
+  locals = new Heap(local, kLocalSize, 0);
 }
 
 std::string Memory::describe(uint64_t address) const {

@@ -32,7 +32,9 @@ struct Allocation {
 // First fit over freed ranges, which wait in a quarantine before they are used again, so that late accesses are seen.
 class Heap {
  public:
-  explicit Heap(Region region, uint64_t limit) : region_(region), limit_(limit), top_(region.begin) {}
+  // quarantine: bytes that wait before reuse, so that a use after free is seen; 0 for what only running blocks hold.
+  Heap(Region region, uint64_t limit, uint64_t quarantine)
+      : region_(region), limit_(limit), most_quarantined_(quarantine), top_(region.begin) {}
   uint64_t allocate(uint64_t size, uint64_t align, Shadow shadow);  // 0 where the limit is reached
   bool release(uint64_t address);                                   // false where nothing was allocated at `address`
   bool find(uint64_t address, Allocation& found, bool& freed) const;
@@ -44,7 +46,7 @@ class Heap {
  private:
   mutable std::mutex mutex_;
   Region region_;
-  uint64_t limit_, top_, used_ = 0, quarantined_ = 0;
+  uint64_t limit_, most_quarantined_, top_, used_ = 0, quarantined_ = 0;
   std::map<uint64_t, uint64_t> live_, quarantine_set_, free_;
   std::vector<uint64_t> quarantine_;
 };

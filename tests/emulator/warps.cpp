@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "counters.h"
+#include "memory.h"
 #include "registers.h"
 
 namespace emulator {
@@ -268,6 +269,12 @@ void arrive(Warp& w, const Inst& in, uint32_t id, uint32_t count, bool only_arri
 
 void enter(Warp& w, const Inst& in, const CallSite& site) { enter_code(w, in, site, *site.callee); }
 
+void mark_locals(const Warp& w, uint32_t lanes, uint32_t offset, uint32_t bytes) {
+  for (uint32_t i = 0; i < kLanes && bytes > 0; ++i)
+    if (lane_in(lanes, static_cast<int>(i)))
+      memory().mark(w.local_begin + offset + i * uint64_t{w.local_stride}, bytes, kUninitialised);
+}
+
 void enter_code(Warp& w, const Inst& in, const CallSite& site, const Code& callee) {
   const uint32_t lanes = w.exec;
   if (const uint32_t rest = w.active & ~lanes; rest != 0) {
@@ -287,6 +294,7 @@ void enter_code(Warp& w, const Inst& in, const CallSite& site, const Code& calle
   f.local_offset = caller->local_offset + caller->code->local_bytes;
   if (f.local_offset + callee.local_bytes > w.local_stride || f.depth > 1000)
     fault(w, in, std::countr_zero(lanes), kFaultLaunch, "stack overflow in a called function");
+  mark_locals(w, lanes, f.local_offset, callee.local_bytes);
   for (size_t k = 0; k < site.argument_offsets.size() && k < callee.param_offsets.size(); ++k)
     for (uint32_t i = 0; i < kLanes; ++i)
       if (lane_in(lanes, static_cast<int>(i)))
