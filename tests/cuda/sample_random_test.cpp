@@ -120,21 +120,21 @@ TEST(DeviceSample, SmallRowsEqualTheCpu) {  // 28,800
       for (std::uint64_t round = 0; round < 8; ++round) compare(10000 * round + vocab, 100, vocab, vocab + 1, type, 1);
 }
 
-TEST(DeviceSample, MiddlingRowsEqualTheCpu) {  // 9,450
+TEST(DeviceSample, MiddlingRowsEqualTheCpu) {  // 10,710
   for (const std::size_t vocab : {2047, 4099, 9001})
     for (const LogitType type : kTypes)
-      for (std::uint64_t round = 0; round < 15; ++round) compare(100000 * round + vocab, 70, vocab, vocab + 5, type, 0);
+      for (std::uint64_t round = 0; round < 17; ++round) compare(100000 * round + vocab, 70, vocab, vocab + 5, type, 0);
 }
 
-TEST(DeviceSample, SharedRowsEqualTheCpu) {  // 1,080
+TEST(DeviceSample, SharedRowsEqualTheCpu) {  // 432
   for (const std::size_t vocab : {1000, 4099, 9001})
     for (const LogitType type : kTypes)
       for (const int parts : {2, 5, 32, 128})
-        for (std::uint64_t round = 0; round < 10; ++round)
+        for (std::uint64_t round = 0; round < 4; ++round)
           compare(1000 * round + vocab + static_cast<std::size_t>(parts), 3, vocab, vocab, type, parts);
 }
 
-TEST(DeviceSample, LargeRowsEqualTheCpu) {  // 700
+TEST(DeviceSample, LargeRowsEqualTheCpu) {  // 684
   for (const LogitType type : kTypes) {
     for (std::uint64_t round = 0; round < 2; ++round) compare(1 + round, 64, 32000, 32000, type, 0);
     for (std::uint64_t round = 0; round < 10; ++round) {

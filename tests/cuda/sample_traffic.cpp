@@ -4,6 +4,7 @@
 
 #include "core/half.h"
 #include "cuda/device_sampling.h"
+#include "cuda/full_sort.h"
 
 namespace warploom::test {
 
@@ -17,9 +18,30 @@ std::vector<float> normal_row(double deviation, std::uint64_t seed) {
   return row;
 }
 
-double modelled_us(const char* gpu) {
+double modelled_us(const char* kernels, const char* gpu) {
   WarploomModelledTime time{};
-  return warploom_emulator_modelled(kSampleKernel, gpu, &time) == 1 ? 1e6 * time.total : 0.0;
+  return warploom_emulator_modelled(kernels, gpu, &time) > 0 ? 1e6 * time.total : 0.0;
+}
+
+void sort_on_device(const LogitsView& logits, const SamplingParams& params) {
+  const auto rows = static_cast<std::size_t>(logits.rows);
+  const DeviceArray<std::byte> values(
+      {static_cast<const std::byte*>(logits.data),
+       rows * static_cast<std::size_t>(logits.vocab) * (logits.type == LogitType::f32 ? 4 : 2)});
+  const DeviceArray<float> temperature(std::vector<float>(rows, params.temperature)),
+      top_p(std::vector<float>(rows, params.top_p));
+  const DeviceArray<std::int32_t> top_k(std::vector<std::int32_t>(rows, static_cast<std::int32_t>(params.top_k)));
+  const DeviceArray<TokenId> token(std::vector<TokenId>(rows, -1));
+  cuda::SampleArgs a;
+  a.logits = values.data();
+  a.type = logits.type;
+  a.rows = logits.rows;
+  a.vocab = a.row_stride = logits.vocab;
+  a.temperature = temperature.data();
+  a.top_k = top_k.data();
+  a.top_p = top_p.data();
+  a.token = token.data();
+  full_sort_sample(a);
 }
 
 }  // namespace
@@ -37,7 +59,7 @@ std::vector<TrafficCase> traffic_cases(std::int64_t rows) {
   return cases;
 }
 
-std::optional<Traffic> measure_traffic(const TrafficCase& c) {
+std::optional<Traffic> measure_traffic(const TrafficCase& c, TrafficOf what) {
   if (warploom_emulator_count == nullptr) return std::nullopt;
   const auto rows = static_cast<std::size_t>(c.rows), vocab = static_cast<std::size_t>(kTrafficVocab);
   std::vector<float> wide;
@@ -54,11 +76,17 @@ std::optional<Traffic> measure_traffic(const TrafficCase& c) {
   traffic.logit_bytes = static_cast<double>(rows * vocab) * (c.type == LogitType::f32 ? 4 : 2);
   warploom_emulator_reset_counters();
   warploom_emulator_count(1);
-  sample_on_device({data, c.type, c.rows, kTrafficVocab, kTrafficVocab}, params, 0, {});
+  const LogitsView logits{data, c.type, c.rows, kTrafficVocab, kTrafficVocab};
+  if (what == TrafficOf::sample) {
+    sample_on_device(logits, params, 0, {});
+  } else {
+    sort_on_device(logits, c.params);
+  }
+  const char* kernels = what == TrafficOf::sample ? kSampleKernel : "";
   warploom_emulator_count(0);
-  warploom_emulator_counters(kSampleKernel, &traffic.counters);
-  traffic.a100_us = modelled_us("a100");
-  traffic.h100_us = modelled_us("h100");
+  warploom_emulator_counters(kernels, &traffic.counters);
+  traffic.a100_us = modelled_us(kernels, "a100");
+  traffic.h100_us = modelled_us(kernels, "h100");
   return traffic;
 }
 

@@ -34,7 +34,9 @@ inline constexpr const char* kSampleKernel = "sample_kernel";
 /// All strategies on peaked and flat rows of both types.
 std::vector<TrafficCase> traffic_cases(std::int64_t rows);
 
-/// Empty where the runtime counts nothing, as on a GPU.
-std::optional<Traffic> measure_traffic(const TrafficCase& c);
+enum class TrafficOf { sample, full_sort };
+
+/// Empty where the runtime counts nothing, as on a GPU. full_sort: all kernels of test::full_sort_sample().
+std::optional<Traffic> measure_traffic(const TrafficCase& c, TrafficOf what = TrafficOf::sample);
 
 }  // namespace warploom::test

@@ -1,0 +1,13 @@
+// Sampling as most libraries do it, to compare with: every row is sorted as a whole by cub::DeviceSegmentedRadixSort, then
+// cut.
+#pragma once
+
+#include "warploom/cuda/sampling.h"
+
+namespace warploom::test {
+
+/// Draws as cuda::sample() does; temperature, top_k, top_p, seed, position and stream are obeyed, nothing else. Allocates,
+/// and waits until it is done. token, survivors and total_weight are written.
+void full_sort_sample(const cuda::SampleArgs& args);
+
+}  // namespace warploom::test
