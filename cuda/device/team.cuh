@@ -86,7 +86,7 @@ __device__ inline Bin find_among(const u64* sums, int count, u64 need) {
   const u32 here = __ballot_sync(kAllLanes, before < need && need <= until);
   const int source = __ffs(static_cast<int>(here)) - 1;
   Bin bin;
-  bin.bin = __shfl_sync(kAllLanes, static_cast<u32>(top - later), source);
+  bin.bin = __reduce_max_sync(kAllLanes, lane == source ? static_cast<u32>(top - later) : 0);
   bin.above = __shfl_sync(kAllLanes, later ? before + first : before, source);
   bin.inside = __shfl_sync(kAllLanes, later ? second : first, source);
   return bin;

@@ -1,5 +1,5 @@
-# Registers, spills, stacks and occupancy of the compiled kernels, within kernel_limits.json on every architecture; and a kernel
-# that spills, which the check must refuse.
+# Registers, spills, stacks, occupancy and bank conflicts of the compiled kernels, within kernel_limits.json on every architecture;
+# and kernels with a spill and a conflict, which the check must refuse.
 find_program(WARPLOOM_CUXRAY cuxray PATHS ${PROJECT_SOURCE_DIR}/.venv/bin NO_DEFAULT_PATH)
 if(NOT WARPLOOM_CUXRAY)
   message(STATUS "tests/cuda: registers and spills go unchecked, .venv has no cuxray (scripts/test installs it)")
@@ -12,11 +12,15 @@ foreach(object ${WARPLOOM_CUDA_OBJECTS})
   set_tests_properties(Kernels.KeepTheirLimits/${name} PROPERTIES TIMEOUT 900)
 endforeach()
 
-set(planted ${CMAKE_CURRENT_BINARY_DIR}/planted_spill.cubin)
+set(planted ${CMAKE_CURRENT_BINARY_DIR}/planted_defects.cubin)
 add_custom_command(OUTPUT ${planted}
   COMMAND ${WARPLOOM_NVCC} -arch=sm_90 -maxrregcount=32 -cubin -ccbin ${CMAKE_CXX_COMPILER}
-          ${CMAKE_CURRENT_SOURCE_DIR}/planted_spill.cu -o ${planted}
-  DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/planted_spill.cu VERBATIM)
-add_custom_target(planted_spill ALL DEPENDS ${planted})
-add_test(NAME Kernels.ASpillIsFound COMMAND ${check} ${planted})
-set_tests_properties(Kernels.ASpillIsFound PROPERTIES PASS_REGULAR_EXPRESSION "spills [^\n]*spill_instrs=[0-9]+ violates")
+          ${CMAKE_CURRENT_SOURCE_DIR}/planted_defects.cu -o ${planted}
+  DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/planted_defects.cu VERBATIM)
+add_custom_target(planted_defects ALL DEPENDS ${planted})
+foreach(defect "ASpillIsFound;spills [^\n]*spill_instrs=[0-9]+ violates" "ABankConflictIsFound;conflicts [^\n]*bank_ways=32 violates")
+  list(GET defect 0 name)
+  list(GET defect 1 message)
+  add_test(NAME Kernels.${name} COMMAND ${check} ${planted})
+  set_tests_properties(Kernels.${name} PROPERTIES PASS_REGULAR_EXPRESSION ${message})
+endforeach()

@@ -12,3 +12,11 @@ extern "C" __global__ void spills(const float* in, float* out) {
   for (int i = 0; i < 48; ++i) sum += x[i] * static_cast<float>(i + 1);
   out[threadIdx.x] = sum;
 }
+
+// Every lane of a warp in one bank.
+extern "C" __global__ void conflicts(const float* in, float* out) {
+  __shared__ float table[32 * 32];
+  for (int i = threadIdx.x; i < 32 * 32; i += 512) table[i] = in[i];
+  __syncthreads();
+  out[threadIdx.x] = table[threadIdx.x % 32 * 32 + threadIdx.x / 32];
+}
