@@ -46,9 +46,10 @@ bool may_read_neighbour(const std::string& from, const std::string& to) {
       {"src/model/", "src/formats/"},
       {"src/model/", "src/text/"},
       {"src/model/", "src/kv/"},
-      // The tests of the command line reach its parts; the benchmark takes its options; the ops' benchmark makes weights as
-      // their tests do.
+      // The tests of the command line and of the calibration reach their parts; the benchmark takes the command line's
+      // options; the ops' benchmark makes weights as their tests do.
       {"tests/", "src/cli/"},
+      {"tests/", "bench/"},
       {"bench/", "src/cli/"},
       {"bench/", "tests/"}};
   return allowed.contains({from, to});
@@ -136,7 +137,8 @@ Violations cuda_headers(const Tree& tree) {
   static const std::regex cuda(R"re(^(cuda|cublas|cub/|thrust/|curand|nvtx|cooperative_groups|mma\.h|device_launch))re");
   Violations violations;
   for (const auto& [path, text] : tree) {
-    if (!is_source(path) || starts_with_any(path, {"cuda/", "include/warploom/cuda/", "tests/emulator/", "tests/cuda/"}))
+    if (!is_source(path) || starts_with_any(path, {"cuda/", "include/warploom/cuda/", "bench/cuda/", "tests/emulator/",
+                                                   "tests/cuda/"}))
       continue;
     for (const Include& include : includes(text))
       if (!include.quoted && std::regex_search(include.name, cuda))

@@ -18,7 +18,7 @@ Tree read_tree(const std::filesystem::path& root);
 /// An #include points to a lower layer, its own folder, or one of the few neighbours that a layer-4 folder may read. Layers
 /// 4 and 5 never see a backend's folder (layer 3).
 Violations include_ranks(const Tree& tree);
-/// CUDA's headers are included below cuda/, include/warploom/cuda/ and tests/ of GPU code alone.
+/// CUDA's headers are included below cuda/, include/warploom/cuda/, bench/cuda/ and tests/ of GPU code alone.
 Violations cuda_headers(const Tree& tree);
 /// The command line, Python module and examples include public headers alone.
 Violations app_includes(const Tree& tree);

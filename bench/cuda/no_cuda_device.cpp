@@ -1,0 +1,15 @@
+// In place of cuda_device.cpp where the program is built without the CUDA kernels.
+#include "bench/calibrate/devices.h"
+#include "warploom/error.h"
+
+namespace warploom::calibrate {
+
+std::optional<std::string> cuda_missing() {
+  return "this warploom-bench was built without the CUDA kernels; configure with -D WARPLOOM_CUDA=real where nvcc of CUDA "
+         "13 "
+         "is found (WARPLOOM_NVCC can name one), or take --device cpu";
+}
+
+Device cuda_device() { throw BackendError(*cuda_missing()); }
+
+}  // namespace warploom::calibrate
