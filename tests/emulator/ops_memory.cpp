@@ -2,6 +2,7 @@
 #include "access.h"
 #include "decoder.h"
 #include "races.h"
+#include "reports.h"
 
 namespace emulator {
 
@@ -42,7 +43,8 @@ void examine(const Warp& w, const Inst& in, int lane, uint64_t address, uint32_t
   for (uint32_t start = 0; start < bytes; start += element) {
     uint8_t any = 0;
     for (uint32_t i = 0; i < element; ++i) any |= shadow[start + i] & 2;
-    if (any == 0 && (in.target & kUnusedElement << start / element) == 0)
+    if (any == 0 && (in.target & kUnusedElement << start / element) == 0 &&
+        !(region_of(w, Space::kShared).holds(address, bytes) && reads_ahead(w, in)))
       fault(w, in, lane, kFaultLaunch,
             (awaits_copy(w, address + start) ? "not waited for: " + what + ", where a cp.async has yet to arrive, "
                                              : "uninitialised: " + what + ", ") +

@@ -28,6 +28,10 @@ std::string where(const Warp& w, uint32_t pc) {
   return text;
 }
 
+uint32_t place_of(const Warp& w, const Inst& in) {
+  return static_cast<uint32_t>(&in >= w.code && &in < w.code + w.frame->code->insts.size() ? &in - w.code : w.pc - 1);
+}
+
 std::string triple(uint32_t x, uint32_t y, uint32_t z) {
   std::string text("(");
   return text += std::to_string(x) + "," + std::to_string(y) + "," + std::to_string(z) + ")";
@@ -59,12 +63,19 @@ std::string demangle(const std::string& name) {
   return result;
 }
 
+bool reads_ahead(const Warp& w, const Inst& in) {
+  if (w.block->launch->name.find("DeviceMergeSort") != std::string::npos) return true;
+  const Code& code = *w.frame->code;
+  const auto& files = code.program->module->files;
+  const auto file = files.find(code.ast->code[code.insts[place_of(w, in)].ast].source.file);
+  return file != files.end() && file->second.ends_with("/cub/block/block_merge_sort.cuh");
+}
+
 void fault(const Warp& w, const Inst& in, int lane, int error, const std::string& what) {
   const Block& b = *w.block;
-  const uint32_t pc =
-      static_cast<uint32_t>(&in >= w.code && &in < w.code + w.frame->code->insts.size() ? &in - w.code : w.pc - 1);
   throw DeviceFault(error, what + "\n  in " + demangle(b.launch->name) + "\n  block " + triple(b.id[0], b.id[1], b.id[2]) +
-                               ", thread " + triple(w.tid[0][lane], w.tid[1][lane], w.tid[2][lane]) + ", " + where(w, pc));
+                               ", thread " + triple(w.tid[0][lane], w.tid[1][lane], w.tid[2][lane]) + ", " +
+                               where(w, place_of(w, in)));
 }
 
 }  // namespace emulator
