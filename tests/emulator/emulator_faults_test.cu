@@ -189,4 +189,69 @@ TEST(Watchdog, LeavesLongKernelsAlone) {
   warploom_emulator_watchdog(4ull << 30);
 }
 
+__global__ void store_kernel(int* p) { *p = 1; }
+TEST(Faults, StickToEveryLaterCall) {
+  DeviceBuffer<int> buffer(1);
+  const std::string held = warploom_emulator_leaks();
+  int* in_order;
+  EXPECT_CUDA(cudaMallocAsync(&in_order, sizeof(int), nullptr));
+  EXPECT_CUDA(cudaDeviceSynchronize());
+  store_kernel<<<1, 1>>>(nullptr);
+  EXPECT_CUDA(cudaGetLastError());
+  int *p, value = 0;
+  cudaStream_t stream;
+  cudaEvent_t event;
+  size_t free, total;
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorIllegalAddress);
+  EXPECT_EQ(cudaMalloc(&p, 4), cudaErrorIllegalAddress);
+  EXPECT_EQ(cudaMallocAsync(&p, 4, nullptr), cudaErrorIllegalAddress);
+  EXPECT_EQ(cudaMallocHost(&p, 4), cudaErrorIllegalAddress);
+  EXPECT_EQ(cudaStreamCreate(&stream), cudaErrorIllegalAddress);
+  EXPECT_EQ(cudaEventCreate(&event), cudaErrorIllegalAddress);
+  EXPECT_EQ(cudaMemcpy(&value, buffer.data(), 4, cudaMemcpyDeviceToHost), cudaErrorIllegalAddress);
+  EXPECT_EQ(cudaMemGetInfo(&free, &total), cudaErrorIllegalAddress);
+  EXPECT_EQ(cudaFreeAsync(in_order, nullptr), cudaErrorIllegalAddress);  // given back all the same
+  EXPECT_EQ(cudaGetLastError(), cudaErrorIllegalAddress);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorIllegalAddress);
+  warploom_emulator_clear();
+  EXPECT_EQ(warploom_emulator_leaks(), held);
+}
+
+TEST(Faults, HandlesThatAreGoneAreRefused) {
+  DeviceBuffer<int> buffer(1);
+  cudaStream_t stream;
+  cudaEvent_t event;
+  EXPECT_CUDA(cudaStreamCreate(&stream));
+  EXPECT_CUDA(cudaEventCreate(&event));
+  EXPECT_CUDA(cudaStreamDestroy(stream));
+  store_kernel<<<1, 1, 0, stream>>>(buffer.data());
+  EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidResourceHandle);
+  cudaStreamCaptureStatus status;
+  cudaGraph_t graph;
+  unsigned flags;
+  EXPECT_EQ(cudaStreamQuery(stream), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaStreamGetFlags(stream, &flags), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaStreamIsCapturing(stream, &status), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaStreamEndCapture(stream, &graph), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaEventRecord(event, stream), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaStreamWaitEvent(stream, event, 0), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaLaunchHostFunc(
+                stream, [](void*) {}, nullptr),
+            cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaFreeAsync(buffer.data(), stream), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaErrorInvalidResourceHandle);
+  EXPECT_CUDA(cudaEventDestroy(event));
+  EXPECT_EQ(cudaEventDestroy(event), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaEventRecord(event, nullptr), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaEventQuery(event), cudaErrorInvalidResourceHandle);
+  EXPECT_EQ(cudaEventSynchronize(event), cudaErrorInvalidResourceHandle);
+  EXPECT_CUDA(cudaGraphCreate(&graph, 0));
+  EXPECT_CUDA(cudaGraphDestroy(graph));
+  EXPECT_EQ(cudaGraphDestroy(graph), cudaErrorInvalidValue);
+  cudaGraphExec_t executable;
+  EXPECT_EQ(cudaGraphInstantiate(&executable, graph, 0), cudaErrorInvalidValue);
+  cudaGetLastError();
+}
+
 }  // namespace

@@ -34,4 +34,9 @@ class Entry {
   const emulator::Entry entry_point(__func__, __builtin_return_address(0)); \
   if (entry_point.error() != cudaSuccess) return emulator::result(entry_point.error())
 
+// The first line of one that makes something or gives the device work: a fault of the device is its answer from then on.
+#define WARPLOOM_DEVICE_ENTRY \
+  WARPLOOM_ENTRY;             \
+  if (emulator::device_error() != cudaSuccess) return emulator::result(emulator::device_error())
+
 }  // namespace emulator

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "runtime_launch.h"
@@ -29,6 +30,17 @@ inline Work kernel_work(KernelLaunch launch) {
 
 }  // namespace emulator
 
+namespace emulator {
+// Of a graph that streams are being captured into; id 0: of none.
+struct Capture {
+  uint64_t id = 0;
+  CUstream_st* origin = nullptr;
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  std::thread::id owner;
+  bool broken = false;
+};
+}  // namespace emulator
+
 struct CUgraphNode_st {
   CUgraph_st* graph;
   size_t index;  // among the graph's nodes
@@ -38,8 +50,7 @@ struct CUgraphNode_st {
 };
 struct CUgraph_st {
   std::vector<std::unique_ptr<CUgraphNode_st>> nodes;  // in an order that respects `after`
-  CUstream_st* origin = nullptr;                       // of a capture
-  bool broken = false;
+  emulator::Capture capture;
 
   CUgraphNode_st* add(emulator::Work work, std::vector<CUgraphNode_st*> after) {
     nodes.push_back(std::make_unique<CUgraphNode_st>(CUgraphNode_st{this, nodes.size(), std::move(work), std::move(after)}));

@@ -39,6 +39,7 @@ const char* name_of(Held kind) {
     case Held::kStream: return "stream";
     case Held::kEvent: return "event";
     case Held::kGraph: return "graph";
+    case Held::kPool: return "memory pool";
     default: return "executable graph";
   }
 }
@@ -74,6 +75,11 @@ void hold(Held kind, const void* handle, size_t bytes) {
   Holdings& t = table();
   t.order[{kind, handle}] = t.next;
   t.all[t.next++] = {kind, handle, bytes, ++t.made[kind], Entry::caller()};
+}
+
+bool held(Held kind, const void* handle) {
+  WARPLOOM_RUNTIME_LOCK;
+  return table().order.contains({kind, handle});
 }
 
 void drop(Held kind, const void* handle) {

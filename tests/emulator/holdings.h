@@ -6,9 +6,10 @@
 
 namespace emulator {
 
-enum class Held { kDeviceMemory, kPinnedMemory, kStream, kEvent, kGraph, kExecutableGraph };
+enum class Held { kDeviceMemory, kPinnedMemory, kStream, kEvent, kGraph, kExecutableGraph, kPool };
 
 void hold(Held kind, const void* handle, size_t bytes = 0);
+bool held(Held kind, const void* handle);
 void drop(Held kind, const void* handle);
 std::string holdings();  // a line each, in the order of their making, or ""
 

@@ -44,17 +44,27 @@ struct Operation {
   double finished = 0;  // seconds
 };
 std::shared_ptr<Operation> enqueue(cudaStream_t stream, struct Work work);
+bool step_towards(const std::shared_ptr<Operation>& operation);  // false where it is done: for those who poll
 cudaError_t wait_for(const std::shared_ptr<Operation>& operation);
 cudaError_t wait_for_stream(cudaStream_t stream);
 cudaError_t wait_for_device();
 bool known_stream(cudaStream_t stream);
-CUstream_st* resolve(cudaStream_t stream);       // of the default streams' handles too
-cudaError_t break_capture(CUstream_st* stream);  // an error where the stream is being captured: waiting ends the capture
+CUstream_st* resolve(cudaStream_t stream);  // of the default streams' handles too
 std::vector<CUstream_st*> all_streams();
+void finish_work();  // of all streams that are not being captured
+
+// ---- Capture (runtime_capture.cpp). What fails here breaks the captures that it would have disturbed.
+cudaError_t check_stream(cudaStream_t stream);         // whether work may be queued there
+cudaError_t break_capture(const CUstream_st* stream);  // before waiting for or asking about the stream
+cudaError_t check_unsafe_call();                       // before what a capture's mode forbids: cudaMalloc and its kin
+CUgraph_st* find_capture(uint64_t id);                 // nullptr where it has ended
 
 // ---- Memory (runtime_memory.cpp)
 bool is_device_address(const void* p);
 bool is_pinned(const void* p);
+// ---- Device memory and pools (runtime_pools.cpp)
+cudaError_t allocate_device(void** p, size_t bytes);
+void trim_pools();  // gives back what they keep beyond their thresholds, as every synchronisation does
 
 // ---- Device (runtime_device.cpp)
 int blocks_per_processor(const Code& code, int block_size, size_t dynamic_shared);
@@ -67,12 +77,14 @@ struct CUstream_st {
   bool blocking = true;  // waits for the legacy default stream, and it for this one
   unsigned flags = 0;
   int priority = 0;
+  uint64_t id = next_id++;
   CUgraph_st* capture = nullptr;              // what is queued becomes its nodes
   std::vector<CUgraphNode_st*> capture_last;  // which the next node follows
+  inline static uint64_t next_id = 1;
 };
 struct CUevent_st {
   std::shared_ptr<emulator::Operation> recorded;
   bool timing = true;
-  CUgraph_st* capture = nullptr;  // in which it was recorded
+  uint64_t capture = 0;  // in which it was recorded
   std::vector<CUgraphNode_st*> capture_last;
 };

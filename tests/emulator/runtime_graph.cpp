@@ -1,4 +1,4 @@
-// Graphs: capture of streams, nodes by hand, instantiation, update, launch. A launch runs the nodes in an order drawn from
+// Graphs: nodes by hand, instantiation, update, launch. A launch runs the nodes in an order drawn from
 // the seed among those that their dependencies allow.
 #include <algorithm>
 
@@ -33,16 +33,6 @@ std::vector<CUgraphExec_st::Node> copy_of(const CUgraph_st& graph) {
   return nodes;
 }
 
-// Whether every stream that joined the capture has been waited for by the origin.
-bool joined(const CUgraph_st& graph) {
-  std::vector<bool> reached(graph.nodes.size());
-  for (const CUgraphNode_st* last : graph.origin->capture_last) reached[last->index] = true;
-  for (size_t i = graph.nodes.size(); i-- > 0;)
-    if (reached[i])
-      for (const CUgraphNode_st* before : graph.nodes[i]->after) reached[before->index] = true;
-  return std::all_of(reached.begin(), reached.end(), [](bool r) { return r; });
-}
-
 // A node that is `params`, or an error.
 cudaError_t prepare_node(const cudaKernelNodeParams& params, KernelLaunch& launch) {
   if (params.extra != nullptr) return cudaErrorNotSupported;
@@ -73,50 +63,6 @@ cudaError_t add_node(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNo
 
 extern "C" {
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode) {
-  WARPLOOM_ENTRY;
-  CUstream_st* stream = resolve(handle);
-  if (handle == nullptr || handle == cudaStreamLegacy) return result(cudaErrorStreamCaptureUnsupported);
-  if (!known_stream(handle)) return result(cudaErrorInvalidResourceHandle);
-  if (stream->capture != nullptr) return result(cudaErrorIllegalState);
-  stream->capture = new CUgraph_st;
-  stream->capture->origin = stream;
-  stream->capture_last.clear();
-  return cudaSuccess;
-}
-cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* graph) {
-  WARPLOOM_ENTRY;
-  *graph = nullptr;
-  CUstream_st* stream = resolve(handle);
-  CUgraph_st* captured = stream->capture;
-  if (captured == nullptr) return result(cudaErrorIllegalState);
-  if (captured->origin != stream) return result(cudaErrorStreamCaptureUnmatched);
-  const bool whole = joined(*captured);
-  for (CUstream_st* s : all_streams())
-    if (s->capture == captured) s->capture = nullptr;
-  if (captured->broken || !whole) {
-    const cudaError_t error = captured->broken ? cudaErrorStreamCaptureInvalidated : cudaErrorStreamCaptureUnjoined;
-    delete captured;
-    return result(error);
-  }
-  captured->origin = nullptr;
-  *graph = captured;
-  hold(Held::kGraph, captured);
-  return cudaSuccess;
-}
-cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* status) {
-  WARPLOOM_ENTRY;
-  const CUgraph_st* capture = resolve(handle)->capture;
-  *status = capture == nullptr ? cudaStreamCaptureStatusNone
-            : capture->broken  ? cudaStreamCaptureStatusInvalidated
-                               : cudaStreamCaptureStatusActive;
-  return cudaSuccess;
-}
-cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode*) {
-  WARPLOOM_ENTRY;
-  return cudaSuccess;
-}
-
 cudaError_t cudaGraphCreate(cudaGraph_t* graph, unsigned) {
   WARPLOOM_ENTRY;
   *graph = new CUgraph_st;
@@ -125,6 +71,7 @@ cudaError_t cudaGraphCreate(cudaGraph_t* graph, unsigned) {
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   WARPLOOM_ENTRY;
+  if (!held(Held::kGraph, graph)) return result(cudaErrorInvalidValue);
   drop(Held::kGraph, graph);
   delete graph;
   return cudaSuccess;
@@ -191,7 +138,8 @@ cudaError_t cudaGraphNodeGetDependencies(cudaGraphNode_t node, cudaGraphNode_t* 
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
-  WARPLOOM_ENTRY;
+  WARPLOOM_DEVICE_ENTRY;
+  if (!held(Held::kGraph, graph)) return result(cudaErrorInvalidValue);
   *executable = new CUgraphExec_st{copy_of(*graph), nullptr};
   hold(Held::kExecutableGraph, *executable);
   return cudaSuccess;
@@ -202,6 +150,7 @@ cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* executable, cudaGraph
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
   WARPLOOM_ENTRY;
+  if (!held(Held::kExecutableGraph, executable)) return result(cudaErrorInvalidValue);
   drop(Held::kExecutableGraph, executable);
   delete executable;
   return cudaSuccess;
@@ -234,8 +183,8 @@ cudaError_t cudaGraphExecKernelNodeSetParams(cudaGraphExec_t executable, cudaGra
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   WARPLOOM_ENTRY;
-  if (device_error() != cudaSuccess) return result(device_error());
-  if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return error;
+  if (!held(Held::kExecutableGraph, executable)) return result(cudaErrorInvalidValue);
   if (resolve(stream)->capture != nullptr) return result(cudaErrorNotSupported);  // a graph within a graph
   const auto start = enqueue(stream, Work{});
   if (executable->last && !executable->last->done) start->after.push_back(executable->last);

@@ -24,8 +24,7 @@ thread_local std::vector<CallConfiguration> call_configurations;
 // What stops a launch before it starts, such as an unknown instruction, is told at once: it is a fault of the emulator's.
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void** args, size_t shared, cudaStream_t stream,
                    bool cooperative) {
-  if (device_error() != cudaSuccess) return result(device_error());
-  if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return error;
   try {
     KernelLaunch l;
     if (const cudaError_t error = prepare(function, grid, block, args, shared, cooperative, l); error != cudaSuccess)

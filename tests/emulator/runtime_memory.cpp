@@ -62,7 +62,7 @@ cudaError_t copy_rows(void* to, size_t to_pitch, const void* from, size_t from_p
   if (width == 0 || height == 0) return cudaSuccess;
   if (height > 1 && (width > to_pitch || width > from_pitch)) return result(cudaErrorInvalidPitchValue);
   if (const cudaError_t error = check_kind(to, from, kind); error != cudaSuccess) return result(error);
-  if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return error;
   const uint64_t d = reinterpret_cast<uint64_t>(to), s = reinterpret_cast<uint64_t>(from);
   // A pageable host source is read before the call returns; a pageable destination is written before it returns.
   const bool capturing = resolve(stream)->capture != nullptr;  // a graph's copies read when the graph runs
@@ -89,7 +89,7 @@ cudaError_t fill(void* to, size_t pitch, int value, size_t width, size_t height,
   if (device_error() != cudaSuccess) return result(device_error());
   if (width == 0 || height == 0) return cudaSuccess;
   if (!is_device_address(to) && !is_pinned(to)) return result(cudaErrorInvalidValue);
-  if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return error;
   auto rows = [=] {
     for (size_t y = 0; y < height; ++y) {
       const uint64_t row = reinterpret_cast<uint64_t>(to) + y * pitch;
@@ -102,38 +102,6 @@ cudaError_t fill(void* to, size_t pitch, int value, size_t width, size_t height,
   };
   enqueue(stream, {cudaGraphNodeTypeMemset, rows, nullptr});
   return async ? cudaSuccess : wait_for_stream(stream);
-}
-
-cudaError_t allocate(void** p, size_t bytes) {
-  WARPLOOM_RUNTIME_LOCK;
-  if (p == nullptr) return result(cudaErrorInvalidValue);
-  *p = nullptr;
-  if (bytes == 0) return cudaSuccess;
-  const uint64_t address = memory().heap->allocate(bytes, 256, kUninitialised);
-  if (address == 0) return result(cudaErrorMemoryAllocation);
-  *p = reinterpret_cast<void*>(address);
-  hold(Held::kDeviceMemory, *p, bytes);
-  return cudaSuccess;
-}
-
-// The memory may be used once the stream has come to this point: what another stream does with it without waiting is a
-// fault.
-cudaError_t allocate_in_order(void** p, size_t bytes, cudaStream_t stream) {
-  if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
-  if (const cudaError_t error = allocate(p, bytes); error != cudaSuccess || *p == nullptr) return error;
-  if (resolve(stream)->capture != nullptr) return cudaSuccess;
-  const uint64_t address = reinterpret_cast<uint64_t>(*p);
-  memory().mark(address, bytes, kUnallocated);
-  auto begin = [=] {
-    Allocation found;
-    bool freed = true;
-    if (memory().heap->find(address, found, freed) && !freed && found.address == address)
-      memory().mark(address, bytes, kUninitialised);
-    else
-      set_device_error(cudaErrorInvalidValue, "memory of cudaMallocAsync was freed before its stream allocated it");
-  };
-  enqueue(stream, {cudaGraphNodeTypeMemAlloc, begin, nullptr});
-  return cudaSuccess;
 }
 
 cudaError_t copy_symbol(const void* symbol, void* host, size_t count, size_t offset, cudaMemcpyKind kind,
@@ -184,39 +152,9 @@ bool warploom_emulator_check(const void* p, size_t bytes, int kind, const char* 
   return true;
 }
 
-cudaError_t cudaMalloc(void** p, size_t bytes) {
-  WARPLOOM_ENTRY;
-  return allocate(p, bytes);
-}
-cudaError_t cudaFree(void* p) {
-  WARPLOOM_ENTRY;
-  const cudaError_t error = wait_for_device();
-  if (p == nullptr) return error;
-  drop(Held::kDeviceMemory, p);
-  return memory().heap->release(reinterpret_cast<uint64_t>(p)) ? error : result(cudaErrorInvalidValue);
-}
-cudaError_t cudaMallocAsync(void** p, size_t bytes, cudaStream_t stream) {
-  WARPLOOM_ENTRY;
-  return allocate_in_order(p, bytes, stream);
-}
-cudaError_t cudaMallocFromPoolAsync(void** p, size_t bytes, cudaMemPool_t, cudaStream_t stream) {
-  WARPLOOM_ENTRY;
-  return allocate_in_order(p, bytes, stream);
-}
-cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
-  WARPLOOM_ENTRY;
-  if (p == nullptr) return cudaSuccess;
-  if (resolve(stream)->capture != nullptr) return result(cudaErrorNotSupported);
-  drop(Held::kDeviceMemory, p);
-  auto free = [p] {
-    if (!memory().heap->release(reinterpret_cast<uint64_t>(p)))
-      set_device_error(cudaErrorInvalidValue, "cudaFreeAsync of what is not allocated");
-  };
-  enqueue(stream, {cudaGraphNodeTypeMemFree, free, nullptr});
-  return cudaSuccess;
-}
 cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
-  WARPLOOM_ENTRY;
+  WARPLOOM_DEVICE_ENTRY;
+  if (const cudaError_t error = check_unsafe_call(); error != cudaSuccess) return error;
   *p = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   if (*p == nullptr) return result(cudaErrorMemoryAllocation);
   pinned()[reinterpret_cast<uint64_t>(*p)] = bytes;
@@ -230,7 +168,9 @@ cudaError_t cudaMallocHost(void** p, size_t bytes) {
 cudaError_t cudaFreeHost(void* p) {
   WARPLOOM_ENTRY;
   if (p == nullptr) return cudaSuccess;
-  const cudaError_t error = wait_for_device();
+  if (const cudaError_t error = check_unsafe_call(); error != cudaSuccess) return error;
+  finish_work();
+  const cudaError_t error = result(device_error());
   if (pinned().erase(reinterpret_cast<uint64_t>(p)) == 0) return result(cudaErrorInvalidValue);
   drop(Held::kPinnedMemory, p);
   std::free(p);
@@ -244,12 +184,6 @@ cudaError_t cudaHostRegister(void* p, size_t bytes, unsigned) {
 cudaError_t cudaHostUnregister(void* p) {
   WARPLOOM_ENTRY;
   return pinned().erase(reinterpret_cast<uint64_t>(p)) != 0 ? cudaSuccess : result(cudaErrorHostMemoryNotRegistered);
-}
-cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  WARPLOOM_ENTRY;
-  *total = memory().heap->limit();
-  *free = *total - memory().heap->used();
-  return cudaSuccess;
 }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* p) {
   WARPLOOM_ENTRY;
@@ -325,35 +259,6 @@ cudaError_t cudaMemcpyFromSymbolAsync(void* to, const void* symbol, size_t count
                                       cudaStream_t stream) {
   WARPLOOM_ENTRY;
   return copy_symbol(symbol, to, count, offset, kind, stream, false, true);
-}
-
-cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
-  WARPLOOM_ENTRY;
-  static int the_pool;
-  *pool = reinterpret_cast<cudaMemPool_t>(&the_pool);
-  return cudaSuccess;
-}
-cudaError_t cudaDeviceGetMemPool(cudaMemPool_t* pool, int device) {
-  WARPLOOM_ENTRY;
-  return cudaDeviceGetDefaultMemPool(pool, device);
-}
-cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr which, void* value) {
-  WARPLOOM_ENTRY;
-  if (which < cudaMemPoolAttrReleaseThreshold) {
-    *static_cast<int*>(value) = 1;  // the kinds of reuse
-    return cudaSuccess;
-  }
-  const bool amount = which != cudaMemPoolAttrReleaseThreshold;
-  *static_cast<uint64_t*>(value) = amount ? memory().heap->used() : 0;
-  return cudaSuccess;
-}
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
-  WARPLOOM_ENTRY;
-  return cudaSuccess;
-}
-cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, size_t) {
-  WARPLOOM_ENTRY;
-  return cudaSuccess;
 }
 
 }  // extern "C"

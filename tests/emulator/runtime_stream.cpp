@@ -1,4 +1,4 @@
-// Streams, events, waiting, errors.
+// Streams, waiting, errors.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -75,12 +75,6 @@ CUstream_st* resolve(cudaStream_t stream) {
   if (stream == cudaStreamPerThread) return &streams().per_thread;
   return stream;
 }
-cudaError_t break_capture(CUstream_st* stream) {
-  if (stream->capture == nullptr) return cudaSuccess;
-  stream->capture->broken = true;
-  return result(cudaErrorStreamCaptureUnsupported);
-}
-
 cudaError_t result(cudaError_t error) {
   if (error != cudaSuccess) last_error = error;
   return error;
@@ -125,6 +119,7 @@ Pointer enqueue(cudaStream_t handle, Work work) {
 
 cudaError_t wait_for(const Pointer& operation) {
   if (operation) run_to(operation);
+  trim_pools();
   return result(sticky);
 }
 cudaError_t wait_for_stream(cudaStream_t stream) {
@@ -132,11 +127,21 @@ cudaError_t wait_for_stream(cudaStream_t stream) {
   if (const cudaError_t error = break_capture(resolve(stream)); error != cudaSuccess) return error;
   return wait_for(resolve(stream)->last);
 }
-cudaError_t wait_for_device() {
-  for (CUstream_st* s : streams().all())
-    if (const cudaError_t error = break_capture(s); error != cudaSuccess) return error;
+void finish_work() {
   for (CUstream_st* s : streams().all()) wait_for(s->last);
+}
+cudaError_t wait_for_device() {
+  cudaError_t error = cudaSuccess;
+  for (CUstream_st* s : streams().all())
+    if (s->capture != nullptr) error = break_capture(s);
+  if (error != cudaSuccess) return error;
+  finish_work();
   return result(sticky);
+}
+bool step_towards(const Pointer& target) {
+  if (!target || target->done) return false;
+  execute(*first_ready(target.get()));
+  return true;
 }
 
 }  // namespace emulator
@@ -163,10 +168,10 @@ cudaError_t cudaGetLastError() {
 cudaError_t cudaPeekAtLastError() { return sticky != cudaSuccess ? sticky : last_error; }
 
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int priority) {
-  WARPLOOM_ENTRY;
+  WARPLOOM_DEVICE_ENTRY;
   *stream = new CUstream_st;
   (*stream)->flags = flags;
-  (*stream)->priority = priority;
+  (*stream)->priority = std::clamp(priority, -5, 0);
   (*stream)->blocking = (flags & cudaStreamNonBlocking) == 0;
   streams().created.insert(*stream);
   hold(Held::kStream, *stream);
@@ -184,6 +189,11 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   WARPLOOM_ENTRY;
   if (!streams().created.contains(stream)) return result(cudaErrorInvalidResourceHandle);
   const cudaError_t error = wait_for_stream(stream);
+  if (CUgraph_st* captured = stream->capture; captured != nullptr && captured->capture.origin == stream) {
+    for (CUstream_st* s : streams().all())
+      if (s->capture == captured) s->capture = nullptr;
+    delete captured;
+  }
   streams().created.erase(stream);
   drop(Held::kStream, stream);
   delete stream;
@@ -195,18 +205,19 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   WARPLOOM_ENTRY;
-  const auto last = resolve(stream)->last;
-  if (!last || last->done) return result(sticky);
-  execute(*first_ready(last.get()));  // so that polling ends
-  return cudaErrorNotReady;
+  if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t error = break_capture(resolve(stream)); error != cudaSuccess) return error;
+  return step_towards(resolve(stream)->last) ? cudaErrorNotReady : result(sticky);
 }
 cudaError_t cudaStreamGetFlags(cudaStream_t stream, unsigned* flags) {
   WARPLOOM_ENTRY;
+  if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
   *flags = resolve(stream)->flags;
   return cudaSuccess;
 }
 cudaError_t cudaStreamGetPriority(cudaStream_t stream, int* priority) {
   WARPLOOM_ENTRY;
+  if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
   *priority = resolve(stream)->priority;
   return cudaSuccess;
 }
@@ -217,81 +228,26 @@ cudaError_t cudaStreamGetDevice(cudaStream_t, int* device) {
 }
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
   WARPLOOM_ENTRY;
+  if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return error;
   enqueue(stream, {cudaGraphNodeTypeHost, [=] { function(data); }, nullptr});
+  return cudaSuccess;
+}
+cudaError_t cudaStreamAddCallback(cudaStream_t stream, cudaStreamCallback_t function, void* data, unsigned) {
+  WARPLOOM_ENTRY;
+  if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return error;
+  if (const cudaError_t error = break_capture(resolve(stream)); error != cudaSuccess) return error;
+  enqueue(stream, {cudaGraphNodeTypeHost, [=] { function(stream, cudaSuccess, data); }, nullptr});
+  return cudaSuccess;
+}
+cudaError_t cudaStreamGetId(cudaStream_t stream, unsigned long long* id) {
+  WARPLOOM_ENTRY;
+  if (!known_stream(stream)) return result(cudaErrorInvalidResourceHandle);
+  *id = resolve(stream)->id;
   return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize() {
   WARPLOOM_ENTRY;
   return wait_for_device();
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
-  WARPLOOM_ENTRY;
-  *event = new CUevent_st;
-  (*event)->timing = (flags & cudaEventDisableTiming) == 0;
-  hold(Held::kEvent, *event);
-  return cudaSuccess;
-}
-cudaError_t cudaEventCreate(cudaEvent_t* event) {
-  WARPLOOM_ENTRY;
-  return cudaEventCreateWithFlags(event, 0);
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  WARPLOOM_ENTRY;
-  drop(Held::kEvent, event);
-  delete event;
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  WARPLOOM_ENTRY;
-  const CUstream_st& s = *resolve(stream);
-  event->capture = s.capture;
-  event->capture_last = s.capture_last;
-  event->recorded = s.capture == nullptr ? enqueue(stream, {}) : nullptr;
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned) {
-  WARPLOOM_ENTRY;
-  return cudaEventRecord(event, stream);
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  WARPLOOM_ENTRY;
-  return wait_for(event->recorded);
-}
-cudaError_t cudaEventQuery(cudaEvent_t event) {
-  WARPLOOM_ENTRY;
-  if (!event->recorded || event->recorded->done) return result(sticky);
-  execute(*first_ready(event->recorded.get()));
-  return cudaErrorNotReady;
-}
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
-  WARPLOOM_ENTRY;
-  if (!start->timing || !end->timing || !start->recorded || !end->recorded) return result(cudaErrorInvalidResourceHandle);
-  if (!start->recorded->done || !end->recorded->done) return result(cudaErrorNotReady);
-  *milliseconds = static_cast<float>((end->recorded->finished - start->recorded->finished) * 1e3);
-  return cudaSuccess;
-}
-cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  WARPLOOM_ENTRY;
-  CUstream_st* s = resolve(stream);
-  if (event->capture != nullptr) {
-    const auto all = all_streams();
-    if (std::none_of(all.begin(), all.end(), [&](const CUstream_st* other) { return other->capture == event->capture; }))
-      return result(cudaErrorCapturedEvent);  // that capture has ended
-    if (s->capture == nullptr) {              // the stream joins the capture
-      s->capture = event->capture;
-      s->capture_last.clear();
-    }
-    if (s->capture != event->capture) return result(cudaErrorStreamCaptureMerge);
-    for (CUgraphNode_st* node : event->capture_last)
-      if (std::find(s->capture_last.begin(), s->capture_last.end(), node) == s->capture_last.end())
-        s->capture_last.push_back(node);
-    return cudaSuccess;
-  }
-  if (s->capture != nullptr) return result(cudaErrorStreamCaptureIsolation);  // an event from outside of the capture
-  const auto operation = enqueue(stream, {});
-  if (event->recorded && !event->recorded->done) operation->after.push_back(event->recorded);
-  return cudaSuccess;
 }
 
 }  // extern "C"
