@@ -48,6 +48,15 @@ struct CUgraphNode_st {
   std::vector<CUgraphNode_st*> after;       // nodes made before this one
   std::vector<void*> argument_places = {};  // what cudaGraphKernelNodeGetParams hands out
 };
+// What is launched is a copy: later changes of the graph don't reach it.
+struct CUgraphExec_st {
+  struct Node {
+    emulator::Work work;
+    std::vector<size_t> after;
+  };
+  std::vector<Node> nodes;
+  std::shared_ptr<emulator::Operation> last;  // a graph does not run beside itself
+};
 struct CUgraph_st {
   std::vector<std::unique_ptr<CUgraphNode_st>> nodes;  // in an order that respects `after`
   emulator::Capture capture;
@@ -57,3 +66,15 @@ struct CUgraph_st {
     return nodes.back().get();
   }
 };
+
+namespace emulator {
+
+std::vector<CUgraphExec_st::Node> nodes_of(const CUgraph_st& graph);
+// A new node after those, or what is wrong.
+cudaError_t add_node(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* after, size_t count, Work work);
+// Other work of the same type for a node, of a graph or as instantiated.
+cudaError_t exchange_work(cudaGraphNode_t node, Work work);
+cudaError_t exchange_work(cudaGraphExec_t executable, cudaGraphNode_t node, Work work);
+Work child_work(std::vector<CUgraphExec_st::Node> nodes);
+
+}  // namespace emulator

@@ -11,7 +11,8 @@ namespace emulator {
 namespace {
 
 constexpr uint64_t kGiB = 1ull << 30;
-constexpr uint64_t kGlobalSize = 32 * kGiB, kConstantSize = kGiB, kSharedSize = 4 * kGiB, kLocalSize = 27 * kGiB;
+constexpr uint64_t kHostSize = 8 * kGiB, kGlobalSize = 32 * kGiB + kHostSize, kConstantSize = kGiB, kSharedSize = 4 * kGiB,
+                   kLocalSize = 27 * kGiB;
 constexpr uint64_t kDefaultLimit = 8 * kGiB;
 constexpr uint64_t kGuard = 256;  // between allocations, and what cudaMalloc aligns to
 constexpr uint64_t kQuarantine = kGiB / 4;
@@ -135,7 +136,9 @@ Memory::Memory() {
   shared = take(kSharedSize);
   local = take(kLocalSize);
   const char* limit = std::getenv("WARPLOOM_EMULATOR_MEMORY");
-  heap = new Heap(global, limit != nullptr ? std::strtoull(limit, nullptr, 10) << 20 : kDefaultLimit, kQuarantine);
+  host = {global.begin, global.begin + kHostSize};
+  hosts = new Heap(host, kHostSize, kQuarantine);
+  heap = new Heap({host.end, global.end}, limit != nullptr ? std::strtoull(limit, nullptr, 10) << 20 : kDefaultLimit, kQuarantine);
   constants = new Heap(constant, kConstantSize, kQuarantine);
   shareds = new Heap(shared, kSharedSize, 0);
   locals = new Heap(local, kLocalSize, 0);
@@ -143,10 +146,10 @@ Memory::Memory() {
 
 std::string Memory::describe(uint64_t address) const {
   if (!holds(address)) return "no device memory";
-  const Heap* heaps[] = {heap, constants, shareds, locals};
-  const Region* regions[] = {&global, &constant, &shared, &local};
-  const char* names[] = {"global", "constant", "shared", "local"};
-  for (int i = 0; i < 4; ++i) {
+  const Heap* heaps[] = {hosts, heap, constants, shareds, locals};
+  const Region* regions[] = {&host, &global, &constant, &shared, &local};
+  const char* names[] = {"pinned", "global", "constant", "shared", "local"};
+  for (int i = 0; i < 5; ++i) {
     if (!regions[i]->holds(address, 1)) continue;
     Allocation near;
     bool freed = false;

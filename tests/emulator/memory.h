@@ -58,7 +58,9 @@ struct Memory {
   int64_t shadow_offset = 0;  // shadow of address a is at a + shadow_offset
   uint64_t* words = nullptr;  // one a word of global memory, for the race detector
   Region global, constant, shared, local;
-  Heap* heap = nullptr;       // global
+  Region host;                // the first part of global: pinned memory
+  Heap* heap = nullptr;       // the rest of global
+  Heap* hosts = nullptr;      // pinned memory
   Heap* constants = nullptr;  // __constant__ variables and kernel parameters
   Heap* shareds = nullptr;    // windows of resident blocks
   Heap* locals = nullptr;     // stacks of resident threads

@@ -48,6 +48,7 @@ bool step_towards(const std::shared_ptr<Operation>& operation);  // false where 
 cudaError_t wait_for(const std::shared_ptr<Operation>& operation);
 cudaError_t wait_for_stream(cudaStream_t stream);
 cudaError_t wait_for_device();
+uint64_t draw();  // from the seed
 bool known_stream(cudaStream_t stream);
 CUstream_st* resolve(cudaStream_t stream);  // of the default streams' handles too
 std::vector<CUstream_st*> all_streams();
@@ -59,9 +60,11 @@ cudaError_t break_capture(const CUstream_st* stream);  // before waiting for or 
 cudaError_t check_unsafe_call();                       // before what a capture's mode forbids: cudaMalloc and its kin
 CUgraph_st* find_capture(uint64_t id);                 // nullptr where it has ended
 
-// ---- Memory (runtime_memory.cpp)
-bool is_device_address(const void* p);
+// ---- Memory (runtime_memory.cpp, runtime_host_memory.cpp)
+bool is_device_address(const void* p);  // managed memory too, but not pinned memory
 bool is_pinned(const void* p);
+bool is_managed(const void* p);
+void forget_managed(const void* p);
 // ---- Device memory and pools (runtime_pools.cpp)
 cudaError_t allocate_device(void** p, size_t bytes);
 void trim_pools();  // gives back what they keep beyond their thresholds, as every synchronisation does

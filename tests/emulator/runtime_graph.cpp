@@ -1,26 +1,31 @@
-// Graphs: nodes by hand, instantiation, update, launch. A launch runs the nodes in an order drawn from
-// the seed among those that their dependencies allow.
+// Graphs: kernels as nodes, what a graph holds, instantiation, update, launch. A launch runs the nodes in an order drawn
+// from the seed among those that their dependencies allow.
 #include <algorithm>
 
 #include "graph.h"
 #include "holdings.h"
 #include "runtime.h"
 
-using namespace emulator;
-
-// What is launched is a copy: later changes of the graph don't reach it.
-struct CUgraphExec_st {
-  struct Node {
-    Work work;
-    std::vector<size_t> after;
-  };
-  std::vector<Node> nodes;
-  std::shared_ptr<Operation> last;  // a graph does not run beside itself
-};
-
+namespace emulator {
 namespace {
 
-std::vector<CUgraphExec_st::Node> copy_of(const CUgraph_st& graph) {
+// One after the other, in an order drawn among those that their dependencies allow.
+void run_nodes(const std::vector<CUgraphExec_st::Node>& nodes) {
+  std::vector<bool> done(nodes.size());
+  for (size_t left = nodes.size(); left > 0; --left) {
+    std::vector<size_t> ready;
+    for (size_t i = 0; i < nodes.size(); ++i)
+      if (!done[i] && std::all_of(nodes[i].after.begin(), nodes[i].after.end(), [&](size_t before) { return done[before]; }))
+        ready.push_back(i);
+    const size_t next = ready[draw() % ready.size()];
+    if (device_error() == cudaSuccess) nodes[next].work();
+    done[next] = true;
+  }
+}
+
+}  // namespace
+
+std::vector<CUgraphExec_st::Node> nodes_of(const CUgraph_st& graph) {
   std::vector<CUgraphExec_st::Node> nodes;
   for (const auto& node : graph.nodes) {
     Work work = node->work;
@@ -32,6 +37,37 @@ std::vector<CUgraphExec_st::Node> copy_of(const CUgraph_st& graph) {
   }
   return nodes;
 }
+
+Work child_work(std::vector<CUgraphExec_st::Node> nodes) {
+  return {cudaGraphNodeTypeGraph, [nodes = std::move(nodes)] { run_nodes(nodes); }, nullptr};
+}
+
+cudaError_t add_node(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* after, size_t count, Work work) {
+  if (!held(Held::kGraph, graph) || (count > 0 && after == nullptr)) return result(cudaErrorInvalidValue);
+  for (size_t i = 0; i < count; ++i)
+    if (after[i]->graph != graph) return result(cudaErrorInvalidValue);
+  *node = graph->add(std::move(work), {after, after + count});
+  return cudaSuccess;
+}
+
+cudaError_t exchange_work(cudaGraphNode_t node, Work work) {
+  if (node->work.type != work.type) return result(cudaErrorInvalidValue);
+  node->work = std::move(work);
+  return cudaSuccess;
+}
+cudaError_t exchange_work(cudaGraphExec_t executable, cudaGraphNode_t node, Work work) {
+  if (!held(Held::kExecutableGraph, executable) || node->index >= executable->nodes.size() ||
+      executable->nodes[node->index].work.type != work.type)
+    return result(cudaErrorInvalidValue);
+  executable->nodes[node->index].work = std::move(work);
+  return cudaSuccess;
+}
+
+}  // namespace emulator
+
+using namespace emulator;
+
+namespace {
 
 // A node that is `params`, or an error.
 cudaError_t prepare_node(const cudaKernelNodeParams& params, KernelLaunch& launch) {
@@ -48,14 +84,6 @@ template <class T>
 cudaError_t hand_out(const std::vector<T>& all, T* out, size_t* count) {
   if (out != nullptr) std::copy_n(all.begin(), std::min(*count, all.size()), out);
   *count = all.size();
-  return cudaSuccess;
-}
-
-cudaError_t add_node(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* after, size_t count, Work work) {
-  if (graph == nullptr || (count > 0 && after == nullptr)) return result(cudaErrorInvalidValue);
-  for (size_t i = 0; i < count; ++i)
-    if (after[i]->graph != graph) return result(cudaErrorInvalidValue);
-  *node = graph->add(std::move(work), {after, after + count});
   return cudaSuccess;
 }
 
@@ -77,15 +105,6 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   return cudaSuccess;
 }
 
-cudaError_t cudaGraphAddEmptyNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* after, size_t count) {
-  WARPLOOM_ENTRY;
-  return add_node(node, graph, after, count, {});
-}
-cudaError_t cudaGraphAddHostNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* after, size_t count,
-                                 const cudaHostNodeParams* params) {
-  WARPLOOM_ENTRY;
-  return add_node(node, graph, after, count, {cudaGraphNodeTypeHost, [p = *params] { p.fn(p.userData); }, nullptr});
-}
 cudaError_t cudaGraphAddKernelNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* after, size_t count,
                                    const cudaKernelNodeParams* params) {
   WARPLOOM_ENTRY;
@@ -108,11 +127,9 @@ cudaError_t cudaGraphKernelNodeGetParams(cudaGraphNode_t node, cudaKernelNodePar
 }
 cudaError_t cudaGraphKernelNodeSetParams(cudaGraphNode_t node, const cudaKernelNodeParams* params) {
   WARPLOOM_ENTRY;
-  if (node->work.kernel == nullptr) return result(cudaErrorInvalidValue);
   KernelLaunch launch;
   if (const cudaError_t error = prepare_node(*params, launch); error != cudaSuccess) return result(error);
-  *node->work.kernel = std::move(launch);
-  return cudaSuccess;
+  return exchange_work(node, kernel_work(std::move(launch)));
 }
 cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) {
   WARPLOOM_ENTRY;
@@ -132,6 +149,28 @@ cudaError_t cudaGraphGetRootNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, siz
     if (node->after.empty()) roots.push_back(node.get());
   return hand_out(roots, nodes, count);
 }
+// Pairs of nodes, the former before the latter.
+cudaError_t cudaGraphGetEdges(cudaGraph_t graph, cudaGraphNode_t* from, cudaGraphNode_t* to, cudaGraphEdgeData* edges,
+                              size_t* count) {
+  WARPLOOM_ENTRY;
+  std::vector<cudaGraphNode_t> before, after;
+  for (const auto& node : graph->nodes)
+    for (CUgraphNode_st* other : node->after) {
+      before.push_back(other);
+      after.push_back(node.get());
+    }
+  if (edges != nullptr) std::fill_n(edges, std::min(*count, before.size()), cudaGraphEdgeData{});
+  size_t room = *count;
+  hand_out(before, from, &room);
+  return hand_out(after, to, count);
+}
+cudaError_t cudaGraphNodeGetDependentNodes(cudaGraphNode_t node, cudaGraphNode_t* nodes, cudaGraphEdgeData*, size_t* count) {
+  WARPLOOM_ENTRY;
+  std::vector<cudaGraphNode_t> all;
+  for (const auto& other : node->graph->nodes)
+    if (std::find(other->after.begin(), other->after.end(), node) != other->after.end()) all.push_back(other.get());
+  return hand_out(all, nodes, count);
+}
 cudaError_t cudaGraphNodeGetDependencies(cudaGraphNode_t node, cudaGraphNode_t* nodes, cudaGraphEdgeData*, size_t* count) {
   WARPLOOM_ENTRY;
   return hand_out(node->after, nodes, count);
@@ -140,7 +179,7 @@ cudaError_t cudaGraphNodeGetDependencies(cudaGraphNode_t node, cudaGraphNode_t* 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
   WARPLOOM_DEVICE_ENTRY;
   if (!held(Held::kGraph, graph)) return result(cudaErrorInvalidValue);
-  *executable = new CUgraphExec_st{copy_of(*graph), nullptr};
+  *executable = new CUgraphExec_st{nodes_of(*graph), nullptr};
   hold(Held::kExecutableGraph, *executable);
   return cudaSuccess;
 }
@@ -160,7 +199,7 @@ cudaError_t cudaGraphExecUpdate(cudaGraphExec_t executable, cudaGraph_t graph, c
   WARPLOOM_ENTRY;
   *info = {};
   info->result = cudaGraphExecUpdateSuccess;
-  auto nodes = copy_of(*graph);
+  auto nodes = nodes_of(*graph);
   if (nodes.size() != executable->nodes.size()) info->result = cudaGraphExecUpdateErrorTopologyChanged;
   for (size_t i = 0; i < nodes.size() && info->result == cudaGraphExecUpdateSuccess; ++i) {
     if (nodes[i].after != executable->nodes[i].after) info->result = cudaGraphExecUpdateErrorTopologyChanged;
@@ -174,18 +213,15 @@ cudaError_t cudaGraphExecUpdate(cudaGraphExec_t executable, cudaGraph_t graph, c
 cudaError_t cudaGraphExecKernelNodeSetParams(cudaGraphExec_t executable, cudaGraphNode_t node,
                                              const cudaKernelNodeParams* params) {
   WARPLOOM_ENTRY;
-  if (node->index >= executable->nodes.size() || executable->nodes[node->index].work.kernel == nullptr)
-    return result(cudaErrorInvalidValue);
   KernelLaunch launch;
   if (const cudaError_t error = prepare_node(*params, launch); error != cudaSuccess) return result(error);
-  executable->nodes[node->index].work = kernel_work(std::move(launch));
-  return cudaSuccess;
+  return exchange_work(executable, node, kernel_work(std::move(launch)));
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   WARPLOOM_ENTRY;
   if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return error;
   if (!held(Held::kExecutableGraph, executable)) return result(cudaErrorInvalidValue);
-  if (resolve(stream)->capture != nullptr) return result(cudaErrorNotSupported);  // a graph within a graph
+  if (resolve(stream)->capture != nullptr) return enqueue(stream, child_work(executable->nodes)), cudaSuccess;
   const auto start = enqueue(stream, Work{});
   if (executable->last && !executable->last->done) start->after.push_back(executable->last);
   std::vector<std::shared_ptr<Operation>> operations;

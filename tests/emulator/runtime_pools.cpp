@@ -152,6 +152,7 @@ cudaError_t release(void* p) {
     pools().pieces.erase(found);
   }
   drop(Held::kDeviceMemory, p);
+  forget_managed(p);
   return memory().heap->release(reinterpret_cast<uint64_t>(p)) ? cudaSuccess : result(cudaErrorInvalidValue);
 }
 
@@ -183,6 +184,18 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
   WARPLOOM_DEVICE_ENTRY;
   if (const cudaError_t error = check_unsafe_call(); error != cudaSuccess) return error;
   return allocate_device(p, bytes);
+}
+// Rows of a pitched allocation begin where 512 bytes do.
+cudaError_t cudaMallocPitch(void** p, size_t* pitch, size_t width, size_t height) {
+  WARPLOOM_ENTRY;
+  *pitch = (width + 511) / 512 * 512;
+  return cudaMalloc(p, *pitch * height);
+}
+cudaError_t cudaMalloc3D(cudaPitchedPtr* p, cudaExtent extent) {
+  WARPLOOM_ENTRY;
+  p->xsize = extent.width;
+  p->ysize = extent.height;
+  return cudaMallocPitch(&p->ptr, &p->pitch, extent.width, extent.height * extent.depth);
 }
 cudaError_t cudaFree(void* p) {
   WARPLOOM_ENTRY;

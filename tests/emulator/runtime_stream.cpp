@@ -88,6 +88,7 @@ void set_device_error(int error, const std::string& report) {
   std::fprintf(stderr, "emulator: %s\n", report.c_str());
 }
 
+uint64_t draw() { return streams().random(); }
 std::vector<CUstream_st*> all_streams() { return streams().all(); }
 
 bool known_stream(cudaStream_t stream) {
