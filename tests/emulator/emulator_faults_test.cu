@@ -254,4 +254,11 @@ TEST(Faults, HandlesThatAreGoneAreRefused) {
   cudaGetLastError();
 }
 
+TEST(Faults, HaveNamesAndMeanings) {
+  EXPECT_STREQ(cudaGetErrorName(cudaErrorStreamCaptureImplicit), "cudaErrorStreamCaptureImplicit");
+  EXPECT_STREQ(cudaGetErrorName(cudaErrorUnknown), "cudaErrorUnknown");
+  EXPECT_STREQ(cudaGetErrorString(cudaErrorMemoryAllocation), "out of memory");
+  EXPECT_STREQ(cudaGetErrorString(static_cast<cudaError_t>(12345)), "unrecognized error code");
+}
+
 }  // namespace

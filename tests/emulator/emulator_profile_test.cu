@@ -152,4 +152,22 @@ TEST_F(Profile, StridesAndSmallGridsCost) {
   EXPECT_GE(modelled("copy_kernel").total, 10 * 2.5e-6);
 }
 
+__global__ void shared_kernel(int* p) {
+  __shared__ int values[100];
+  values[threadIdx.x] = 1;
+  p[threadIdx.x] = values[threadIdx.x];
+}
+TEST(Occupancy, DynamicSharedMemoryThatIsLeft) {
+  for (int blocks = 1; blocks <= 16; ++blocks) {
+    size_t bytes;
+    int fit;
+    EXPECT_CUDA(cudaOccupancyAvailableDynamicSMemPerBlock(&bytes, shared_kernel, blocks, 64));
+    EXPECT_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&fit, shared_kernel, 64, bytes));
+    EXPECT_GE(fit, blocks);
+    if (blocks == 1) continue;  // a block's own limit is the lower one
+    EXPECT_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&fit, shared_kernel, 64, bytes + 1));
+    EXPECT_LT(fit, blocks);
+  }
+}
+
 }  // namespace

@@ -172,6 +172,17 @@ TEST(Sanitizer, MaskWithExitedLanes) {
   expect_clean();
 }
 
+__global__ void part_kernel(int* out, int from) {
+  if (threadIdx.x < 16) out[threadIdx.x] = __shfl_sync(0xffff, threadIdx.x, from);
+}
+TEST(Sanitizer, ShuffleFromALaneThatTakesNoPart) {
+  DeviceBuffer<int> out(16);
+  part_kernel<<<1, 32>>>(out.data(), 16);
+  expect_fault("reads from lane 16, which takes no part", cudaErrorIllegalInstruction);
+  part_kernel<<<1, 32>>>(out.data(), 15);
+  expect_clean();
+}
+
 // Warps exchange values through shared memory; the second barrier keeps the next round's writes from this round's reads.
 __global__ void rotate_kernel(int* out, int rounds, bool first, bool second) {
   __shared__ int values[128];

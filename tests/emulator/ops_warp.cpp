@@ -70,6 +70,11 @@ void shfl_handler(Warp& w, const Inst& in) {
         break;
     }
     if (!ok) from = lane;
+    // Up and down reach over the edge of a part of a warp by design: what they get there is dropped.
+    if ((kMode == Shuffle::kIndex || kMode == Shuffle::kButterfly) && ok && lane_in(w.exec, lane) &&
+        !lane_in(w.exec, from & 31)) [[unlikely]]
+      fault(w, in, static_cast<int>(lane), kFaultInstruction,
+            "a shuffle reads from lane " + std::to_string(from & 31) + ", which takes no part in it");
     out[lane] = a[from & 31];
     inside |= static_cast<uint32_t>(ok) << lane;
   }

@@ -1,4 +1,6 @@
 // The device that programs see: attributes, properties, occupancy; versions, error names.
+#include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "memory.h"
@@ -36,6 +38,9 @@ int attribute(cudaDeviceAttr which) {
     case cudaDevAttrComputeCapabilityMinor: return m.minor;
     case cudaDevAttrUnifiedAddressing:
     case cudaDevAttrCooperativeLaunch:
+    case cudaDevAttrManagedMemory:
+    case cudaDevAttrCanMapHostMemory:
+    case cudaDevAttrAsyncEngineCount:
     case cudaDevAttrMemoryPoolsSupported:
     case cudaDevAttrConcurrentKernels:
     case cudaDevAttrStreamPrioritiesSupported: return 1;
@@ -116,6 +121,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   p->maxBlocksPerMultiProcessor = m.blocks_per_processor;
   p->memoryBusWidth = m.bus_bits;
   p->l2CacheSize = m.l2_bytes;
+  p->managedMemory = p->canMapHostMemory = p->asyncEngineCount = 1;
   p->unifiedAddressing = p->cooperativeLaunch = p->memoryPoolsSupported = p->concurrentKernels = 1;
   return cudaSuccess;
 }
@@ -137,6 +143,46 @@ cudaError_t cudaDeviceSetCacheConfig(cudaFuncCache) {
   return cudaSuccess;
 }
 
+cudaError_t cudaInitDevice(int device, unsigned, unsigned) {
+  WARPLOOM_ENTRY;
+  return device == 0 ? cudaSuccess : result(cudaErrorInvalidDevice);
+}
+cudaError_t cudaGetDeviceFlags(unsigned* flags) {
+  WARPLOOM_ENTRY;
+  return *flags = cudaDeviceMapHost, cudaSuccess;
+}
+cudaError_t cudaDeviceGetPCIBusId(char* id, int length, int device) {
+  WARPLOOM_ENTRY;
+  if (device != 0) return result(cudaErrorInvalidDevice);
+  std::snprintf(id, static_cast<size_t>(length), "0000:00:00.0");
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceCanAccessPeer(int* can, int, int) {  // there is no peer
+  WARPLOOM_ENTRY;
+  return *can = 0, cudaSuccess;
+}
+cudaError_t cudaProfilerStart() { return cudaSuccess; }
+cudaError_t cudaProfilerStop() { return cudaSuccess; }
+cudaError_t cudaCtxResetPersistingL2Cache() { return cudaSuccess; }
+
+cudaError_t cudaOccupancyAvailableDynamicSMemPerBlock(size_t* bytes, const void* function, int blocks, int size) {
+  WARPLOOM_ENTRY;
+  Kernel* kernel = find_kernel(function);
+  if (kernel == nullptr) return result(cudaErrorInvalidDeviceFunction);
+  if (blocks <= 0 || size <= 0) return result(cudaErrorInvalidValue);
+  try {
+    const Code& code = *kernel_code(*kernel);
+    const DeviceModel& m = device_model();
+    constexpr int kUnit = 128;  // in which shared memory is handed out
+    const int fixed = static_cast<int>(code.static_shared), reserved = static_cast<int>(kReservedShared);
+    const int each = m.shared_per_processor / blocks / kUnit * kUnit - reserved - fixed;
+    *bytes = static_cast<size_t>(std::clamp(each, 0, m.shared_per_block_optin - fixed));
+  } catch (const std::exception& e) {
+    set_device_error(cudaErrorUnsupportedPtxVersion, e.what());
+    return result(device_error());
+  }
+  return cudaSuccess;
+}
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void* function, int size,
                                                                    size_t shared, unsigned) {
   WARPLOOM_ENTRY;
@@ -154,46 +200,5 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const voi
   WARPLOOM_ENTRY;
   return cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, function, size, shared, 0);
 }
-
-const char* cudaGetErrorName(cudaError_t error) {
-  switch (error) {
-#define WARPLOOM_NAME(e) \
-  case e: return #e;
-    WARPLOOM_NAME(cudaSuccess)
-    WARPLOOM_NAME(cudaErrorInvalidValue)
-    WARPLOOM_NAME(cudaErrorMemoryAllocation)
-    WARPLOOM_NAME(cudaErrorInvalidConfiguration)
-    WARPLOOM_NAME(cudaErrorInvalidPitchValue)
-    WARPLOOM_NAME(cudaErrorInvalidSymbol)
-    WARPLOOM_NAME(cudaErrorMissingConfiguration)
-    WARPLOOM_NAME(cudaErrorInvalidDeviceFunction)
-    WARPLOOM_NAME(cudaErrorInvalidDevice)
-    WARPLOOM_NAME(cudaErrorInvalidResourceHandle)
-    WARPLOOM_NAME(cudaErrorNotReady)
-    WARPLOOM_NAME(cudaErrorIllegalAddress)
-    WARPLOOM_NAME(cudaErrorAssert)
-    WARPLOOM_NAME(cudaErrorIllegalInstruction)
-    WARPLOOM_NAME(cudaErrorMisalignedAddress)
-    WARPLOOM_NAME(cudaErrorLaunchFailure)
-    WARPLOOM_NAME(cudaErrorCooperativeLaunchTooLarge)
-    WARPLOOM_NAME(cudaErrorNotSupported)
-    WARPLOOM_NAME(cudaErrorIllegalState)
-    WARPLOOM_NAME(cudaErrorStreamCaptureUnsupported)
-    WARPLOOM_NAME(cudaErrorStreamCaptureInvalidated)
-    WARPLOOM_NAME(cudaErrorStreamCaptureMerge)
-    WARPLOOM_NAME(cudaErrorStreamCaptureUnmatched)
-    WARPLOOM_NAME(cudaErrorStreamCaptureUnjoined)
-    WARPLOOM_NAME(cudaErrorStreamCaptureIsolation)
-    WARPLOOM_NAME(cudaErrorCapturedEvent)
-    WARPLOOM_NAME(cudaErrorLaunchTimeout)
-    WARPLOOM_NAME(cudaErrorLaunchOutOfResources)
-    WARPLOOM_NAME(cudaErrorHostMemoryNotRegistered)
-    WARPLOOM_NAME(cudaErrorGraphExecUpdateFailure)
-    WARPLOOM_NAME(cudaErrorUnsupportedPtxVersion)
-#undef WARPLOOM_NAME
-    default: return "cudaErrorUnknown";
-  }
-}
-const char* cudaGetErrorString(cudaError_t error) { return error == cudaSuccess ? "no error" : cudaGetErrorName(error); }
 
 }  // extern "C"

@@ -187,6 +187,14 @@ cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* executable, cudaGraph
   WARPLOOM_ENTRY;
   return cudaGraphInstantiate(executable, graph, flags);
 }
+cudaError_t cudaGraphInstantiateWithParams(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                           cudaGraphInstantiateParams* params) {
+  WARPLOOM_ENTRY;
+  params->errNode_out = nullptr;
+  const cudaError_t error = cudaGraphInstantiate(executable, graph, params->flags);
+  params->result_out = error == cudaSuccess ? cudaGraphInstantiateSuccess : cudaGraphInstantiateError;
+  return error;
+}
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
   WARPLOOM_ENTRY;
   if (!held(Held::kExecutableGraph, executable)) return result(cudaErrorInvalidValue);

@@ -222,6 +222,11 @@ cudaError_t cudaStreamGetPriority(cudaStream_t stream, int* priority) {
   *priority = resolve(stream)->priority;
   return cudaSuccess;
 }
+// Windows of the L2 cache and the like change nothing here.
+cudaError_t cudaStreamSetAttribute(cudaStream_t stream, cudaStreamAttrID, const cudaStreamAttrValue*) {
+  WARPLOOM_ENTRY;
+  return known_stream(stream) ? cudaSuccess : result(cudaErrorInvalidResourceHandle);
+}
 cudaError_t cudaStreamGetDevice(cudaStream_t, int* device) {
   WARPLOOM_ENTRY;
   *device = 0;
