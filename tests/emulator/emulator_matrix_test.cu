@@ -171,4 +171,67 @@ TEST(Matrix, EveryForm) {
   test_fragments<FlatHalf, __half, 8, true>();
 }
 
+// Bytes (9.7.15.5.10, 9.7.15.5.11): a register holds four neighbours.
+#define WARPLOOM_DEEP_BYTES(name, form)                                                                         \
+  WARPLOOM_MMA(name, "m16n8k32.row.col" form, "{%4,%5,%6,%7}", "{%8,%9}", "{%10,%11,%12,%13}", "{%0,%1,%2,%3}", \
+               : WARPLOOM_WIDE_OUT                                                                              \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), WARPLOOM_WIDE_IN)
+#define WARPLOOM_FLAT_BYTES(name, form)                                                             \
+  WARPLOOM_MMA(name, "m16n8k16.row.col" form, "{%4,%5}", "{%6}", "{%7,%8,%9,%10}", "{%0,%1,%2,%3}", \
+               : WARPLOOM_WIDE_OUT                                                                  \
+               : "r"(a[0]), "r"(a[1]), "r"(b[0]), WARPLOOM_WIDE_IN)
+WARPLOOM_DEEP_BYTES(DeepSigned, ".s32.s8.s8.s32")
+WARPLOOM_DEEP_BYTES(DeepMixed, ".s32.u8.s8.s32")
+WARPLOOM_DEEP_BYTES(DeepUnsigned, ".s32.u8.u8.s32")
+WARPLOOM_DEEP_BYTES(DeepSaturated, ".satfinite.s32.s8.s8.s32")
+WARPLOOM_FLAT_BYTES(FlatSigned, ".s32.s8.s8.s32")
+WARPLOOM_FLAT_BYTES(FlatMixed, ".s32.s8.u8.s32")
+
+template <class Op, class A, class B, int kDepth, bool kSaturates = false>
+void test_bytes() {
+  constexpr int kBlocks = 20;
+  std::mt19937 random(19);
+  std::vector<Fragments> fragments(kBlocks);
+  std::vector<uint32_t> expected(kBlocks * 128);
+  for (int block = 0; block < kBlocks; ++block) {
+    A a[16][kDepth];
+    B b[kDepth][8];
+    int32_t c[16][8];
+    for (auto& row : a)
+      for (A& v : row) v = static_cast<A>(random());
+    for (auto& row : b)
+      for (B& v : row) v = static_cast<B>(random());
+    for (auto& row : c)
+      for (int32_t& v : row)
+        v = block % 3 == 0 ? INT32_MAX - 5 : block % 3 == 1 ? INT32_MIN + 5 : static_cast<int32_t>(random());
+    for (int l = 0; l < 32; ++l) {
+      const int g = l / 4, t = l % 4;
+      for (int i = 0; i < 4; ++i) {
+        for (int k = 0; k < kDepth / 8; ++k)
+          fragments[block].a[l][k] |= uint32_t{static_cast<uint8_t>(a[g + k % 2 * 8][4 * t + i + k / 2 * 16])} << 8 * i;
+        for (int k = 0; k < kDepth / 16; ++k)
+          fragments[block].b[l][k] |= uint32_t{static_cast<uint8_t>(b[4 * t + i + 16 * k][g])} << 8 * i;
+        const int row = g + i / 2 * 8, column = 2 * t + i % 2;
+        fragments[block].c[l][i] = static_cast<uint32_t>(c[row][column]);
+        int64_t sum = c[row][column];
+        for (int k = 0; k < kDepth; ++k) sum += int64_t{a[row][k]} * b[k][column];
+        if (kSaturates) sum = std::min<int64_t>(std::max<int64_t>(sum, INT32_MIN), INT32_MAX);
+        expected[(block * 32 + l) * 4 + i] = static_cast<uint32_t>(sum);
+      }
+    }
+  }
+  DeviceBuffer<Fragments> in(fragments);
+  DeviceBuffer<uint32_t> out(expected.size());
+  fragments_kernel<Op><<<kBlocks, 32>>>(in.data(), out.data());
+  EXPECT_EQ(out.host(), expected) << warploom_emulator_report();
+}
+TEST(Matrix, Bytes) {
+  test_bytes<DeepSigned, int8_t, int8_t, 32>();
+  test_bytes<DeepMixed, uint8_t, int8_t, 32>();
+  test_bytes<DeepUnsigned, uint8_t, uint8_t, 32>();
+  test_bytes<DeepSaturated, int8_t, int8_t, 32, true>();
+  test_bytes<FlatSigned, int8_t, int8_t, 16>();
+  test_bytes<FlatMixed, int8_t, uint8_t, 16>();
+}
+
 }  // namespace

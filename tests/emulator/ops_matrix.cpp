@@ -1,5 +1,7 @@
-// ldmatrix and mma.sync of f16 and bf16. PTX ISA 9.7.15.5. Products are exact; a sum is rounded once, where the hardware's
-// order is its own (PTX leaves it open).
+// ldmatrix and mma.sync of f16, bf16 and bytes. PTX ISA 9.7.15.5. Products are exact; a sum is rounded once, where the
+// hardware's order is its own (PTX leaves it open).
+#include <algorithm>
+
 #include "access.h"
 #include "decoder.h"
 #include "float_bits.h"
@@ -116,22 +118,75 @@ void multiply(Warp& w, const Inst& in) {
     }
   }
 }
-void mma(Encoder& e) {
-  e.take("sync"), e.take("aligned");
-  const std::string_view shape = e.take_one({"m16n8k16", "m16n8k8"});
-  if (shape.empty() || !e.take("row") || !e.take("col")) e.unsupported("shape or layout");
-  const Type d = e.take_type(), a = e.take_type(), b = e.take_type(), c = e.take_type();
-  const bool bfloat = a == Type::kBF16, half_sum = d == Type::kF16, deep = shape == "m16n8k16";
-  if (a != b || c != d || (a != Type::kF16 && !bfloat) || (half_sum && bfloat) || (!half_sum && d != Type::kF32))
-    e.unsupported("types");
-  std::vector<uint32_t> destinations, sources;
+// The same of bytes: a register holds four neighbours of a row of A or of a column of B, those + 16 the next ones. Sums
+// wrap, or stop at the ends of their range where in.target is 1.
+template <int kDepth, bool kSignedA, bool kSignedB>
+void multiply_bytes(Warp& w, const Inst& in) {
+  need_all_lanes(w, in, "mma");
+  constexpr size_t kA = kDepth / 8, kB = kDepth / 16, kC = 4;
+  int32_t a[16][kDepth], b[kDepth][8];
+  auto byte = [](uint32_t v, int i, bool is_signed) {
+    const uint32_t bits = v >> 8 * i & 255;
+    return is_signed ? static_cast<int32_t>(static_cast<int8_t>(bits)) : static_cast<int32_t>(bits);
+  };
+  for (int l = 0; l < kLanes; ++l) {
+    const int g = l / 4, t = 4 * (l % 4);
+    for (int i = 0; i < 4; ++i) {
+      for (size_t k = 0; k < kA; ++k)
+        a[g + (k % 2 == 1 ? 8 : 0)][t + (k >= 2 ? 16 : 0) + i] =
+            byte(reg<uint32_t>(w, operand_code(in, kC + k))[l], i, kSignedA);
+      for (size_t k = 0; k < kB; ++k)
+        b[t + 16 * static_cast<int>(k) + i][g] = byte(reg<uint32_t>(w, operand_code(in, kC + kA + k))[l], i, kSignedB);
+    }
+  }
+  for (size_t k = 0; k < kC; ++k) {
+    const int32_t* c = reg<int32_t>(w, operand_code(in, kC + kA + kB + k));
+    int32_t* d = reg<int32_t>(w, operand_code(in, k));
+    for (int l = 0; l < kLanes; ++l) {
+      const int row = l / 4 + (k >= 2 ? 8 : 0), column = 2 * (l % 4) + static_cast<int>(k % 2);
+      int64_t sum = c[l];
+      for (int i = 0; i < kDepth; ++i) sum += a[row][i] * b[i][column];
+      if (in.target == 1) sum = std::clamp<int64_t>(sum, INT32_MIN, INT32_MAX);
+      d[l] = static_cast<int32_t>(sum);
+    }
+  }
+}
+
+void take_fragments(Encoder& e, const Type (&types)[3], std::vector<uint32_t>& destinations,
+                    std::vector<uint32_t>& sources) {
   for (const auto& o : e.operand(0).elements) destinations.push_back(e.dst(o, 4));
-  const Type types[] = {Type::kB32, Type::kB32, half_sum ? Type::kB32 : Type::kF32};
   for (size_t k = 1; k <= 3; ++k) {
     const ptx::Operand& operand = e.operand(k);
     if (operand.kind != ptx::Operand::Kind::kVector) sources.push_back(e.src(operand, types[k - 1]));
     for (const auto& o : operand.elements) sources.push_back(e.src(o, types[k - 1]));
   }
+}
+
+void mma_bytes(Encoder& e, bool deep, bool saturates, Type a, Type b, Type c) {
+  const bool signed_a = a == Type::kS8, signed_b = b == Type::kS8;
+  if (c != Type::kS32 || (!signed_a && a != Type::kU8) || (!signed_b && b != Type::kU8)) e.unsupported("types");
+  const Handler handlers[2][2][2] = {{{multiply_bytes<16, false, false>, multiply_bytes<16, false, true>},
+                                      {multiply_bytes<16, true, false>, multiply_bytes<16, true, true>}},
+                                     {{multiply_bytes<32, false, false>, multiply_bytes<32, false, true>},
+                                      {multiply_bytes<32, true, false>, multiply_bytes<32, true, true>}}};
+  std::vector<uint32_t> destinations, sources;
+  take_fragments(e, {Type::kB32, Type::kB32, Type::kB32}, destinations, sources);
+  e.emit(handlers[deep][signed_a][signed_b], destinations, sources).target = saturates ? 1 : 0;
+}
+
+void mma(Encoder& e) {
+  e.take("sync"), e.take("aligned");
+  const std::string_view shape = e.take_one({"m16n8k32", "m16n8k16", "m16n8k8"});
+  if (shape.empty() || !e.take("row") || !e.take("col")) e.unsupported("shape or layout");
+  const bool saturates = e.take("satfinite");
+  const Type d = e.take_type(), a = e.take_type(), b = e.take_type(), c = e.take_type();
+  if (d == Type::kS32 && shape != "m16n8k8") return mma_bytes(e, shape == "m16n8k32", saturates, a, b, c);
+  if (saturates || shape == "m16n8k32") e.unsupported("shape or types");
+  const bool bfloat = a == Type::kBF16, half_sum = d == Type::kF16, deep = shape == "m16n8k16";
+  if (a != b || c != d || (a != Type::kF16 && !bfloat) || (half_sum && bfloat) || (!half_sum && d != Type::kF32))
+    e.unsupported("types");
+  std::vector<uint32_t> destinations, sources;
+  take_fragments(e, {Type::kB32, Type::kB32, half_sum ? Type::kB32 : Type::kF32}, destinations, sources);
   const Handler h = deep ? (half_sum ? &multiply<16, false, true>
                             : bfloat ? &multiply<16, true, false>
                                      : &multiply<16, false, false>)
