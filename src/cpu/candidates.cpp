@@ -9,28 +9,65 @@ namespace warploom::cpu {
 namespace {
 
 constexpr std::size_t kSortable = 256;  // so few are sorted at once
-constexpr int kBuckets = 1024;
+constexpr std::size_t kBuckets = 1024;
+constexpr std::int64_t kSlack = 16;  // what kernels may write behind the last one
+constexpr float kLowest = std::numeric_limits<float>::lowest();
 
 constexpr auto kBefore = [](const Candidates::Item& a, const Candidates::Item& b) {
   return a.value > b.value || (a.value == b.value && a.id < b.id);
 };
 
+// Values in [low, high] by buckets of equal width, the highest first.
+class Buckets {
+ public:
+  Buckets(float low, float high)
+      : high_(high),
+        per_logit_(low < high ? (kBuckets - 1) / (static_cast<double>(high) - static_cast<double>(low)) : 0.0) {}
+
+  std::size_t of(float value) const { return static_cast<std::size_t>((high_ - static_cast<double>(value)) * per_logit_); }
+  void add(float value, std::uint64_t mass) { mass_[of(value)] += mass; }
+  /// The bucket where the sum reaches `need`, from which the buckets before it are taken off.
+  std::size_t cut(std::uint64_t& need) const {
+    std::size_t bucket = 0;
+    while (bucket + 1 < kBuckets && mass_[bucket] < need) need -= mass_[bucket++];
+    return bucket;
+  }
+
+ private:
+  double high_, per_logit_;
+  std::array<std::uint64_t, kBuckets> mass_{};
+};
+
 }  // namespace
 
-void Candidates::add(const SampleKernels& kernels, const float* x, std::int64_t count, float floor, std::int64_t first_id) {
-  const std::size_t room = count_ + static_cast<std::size_t>(count) + 16;
-  if (ids_.size() < room) {
-    ids_.resize(2 * room);
-    values_.resize(2 * room);
-    weights_.resize(2 * room);
-  }
-  const float least = std::max(floor, std::numeric_limits<float>::lowest());
-  count_ += static_cast<std::size_t>(
-      kernels.gather(x, count, least, static_cast<std::uint32_t>(first_id), ids_.data() + count_, values_.data() + count_));
+void Candidates::start(std::int64_t vocab, float floor, float max) {
+  count_ = 0;
+  floor_ = std::max(floor, kLowest);
+  max_ = max;
+  if (room_ >= vocab + kSlack) return;
+  room_ = vocab + kSlack;
+  const auto room = static_cast<std::size_t>(room_);
+  memory_ = std::make_unique_for_overwrite<std::byte[]>(room * (sizeof(float) + sizeof(std::uint32_t)));
+  values_ = reinterpret_cast<float*>(memory_.get());
+  ids_ = reinterpret_cast<std::uint32_t*>(memory_.get() + room * sizeof(float));
 }
 
-void Candidates::weigh(const SampleKernels& kernels, float max, float scale) {
-  kernels.weigh(values_.data(), size(), max, scale, weights_.data());
+void Candidates::add(const float* x, std::int64_t count, std::int64_t first_id) {
+  count_ += kernels_->gather(x, count, floor_, static_cast<std::uint32_t>(first_id), ids_ + count_, values_ + count_);
+}
+
+std::uint64_t Candidates::add_and_sum(const float* x, std::int64_t count, float scale) {
+  std::uint64_t sum = 0;
+  count_ = kernels_->gather_and_sum(x, count, max_, scale, floor_, ids_, values_, &sum);
+  return sum;
+}
+
+void Candidates::weigh(float scale) {
+  if (weight_room_ < count_) {
+    weight_room_ = count_ + count_ / 4;
+    weights_ = std::make_unique_for_overwrite<std::uint64_t[]>(static_cast<std::size_t>(weight_room_));
+  }
+  kernels_->weigh(values_, count_, max_, scale, weights_.get());
 }
 
 std::uint64_t Candidates::total() const {
@@ -40,45 +77,44 @@ std::uint64_t Candidates::total() const {
 }
 
 std::span<const Candidates::Item> Candidates::sorted() {
-  order_.resize(count_);
-  for (std::size_t i = 0; i < count_; ++i) order_[i] = {values_[i], ids_[i], 1};
+  order_.clear();
+  for (std::int64_t i = 0; i < count_; ++i) order_.push_back({values_[i], ids_[i], 1});
   std::sort(order_.begin(), order_.end(), kBefore);
   return order_;
 }
 
 void Candidates::keep_first(std::int64_t k) {
-  if (size() <= k) return;
-  order_.resize(count_);
-  for (std::size_t i = 0; i < count_; ++i) order_[i] = {values_[i], ids_[i], 1};
-  keep_until(last_kept(static_cast<std::uint64_t>(k)));
+  if (count_ <= k) return;
+  keep_until(last_kept(static_cast<std::uint64_t>(k), [](std::int64_t) { return std::uint64_t{1}; }));
 }
 
-void Candidates::keep_mass(std::uint64_t threshold) {
-  order_.resize(count_);
-  for (std::size_t i = 0; i < count_; ++i) order_[i] = {values_[i], ids_[i], weights_[i]};
-  keep_until(last_kept(threshold));
+void Candidates::keep_mass(std::uint64_t threshold, float scale) {
+  keep_until(last_kept(threshold, [&](std::int64_t i) { return weights_[static_cast<std::size_t>(i)]; }));
+  weigh(scale);
 }
 
-// The item of order_ with which the masses, summed in order, reach `need`. A radix selection: buckets by value, of which the
-// one where the sum gets there is cut up again. Any monotone buckets lead to the same item.
-Candidates::Item Candidates::last_kept(std::uint64_t need) {
-  std::array<std::uint64_t, kBuckets> mass;
+// The item with which the masses, summed in order, reach `need`. A radix selection: buckets by value, of which the one where
+// the sum gets there is cut up again. Any monotone buckets lead to the same item.
+template <typename Mass>
+Candidates::Item Candidates::last_kept(std::uint64_t need, const Mass& mass) {
+  order_.clear();
+  if (count_ <= static_cast<std::int64_t>(kSortable)) {
+    for (std::int64_t i = 0; i < count_; ++i) order_.push_back({values_[i], ids_[i], mass(i)});
+  } else {
+    Buckets buckets(floor_ > kLowest ? floor_ : *std::min_element(values_, values_ + count_), max_);
+    for (std::int64_t i = 0; i < count_; ++i) buckets.add(values_[i], mass(i));
+    const std::size_t cut = buckets.cut(need);
+    for (std::int64_t i = 0; i < count_; ++i)
+      if (buckets.of(values_[i]) == cut) order_.push_back({values_[i], ids_[i], mass(i)});
+  }
   while (order_.size() > kSortable) {
-    float low = order_[0].value, high = low;
-    for (const Item& item : order_) {
-      low = std::min(low, item.value);
-      high = std::max(high, item.value);
-    }
-    if (low == high) break;  // ties, and so in order already
-    const double per_logit = (kBuckets - 1) / (static_cast<double>(high) - static_cast<double>(low));
-    const auto bucket = [&](const Item& item) {
-      return static_cast<std::size_t>((static_cast<double>(high) - static_cast<double>(item.value)) * per_logit);
-    };
-    mass.fill(0);
-    for (const Item& item : order_) mass[bucket(item)] += item.mass;
-    std::size_t cut = 0;
-    while (cut + 1 < kBuckets && mass[cut] < need) need -= mass[cut++];
-    std::erase_if(order_, [&](const Item& item) { return bucket(item) != cut; });
+    const auto by_value = [](const Item& a, const Item& b) { return a.value < b.value; };
+    const auto [low, high] = std::minmax_element(order_.begin(), order_.end(), by_value);
+    if (low->value == high->value) break;  // ties, and so in order already
+    Buckets buckets(low->value, high->value);
+    for (const Item& item : order_) buckets.add(item.value, item.mass);
+    const std::size_t cut = buckets.cut(need);
+    std::erase_if(order_, [&](const Item& item) { return buckets.of(item.value) != cut; });
   }
   if (order_.size() <= kSortable) std::sort(order_.begin(), order_.end(), kBefore);
   auto item = order_.begin();
@@ -86,22 +122,14 @@ Candidates::Item Candidates::last_kept(std::uint64_t need) {
   return *item;
 }
 
-void Candidates::keep_until(const Item& last) {
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < count_; ++i) {
-    const Item item{values_[i], ids_[i], weights_[i]};
-    ids_[kept] = item.id, values_[kept] = item.value, weights_[kept] = item.mass;
-    kept += !kBefore(last, item);
-  }
-  count_ = kept;
-}
+void Candidates::keep_until(const Item& last) { count_ = kernels_->keep(values_, ids_, count_, last.value, last.id); }
 
 void Candidates::drop_light(std::uint64_t least) {
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < count_; ++i) {
-    const Item item{values_[i], ids_[i], weights_[i]};
-    ids_[kept] = item.id, values_[kept] = item.value, weights_[kept] = item.mass;
-    kept += item.mass >= least;
+  std::int64_t kept = 0;
+  for (std::int64_t i = 0; i < count_; ++i) {
+    const std::uint64_t w = weights_[static_cast<std::size_t>(i)];
+    values_[kept] = values_[i], ids_[kept] = ids_[i], weights_[static_cast<std::size_t>(kept)] = w;
+    kept += w >= least;
   }
   count_ = kept;
 }

@@ -2,7 +2,9 @@
 // them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -18,34 +20,47 @@ class Candidates {
     std::uint64_t mass;
   };
 
-  void clear() { count_ = 0; }
-  /// Appends the logits x[i] >= floor as ids first_id + i. Ids must come in ascending order; masked logits are never taken.
-  void add(const SampleKernels& kernels, const float* x, std::int64_t count, float floor, std::int64_t first_id);
-  void weigh(const SampleKernels& kernels, float max, float scale);
+  explicit Candidates(const SampleKernels& kernels) : kernels_(&kernels) {}
 
-  /// Keeps the first k in order.
+  /// Empties the list and makes room for a row of `vocab` logits. No logit is above max, none below floor is taken, nor is a
+  /// masked one.
+  void start(std::int64_t vocab, float floor, float max);
+  /// Appends the logits x[i] >= floor as ids first_id + i. Ids must come in ascending order.
+  void add(const float* x, std::int64_t count, std::int64_t first_id);
+  /// Appends the logits of a whole row, and returns the sum of all its weights, of those below the floor too.
+  std::uint64_t add_and_sum(const float* x, std::int64_t count, float scale);
+
+  /// Gives each its weight. The cuts below keep the weights right.
+  void weigh(float scale);
+
+  /// Keeps the first k in order. Weighs nothing.
   void keep_first(std::int64_t k);
   /// Keeps the shortest prefix of the order whose weights reach the threshold, which is at most their sum.
-  void keep_mass(std::uint64_t threshold);
+  void keep_mass(std::uint64_t threshold, float scale);
   /// Keeps what weighs at least so much.
   void drop_light(std::uint64_t least);
 
+  /// Of the weights.
   std::uint64_t total() const;
-  std::int64_t size() const { return static_cast<std::int64_t>(count_); }
-  std::span<const std::uint32_t> ids() const { return {ids_.data(), count_}; }  // ascending
-  std::span<const float> values() const { return {values_.data(), count_}; }
-  std::span<const std::uint64_t> weights() const { return {weights_.data(), count_}; }
+  std::int64_t size() const { return count_; }
+  std::span<const std::uint32_t> ids() const { return {ids_, static_cast<std::size_t>(count_)}; }  // ascending
+  std::span<const std::uint64_t> weights() const { return {weights_.get(), static_cast<std::size_t>(count_)}; }
   /// All of them, in order, each with mass 1.
   std::span<const Item> sorted();
 
  private:
-  Item last_kept(std::uint64_t need);
+  template <typename Mass>
+  Item last_kept(std::uint64_t need, const Mass& mass);
   void keep_until(const Item& last);
 
-  std::size_t count_ = 0;
-  std::vector<std::uint32_t> ids_;
-  std::vector<float> values_;
-  std::vector<std::uint64_t> weights_;
+  const SampleKernels* kernels_;
+  std::int64_t count_ = 0, room_ = 0, weight_room_ = 0;
+  float floor_ = 0.0f, max_ = 0.0f;
+  // Uninitialised: pages that no row needs are never touched. One piece, which malloc keeps where it would give back two.
+  std::unique_ptr<std::byte[]> memory_;
+  float* values_ = nullptr;
+  std::uint32_t* ids_ = nullptr;
+  std::unique_ptr<std::uint64_t[]> weights_;
   std::vector<Item> order_;  // what a cut may still lie in
 };
 

@@ -39,6 +39,12 @@ struct SampleKernels {
   // for count + 16: what lies behind the last one is overwritten.
   std::int64_t (*gather)(const float* x, std::int64_t count, float floor, std::uint32_t first_id, std::uint32_t* ids,
                          float* values);
+  // The same from id 0 with a floor above -inf, and the sum of all weights; no logit above max.
+  std::int64_t (*gather_and_sum)(const float* x, std::int64_t count, float max, float scale, float floor, std::uint32_t* ids,
+                                 float* values, std::uint64_t* total);
+  // Moves together, in their order, the values above `least` and those equal to it of ids up to last_id; returns how many
+  // they are. Reads and writes up to count + 16; ids are below 2^22.
+  std::int64_t (*keep)(float* values, std::uint32_t* ids, std::int64_t count, float least, std::uint32_t last_id);
   void (*weigh)(const float* values, std::int64_t count, float max, float scale, std::uint64_t* weights);
 };
 

@@ -19,16 +19,19 @@ void require(bool ok, const char* what, const T& value, const char* bound) {
 }  // namespace
 
 void validate(const SamplingParams& p) {
-  require(std::isfinite(p.temperature) && p.temperature >= 0.0f, "temperature", p.temperature, "a number >= 0 (0 is greedy)");
+  require(std::isfinite(p.temperature) && p.temperature >= 0.0f, "temperature", p.temperature,
+          "a number >= 0 (0 is greedy)");
   require(p.top_k >= 0, "top_k", p.top_k, ">= 0 (0 is off)");
   require(p.top_p > 0.0f, "top_p", p.top_p, "> 0 (1 and above is off)");
   require(p.min_p >= 0.0f && p.min_p <= 1.0f, "min_p", p.min_p, "in [0, 1] (0 is off)");
-  require(std::isfinite(p.repetition_penalty) && p.repetition_penalty > 0.0f, "repetition_penalty", p.repetition_penalty, "a number > 0 (1 is off)");
+  require(std::isfinite(p.repetition_penalty) && p.repetition_penalty > 0.0f, "repetition_penalty", p.repetition_penalty,
+          "a number > 0 (1 is off)");
   require(std::isfinite(p.frequency_penalty), "frequency_penalty", p.frequency_penalty, "a finite number (0 is off)");
   require(std::isfinite(p.presence_penalty), "presence_penalty", p.presence_penalty, "a finite number (0 is off)");
 }
 
-std::vector<SampleResult> sample(const LogitsView& logits, std::span<const SampleRow> rows, const SampleWants& wants, int threads) {
+std::vector<SampleResult> sample(const LogitsView& logits, std::span<const SampleRow> rows, const SampleWants& wants,
+                                 int threads) {
   require(threads >= 1 && threads <= 1024, "threads", threads, "in [1, 1024]");
   cpu::check_rows(logits, rows, wants);
   std::vector<SampleResult> results(rows.size());
@@ -56,14 +59,17 @@ void check_rows(const LogitsView& logits, std::span<const SampleRow> rows, const
   }
 }
 
-Sampler::Sampler(const SampleKernels& kernels, ThreadPool& pool)
-    : pool_(pool), samplers_(static_cast<std::size_t>(pool.threads()), RowSampler(kernels)) {}
+Sampler::Sampler(const SampleKernels& kernels, ThreadPool& pool) : pool_(pool) {
+  for (int thread = 0; thread < pool.threads(); ++thread) samplers_.emplace_back(kernels);
+}
 
-void Sampler::run(const LogitsView& logits, std::span<const SampleRow> rows, const SampleWants& wants, std::span<SampleResult> results) {
+void Sampler::run(const LogitsView& logits, std::span<const SampleRow> rows, const SampleWants& wants,
+                  std::span<SampleResult> results) {
   const std::size_t element = logits.type == LogitType::f32 ? 4 : 2;
   pool_.parallel_for(static_cast<std::int64_t>(rows.size()), 1, [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t r = begin; r < end; ++r) {
-      const auto* row = static_cast<const std::byte*>(logits.data) + static_cast<std::size_t>(r * logits.row_stride) * element;
+      const auto* row =
+          static_cast<const std::byte*>(logits.data) + static_cast<std::size_t>(r * logits.row_stride) * element;
       const auto i = static_cast<std::size_t>(r);
       samplers_[static_cast<std::size_t>(thread)].run(row, logits.type, logits.vocab, rows[i], wants, results[i]);
     }

@@ -13,7 +13,9 @@ namespace warploom::cpu {
 namespace {
 
 constexpr float kMasked = -std::numeric_limits<float>::infinity();
-constexpr std::int64_t kCoarse = 1024, kFine = 64;  // logits a block of the scan
+constexpr std::int64_t kCoarse = 1024, kFine = 64;   // logits a block of the scan
+constexpr std::int64_t kSampled = 64, kStride = 32;  // one of kStride runs of kSampled logits is sampled
+constexpr int kSteps = 4 * 41;                       // quarter octaves under the maximum in which weights are not 0
 
 }  // namespace
 
@@ -78,65 +80,84 @@ TokenId RowSampler::find_argmax() const {
 
 // Lists every logit >= floor.
 void RowSampler::gather(float floor) {
-  list_.clear();
+  list_.start(vocab_, floor, max_);
   for (std::size_t b = 0; b < block_max_.size(); ++b) {
     if (block_max_[b] < floor || block_max_[b] == kMasked) continue;
     const std::int64_t from = static_cast<std::int64_t>(b) * block_;
-    list_.add(kernels_, x_ + from, std::min(block_, vocab_ - from), floor, from);
+    list_.add(x_ + from, std::min(block_, vocab_ - from), from);
   }
-  list_.weigh(kernels_, max_, scale_);
   listed_ = true;
 }
 
-// The k-th largest of the block maxima bounds the k-th largest logit from below: only what reaches it can be kept.
-void RowSampler::keep_top_k(std::int64_t k) {
-  float floor = kMasked;
+// Calls visit(first id, count) for a small part of the row, spread over it.
+template <typename Visit>
+void RowSampler::sample_row(const Visit& visit) const {
+  for (std::int64_t at = 0; at < vocab_; at += kStride * kSampled) visit(at, std::min(kSampled, vocab_ - at));
+}
+
+// A logit that at least k others reach; where the row is sampled, most likely so.
+float RowSampler::floor_of_top_k(std::int64_t k) {
+  // The k-th largest of the block maxima bounds the k-th largest logit from below.
+  std::int64_t rank = k;
   if (k <= static_cast<std::int64_t>(block_max_.size())) {
     maxima_ = block_max_;
-    const auto kth = maxima_.begin() + (k - 1);
-    std::nth_element(maxima_.begin(), kth, maxima_.end(), std::greater<>());
-    floor = *kth;
+  } else {
+    maxima_.clear();
+    sample_row([&](std::int64_t at, std::int64_t count) { maxima_.insert(maxima_.end(), x_ + at, x_ + at + count); });
+    const double expected = static_cast<double>(k) * static_cast<double>(maxima_.size()) / static_cast<double>(vocab_);
+    rank = static_cast<std::int64_t>(expected + 4.0 * std::sqrt(expected)) + 1;
+    if (rank > static_cast<std::int64_t>(maxima_.size())) return kMasked;
   }
-  gather(floor);
+  const auto kth = maxima_.begin() + (rank - 1);
+  std::nth_element(maxima_.begin(), kth, maxima_.end(), std::greater<>());
+  return *kth;
+}
+
+void RowSampler::keep_top_k(std::int64_t k) {
+  gather(floor_of_top_k(k));
+  if (list_.size() < k) gather(kMasked);
   list_.keep_first(k);
 }
 
-// Lists the heaviest logits until they hold the threshold. Where to stop is guessed; a wrong guess costs time only.
-void RowSampler::gather_mass(std::uint64_t threshold, std::uint64_t total) {
-  // Mass of a sample of the row by quarter octaves under the maximum. The top of the row, which a sample misses easily, only
-  // makes the guess too low.
-  constexpr int kSteps = 4 * 41, kStride = 32, kSampled = 64;
+// Guesses how many quarter octaves below the maximum the mass is reached: every block's maximum counts for itself, so that a
+// peaked row's few heavy logits are not missed, the logits sampled beside them for those that they stand for.
+int RowSampler::guess_depth(float top_p) {
   std::array<std::uint64_t, kSteps> mass{};
-  std::uint64_t sampled = 0;
-  std::array<std::uint64_t, kSampled> weights;
-  for (std::int64_t at = 0; at < vocab_; at += kStride * kSampled) {
-    const std::int64_t count = std::min<std::int64_t>(kSampled, vocab_ - at);
+  std::uint64_t all = 0;
+  const auto add = [&](float x, std::uint64_t w) {
+    if (w == 0) return;
+    mass[static_cast<std::size_t>(std::min((max_ - x) * scale_ * 4.0f, kSteps - 1.0f))] += w;
+    all += w;
+  };
+  for (const float x : block_max_) add(x, sampling::weight(x, max_, scale_));
+  sample_row([&](std::int64_t at, std::int64_t count) {
+    std::array<std::uint64_t, kSampled> weights;
     kernels_.weigh(x_ + at, count, max_, scale_, weights.data());
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::uint64_t w = weights[static_cast<std::size_t>(i)];
-      if (w == 0) continue;
-      mass[static_cast<std::size_t>(std::min((max_ - x_[at + i]) * scale_ * 4.0f, kSteps - 1.0f))] += w;
-      sampled += w;
-    }
-  }
-  const auto share = static_cast<double>(threshold) / static_cast<double>(total) * static_cast<double>(sampled);
+    const float own = block_max_[static_cast<std::size_t>(at / block_)];
+    for (std::int64_t i = 0; i < count; ++i)
+      if (x_[at + i] != own) add(x_[at + i], kStride * weights[static_cast<std::size_t>(i)]);
+  });
+  const double share = static_cast<double>(top_p) * static_cast<double>(all);
   double sum = 0.0;
   int step = 0;
   while (step < kSteps && (sum += static_cast<double>(mass[static_cast<std::size_t>(step)])) < share) ++step;
-  for (const int depth : {step + 2, step + 6, step + 14, step + 30}) {
-    if (depth >= kSteps) break;
-    gather(max_ - static_cast<float>(depth) / 4.0f / scale_);
-    if (list_.total() >= threshold) return;
-  }
-  gather(kMasked);
+  return step;
 }
 
+// Lists the heaviest logits, down to a depth that is guessed. A wrong guess costs time only.
 void RowSampler::keep_top_p(float top_p) {
-  if (listed_) return list_.keep_mass(sampling::top_p_threshold(top_p, list_.total()));
-  const std::uint64_t total = sum_weights(scale_, 1);
-  const std::uint64_t threshold = sampling::top_p_threshold(top_p, total);
-  gather_mass(threshold, total);
-  list_.keep_mass(threshold);
+  if (listed_) return list_.keep_mass(sampling::top_p_threshold(top_p, list_.total()), scale_);
+  const auto floor = [&](int depth) { return depth < kSteps ? max_ - static_cast<float>(depth) / 4.0f / scale_ : kMasked; };
+  int depth = guess_depth(top_p) + 2;
+  list_.start(vocab_, floor(depth), max_);
+  const std::uint64_t threshold = sampling::top_p_threshold(top_p, list_.add_and_sum(x_, vocab_, scale_));
+  list_.weigh(scale_);
+  for (int deeper = 4; list_.total() < threshold; deeper *= 2) {
+    gather(floor(depth += deeper));
+    list_.weigh(scale_);
+  }
+  list_.keep_mass(threshold, scale_);
+  listed_ = true;
 }
 
 std::uint64_t RowSampler::sum_weights(float scale, std::uint64_t least, std::int64_t* count) {
@@ -178,6 +199,7 @@ void RowSampler::draw_from_row(const SampleRow& row, std::uint64_t least, const 
   }
   if (wants.kept) {
     gather(kMasked);
+    list_.weigh(scale_);
     list_.drop_light(least);
   }
 }
@@ -219,10 +241,14 @@ void RowSampler::run(const void* logits, LogitType type, std::int64_t vocab, con
     if (wants.kept) result.kept.push_back(result.argmax);
   } else {
     const std::uint64_t least = sampling::min_p_weight(p.min_p);
-    if (p.top_k > 0 && p.top_k < vocab) keep_top_k(p.top_k);
+    if (p.top_k > 0 && p.top_k < vocab) {
+      keep_top_k(p.top_k);
+      list_.weigh(scale_);
+    }
     if (p.top_p < 1.0f) keep_top_p(p.top_p);
     if (listed_) {
-      list_.drop_light(least);
+      // What top-p keeps weighs something.
+      if (least > 1 || p.top_p >= 1.0f) list_.drop_light(least);
       draw_from_list(row, result);
     } else {
       draw_from_row(row, least, wants, result);

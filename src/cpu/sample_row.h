@@ -14,7 +14,7 @@ namespace warploom::cpu {
 /// Scratch of one thread, reused from row to row.
 class RowSampler {
  public:
-  explicit RowSampler(const SampleKernels& kernels) : kernels_(kernels) {}
+  explicit RowSampler(const SampleKernels& kernels) : kernels_(kernels), list_(kernels) {}
 
   /// logits: `vocab` values of `type`. The row's arguments are valid.
   void run(const void* logits, LogitType type, std::int64_t vocab, const SampleRow& row, const SampleWants& wants,
@@ -28,7 +28,10 @@ class RowSampler {
   void gather(float floor);
   void keep_top_k(std::int64_t k);
   void keep_top_p(float top_p);
-  void gather_mass(std::uint64_t threshold, std::uint64_t total);
+  template <typename Visit>
+  void sample_row(const Visit& visit) const;
+  float floor_of_top_k(std::int64_t k);
+  int guess_depth(float top_p);
   void draw_from_list(const SampleRow& row, SampleResult& result);
   void draw_from_row(const SampleRow& row, std::uint64_t least, const SampleWants& wants, SampleResult& result);
   std::uint64_t sum_weights(float scale, std::uint64_t least, std::int64_t* count = nullptr);

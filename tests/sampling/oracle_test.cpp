@@ -71,6 +71,29 @@ TEST(Oracle, LargestVocabularies) {
   compare(1005, 262144, 8);
 }
 
+// Rows whose heavy logits stand only where a sampler that looks at a part of the row looks, or only elsewhere.
+TEST(Oracle, HeavyRuns) {
+  std::mt19937_64 rng(1006);
+  std::uniform_real_distribution<float> noise(-1.0f, 1.0f);
+  for (const std::size_t vocab : {8192, 40001}) {
+    for (const bool inside : {false, true}) {
+      std::vector<float> y(vocab);
+      for (std::size_t i = 0; i < vocab; ++i) y[i] = noise(rng) + ((i % 2048 < 64) == inside ? 8.0f : 0.0f);
+      for (const auto& [k, p] : {std::pair{std::int64_t{200}, 1.0f}, {7000, 1.0f}, {0, 0.02f}, {0, 0.9f}, {0, 0.9999f}, {7000, 0.9f}}) {
+        SampleRow row;
+        row.params = {.temperature = 1.0f, .top_k = k, .top_p = p, .seed = 9};
+        const OracleResult want = test::oracle(y, row);
+        for (const CpuIsa isa : available_cpu_isas()) {
+          SampleResult got;
+          cpu::RowSampler(cpu::kernels_for(isa).sample)
+              .run(y.data(), LogitType::f32, static_cast<std::int64_t>(vocab), row, {.kept = true}, got);
+          expect_same(want, got, std::string(name(isa)) + " vocab " + std::to_string(vocab) + " k " + std::to_string(k) + " p " + std::to_string(p));
+        }
+      }
+    }
+  }
+}
+
 // Section 3 over every difference of 2^-10 octaves down to where weights end, and random ones between.
 TEST(Oracle, WeightsAgreeBitForBit) {
   std::mt19937_64 rng(5);

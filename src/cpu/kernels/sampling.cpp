@@ -5,21 +5,21 @@
 namespace warploom::cpu::WARPLOOM_ISA {
 namespace {
 
-// sampling::weight of core/sampling_math.h, 16 at a time: the same operations in the same order.
-WARPLOOM_INLINE U weights(F x, F max, F scale) {
-  // Below -64 a weight is 0: clamped so that the shift below pushes every bit out.
-  const F t = mul(sub(x, max), scale);
+// sampling::weight of core/sampling_math.h, 16 at a time, before it is cut to a whole number: 2^40 times 2^t. The polynomial
+// has that factor in its coefficients, which changes no rounding.
+WARPLOOM_INLINE F weights(F x, F max_, F scale) {
+  // From -64 on a weight is below 1 and so cut to 0, as it must be; bounded, it is no subnormal.
+  const F t = max(mul(sub(x, max_), scale), set(-100.0f));
   const F n = round_even(t);
   const F f = sub(t, n);
-  F q = set(0x1.417ca6p-13f);
-  q = fma(q, f, set(0x1.5f0946p-10f));
-  q = fma(q, f, set(0x1.3b2dd0p-7f));
-  q = fma(q, f, set(0x1.c6af7ap-5f));
-  q = fma(q, f, set(0x1.ebfbdcp-3f));
-  q = fma(q, f, set(0x1.62e430p-1f));
-  q = fma(q, f, set(1.0f));
-  const F shift = select_less(t, set(-64.0f), set(100.0f), mul(n, set(-1.0f)));
-  return widen_shifted(to_int(mul(q, set(0x1p24f))), to_int(shift));
+  F q = set(0x1.417ca6p27f);
+  q = fma(q, f, set(0x1.5f0946p30f));
+  q = fma(q, f, set(0x1.3b2dd0p33f));
+  q = fma(q, f, set(0x1.c6af7ap35f));
+  q = fma(q, f, set(0x1.ebfbdcp37f));
+  q = fma(q, f, set(0x1.62e430p39f));
+  q = fma(q, f, set(0x1p40f));
+  return scale_by(q, n);
 }
 
 // Lanes [at, at + 16) of count, -inf behind the end.
@@ -33,11 +33,23 @@ WARPLOOM_INLINE U sum_block(const float* x, std::int64_t count, F max, F scale, 
                             std::int64_t& survivors) {
   U sum = zero_wide();
   for (std::int64_t i = 0; i < count; i += kLanes) {
-    U w = weights(load_lanes(x, i, count), max, scale);
-    if constexpr (!kAll) w = at_least(w, least);
-    survivors += count_nonzero(w);
-    sum = add(sum, w);
+    const F v = weights(load_lanes(x, i, count), max, scale);
+    if constexpr (kAll) {
+      survivors += __builtin_popcount(mask_ge(v, set(1.0f)));
+      sum = add(sum, truncate(v));
+    } else {
+      const U w = at_least(truncate(v), least);
+      survivors += count_nonzero(w);
+      sum = add(sum, w);
+    }
   }
+  return sum;
+}
+
+WARPLOOM_INLINE std::uint64_t sum_wide(U x) {
+  std::uint64_t lanes[kLanes], sum = 0;
+  store(lanes, x);
+  for (const std::uint64_t lane : lanes) sum += lane;
   return sum;
 }
 
@@ -84,12 +96,8 @@ std::int64_t sum_weights(const float* x, std::int64_t count, float max_, float s
   std::int64_t survivors = 0;
   for (std::int64_t at = 0; at < count; at += kSumBlock) {
     const std::int64_t part = at + kSumBlock < count ? kSumBlock : count - at;
-    std::uint64_t lanes[kLanes];
-    store(lanes, least > 1 ? sum_block<false>(x + at, part, max, scale, least, survivors)
-                           : sum_block<true>(x + at, part, max, scale, least, survivors));
-    *sums = 0;
-    for (int i = 0; i < kLanes; ++i) *sums += lanes[i];
-    ++sums;
+    *sums++ = sum_wide(least > 1 ? sum_block<false>(x + at, part, max, scale, least, survivors)
+                                 : sum_block<true>(x + at, part, max, scale, least, survivors));
   }
   return survivors;
 }
@@ -101,14 +109,55 @@ std::int64_t gather(const float* x, std::int64_t count, float floor, std::uint32
   for (std::int64_t i = 0; i < count; i += kLanes) {
     const F v = load_lanes(x, i, count);
     const unsigned mask = mask_ge(v, bound);
-    if (mask != 0) found += write_lanes(v, mask, first_id + static_cast<std::uint32_t>(i), values + found, ids + found);
+    if (mask != 0)
+      found += write_lanes(v, count_from(first_id + static_cast<std::uint32_t>(i)), mask, values + found, ids + found);
   }
   return found;
 }
 
+std::int64_t gather_and_sum(const float* x, std::int64_t count, float max_, float scale_, float floor, std::uint32_t* ids,
+                            float* values, std::uint64_t* total) {
+  const F max = set(max_), scale = set(scale_), bound = set(floor);
+  U sum = zero_wide();
+  std::int64_t found = 0, i = 0;
+  // Four at a time, so that the branch is nearly always taken or nearly never.
+  for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
+    const F v[4] = {load(x + i), load(x + i + 16), load(x + i + 32), load(x + i + 48)};
+    unsigned masks[4], any = 0;
+    for (int k = 0; k < 4; ++k) {
+      any |= masks[k] = mask_ge(v[k], bound);
+      sum = add(sum, truncate(weights(v[k], max, scale)));
+    }
+    if (any == 0) continue;
+    for (int k = 0; k < 4; ++k)
+      found +=
+          write_lanes(v[k], count_from(static_cast<std::uint32_t>(i + k * kLanes)), masks[k], values + found, ids + found);
+  }
+  for (; i < count; i += kLanes) {
+    const F v = load_lanes(x, i, count);
+    sum = add(sum, truncate(weights(v, max, scale)));
+    found += write_lanes(v, count_from(static_cast<std::uint32_t>(i)), mask_ge(v, bound), values + found, ids + found);
+  }
+  *total = sum_wide(sum);
+  return found;
+}
+
+std::int64_t keep(float* values, std::uint32_t* ids, std::int64_t count, float least, std::uint32_t last_id) {
+  // Ids are below 2^22, and so exact as floats.
+  const F bound = set(least), last = set(static_cast<float>(last_id));
+  std::int64_t kept = 0;
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const F v = load_lanes(values, i, count);
+    const I id = load(ids + i);
+    const unsigned reach = mask_ge(v, bound), equal = reach & mask_ge(bound, v);
+    kept += write_lanes(v, id, reach & ~(equal & ~mask_ge(last, to_float(id))), values + kept, ids + kept);
+  }
+  return kept;
+}
+
 void weigh(const float* values, std::int64_t count, float max, float scale, std::uint64_t* out) {
   for (std::int64_t i = 0; i < count; i += kLanes) {
-    const U w = weights(load_lanes(values, i, count), set(max), set(scale));
+    const U w = truncate(weights(load_lanes(values, i, count), set(max), set(scale)));
     if (count - i >= kLanes) {
       store(out + i, w);
       continue;

@@ -16,7 +16,13 @@ const Kernels kKernels = {
     .attend_chunk = attend_chunk,
     .merge_chunk = merge_chunk,
     .scale_row = scale_row,
-    .sample = {.widen = widen, .scan = scan, .sum_weights = sum_weights, .gather = gather, .weigh = weigh},
+    .sample = {.widen = widen,
+               .scan = scan,
+               .sum_weights = sum_weights,
+               .gather = gather,
+               .gather_and_sum = gather_and_sum,
+               .keep = keep,
+               .weigh = weigh},
 };
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

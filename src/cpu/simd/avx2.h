@@ -95,14 +95,27 @@ WARPLOOM_INLINE U add(U x, U y) {
   for (int i = 0; i < 4; ++i) x.v[i] = _mm256_add_epi64(x.v[i], y.v[i]);
   return x;
 }
-WARPLOOM_INLINE __m256i widen_quarter(__m128i v, __m128i by) {
-  return _mm256_srlv_epi64(_mm256_slli_epi64(_mm256_cvtepu32_epi64(v), 16), _mm256_cvtepu32_epi64(by));
+WARPLOOM_INLINE F scale_by(F x, F n) {
+  const I e = to_int(n);
+  return from_bits({_mm256_add_epi32(_mm256_castps_si256(x.a), _mm256_slli_epi32(e.a, 23)),
+                    _mm256_add_epi32(_mm256_castps_si256(x.b), _mm256_slli_epi32(e.b, 23))});
 }
-WARPLOOM_INLINE U widen_shifted(I x, I n) {
-  return {{widen_quarter(_mm256_castsi256_si128(x.a), _mm256_castsi256_si128(n.a)),
-           widen_quarter(_mm256_extracti128_si256(x.a, 1), _mm256_extracti128_si256(n.a, 1)),
-           widen_quarter(_mm256_castsi256_si128(x.b), _mm256_castsi256_si128(n.b)),
-           widen_quarter(_mm256_extracti128_si256(x.b, 1), _mm256_extracti128_si256(n.b, 1))}};
+WARPLOOM_INLINE __m256i widen_quarter(__m128i v, __m128i by) {
+  return _mm256_srlv_epi64(_mm256_slli_epi64(_mm256_cvtepu32_epi64(v), 17), _mm256_cvtepu32_epi64(by));
+}
+// x is its mantissa times 2^(exponent - 150): that times 2^17, shifted right by 167 - exponent, above 63 to 0.
+WARPLOOM_INLINE void truncate_half(__m256 x, __m256i* out) {
+  const __m256i b = _mm256_castps_si256(x), one = _mm256_set1_epi32(0x800000);
+  const __m256i mantissa = _mm256_or_si256(_mm256_and_si256(b, _mm256_set1_epi32(0x7fffff)), one);
+  const __m256i by = _mm256_sub_epi32(_mm256_set1_epi32(167), _mm256_srli_epi32(b, 23));
+  out[0] = widen_quarter(_mm256_castsi256_si128(mantissa), _mm256_castsi256_si128(by));
+  out[1] = widen_quarter(_mm256_extracti128_si256(mantissa, 1), _mm256_extracti128_si256(by, 1));
+}
+WARPLOOM_INLINE U truncate(F x) {
+  U r;
+  truncate_half(x.a, r.v);
+  truncate_half(x.b, r.v + 2);
+  return r;
 }
 WARPLOOM_INLINE void store(std::uint64_t* p, U x) {
   for (int i = 0; i < 4; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 4 * i), x.v[i]);
@@ -120,6 +133,9 @@ WARPLOOM_INLINE int count_nonzero(U x) {
         static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(x.v[i], _mm256_setzero_si256())))));
   return 16 - zeros;
 }
+WARPLOOM_INLINE I load(const std::uint32_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};
+}
 WARPLOOM_INLINE unsigned two_masks(__m256 a, __m256 b) {
   return static_cast<unsigned>(_mm256_movemask_ps(a)) | (static_cast<unsigned>(_mm256_movemask_ps(b)) << 8);
 }
@@ -130,14 +146,21 @@ WARPLOOM_INLINE unsigned mask_bad(F x) {
   const __m256 infinity = _mm256_set1_ps(__builtin_inff());
   return two_masks(_mm256_cmp_ps(x.a, infinity, _CMP_NLT_UQ), _mm256_cmp_ps(x.b, infinity, _CMP_NLT_UQ));
 }
-WARPLOOM_INLINE int write_lanes(F x, unsigned mask, std::uint32_t first_id, float* values, std::uint32_t* ids) {
+WARPLOOM_INLINE I count_from(std::uint32_t first) {
+  const __m256i start = _mm256_set1_epi32(static_cast<int>(first));
+  return {_mm256_add_epi32(start, _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)),
+          _mm256_add_epi32(start, _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15))};
+}
+WARPLOOM_INLINE int write_lanes(F x, I id, unsigned mask, float* values, std::uint32_t* ids) {
   float v[16];
+  std::uint32_t n[16];
   store(v, x);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(n), id.a), _mm256_storeu_si256(reinterpret_cast<__m256i*>(n + 8), id.b);
   int count = 0;
   for (; mask != 0; mask &= mask - 1) {
     const int i = __builtin_ctz(mask);
     values[count] = v[i];
-    ids[count++] = first_id + static_cast<std::uint32_t>(i);
+    ids[count++] = n[i];
   }
   return count;
 }

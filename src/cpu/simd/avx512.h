@@ -76,13 +76,11 @@ struct U {
 };
 WARPLOOM_INLINE U zero_wide() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
 WARPLOOM_INLINE U add(U x, U y) { return {_mm512_add_epi64(x.a, y.a), _mm512_add_epi64(x.b, y.b)}; }
-// (x << 16) >> n with x and n taken as unsigned; 0 where n is above 63.
-WARPLOOM_INLINE U widen_shifted(I x, I n) {
-  const auto half = [](__m256i v, __m256i by) {
-    return _mm512_srlv_epi64(_mm512_slli_epi64(_mm512_cvtepu32_epi64(v), 16), _mm512_cvtepu32_epi64(by));
-  };
-  return {half(_mm512_castsi512_si256(x.v), _mm512_castsi512_si256(n.v)),
-          half(_mm512_extracti64x4_epi64(x.v, 1), _mm512_extracti64x4_epi64(n.v, 1))};
+// x * 2^n, exactly; n is whole, and neither x nor the result is 0 or subnormal.
+WARPLOOM_INLINE F scale_by(F x, F n) { return {_mm512_scalef_ps(x.v, n.v)}; }
+// x in [0, 2^41), cut to a whole number.
+WARPLOOM_INLINE U truncate(F x) {
+  return {_mm512_cvttps_epu64(_mm512_castps512_ps256(x.v)), _mm512_cvttps_epu64(_mm512_extractf32x8_ps(x.v, 1))};
 }
 WARPLOOM_INLINE void store(std::uint64_t* p, U x) { _mm512_storeu_si512(p, x.a), _mm512_storeu_si512(p + 8, x.b); }
 // Lanes below `least` become 0.
@@ -94,16 +92,20 @@ WARPLOOM_INLINE U at_least(U x, std::uint64_t least) {
 WARPLOOM_INLINE int count_nonzero(U x) {
   return __builtin_popcount(_mm512_test_epi64_mask(x.a, x.a)) + __builtin_popcount(_mm512_test_epi64_mask(x.b, x.b));
 }
+WARPLOOM_INLINE I load(const std::uint32_t* p) { return {_mm512_loadu_si512(p)}; }
 // Bits of the lanes where x >= y, and where x is NaN or +inf.
 WARPLOOM_INLINE unsigned mask_ge(F x, F y) { return _mm512_cmp_ps_mask(x.v, y.v, _CMP_GE_OQ); }
 WARPLOOM_INLINE unsigned mask_bad(F x) { return _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(__builtin_inff()), _CMP_NLT_UQ); }
-// Writes the lanes whose bit is set, and first_id plus their indices, side by side; returns how many. Up to 16 are written.
-WARPLOOM_INLINE int write_lanes(F x, unsigned mask, std::uint32_t first_id, float* values, std::uint32_t* ids) {
-  const auto m = static_cast<__mmask16>(mask);
+// first, first + 1 and so on.
+WARPLOOM_INLINE I count_from(std::uint32_t first) {
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i all = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(first_id)), lanes);
+  return {_mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(first)), lanes)};
+}
+// Writes the lanes whose bit is set side by side; returns how many they are. Up to 16 are written.
+WARPLOOM_INLINE int write_lanes(F x, I id, unsigned mask, float* values, std::uint32_t* ids) {
+  const auto m = static_cast<__mmask16>(mask);
   _mm512_storeu_ps(values, _mm512_maskz_compress_ps(m, x.v));
-  _mm512_storeu_si512(ids, _mm512_maskz_compress_epi32(m, all));
+  _mm512_storeu_si512(ids, _mm512_maskz_compress_epi32(m, id.v));
   return __builtin_popcount(mask);
 }
 WARPLOOM_INLINE B load_bytes(const std::uint8_t* p) { return {_mm512_loadu_si512(p)}; }

@@ -179,12 +179,17 @@ WARPLOOM_INLINE U add(U a, U b) {
   WARPLOOM_EACH a.v[i] += b.v[i];
   return a;
 }
-WARPLOOM_INLINE U widen_shifted(I x, I n) {
-  U r;
+WARPLOOM_INLINE F scale_by(F x, F n) {
+  const I e = to_int(n);
   WARPLOOM_EACH {
-    const auto by = static_cast<std::uint32_t>(n.v[i]);
-    r.v[i] = by > 63 ? 0 : (static_cast<std::uint64_t>(static_cast<std::uint32_t>(x.v[i])) << 16) >> by;
+    const auto power = static_cast<std::uint32_t>(e.v[i]) << 23;
+    x.v[i] = __builtin_bit_cast(float, __builtin_bit_cast(std::uint32_t, x.v[i]) + power);
   }
+  return x;
+}
+WARPLOOM_INLINE U truncate(F x) {
+  U r;
+  WARPLOOM_EACH r.v[i] = static_cast<std::uint64_t>(x.v[i]);
   return r;
 }
 WARPLOOM_INLINE void store(std::uint64_t* p, U a) { WARPLOOM_EACH p[i] = a.v[i]; }
@@ -197,6 +202,11 @@ WARPLOOM_INLINE int count_nonzero(U a) {
   WARPLOOM_EACH n += a.v[i] != 0;
   return n;
 }
+WARPLOOM_INLINE I load(const std::uint32_t* p) {
+  I r;
+  WARPLOOM_EACH r.v[i] = static_cast<std::int32_t>(p[i]);
+  return r;
+}
 WARPLOOM_INLINE unsigned mask_ge(F a, F b) {
   unsigned m = 0;
   WARPLOOM_EACH m |= static_cast<unsigned>(a.v[i] >= b.v[i]) << i;
@@ -207,14 +217,17 @@ WARPLOOM_INLINE unsigned mask_bad(F a) {
   WARPLOOM_EACH m |= static_cast<unsigned>(!(a.v[i] < __builtin_inff())) << i;
   return m;
 }
-WARPLOOM_INLINE int write_lanes(F x, unsigned mask, std::uint32_t first_id, float* values, std::uint32_t* ids) {
-  float v[16];
-  store(v, x);
+WARPLOOM_INLINE I count_from(std::uint32_t first) {
+  I r;
+  WARPLOOM_EACH r.v[i] = static_cast<std::int32_t>(first) + i;
+  return r;
+}
+WARPLOOM_INLINE int write_lanes(F x, I id, unsigned mask, float* values, std::uint32_t* ids) {
   int count = 0;
   for (; mask != 0; mask &= mask - 1) {
     const int i = __builtin_ctz(mask);
-    values[count] = v[i];
-    ids[count++] = first_id + static_cast<std::uint32_t>(i);
+    values[count] = x.v[i];
+    ids[count++] = static_cast<std::uint32_t>(id.v[i]);
   }
   return count;
 }
