@@ -20,7 +20,7 @@ struct Options {
   std::vector<std::int64_t> prompts = {512}, lengths = {128}, batches = {1, 8, 32}, rows = {1, 64}, vocabs = {128256};
   std::int64_t context = 32;
   int repeats = 5;
-  std::string format = "table", strategy = "greedy";
+  std::string format = "table", strategy = "greedy", logits;
   bool no_kv_cache = false, sampler = false, calibrate = false;
   std::int64_t draws = 1'000'000;
 };
@@ -71,9 +71,11 @@ int run(const Options& o) {
   if (o.sampler) {
     report.device = fmt::format("cpu: {}, {} threads", name(available_cpu_isas().back()), std::max(1, o.model.threads));
     for (const std::int64_t vocab : o.vocabs)
-      for (const std::int64_t rows : o.rows)
+      for (const std::int64_t rows : o.rows) {
+        const std::vector<float> logits = o.logits.empty() ? normal_logits(rows, vocab) : read_logits(o.logits, rows, vocab);
         for (const SamplerCase& c : sampler_cases())
-          add(measure_sampler(c, rows, vocab, std::max(1, o.model.threads), o.repeats));
+          add(measure_sampler(c, logits, rows, vocab, std::max(1, o.model.threads), o.repeats));
+      }
   } else {
     const int threads = o.model.threads > 0 ? o.model.threads : report.machine.cores;
     const auto model = cli::load_model(o.model);
@@ -110,6 +112,8 @@ int main(int argc, char** argv) {
   const auto sampler = app.add_flag("--sampler", o.sampler, "measure the sampler alone instead (no model)");
   app.add_option("--rows", o.rows, "rows of logits a call, for --sampler")->delimiter(',')->capture_default_str();
   app.add_option("--vocab", o.vocabs, "vocabulary sizes, for --sampler")->delimiter(',')->capture_default_str();
+  app.add_option("--logits", o.logits, "file of raw f32 rows for --sampler, instead of normal(0, 3) ones")
+      ->check(CLI::ExistingFile);
   app.add_option("-r,--repeats", o.repeats, "runs of each test, after one to warm up")->capture_default_str();
   const auto calibrate =
       app.add_flag("--calibrate", o.calibrate,

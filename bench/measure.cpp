@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <random>
 
 #include <fmt/format.h>
+
+#include "warploom/error.h"
 
 namespace warploom::bench {
 
@@ -50,9 +53,11 @@ Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64
   return m;
 }
 
-Measurement measure_generation(const std::shared_ptr<const Model>& model, std::int64_t prompt, std::int64_t length, std::int64_t batch,
-                               const SamplingParams& sampling, bool kv_cache, int threads, int repeats) {
-  Measurement m{fmt::format("generate {} after {}, batch {}{}", length, prompt, batch, kv_cache ? "" : ", no KV cache"), "tokens/s", {}};
+Measurement measure_generation(const std::shared_ptr<const Model>& model, std::int64_t prompt, std::int64_t length,
+                               std::int64_t batch, const SamplingParams& sampling, bool kv_cache, int threads, int repeats) {
+  Measurement m{fmt::format("generate {} after {}, batch {}{}", length, prompt, batch, kv_cache ? "" : ", no KV cache"),
+                "tokens/s",
+                {}};
   const auto prompts = random_prompts(*model, prompt, batch);
   GenerateOptions options;
   options.max_tokens = length;
@@ -65,39 +70,66 @@ Measurement measure_generation(const std::shared_ptr<const Model>& model, std::i
     for (const Generation& g : generate(model, prompts, options)) seconds = std::max(seconds, g.timings.decode_seconds);
     if (r >= 0) m.runs.push_back(static_cast<double>((length - 1) * batch) / seconds);
   }
-  const Measurement alone = measure_sampler({"", sampling}, batch, model->shape().vocab, static_cast<int>(std::min<std::int64_t>(threads, batch)), 3);
+  const std::int64_t vocab = model->shape().vocab;
+  const Measurement alone = measure_sampler({"", sampling}, normal_logits(batch, vocab), batch, vocab,
+                                            static_cast<int>(std::min<std::int64_t>(threads, batch)), 3);
   m.sampling_share = alone.median() * 1e-6 * m.median();
   return m;
 }
 
 std::vector<SamplerCase> sampler_cases() {
   return {{"greedy", {.temperature = 0.0f}},
-          {"temperature", {.temperature = 0.7f}},
+          {"temperature", {.temperature = 0.8f}},
           {"top-k 50", {.temperature = 1.0f, .top_k = 50}},
           {"top-p 0.9", {.temperature = 1.0f, .top_p = 0.9f}},
           {"top-k 50 + top-p 0.9", {.temperature = 1.0f, .top_k = 50, .top_p = 0.9f}},
           {"min-p 0.05", {.temperature = 1.0f, .min_p = 0.05f}}};
 }
 
-Measurement measure_sampler(const SamplerCase& strategy, std::int64_t rows, std::int64_t vocab, int threads, int repeats) {
-  Measurement m{fmt::format("sample {}, {} rows of {}", strategy.name, rows, vocab), "us/row", {}};
+std::vector<float> normal_logits(std::int64_t rows, std::int64_t vocab) {
   std::mt19937 rng(1);
   std::normal_distribution<float> normal(0.0f, 3.0f);
   std::vector<float> logits(static_cast<std::size_t>(rows * vocab));
   for (float& x : logits) x = normal(rng);
+  return logits;
+}
+
+std::vector<float> read_logits(const std::string& path, std::int64_t rows, std::int64_t vocab) {
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  const std::int64_t bytes = file ? static_cast<std::int64_t>(file.tellg()) : -1;
+  if (bytes < 0) throw InvalidArgument(fmt::format("--logits: {} cannot be read", path));
+  const std::int64_t call = rows * vocab * 4;
+  if (bytes == 0 || bytes % call != 0)
+    throw InvalidArgument(fmt::format("--logits: {} has {} bytes, which are no whole calls of {} rows of {} f32 logits",
+                                      path, bytes, rows, vocab));
+  std::vector<float> logits(static_cast<std::size_t>(bytes / 4));
+  file.seekg(0);
+  if (!file.read(reinterpret_cast<char*>(logits.data()), bytes))
+    throw InvalidArgument(fmt::format("--logits: {} cannot be read", path));
+  return logits;
+}
+
+Measurement measure_sampler(const SamplerCase& strategy, std::span<const float> logits, std::int64_t rows,
+                            std::int64_t vocab, int threads, int repeats) {
+  Measurement m{fmt::format("sample {}, {} rows of {}", strategy.name, rows, vocab), "us/row", {}};
   std::vector<SampleRow> wants(static_cast<std::size_t>(rows));
   for (SampleRow& row : wants) row.params = strategy.params;
-  const LogitsView view{logits.data(), LogitType::f32, rows, vocab, vocab};
-  const auto calls = std::max<std::int64_t>(1, 64 / rows);
+  // Some 64 rows a run, each of `logits` as often as the others.
+  const std::int64_t groups = static_cast<std::int64_t>(logits.size()) / (rows * vocab);
+  const std::int64_t calls = groups * std::max<std::int64_t>(1, 64 / (rows * groups));
+  std::int64_t survivors = 0;
   for (int r = -1; r < repeats; ++r) {
+    survivors = 0;
     const auto start = std::chrono::steady_clock::now();
     for (std::int64_t c = 0; c < calls; ++c) {
       for (SampleRow& row : wants) ++row.position;
-      sample(view, wants, {}, threads);
+      const LogitsView view{logits.data() + c % groups * rows * vocab, LogitType::f32, rows, vocab, vocab};
+      for (const SampleResult& result : sample(view, wants, {}, threads)) survivors += result.survivors;
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (r >= 0) m.runs.push_back(seconds * 1e6 / static_cast<double>(calls * rows));
   }
+  m.survivors = static_cast<double>(survivors) / static_cast<double>(calls * rows);
   return m;
 }
 

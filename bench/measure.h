@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,10 +13,11 @@ namespace warploom::bench {
 
 /// One line of the report: rates of the repeated runs.
 struct Measurement {
-  std::string test;              // e.g. "generate 128, batch 8"
-  std::string unit;              // e.g. "tokens/s"
+  std::string test;  // e.g. "generate 128, batch 8"
+  std::string unit;  // e.g. "tokens/s"
   std::vector<double> runs;
-  double sampling_share = -1;    // of a generation's time; below 0 where not measured
+  double sampling_share = -1;  // of a generation's time; below 0 where not measured
+  double survivors = -1;       // tokens a row that passed the filters, on average; below 0 where not measured
 
   double median() const;
   double min() const;
@@ -27,8 +29,8 @@ Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64
 
 /// Generated tokens a second over the whole batch after a prompt of `prompt` tokens, sampling included. Its share is what
 /// sample() takes for as many rows on normal(0, 3) logits, over the time of a step.
-Measurement measure_generation(const std::shared_ptr<const Model>& model, std::int64_t prompt, std::int64_t length, std::int64_t batch,
-                               const SamplingParams& sampling, bool kv_cache, int threads, int repeats);
+Measurement measure_generation(const std::shared_ptr<const Model>& model, std::int64_t prompt, std::int64_t length,
+                               std::int64_t batch, const SamplingParams& sampling, bool kv_cache, int threads, int repeats);
 
 struct SamplerCase {
   std::string name;
@@ -36,7 +38,16 @@ struct SamplerCase {
 };
 std::vector<SamplerCase> sampler_cases();
 
-/// Microseconds a row of sample() on normal(0, 3) logits.
-Measurement measure_sampler(const SamplerCase& strategy, std::int64_t rows, std::int64_t vocab, int threads, int repeats);
+/// normal(0, 3) logits, the same in every run: [rows, vocab].
+std::vector<float> normal_logits(std::int64_t rows, std::int64_t vocab);
+
+/// Raw f32 rows of `vocab` logits from a file. Throws InvalidArgument where it cannot be read, or does not hold whole calls
+/// of `rows` rows.
+std::vector<float> read_logits(const std::string& path, std::int64_t rows, std::int64_t vocab);
+
+/// Microseconds a row of sample(), called with `rows` rows at a time, which go round in `logits`: [a multiple of rows,
+/// vocab].
+Measurement measure_sampler(const SamplerCase& strategy, std::span<const float> logits, std::int64_t rows,
+                            std::int64_t vocab, int threads, int repeats);
 
 }  // namespace warploom::bench

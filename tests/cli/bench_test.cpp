@@ -1,4 +1,8 @@
 #include <filesystem>
+#include <fstream>
+#include <map>
+
+#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -44,6 +48,41 @@ TEST(Bench, TheSamplerNeedsNoModel) {
     for (const char* part : {"1 rows of 100", "3 rows of 1000", "greedy", "top-k 50 + top-p 0.9", "min", "median", "max"})
       EXPECT_THAT(got.out, HasSubstr(part)) << format;
   }
+}
+
+// A file of two rows in which one and three tokens hold all the mass.
+class BenchLogits : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::vector<float> rows(200, -50.0f);
+    for (const std::size_t heavy : {7, 100, 150, 199}) rows[heavy] = 0.0f;
+    std::ofstream(path_, std::ios::binary).write(reinterpret_cast<const char*>(rows.data()), 800);
+  }
+  void TearDown() override { std::filesystem::remove(path_); }
+  const std::string path_ = testing::TempDir() + "bench_logits_" + std::to_string(getpid()) + ".f32";
+};
+
+TEST_F(BenchLogits, AreSampledInTurns) {
+  for (const char* rows : {"1", "2"}) {
+    const auto got = bench({"--sampler", "--logits", path_, "--rows", rows, "--vocab", "100", "-r", "1", "--format", "json"});
+    ASSERT_EQ(got.status, 0) << got.err;
+    const json all = json::parse(got.out);
+    std::map<std::string, double> survivors;
+    for (const json& m : all["measurements"]) survivors[m["test"]] = m["survivors"].get<double>();
+    const std::string end = std::string(", ") + rows + " rows of 100";
+    EXPECT_EQ(survivors.at("sample greedy" + end), 1.0);
+    EXPECT_EQ(survivors.at("sample top-k 50" + end), (1.0 + 3.0) / 2);  // the others weigh nothing
+    EXPECT_EQ(survivors.at("sample top-p 0.9" + end), (1.0 + 3.0) / 2);
+  }
+}
+
+TEST_F(BenchLogits, MustBeWholeRows) {
+  for (const char* vocab : {"99", "400"}) {
+    const auto got = bench({"--sampler", "--logits", path_, "--rows", "1", "--vocab", vocab});
+    EXPECT_EQ(got.status, 1);
+    EXPECT_THAT(got.err, HasSubstr("800 bytes"));
+  }
+  EXPECT_NE(bench({"--sampler", "--logits", path_ + ".none", "--rows", "1", "--vocab", "100"}).status, 0);
 }
 
 TEST(Bench, LengthsBeyondTheContextAreRefusedBeforeAnythingIsMeasured) {
