@@ -26,7 +26,8 @@ bool RowSampler::load(const void* logits, LogitType type, std::int64_t vocab, co
       !row.history.empty() && (p.repetition_penalty != 1.0f || p.frequency_penalty != 0.0f || p.presence_penalty != 0.0f);
   const bool changed = penalised || !row.bias.empty();
   // A block's maximum is a bound for top-k only where blocks are well more than k.
-  block_ = p.top_k > 0 && p.top_k > vocab / kCoarse / 2 ? kFine : kCoarse;
+  block_ = kCoarse;
+  while (block_ > kFine && p.top_k > vocab / block_ / 2) block_ /= 2;
   if (type == LogitType::f32) {
     x_ = static_cast<const float*>(logits);
   } else {
