@@ -41,6 +41,7 @@ def model_logits(path):
     """[prompts, vocab]: the model's logits after each prompt, computed by llama.cpp."""
     import llama_cpp as lc
     import numpy as np
+    # Token by token: built with AMX, the kernels for batches crash on virtual machines that hide its state.
     llama = lc.Llama(path, n_ctx=512, n_batch=1, verbose=False)
     rows = []
     for prompt in PROMPTS:
