@@ -5,8 +5,14 @@ set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/warploom)
 install(TARGETS warploom EXPORT warploomTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-# Without what belongs to warploom_cuda, which is not installed.
 install(DIRECTORY include/warploom DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "cuda" EXCLUDE)
+# find_package(warploom COMPONENTS cuda) also finds warploom::cuda, where it was built for GPUs.
+if(TARGET warploom_cuda AND WARPLOOM_CUDA STREQUAL "real")
+  set_target_properties(warploom_cuda PROPERTIES EXPORT_NAME cuda)
+  install(TARGETS warploom_cuda EXPORT warploomCudaTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(DIRECTORY include/warploom/cuda DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/warploom FILES_MATCHING PATTERN "*.h")
+  install(EXPORT warploomCudaTargets NAMESPACE warploom:: DESTINATION ${package_dir})
+endif()
 if(WARPLOOM_BUILD_TOOLS)
   foreach(program warploom_main warploom_bench)
     set_target_properties(${program} PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")

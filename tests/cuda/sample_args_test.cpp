@@ -69,6 +69,28 @@ TEST(DeviceSampleArguments, WhatTheHostSeesIsRefused) {
   expect_refused([](auto& a) { a.parts = 129; }, "parts");
   expect_refused([](auto& a) { a.parts = 2; }, "workspace_bytes");
   expect_refused([](auto& a) { a.history = a.token; }, "history_offsets");
+  expect_refused([](auto& a) { a.default_temperature = -1.0f; }, "default_temperature");
+  expect_refused([](auto& a) { a.default_temperature = NAN; }, "default_temperature");
+  expect_refused([](auto& a) { a.input = static_cast<cuda::SampleInput>(2); }, "input");
+  expect_refused([](auto& a) { a.type = static_cast<LogitType>(3); }, "type");
+  expect_refused([](auto& a) { a.top = -1; }, "top");
+  expect_refused([](auto& a) { a.top = 1025; }, "top");
+  expect_refused([](auto& a) { a.top = 5; }, "top_token");
+  expect_refused([](auto& a) { a.kept_capacity = -1; }, "kept_capacity");
+  expect_refused([](auto& a) { a.kept_capacity = 5; }, "kept");
+  expect_refused([](auto& a) { a.kept = a.token; }, "kept_offsets");
+  expect_refused([](auto& a) { a.probabilities = static_cast<float*>(const_cast<void*>(a.logits)); }, "dense_stride");
+  expect_refused([](auto& a) { a.kept_offsets = reinterpret_cast<std::int64_t*>(a.token); }, "workspace_bytes");
+  const auto probabilities = [](auto change) {
+    return [change](auto& a) {
+      a.input = cuda::SampleInput::probabilities;
+      change(a);
+    };
+  };
+  expect_refused(probabilities([](auto& a) { a.type = LogitType::bf16; }), "type");
+  expect_refused(probabilities([](auto& a) { a.default_temperature = 0.5f; }), "temperature");
+  expect_refused(probabilities([](auto& a) { a.bias = reinterpret_cast<const LogitBias*>(a.token); }), "bias");
+  expect_refused(probabilities([](auto& a) { a.logprob = reinterpret_cast<double*>(a.token); }), "logprob");
   expect_refused([](auto& a) { a.allowed = reinterpret_cast<const std::uint32_t*>(a.token); }, "allowed_stride");
 }
 

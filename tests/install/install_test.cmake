@@ -1,4 +1,5 @@
-# cmake -D kind=Static|Shared -D source= -D build= -D work= -D generator= -D cxx= -D launcher= -D build_type= -D flags= -P this
+# cmake -D kind=Static|Shared -D source= -D build= -D work= -D generator= -D cxx= -D launcher= -D build_type= -D flags=
+#   -D cuda=the toolkit with which warploom_cuda was built, or empty -P this
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(NOT result EQUAL 0)
@@ -23,7 +24,7 @@ run(${CMAKE_COMMAND} --install ${build} --prefix ${work}/prefix)
 # Headers, the library and its package, and where they are built the two programs; no test, example or emulator.
 file(GLOB_RECURSE installed RELATIVE ${work}/prefix ${work}/prefix/*)
 foreach(file IN LISTS installed)
-  if(NOT file MATCHES "^bin/warploom(-bench)?$|^include/warploom/.+\\.h$|/libwarploom\\.(a|so.*)$|/cmake/warploom/warploom.*\\.cmake$")
+  if(NOT file MATCHES "^bin/warploom(-bench)?$|^include/warploom/.+\\.h$|/libwarploom(_cuda)?\\.(a|so.*)$|/cmake/warploom/warploom.*\\.cmake$")
     message(FATAL_ERROR "${file} does not belong into the package")
   endif()
 endforeach()
@@ -41,8 +42,13 @@ if(kind STREQUAL "Shared")
   endforeach()
 endif()
 
+# The package with its component for GPUs, where that was built.
+file(GLOB with_cuda ${work}/prefix/lib*/cmake/warploom/warploomCudaTargets.cmake ${work}/prefix/lib/*/cmake/warploom/warploomCudaTargets.cmake)
+if(cuda AND NOT with_cuda)
+  message(FATAL_ERROR "warploom::cuda was built, but not installed")
+endif()
 run(${CMAKE_COMMAND} -S ${source}/tests/install/consumer -B ${work}/consumer ${toolchain}
-  -D CMAKE_PREFIX_PATH=${work}/prefix)
+  -D CMAKE_PREFIX_PATH=${work}/prefix -D CUDAToolkit_ROOT=${cuda})
 run(${CMAKE_COMMAND} --build ${work}/consumer)
 run(${work}/consumer/consumer)
 message(STATUS "${kind}: ${output}")
