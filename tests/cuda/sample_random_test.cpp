@@ -134,10 +134,10 @@ TEST(DeviceSample, SharedRowsEqualTheCpu) {  // 432
           compare(1000 * round + vocab + static_cast<std::size_t>(parts), 3, vocab, vocab, type, parts);
 }
 
-TEST(DeviceSample, LargeRowsEqualTheCpu) {  // 684
+TEST(DeviceSample, LargeRowsEqualTheCpu) {  // 534
   for (const LogitType type : kTypes) {
     for (std::uint64_t round = 0; round < 2; ++round) compare(1 + round, 64, 32000, 32000, type, 0);
-    for (std::uint64_t round = 0; round < 10; ++round) {
+    for (std::uint64_t round = 0; round < 5; ++round) {
       compare(100 + round, 4, 128256, 128256, type, 0);
       compare(200 + round, 3, 151936, 151936, type, 0);
       compare(300 + round, 3, 262144, 262144, type, 0);

@@ -115,6 +115,27 @@ TEST(Sanitizer, UninitialisedShared) {
   expect_clean();
 }
 
+// A pointer to what was on the stack of a function that has returned.
+__device__ __noinline__ void escape(int value, const int** out) {
+  volatile int values[4];
+  for (int i = 0; i < 4; ++i) values[i] = value;
+  *out = const_cast<const int*>(values);
+}
+__device__ __noinline__ int kept(const int* values) { return values[threadIdx.x % 4]; }
+__global__ void escape_kernel(int* out, bool dangling) {
+  const int values[4] = {1, 2, 3, static_cast<int>(threadIdx.x)};
+  const int* chosen = values;
+  if (dangling) escape(threadIdx.x, &chosen);
+  out[threadIdx.x] = kept(chosen);
+}
+TEST(Sanitizer, StackOfAFunctionThatReturned) {
+  DeviceBuffer<int> out(64);
+  escape_kernel<<<1, 64>>>(out.data(), true);
+  expect_fault("out of bounds: read of 4 bytes", cudaErrorIllegalAddress);
+  escape_kernel<<<1, 64>>>(out.data(), false);
+  expect_clean();
+}
+
 // What one call left on the stack is nothing to the next.
 __device__ __noinline__ int table(bool fill, int at) {
   volatile int values[8];

@@ -53,8 +53,8 @@ void prepare(Block& block, Launch& launch, uint64_t linear) {
     }
   } else {
     memory().mark(block.shared, shared_bytes, kUninitialised);
-    for (Warp& w : block.warps) mark_locals(w, w.existing, 0, code.local_bytes);  // a called function's when it is entered
   }
+  for (Warp& w : block.warps) mark_locals(w, w.existing, 0, code.local_bytes, kUninitialised);
   ++block.generation;
   block.synchronised = false;
   block.linear = linear;
@@ -87,6 +87,7 @@ void prepare(Block& block, Launch& launch, uint64_t linear) {
 
 void release(Block& block) {
   memory().shareds->release(block.shared);
+  for (Warp& w : block.warps) mark_locals(w, w.existing, 0, block.launch->code->local_bytes, kUnallocated);
   if (block.locals != 0) memory().locals->release(block.locals);
   delete[] block.cells;
 }

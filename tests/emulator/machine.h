@@ -136,6 +136,7 @@ struct Warp {
   std::vector<std::unique_ptr<Frame>> frames;
 };
 
+enum Shadow : uint8_t;
 struct RaceCell;
 struct Tally;
 
@@ -200,8 +201,8 @@ void wait_warp(Warp& warp, const Inst& inst, uint32_t mask,
 void arrive(Warp& warp, const Inst& inst, uint32_t barrier, uint32_t count, bool only_arrive, bool votes,
             uint32_t predicate);
 void enter(Warp& warp, const Inst& inst, const CallSite& site);  // exec calls
-// These lanes' stacks from `offset` on are as if never written.
-void mark_locals(const Warp& warp, uint32_t lanes, uint32_t offset, uint32_t bytes);
+// Enters a function's variables in these lanes' stacks, as never written, or takes them back.
+void mark_locals(const Warp& warp, uint32_t lanes, uint32_t offset, uint32_t bytes, Shadow state);
 void enter_code(Warp& warp, const Inst& inst, const CallSite& site, const Code& callee);
 void return_from(Warp& warp, const Inst& inst);
 // From the scheduler to the instruction: the barrier at which `lanes` waited has opened.

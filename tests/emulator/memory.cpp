@@ -52,7 +52,7 @@ uint64_t Heap::allocate(uint64_t size, uint64_t align, Shadow shadow) {
   }
   live_[address] = size;
   used_ += size;
-  memory().mark(address, size, shadow);
+  if (marks_) memory().mark(address, size, shadow);
   return address;
 }
 
@@ -64,7 +64,7 @@ bool Heap::release(uint64_t address) {
   live_.erase(found);
   used_ -= size;
   quarantined_ += span;
-  memory().mark(address, size, kFreed);
+  if (marks_) memory().mark(address, size, kFreed);
   quarantine_.push_back(address);
   quarantine_set_[address] = size;
   size_t done = 0;
@@ -73,7 +73,7 @@ bool Heap::release(uint64_t address) {
     uint64_t start = old, length = round_up(std::max<uint64_t>(old_size, 1), kGuard) + kGuard;
     quarantined_ -= length;
     quarantine_set_.erase(old);
-    memory().mark(old, old_size, kUnallocated);
+    if (marks_) memory().mark(old, old_size, kUnallocated);
     if (length >= kReturnPages && most_quarantined_ > 0) {
       const uint64_t first = round_up(start, 4096), last = (start + length) / 4096 * 4096;
       madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
@@ -138,10 +138,11 @@ Memory::Memory() {
   const char* limit = std::getenv("WARPLOOM_EMULATOR_MEMORY");
   host = {global.begin, global.begin + kHostSize};
   hosts = new Heap(host, kHostSize, kQuarantine);
-  heap = new Heap({host.end, global.end}, limit != nullptr ? std::strtoull(limit, nullptr, 10) << 20 : kDefaultLimit, kQuarantine);
+  heap = new Heap({host.end, global.end}, limit != nullptr ? std::strtoull(limit, nullptr, 10) << 20 : kDefaultLimit,
+                  kQuarantine);
   constants = new Heap(constant, kConstantSize, kQuarantine);
   shareds = new Heap(shared, kSharedSize, 0);
-  locals = new Heap(local, kLocalSize, 0);
+  locals = new Heap(local, kLocalSize, 0, /*marks=*/false);
 }
 
 std::string Memory::describe(uint64_t address) const {

@@ -33,8 +33,9 @@ struct Allocation {
 class Heap {
  public:
   // quarantine: bytes that wait before reuse, so that a use after free is seen; 0 for what only running blocks hold.
-  Heap(Region region, uint64_t limit, uint64_t quarantine)
-      : region_(region), limit_(limit), most_quarantined_(quarantine), top_(region.begin) {}
+  // marks: whether allocations set shadow bytes; whoever uses the memory does where they don't.
+  Heap(Region region, uint64_t limit, uint64_t quarantine, bool marks = true)
+      : region_(region), limit_(limit), most_quarantined_(quarantine), marks_(marks), top_(region.begin) {}
   uint64_t allocate(uint64_t size, uint64_t align, Shadow shadow);  // 0 where the limit is reached
   bool release(uint64_t address);                                   // false where nothing was allocated at `address`
   bool find(uint64_t address, Allocation& found, bool& freed) const;
@@ -46,7 +47,9 @@ class Heap {
  private:
   mutable std::mutex mutex_;
   Region region_;
-  uint64_t limit_, most_quarantined_, top_, used_ = 0, quarantined_ = 0;
+  uint64_t limit_, most_quarantined_;
+  bool marks_;
+  uint64_t top_, used_ = 0, quarantined_ = 0;
   std::map<uint64_t, uint64_t> live_, quarantine_set_, free_;
   std::vector<uint64_t> quarantine_;
 };

@@ -269,10 +269,10 @@ void arrive(Warp& w, const Inst& in, uint32_t id, uint32_t count, bool only_arri
 
 void enter(Warp& w, const Inst& in, const CallSite& site) { enter_code(w, in, site, *site.callee); }
 
-void mark_locals(const Warp& w, uint32_t lanes, uint32_t offset, uint32_t bytes) {
+void mark_locals(const Warp& w, uint32_t lanes, uint32_t offset, uint32_t bytes, Shadow state) {
   for (uint32_t i = 0; i < kLanes && bytes > 0; ++i)
     if (lane_in(lanes, static_cast<int>(i)))
-      memory().mark(w.local_begin + offset + i * uint64_t{w.local_stride}, bytes, kUninitialised);
+      memory().mark(w.local_begin + offset + i * uint64_t{w.local_stride}, bytes, state);
 }
 
 void enter_code(Warp& w, const Inst& in, const CallSite& site, const Code& callee) {
@@ -294,7 +294,7 @@ void enter_code(Warp& w, const Inst& in, const CallSite& site, const Code& calle
   f.local_offset = caller->local_offset + caller->code->local_bytes;
   if (f.local_offset + callee.local_bytes > w.local_stride || f.depth > 1000)
     fault(w, in, std::countr_zero(lanes), kFaultLaunch, "stack overflow in a called function");
-  mark_locals(w, lanes, f.local_offset, callee.local_bytes);
+  mark_locals(w, lanes, f.local_offset, callee.local_bytes, kUninitialised);
   for (size_t k = 0; k < site.argument_offsets.size() && k < callee.param_offsets.size(); ++k)
     for (uint32_t i = 0; i < kLanes; ++i)
       if (lane_in(lanes, static_cast<int>(i)))
@@ -314,6 +314,7 @@ void return_from(Warp& w, const Inst&) {
       if (lane_in(w.exec, static_cast<int>(i)))
         std::memcpy(caller->registers + site.result_offsets[k] + i * site.result_bytes[k],
                     f->registers + f->code->result_offsets[k] + i * site.result_bytes[k], site.result_bytes[k]);
+  mark_locals(w, w.exec, f->local_offset, f->code->local_bytes, kUnallocated);
   Group g;
   g.pc = f->return_pc;
   g.lanes = w.exec;
