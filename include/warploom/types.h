@@ -8,11 +8,12 @@ namespace warploom {
 /// Index into a model's vocabulary; -1 stands for "no token".
 using TokenId = std::int32_t;
 
-/// Element types of logits.
-enum class LogitType : std::uint8_t { f32, f16, bf16 };
+/// Element types of logits, activations and the KV cache.
+enum class FloatType : std::uint8_t { f32, f16, bf16 };
+using LogitType = FloatType;
+using KvType = FloatType;  // the CPU stores f16 or f32
 
-/// Element types in which the KV cache may be stored.
-enum class KvType : std::uint8_t { f16, f32 };
+constexpr std::int64_t bytes_of(FloatType type) { return type == FloatType::f32 ? 4 : 2; }
 
 /// Why a sequence ended.
 enum class FinishReason : std::uint8_t {

@@ -1,0 +1,41 @@
+// Matrix products of the CUDA backend, and the weights that they read. Weights are packed for a kernel of our own, which reads
+// 4-bit codes as 4 bits, or kept row after row in 16 bits for cuBLASLt.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "backend/ops.h"
+
+namespace warploom::cuda {
+
+struct MatmulOptions {
+  FloatType activations = FloatType::f16;  ///< f16 or bf16: of x, and of weights that are not quantised
+  bool dense = false;                      ///< unpack every weight to 16 bits at load
+  bool deterministic = false;              ///< a row's result does not depend on how many rows there are
+};
+
+/// Weights and products on one device. Not thread-safe.
+class Matmul {
+ public:
+  /// `stream` must outlive it. Throws OutOfMemory, BackendError.
+  Matmul(const MatmulOptions& options, cudaStream_t stream);
+  ~Matmul();
+
+  /// As Backend::prepare. Synchronous: the parts may go away afterwards.
+  std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts);
+
+  /// As Backend::matmul and Backend::embed, on the stream. Weights come from prepare() of this object. Neither allocates
+  /// once a shape has been seen; can be captured from then on.
+  void run(const MatmulArgs& args);
+  void embed(const EmbedArgs& args);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace warploom::cuda

@@ -1,0 +1,67 @@
+// Owners of what the runtime hands out: move-only, freed by destructors that never throw, also after the device has failed.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <utility>
+
+namespace warploom::cuda {
+
+/// A handle that `destroy` gives back.
+template <typename Handle, auto destroy>
+class Owner {
+ public:
+  Owner() = default;
+  explicit Owner(Handle handle) : handle_(handle) {}
+  Owner(Owner&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  Owner& operator=(Owner&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~Owner() {
+    if (handle_) static_cast<void>(destroy(handle_));
+  }
+  Handle get() const { return handle_; }
+  explicit operator bool() const { return handle_ != nullptr; }
+
+ private:
+  Handle handle_ = nullptr;
+};
+
+using Stream = Owner<cudaStream_t, cudaStreamDestroy>;
+using Event = Owner<cudaEvent_t, cudaEventDestroy>;
+using Graph = Owner<cudaGraph_t, cudaGraphDestroy>;
+using GraphExec = Owner<cudaGraphExec_t, cudaGraphExecDestroy>;
+
+/// Throw BackendError.
+Stream create_stream();
+Event create_event();
+
+/// Bytes of device memory; `what` they are for stands in the OutOfMemory that is thrown where there are too few.
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  DeviceBuffer(std::size_t bytes, const char* what);
+  void* data() const { return memory_.get(); }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  Owner<void*, cudaFree> memory_;
+  std::size_t bytes_ = 0;
+};
+
+/// Bytes of page-locked host memory, which copies reach without a stop.
+class PinnedBuffer {
+ public:
+  PinnedBuffer() = default;
+  PinnedBuffer(std::size_t bytes, const char* what);
+  void* data() const { return memory_.get(); }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  Owner<void*, cudaFreeHost> memory_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace warploom::cuda
