@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "warploom/export.h"
+#include "warploom/types.h"
 
 namespace warploom {
 
@@ -19,10 +20,25 @@ enum class DeviceKind : std::uint8_t {
 /// Instruction sets that the CPU kernels are built for, ascending. Results are bit-identical on all of them.
 enum class CpuIsa : std::uint8_t { automatic, generic, avx2, avx2_vnni, avx512, avx512_vnni };
 
+/// How CUDA keeps weights.
+enum class CudaWeights : std::uint8_t {
+  packed,  ///< 4- and 8-bit types as they are: what makes decoding fast; others in 16 bits
+  dense,   ///< everything in 16 bits
+};
+
+struct CudaOptions {
+  int gpu = 0;  ///< index, as the driver counts
+  CudaWeights weights = CudaWeights::packed;
+  FloatType activations = FloatType::f16;  ///< f16 or bf16: what matrix products read
+  bool deterministic = false;              ///< a sequence's logits do not depend, bit for bit, on what shares its steps
+  bool graphs = true;                      ///< record decode steps and replay them
+};
+
 struct DeviceOptions {
   DeviceKind kind = DeviceKind::automatic;
-  int threads = 0;                       ///< CPU worker threads, the caller's included; 0: one per available core
-  CpuIsa isa = CpuIsa::automatic;        ///< forces a lower instruction set, for tests and comparisons
+  int threads = 0;                 ///< CPU worker threads, the caller's included; 0: one per available core
+  CpuIsa isa = CpuIsa::automatic;  ///< forces a lower instruction set, for tests and comparisons
+  CudaOptions cuda;
 };
 
 /// Parses "auto", "cpu" or "cuda". Throws InvalidArgument on anything else.

@@ -18,6 +18,7 @@ namespace warploom {
 struct ModelOptions {
   DeviceOptions device;
   KvType kv_type = KvType::f16;
+  std::int64_t kv_block_tokens = 16;  ///< tokens a block of the KV cache; on CUDA 8, 16 or 32
   /// Called from the loading thread with the share done, in [0, 1].
   std::function<void(double)> progress;
 };

@@ -27,7 +27,7 @@ std::int64_t bytes_moved(const MatmulArgs& args) {
 
 std::int64_t bytes_moved(const RopeAppendArgs& args) {
   const KvShape& kv = args.cache->shape();
-  const std::int64_t element = kv.type == KvType::f16 ? 2 : 4;
+  const std::int64_t element = bytes_of(kv.type);
   const std::int64_t rotated = args.heads * kv.head_dim * 2 * kFloat;
   const std::int64_t stored = 2 * kv.kv_heads * kv.head_dim * (kFloat + element);
   return args.layout.tokens * (rotated + stored);
@@ -43,8 +43,11 @@ DeviceKind parse_device_kind(std::string_view text) {
 }
 
 std::unique_ptr<Backend> create_backend(const DeviceOptions& options) {
-  if (options.kind == DeviceKind::cuda)
-    throw BackendError("device cuda: this build has no CUDA backend; use --device cpu or auto");
+  if (options.kind != DeviceKind::cpu) {
+    std::string missing;
+    if (auto backend = create_cuda_backend(options, missing)) return backend;
+    if (options.kind == DeviceKind::cuda) throw BackendError(fmt::format("device cuda: {}", missing));
+  }
   return create_cpu_backend(options);
 }
 

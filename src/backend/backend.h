@@ -1,6 +1,7 @@
 // The seam: everything above it drives a device through this class and knows no other.
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,18 +15,29 @@
 
 namespace warploom {
 
-/// Owner of device memory. Move-only.
-class DeviceMemory {
+/// Memory of fixed address that the host fills before a step and the device reads in it, or that the device fills and the
+/// host reads when the step is done. On the CPU both are one.
+class StepMemory {
  public:
-  virtual ~DeviceMemory() = default;
-  virtual void* data() = 0;
+  virtual ~StepMemory() = default;
+  virtual std::byte* host() = 0;
+  virtual std::byte* device() = 0;
   virtual std::size_t bytes() const = 0;
 };
 
-/// Identifies a step whose work may be recorded once and replayed: same key, same kernels, same addresses.
+/// What a step's work is recorded and replayed by: same key, same memory, same ops with the same arguments.
 struct StepKey {
   std::int64_t tokens = 0;
   std::int64_t outputs = 0;
+  std::int64_t table_stride = 0;
+  bool repeats = false;   // worth recording: a decode step, whose key will be seen again
+  bool samples = false;   // ops for drawing tokens are in it
+  bool logprobs = false;
+  std::size_t bytes = 0;    // of the input
+  const KvStorage* cache = nullptr;
+  std::int64_t biases = 0;  // in the lists of logit biases
+  bool penalised = false;   // penalties and their histories are there
+  auto operator<=>(const StepKey&) const = default;
 };
 
 /// Not thread-safe but for step_mutex(): hold it for a whole step.
@@ -42,12 +54,26 @@ class Backend {
   /// Returns when all work given so far is done. Throws BackendError where any of it failed.
   virtual void synchronise() = 0;
 
+  virtual FloatType activation_type() const { return FloatType::f32; }
+  /// How many tokens a decode step of `tokens` is filled up to with padding tokens, so that few sizes are ever recorded.
+  virtual std::int64_t padded_tokens(std::int64_t tokens) const { return tokens; }
+  /// Bytes that can still be allocated, as far as the backend knows; else the largest number.
+  virtual std::uint64_t free_bytes() const { return UINT64_MAX; }
+
   /// Repacks matrices of equal width, stacked row after row, into one weight. The views may go away afterwards.
   virtual std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts) = 0;
+  /// factors: [dims / 2] divisors of each pair's frequency, or null; host memory.
+  virtual std::unique_ptr<PreparedRope> prepare_rope(const RopeParams& params, const float* factors) = 0;
   virtual std::unique_ptr<KvStorage> create_kv_storage(const KvShape& shape) = 0;
+  virtual std::unique_ptr<StepMemory> create_step_memory(std::size_t bytes) = 0;
 
-  /// Runs `record`, which calls ops. A backend may record the ops for `key` and replay them at the next call instead.
-  virtual void run_step(const StepKey& key, const std::function<void()>& record) = 0;
+  /// Scratch memory that the op needs for every step of at most these sizes; from alloc(), not shared with another op.
+  virtual std::size_t workspace_bytes(const AttentionArgs&) const { return 0; }
+  virtual std::size_t workspace_bytes(const SampleArgs&) const { return 0; }
+
+  /// Brings key.bytes bytes of `in` to the device, runs `record`, which calls ops, and brings `out` back; done when synchronise()
+  /// returns. A backend may record the ops for `key` and replay them at the next call with the same memory instead.
+  virtual void run_step(const StepKey& key, StepMemory& in, StepMemory& out, const std::function<void()>& record) = 0;
 
   virtual void embed(const EmbedArgs& args) = 0;
   virtual void rms_norm(const RmsNormArgs& args) = 0;
@@ -69,5 +95,8 @@ std::unique_ptr<Backend> create_backend(const DeviceOptions& options);
 
 /// Defined in src/cpu/.
 std::unique_ptr<Backend> create_cpu_backend(const DeviceOptions& options);
+/// Loads the module with the CUDA backend, which lies beside the program or the library. Null with the reason in `missing` where
+/// there is no such module, no driver or no GPU.
+std::unique_ptr<Backend> create_cuda_backend(const DeviceOptions& options, std::string& missing);
 
 }  // namespace warploom

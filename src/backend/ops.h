@@ -2,12 +2,12 @@
 // both backends implement every op and tests read the contract here. Pointers are memory of the backend that runs the op.
 //
 // Glossary: tokens = rows of this step over all sequences; dim = width of the residual stream; heads, kv_heads, head_dim;
-// block = 16 tokens of KV cache. Every row's result depends on that row's own inputs alone, bit for bit.
+// block = block_tokens tokens of KV cache; activations = what matrix products read, elements of Backend::activation_type().
+// Arrays start on 16-byte boundaries; rows follow one another without gaps. Every row's result depends on that row's own inputs alone, bit for bit (matmul on CUDA: where DeviceOptions::deterministic).
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "core/tensor.h"
@@ -15,7 +15,13 @@
 
 namespace warploom {
 
-inline constexpr std::int64_t kKvBlockTokens = 16;
+/// Owner of device memory. Move-only.
+class DeviceMemory {
+ public:
+  virtual ~DeviceMemory() = default;
+  virtual void* data() = 0;
+  virtual std::size_t bytes() const = 0;
+};
 
 /// A weight in the layout that its backend's kernels want. Made by Backend::prepare, owned by the caller.
 class PreparedWeight {
@@ -26,13 +32,14 @@ class PreparedWeight {
   virtual std::uint64_t bytes() const = 0;   // as kept
 };
 
-/// Device memory for the keys and values of every layer: blocks of kKvBlockTokens tokens. Its layout is the backend's own.
+/// Device memory for the keys and values of every layer, in blocks. Its layout is the backend's own.
 struct KvShape {
   std::int64_t layers = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
   std::int64_t blocks = 0;
   KvType type = KvType::f16;
+  std::int64_t block_tokens = 16;
 };
 class KvStorage {
  public:
@@ -41,16 +48,20 @@ class KvStorage {
   virtual std::uint64_t bytes() const = 0;
 };
 
-/// Where the tokens of a step stand. All arrays are device memory.
+/// Where the tokens of a step stand. A sequence's tokens are adjacent, their positions ascending by one. Arrays are device
+/// memory.
 struct StepLayout {
   std::int64_t tokens = 0;
-  const std::int32_t* positions = nullptr;      // [tokens], position in its sequence, ascending within a sequence
-  const std::int32_t* sequences = nullptr;      // [tokens], row of block_tables; a sequence's tokens are adjacent
-  const std::int32_t* block_tables = nullptr;   // [sequences, table_stride]: block of positions 16 i to 16 i + 15
+  std::int64_t sequence_count = 0;
+  std::int64_t most_tokens = 0;                 // of one sequence in this step
+  const std::int32_t* positions = nullptr;      // [tokens]; -1: a padding token, which stores nothing and whose attention is 0
+  const std::int32_t* sequences = nullptr;      // [tokens], row of block_tables
+  const std::int32_t* starts = nullptr;         // [sequence_count + 1], first token of each sequence; the last: tokens
+  const std::int32_t* block_tables = nullptr;   // [sequence_count, table_stride], entry i: positions from i block_tokens on
   std::int64_t table_stride = 0;
 };
 
-/// How positions turn into angles. factors: [head_dim / 2] divisors of each pair's frequency, or null.
+/// How positions turn into angles.
 struct RopeParams {
   std::int64_t dims = 0;              // leading dimensions of a head that rotate; even, <= head_dim
   float base = 10000.0f;
@@ -60,6 +71,14 @@ struct RopeParams {
   float yarn_low = 0.0f, yarn_high = 0.0f;  // YaRN: the ramp's first and last pair
   bool adjacent_pairs = true;         // pairs are (2i, 2i+1), as GGUF's llama stores them; else (i, i + dims/2)
 };
+
+/// Rope parameters as a backend's kernels want them. Made by Backend::prepare_rope, owned by the caller.
+class PreparedRope {
+ public:
+  virtual ~PreparedRope() = default;
+};
+/// Radians a position of each pair, [dims / 2]. factors: [dims / 2] or null.
+std::vector<double> rope_frequencies(const RopeParams& params, const float* factors);
 
 /// out[t] = row ids[t] of the table, as f32. [tokens, dim].
 struct EmbedArgs {
@@ -79,13 +98,13 @@ struct RmsNormArgs {
   std::int64_t tokens = 0;
   std::int64_t dim = 0;
   float epsilon = 1e-5f;
-  float* out = nullptr;                    // [tokens, dim]; may not alias residual
+  void* out = nullptr;                     // activations [tokens, dim]; may not alias residual
 };
 
 /// out = x * weight^T + bias. [tokens, cols] x [rows, cols] -> [tokens, rows].
 struct MatmulArgs {
   const PreparedWeight* weight = nullptr;
-  const float* x = nullptr;                // [tokens, cols]
+  const void* x = nullptr;                 // activations [tokens, cols]
   const float* bias = nullptr;             // [rows] or null
   std::int64_t tokens = 0;
   float* out = nullptr;                    // [tokens, rows]; may not alias x
@@ -95,23 +114,25 @@ struct MatmulArgs {
 struct RopeAppendArgs {
   float* qkv = nullptr;                    // [tokens, (heads + 2 kv_heads) * head_dim]: queries, keys, values
   std::int64_t heads = 0;
-  RopeParams rope;
-  const float* factors = nullptr;          // host memory, [dims / 2], or null
+  const PreparedRope* rope = nullptr;
   StepLayout layout;
   KvStorage* cache = nullptr;
   std::int64_t layer = 0;
 };
 
-/// out = softmax(scale * q K^T) V over positions 0 to the token's own (its last `window` ones where window > 0), from the cache.
+/// out = softmax(cap(scale q K^T)) V over positions 0 to the token's own (its last `window` ones where window > 0), from the
+/// cache; cap(x) = soft_cap tanh(x / soft_cap) for soft_cap > 0.
 struct AttentionArgs {
   const float* qkv = nullptr;              // as RopeAppendArgs, already rotated; keys and values are read from the cache
   std::int64_t heads = 0;                  // a multiple of kv_heads; query head h reads kv head h / (heads / kv_heads)
   float scale = 1.0f;
+  float soft_cap = 0.0f;
   std::int64_t window = 0;
   StepLayout layout;
   const KvStorage* cache = nullptr;
   std::int64_t layer = 0;
-  float* out = nullptr;                    // [tokens, heads * head_dim]
+  void* out = nullptr;                     // activations [tokens, heads * head_dim]
+  DeviceMemory* workspace = nullptr;       // of workspace_bytes(); null where that is 0
 };
 
 /// out = silu(gate) * up.
@@ -119,16 +140,33 @@ struct SwigluArgs {
   const float* gate_up = nullptr;          // [tokens, 2 * ffn]: gate, up
   std::int64_t tokens = 0;
   std::int64_t ffn = 0;
-  float* out = nullptr;                    // [tokens, ffn]
+  void* out = nullptr;                     // activations [tokens, ffn]
 };
 
-/// Draws one token a row, exactly as warploom/sampling.h says.
+/// Draws one token a row, exactly as warploom/sampling.h says. Arrays are device memory, [rows] unless said otherwise.
 struct SampleArgs {
   const float* logits = nullptr;           // [rows, vocab]
+  std::int64_t rows = 0;
   std::int64_t vocab = 0;
-  std::span<const SampleRow> rows;         // host memory
-  SampleWants wants;
-  std::span<SampleResult> results;         // host memory, one a row; valid after synchronise()
+  const float* temperature = nullptr;
+  const std::int32_t* top_k = nullptr;
+  const float* top_p = nullptr;
+  const float* min_p = nullptr;
+  const std::uint64_t* seed = nullptr;
+  const std::uint64_t* position = nullptr;
+  const std::uint32_t* stream = nullptr;
+  // Null, all of them, where no row has a penalty or a bias.
+  const float* repetition_penalty = nullptr;
+  const float* frequency_penalty = nullptr;
+  const float* presence_penalty = nullptr;
+  const TokenId* history = nullptr;              // all rows' histories
+  const std::int64_t* history_offsets = nullptr; // [rows + 1]
+  const LogitBias* bias = nullptr;               // all rows' biases
+  const std::int64_t* bias_offsets = nullptr;    // [rows + 1]
+  TokenId* token = nullptr;                      // -1 unless the status is ok
+  SampleStatus* status = nullptr;
+  double* logprob = nullptr;                     // at temperature 1 before the filters; null: not wanted
+  DeviceMemory* workspace = nullptr;             // of workspace_bytes(); null where that is 0
 };
 
 /// Copies one block of every layer, keys and values.

@@ -19,13 +19,14 @@ struct Attention::Queries {
       for (std::int32_t h = item.head; h < item.head + item.heads; ++h, ++n) {
         pointers[n] = args.qkv + (t * (args.heads + 2 * kv.kv_heads) + h) * kv.head_dim;
         positions[n] = args.layout.positions[t];
-        out[n] = args.out + (t * args.heads + h) * kv.head_dim;
+        out[n] = static_cast<float*>(args.out) + (t * args.heads + h) * kv.head_dim;
       }
     }
     tile.queries = pointers;
     tile.positions = positions;
     tile.count = n;
     tile.window = args.window;
+    tile.soft_cap = args.soft_cap;
     tile.head_dim = static_cast<int>(kv.head_dim);
     tile.scale = args.scale;
     tile.blocks = args.layout.block_tables + args.layout.sequences[item.token] * args.layout.table_stride;
@@ -43,6 +44,12 @@ void Attention::list_items(const AttentionArgs& args) {
   const std::int32_t rows = kMaxQueries / heads;
   items_.clear();
   for (std::int32_t t = 0; t < layout.tokens;) {
+    if (layout.positions[t] < 0) {
+      const std::int64_t width = args.heads * kv.head_dim;
+      std::fill_n(static_cast<float*>(args.out) + t * width, width, 0.0f);
+      ++t;
+      continue;
+    }
     std::int32_t end = t + 1;
     while (end < layout.tokens && end - t < rows && layout.sequences[end] == layout.sequences[t]) ++end;
     Item item;

@@ -2,7 +2,6 @@
 // result.
 #include <algorithm>
 #include <cstring>
-#include <optional>
 #include <thread>
 #include <vector>
 
@@ -35,6 +34,17 @@ class HostMemory final : public DeviceMemory {
   std::size_t bytes_;
 };
 
+class HostStepMemory final : public StepMemory {
+ public:
+  explicit HostStepMemory(std::size_t bytes) : memory_(bytes) {}
+  std::byte* host() override { return static_cast<std::byte*>(memory_.data()); }
+  std::byte* device() override { return host(); }
+  std::size_t bytes() const override { return memory_.bytes(); }
+
+ private:
+  HostMemory memory_;
+};
+
 int thread_count(int asked) {
   if (asked < 0 || asked > 1024) throw InvalidArgument(fmt::format("threads: {} is not in [0, 1024]; 0 means one per core", asked));
   if (asked > 0) return asked;
@@ -63,7 +73,11 @@ class CpuBackend final : public Backend {
   std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts) override { return pack(parts, pool_); }
   std::unique_ptr<KvStorage> create_kv_storage(const KvShape& shape) override { return std::make_unique<CpuKvStorage>(shape); }
 
-  void run_step(const StepKey&, const std::function<void()>& record) override { record(); }
+  std::unique_ptr<PreparedRope> prepare_rope(const RopeParams& params, const float* factors) override {
+    return std::make_unique<RopeTable>(params, factors);
+  }
+  std::unique_ptr<StepMemory> create_step_memory(std::size_t bytes) override { return std::make_unique<HostStepMemory>(bytes); }
+  void run_step(const StepKey&, StepMemory&, StepMemory&, const std::function<void()>& record) override { record(); }
 
   void embed(const EmbedArgs& args) override {
     const auto& table = static_cast<const PackedWeight&>(*args.table);
@@ -77,7 +91,7 @@ class CpuBackend final : public Backend {
       for (std::int64_t t = begin; t < end; ++t) {
         const std::int64_t row = args.rows ? args.rows[t] : t;
         kernels_.rms_norm_row(args.residual + row * args.dim, args.delta ? args.delta + row * args.dim : nullptr, args.weight,
-                              args.dim, args.epsilon, args.out + t * args.dim);
+                              args.dim, args.epsilon, static_cast<float*>(args.out) + t * args.dim);
       }
     });
   }
@@ -85,11 +99,11 @@ class CpuBackend final : public Backend {
   void matmul(const MatmulArgs& args) override { matmul_.run(args); }
 
   void rope_append(const RopeAppendArgs& args) override {
-    if (!rope_ || !rope_->is_for(args.rope, args.factors)) rope_.emplace(args.rope, args.factors);
     if (args.layout.tokens == 0) return;
-    rope_->extend(*std::max_element(args.layout.positions, args.layout.positions + args.layout.tokens));
+    const auto& rope = static_cast<const RopeTable&>(*args.rope);
+    rope.extend(*std::max_element(args.layout.positions, args.layout.positions + args.layout.tokens));
     pool_.parallel_for(args.layout.tokens, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t t = begin; t < end; ++t) rope_append_token(args, t);
+      for (std::int64_t t = begin; t < end; ++t) rope_append_token(args, rope, t);
     });
   }
 
@@ -103,15 +117,25 @@ class CpuBackend final : public Backend {
       for (std::int64_t i = begin; i < end; ++i) {
         const std::int64_t from = i % parts * kPart;
         const float* gate = args.gate_up + i / parts * 2 * args.ffn + from;
-        kernels_.swiglu_row(gate, gate + args.ffn, std::min(kPart, args.ffn - from), args.out + i / parts * args.ffn + from);
+        kernels_.swiglu_row(gate, gate + args.ffn, std::min(kPart, args.ffn - from),
+                             static_cast<float*>(args.out) + i / parts * args.ffn + from);
       }
     });
   }
 
   void sample(const SampleArgs& args) override {
-    const LogitsView logits{args.logits, LogitType::f32, static_cast<std::int64_t>(args.rows.size()), args.vocab, args.vocab};
-    check_rows(logits, args.rows, args.wants);
-    sampler_.run(logits, args.rows, args.wants, args.results);
+    const LogitsView logits{args.logits, LogitType::f32, args.rows, args.vocab, args.vocab};
+    const SampleWants wants{.logprob = args.logprob != nullptr};
+    std::vector<SampleRow> rows;
+    for (std::int64_t r = 0; r < args.rows; ++r) rows.push_back(sample_row(args, r));
+    check_rows(logits, rows, wants);
+    std::vector<SampleResult> results(rows.size());
+    sampler_.run(logits, rows, wants, results);
+    for (std::size_t r = 0; r < results.size(); ++r) {
+      args.token[r] = results[r].token;
+      args.status[r] = results[r].status;
+      if (args.logprob) args.logprob[r] = results[r].logprob;
+    }
   }
 
   void copy_block(const CopyBlockArgs& args) override { static_cast<CpuKvStorage&>(*args.cache).copy_block(args.from, args.to); }
@@ -119,21 +143,42 @@ class CpuBackend final : public Backend {
  private:
   static constexpr std::int64_t kRowGrain = 4;  // rows that are cheaper done at once than handed out
 
-  void rope_append_token(const RopeAppendArgs& args, std::int64_t t) {
+  static SampleRow sample_row(const SampleArgs& a, std::int64_t r) {
+    SampleRow row;
+    SamplingParams& p = row.params;
+    p.temperature = a.temperature[r];
+    p.top_k = a.top_k[r];
+    p.top_p = a.top_p[r];
+    p.min_p = a.min_p[r];
+    p.seed = a.seed[r];
+    row.position = a.position[r];
+    row.stream = a.stream[r];
+    if (a.bias) row.bias = {a.bias + a.bias_offsets[r], a.bias + a.bias_offsets[r + 1]};
+    if (!a.history) return row;
+    p.repetition_penalty = a.repetition_penalty[r];
+    p.frequency_penalty = a.frequency_penalty[r];
+    p.presence_penalty = a.presence_penalty[r];
+    row.history = {a.history + a.history_offsets[r], a.history + a.history_offsets[r + 1]};
+    return row;
+  }
+
+  void rope_append_token(const RopeAppendArgs& args, const RopeTable& rope, std::int64_t t) {
     auto& cache = static_cast<CpuKvStorage&>(*args.cache);
     const KvShape& kv = cache.shape();
     const std::int64_t position = args.layout.positions[t];
+    if (position < 0) return;
     const std::int32_t block =
         args.layout.block_tables[args.layout.sequences[t] * args.layout.table_stride + position / kKvBlockTokens];
     const std::size_t offset = static_cast<std::size_t>(block) * cache.block_stride();
     const std::int64_t slot = position % kKvBlockTokens;
-    const float* table = rope_->row(position);
+    const float* table = rope.row(position);
+    const RopeParams& params = rope.params();
     float* row = args.qkv + t * (args.heads + 2 * kv.kv_heads) * kv.head_dim;
 
     const auto rotate = [&](float* head) {
       float rotated[kMaxHeadDim];
-      kernels_.rotate_row(head, table, args.rope.dims, args.rope.adjacent_pairs, rotated);
-      std::memcpy(head, rotated, static_cast<std::size_t>(args.rope.dims) * sizeof(float));
+      kernels_.rotate_row(head, table, params.dims, params.adjacent_pairs, rotated);
+      std::memcpy(head, rotated, static_cast<std::size_t>(params.dims) * sizeof(float));
     };
     for (std::int64_t h = 0; h < args.heads + kv.kv_heads; ++h) rotate(row + h * kv.head_dim);
     for (std::int64_t h = 0; h < kv.kv_heads; ++h) {
@@ -160,7 +205,6 @@ class CpuBackend final : public Backend {
   Matmul matmul_;
   Attention attention_;
   Sampler sampler_;
-  std::optional<RopeTable> rope_;
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ struct AttentionTile {
   std::int64_t window = 0;                  // 0: first_i = 0, else max(0, positions[i] - window + 1)
   int head_dim = 0;
   float scale = 1.0f;
+  float soft_cap = 0.0f;                 // > 0: scores become soft_cap tanh(score / soft_cap)
   const std::int32_t* blocks = nullptr;  // the sequence's block table
   const std::byte* cache = nullptr;      // keys of block b start at cache + b * block_stride, values follow
   std::size_t block_stride = 0;

@@ -1,4 +1,4 @@
-// Keys and values in host memory. A block of one layer holds, for each kv head, its keys [head_dim, 16] and its values
+// Keys and values in host memory, f16 or f32. A block of one layer holds, for each kv head, its keys [head_dim, 16] and its values
 // [16, head_dim]: scores then need no sum across lanes, and both are read front to back.
 #pragma once
 
@@ -7,6 +7,8 @@
 #include "cpu/pack.h"
 
 namespace warploom::cpu {
+
+inline constexpr std::int64_t kKvBlockTokens = 16;  // the kernels' vectors are so wide
 
 class CpuKvStorage final : public KvStorage {
  public:

@@ -9,22 +9,21 @@
 
 namespace warploom::cpu {
 
-class RopeTable {
+class RopeTable final : public PreparedRope {
  public:
   /// factors: [dims / 2] or null.
   RopeTable(const RopeParams& params, const float* factors);
-  bool is_for(const RopeParams& params, const float* factors) const;
+  const RopeParams& params() const { return params_; }
 
   /// Makes rows up to `position` available.
-  void extend(std::int64_t position);
+  void extend(std::int64_t position) const;
   /// [2, dims]: what an element is multiplied by, and what its partner is multiplied by before it is added.
   const float* row(std::int64_t position) const { return table_.data() + position * 2 * params_.dims; }
 
  private:
   RopeParams params_;
-  const float* factors_;
   std::vector<double> frequencies_;   // radians a position
-  std::vector<float> table_;
+  mutable std::vector<float> table_;
 };
 
 }  // namespace warploom::cpu

@@ -11,7 +11,9 @@ namespace warploom {
 
 namespace {
 
-std::int64_t blocks_for(std::int64_t tokens) { return tokens / kKvBlockTokens + (tokens % kKvBlockTokens != 0); }
+std::int64_t blocks_for(std::int64_t tokens, std::int64_t block_tokens) {
+  return tokens / block_tokens + (tokens % block_tokens != 0);
+}
 
 /// Tokens that a sequence may come to hold.
 std::int64_t longest(std::span<const TokenId> prompt, const GenerateOptions& options, const ModelShape& shape) {
@@ -22,15 +24,16 @@ std::int64_t longest(std::span<const TokenId> prompt, const GenerateOptions& opt
 /// Blocks of the KV pool: enough for the longest sequences that can run at a time, with a spare block each for the copy that
 /// a shared one may need, but no more than asked for.
 std::int64_t pool_blocks(std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options,
-                         const ModelShape& shape) {
+                         const Engine& engine) {
   std::vector<std::int64_t> needs;
   for (const auto& prompt : prompts)
-    needs.insert(needs.end(), static_cast<std::size_t>(options.n), blocks_for(longest(prompt, options, shape)) + 1);
+    needs.insert(needs.end(), static_cast<std::size_t>(options.n), blocks_for(longest(prompt, options, engine.shape), engine.block_tokens) + 1);
   std::sort(needs.rbegin(), needs.rend());
   needs.resize(std::min(needs.size(), static_cast<std::size_t>(options.max_batch)));
   std::int64_t sum = 0;
   for (const std::int64_t n : needs) sum += n;
-  if (options.kv_tokens > 0) sum = std::min(sum, blocks_for(options.kv_tokens));
+  if (options.kv_tokens > 0) sum = std::min(sum, blocks_for(options.kv_tokens, engine.block_tokens));
+  if (engine.room_for_blocks) sum = std::min(sum, engine.room_for_blocks());
   return std::max<std::int64_t>(sum, 1);
 }
 
@@ -59,10 +62,17 @@ std::vector<Generation> run_generation(const Engine& engine, std::span<const std
   const bool recomputes = !options.kv_cache || options.kv_tokens > 0;
   limits.prefill_chunk = std::min(options.prefill_chunk, recomputes ? most_tokens * limits.max_running : pending + total);
 
-  BlockPool pool(pool_blocks(prompts, options, shape));
+  const bool penalised = options.sampling.repetition_penalty != 1.0f || options.sampling.frequency_penalty != 0.0f ||
+                         options.sampling.presence_penalty != 0.0f;
+  StepLimits step;
+  step.max_tokens = limits.prefill_chunk + limits.max_running;
+  step.max_outputs = step.max_sequences = limits.max_running;
+  step.table_stride = blocks_for(most_tokens, engine.block_tokens) + 1;
+  step.history = penalised ? limits.max_running * most_tokens : 0;
+  step.biases = limits.max_running * static_cast<std::int64_t>(options.bias.size());
+  const auto session = engine.create_session(step);
+  BlockPool pool(pool_blocks(prompts, options, engine), engine.block_tokens);
   const auto cache = engine.create_cache(pool.size());
-  const auto session = engine.create_session({limits.prefill_chunk + limits.max_running, limits.max_running,
-                                              limits.max_running, std::min(blocks_for(most_tokens) + 1, pool.size())});
   std::vector<Sequence> sequences;
   sequences.reserve(static_cast<std::size_t>(total));
   for (std::size_t p = 0; p < prompts.size(); ++p)
@@ -82,13 +92,18 @@ Engine engine_for(const std::shared_ptr<const Model>& model, const std::shared_p
   Engine engine;
   engine.shape = model->shape();
   engine.tokenizer = tokenizer;
-  engine.create_session = [model](const TransformerSession::Limits& limits) {
-    return create_session(transformer_of(*model), limits);
-  };
+  engine.block_tokens = kv_block_tokens_of(*model);
+  engine.create_session = [model](const StepLimits& limits) { return create_session(transformer_of(*model), limits); };
   engine.create_cache = [model](std::int64_t blocks) {
     const ModelShape& shape = model->shape();
     return transformer_of(*model).backend().create_kv_storage(
-        {shape.layers, shape.kv_heads, shape.head_dim, blocks, kv_type_of(*model)});
+        {shape.layers, shape.kv_heads, shape.head_dim, blocks, kv_type_of(*model), kv_block_tokens_of(*model)});
+  };
+  engine.room_for_blocks = [model] {
+    constexpr std::uint64_t kReserve = std::uint64_t{64} << 20;  // what the driver and fragments take
+    const std::uint64_t free = transformer_of(*model).backend().free_bytes();
+    const std::uint64_t block = model->memory().kv_per_token * static_cast<std::uint64_t>(kv_block_tokens_of(*model));
+    return static_cast<std::int64_t>(std::min<std::uint64_t>((free > kReserve ? free - kReserve : 0) / block, INT32_MAX));
   };
   return engine;
 }

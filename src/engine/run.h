@@ -14,8 +14,10 @@ namespace warploom {
 struct Engine {
   ModelShape shape;
   std::shared_ptr<const Tokenizer> tokenizer;
-  std::function<std::unique_ptr<TransformerSession>(const TransformerSession::Limits&)> create_session;
+  std::int64_t block_tokens = 16;
+  std::function<std::unique_ptr<TransformerSession>(const StepLimits&)> create_session;
   std::function<std::unique_ptr<KvStorage>(std::int64_t blocks)> create_cache;
+  std::function<std::int64_t()> room_for_blocks;  // how many blocks the device's free memory holds; null: any number
 };
 
 /// Keeps the model alive. Throws InvalidArgument on null.

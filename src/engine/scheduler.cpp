@@ -4,12 +4,6 @@
 
 namespace warploom {
 
-namespace {
-
-std::int64_t blocks_for(std::int64_t tokens) { return (tokens + kKvBlockTokens - 1) / kKvBlockTokens; }
-
-}  // namespace
-
 Scheduler::Scheduler(TransformerSession& session, KvStorage& cache, BlockPool& pool, const Limits& limits)
     : session_(session), cache_(cache), pool_(pool), limits_(limits), copy_([this](std::int32_t from, std::int32_t to) {
         session_.copy_block(cache_, from, to);
@@ -31,7 +25,7 @@ void Scheduler::run(std::vector<Sequence>& sequences, const TokenCallback& callb
     plan_step(callback);
     if (step_.empty()) continue;  // a sequence ended for want of blocks
     build_input();
-    session_.forward(input_, cache_);
+    run_step();
     finish_step(start, callback);
   }
 }
@@ -44,7 +38,7 @@ void Scheduler::admit() {
     if (!share_prompt(next, &wait)) {
       if (wait) return;
       const auto tokens = static_cast<std::int64_t>(next.tokens.size());
-      if (!running_.empty() && blocks_for(tokens + 1) > pool_.free_count()) return;
+      if (!running_.empty() && pool_.blocks_for(tokens + 1) > pool_.free_count()) return;
     }
     waiting_.erase(waiting_.begin());
     next.running = true;
@@ -64,7 +58,7 @@ bool Scheduler::share_prompt(Sequence& sequence, bool* wait) const {
       continue;
     }
     *wait = false;
-    if (pool_.free_count() < blocks_for(static_cast<std::int64_t>(sequence.tokens.size()) + 1 - shared) + 1) continue;
+    if (pool_.free_count() < pool_.blocks_for(static_cast<std::int64_t>(sequence.tokens.size()) + 1 - shared) + 1) continue;
     sequence.table.share_prefix(other->table, shared);
     sequence.cached = shared;
     return true;
@@ -146,14 +140,16 @@ void Scheduler::build_input() {
   }
 }
 
-void Scheduler::finish_step(Clock::time_point start, const TokenCallback& callback) {
+void Scheduler::run_step() {
   rows_.clear();
-  for (Part& part : step_) {
-    part.sequence->cached += part.count;
+  for (const Part& part : step_)
     if (part.sampled) rows_.push_back(part.sequence->sample_row());
-  }
   results_.resize(rows_.size());
-  if (!rows_.empty()) session_.sample(rows_, {.logprob = limits_.logprobs}, results_);
+  session_.run(input_, cache_, rows_, limits_.logprobs, results_);
+}
+
+void Scheduler::finish_step(Clock::time_point start, const TokenCallback& callback) {
+  for (const Part& part : step_) part.sequence->cached += part.count;
   std::size_t next = 0;
   for (const Part& part : step_) {
     if (!part.sampled) continue;

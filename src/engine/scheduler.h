@@ -39,6 +39,7 @@ class Scheduler {
   bool make_room(Sequence& sequence, std::int64_t tokens);
   void preempt(Sequence& victim);
   void build_input();
+  void run_step();
   void finish_step(Clock::time_point start, const TokenCallback& callback);
   void leave(Sequence& sequence);
   void cancel(const TokenCallback& callback);

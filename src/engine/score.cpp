@@ -5,8 +5,8 @@
 
 #include "engine/check_options.h"
 #include "engine/run.h"
-#include "kv/block_table.h"
 #include "warploom/error.h"
+#include "warploom/kv_blocks.h"
 
 namespace warploom {
 
@@ -33,12 +33,13 @@ Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> 
   if (count < 2) throw InvalidArgument(fmt::format("{} tokens are too few to score; it takes 2", count));
   for (const TokenId token : tokens) check_prompt({&token, 1}, 0, engine.shape);
 
-  const std::int64_t blocks = (std::min(window, count) + kKvBlockTokens - 1) / kKvBlockTokens;
-  BlockPool pool(blocks);
+  const std::int64_t longest = std::min(window, count);
+  const std::int64_t blocks = (longest + engine.block_tokens - 1) / engine.block_tokens;
+  BlockPool pool(blocks, engine.block_tokens);
   const auto cache = engine.create_cache(blocks);
-  const auto session = engine.create_session({kRows, kRows, 1, blocks});
+  const auto session = engine.create_session({.max_tokens = kRows, .max_outputs = kRows, .max_sequences = 1, .table_stride = blocks});
   BlockTable table(pool);
-  table.make_writable(0, blocks * kKvBlockTokens, [](std::int32_t, std::int32_t) {});
+  table.make_writable(0, longest, [](std::int32_t, std::int32_t) {});
 
   Score result;
   StepInput input;
@@ -57,7 +58,7 @@ Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> 
         input.sequences.push_back(0);
         if (i + 1 < end) input.outputs.push_back(static_cast<std::int32_t>(i - from));
       }
-      session->forward(input, *cache);
+      session->run(input, *cache);
       logits.resize(input.outputs.size() * static_cast<std::size_t>(vocab));
       session->download_logits(logits);
       for (std::size_t r = 0; r < input.outputs.size(); ++r) {

@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "engine/stop_matcher.h"
-#include "kv/block_table.h"
 #include "warploom/generator.h"
+#include "warploom/kv_blocks.h"
 
 namespace warploom {
 

@@ -1,17 +1,17 @@
-#include "kv/block_pool.h"
-
 #include <limits>
 #include <stdexcept>
 
 #include <fmt/format.h>
 
 #include "warploom/error.h"
+#include "warploom/kv_blocks.h"
 
 namespace warploom {
 
-BlockPool::BlockPool(std::int64_t blocks) {
+BlockPool::BlockPool(std::int64_t blocks, std::int64_t block_tokens) : block_tokens_(block_tokens) {
   if (blocks < 1 || blocks > std::numeric_limits<std::int32_t>::max())
     throw InvalidArgument(fmt::format("KV cache: {} blocks, outside [1, 2^31 - 1]", blocks));
+  if (block_tokens < 1) throw InvalidArgument(fmt::format("KV cache: blocks of {} tokens; it must be at least 1", block_tokens));
   holders_.resize(static_cast<std::size_t>(blocks), 0);
   free_.reserve(holders_.size());
   for (std::int64_t b = blocks - 1; b >= 0; --b) free_.push_back(static_cast<std::int32_t>(b));

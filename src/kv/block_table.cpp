@@ -1,9 +1,7 @@
-#include "kv/block_table.h"
-
 #include <algorithm>
 #include <utility>
 
-#include "backend/ops.h"
+#include "warploom/kv_blocks.h"
 
 namespace warploom {
 
@@ -17,8 +15,8 @@ BlockTable& BlockTable::operator=(BlockTable&& other) noexcept {
 
 bool BlockTable::make_writable(std::int64_t from, std::int64_t to, const CopyBlock& copy) {
   const auto held = static_cast<std::int64_t>(blocks_.size());
-  const std::int64_t end = (to + kKvBlockTokens - 1) / kKvBlockTokens;
-  for (std::int64_t i = from / kKvBlockTokens; i < std::min(held, end); ++i) {
+  const std::int64_t end = pool_->blocks_for(to);
+  for (std::int64_t i = from / pool_->block_tokens(); i < std::min(held, end); ++i) {
     std::int32_t& block = blocks_[static_cast<std::size_t>(i)];
     if (pool_->holders(block) == 1) continue;
     const std::optional<std::int32_t> own = pool_->allocate();
@@ -36,7 +34,7 @@ bool BlockTable::make_writable(std::int64_t from, std::int64_t to, const CopyBlo
 }
 
 void BlockTable::share_prefix(const BlockTable& other, std::int64_t tokens) {
-  const auto count = (tokens + kKvBlockTokens - 1) / kKvBlockTokens;
+  const std::int64_t count = pool_->blocks_for(tokens);
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int32_t block = other.blocks_[static_cast<std::size_t>(i)];
     pool_->share(block);

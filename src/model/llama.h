@@ -33,6 +33,7 @@ class Llama final : public Transformer {
   std::unique_ptr<Backend> backend_;              // before everything that lives on it
   std::unique_ptr<PreparedWeight> embedding;      // [vocab, dim]
   std::unique_ptr<PreparedWeight> head;           // [vocab, dim]; null where tied to the embedding
+  std::unique_ptr<PreparedRope> rope;
   std::unique_ptr<DeviceMemory> output_norm;      // [dim]
   std::vector<LlamaLayer> layers;
 };

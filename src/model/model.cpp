@@ -13,15 +13,15 @@ namespace {
 
 class LoadedModel final : public Model {
  public:
-  LoadedModel(std::unique_ptr<Transformer> transformer, std::shared_ptr<const Tokenizer> tokenizer, KvType kv_type)
-      : transformer_(std::move(transformer)), tokenizer_(std::move(tokenizer)), kv_type_(kv_type) {}
+  LoadedModel(std::unique_ptr<Transformer> transformer, std::shared_ptr<const Tokenizer> tokenizer, KvType kv_type, std::int64_t kv_block_tokens)
+      : transformer_(std::move(transformer)), tokenizer_(std::move(tokenizer)), kv_type_(kv_type), kv_block_tokens_(kv_block_tokens) {}
 
   const ModelShape& shape() const override { return transformer_->config().shape; }
   ModelMemory memory() const override {
     const ModelShape& s = shape();
     ModelMemory memory;
     memory.weights = transformer_->weight_bytes();
-    memory.kv_per_token = static_cast<std::uint64_t>(2 * s.layers * s.kv_heads * s.head_dim * (kv_type_ == KvType::f16 ? 2 : 4));
+    memory.kv_per_token = static_cast<std::uint64_t>(2 * s.layers * s.kv_heads * s.head_dim * bytes_of(kv_type_));
     return memory;
   }
   const std::shared_ptr<const Tokenizer>& tokenizer() const override { return tokenizer_; }
@@ -29,11 +29,13 @@ class LoadedModel final : public Model {
 
   const Transformer& transformer() const { return *transformer_; }
   KvType kv_type() const { return kv_type_; }
+  std::int64_t kv_block_tokens() const { return kv_block_tokens_; }
 
  private:
   std::unique_ptr<Transformer> transformer_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   KvType kv_type_;
+  std::int64_t kv_block_tokens_;
 };
 
 }  // namespace
@@ -46,11 +48,14 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
   const std::int64_t vocab = transformer->config().shape.vocab;
   if (static_cast<std::int64_t>(tokenizer->vocab_size()) != vocab)
     throw ModelError(fmt::format("{}: the tokenizer has {} tokens, the embedding {}", path.string(), tokenizer->vocab_size(), vocab));
-  return std::make_shared<LoadedModel>(std::move(transformer), std::move(tokenizer), options.kv_type);
+  return std::make_shared<LoadedModel>(std::move(transformer), std::move(tokenizer), options.kv_type,
+                                       options.kv_block_tokens);
 }
 
 const Transformer& transformer_of(const Model& model) { return dynamic_cast<const LoadedModel&>(model).transformer(); }
 
 KvType kv_type_of(const Model& model) { return dynamic_cast<const LoadedModel&>(model).kv_type(); }
+
+std::int64_t kv_block_tokens_of(const Model& model) { return dynamic_cast<const LoadedModel&>(model).kv_block_tokens(); }
 
 }  // namespace warploom

@@ -8,27 +8,18 @@
 
 namespace warploom {
 
-void StepInput::clear() {
-  ids.clear();
-  positions.clear();
-  sequences.clear();
-  block_tables.clear();
-  outputs.clear();
-  table_stride = 0;
-}
-
 namespace {
 
 const float* floats(const std::unique_ptr<DeviceMemory>& memory) {
   return memory ? static_cast<const float*>(memory->data()) : nullptr;
 }
 
-/// A typed piece of device memory.
+/// A piece of device memory: of T, or of activations where T is void.
 template <typename T>
 class StepBuffer {
  public:
-  StepBuffer(Backend& backend, std::int64_t count)
-      : memory_(backend.alloc(static_cast<std::size_t>(std::max<std::int64_t>(count, 1)) * sizeof(T))) {}
+  StepBuffer(Backend& backend, std::int64_t count, std::size_t element = sizeof(float))
+      : memory_(backend.alloc(static_cast<std::size_t>(std::max<std::int64_t>(count, 1)) * element)) {}
   T* data() const { return static_cast<T*>(memory_->data()); }
   std::uint64_t bytes() const { return memory_->bytes(); }
 
@@ -36,48 +27,73 @@ class StepBuffer {
   std::unique_ptr<DeviceMemory> memory_;
 };
 
+/// Where the device leaves what it drew, for `rows` rows.
+class StepResults {
+ public:
+  StepResults(Backend& backend, std::int64_t rows)
+      : rows_(static_cast<std::size_t>(rows)), memory_(backend.create_step_memory(rows_ * kRowBytes)) {}
+  void place(SampleArgs& args, bool logprobs) {
+    std::byte* at = memory_->device();
+    if (logprobs) args.logprob = reinterpret_cast<double*>(at);
+    args.token = reinterpret_cast<TokenId*>(at + rows_ * sizeof(double));
+    args.status = reinterpret_cast<SampleStatus*>(at + rows_ * (sizeof(double) + sizeof(TokenId)));
+  }
+  SampleResult result(std::size_t row, bool logprobs) const {
+    const std::byte* at = memory_->host();
+    SampleResult result;
+    if (logprobs) result.logprob = reinterpret_cast<const double*>(at)[row];
+    result.token = reinterpret_cast<const TokenId*>(at + rows_ * sizeof(double))[row];
+    result.status = reinterpret_cast<const SampleStatus*>(at + rows_ * (sizeof(double) + sizeof(TokenId)))[row];
+    return result;
+  }
+  StepMemory& memory() const { return *memory_; }
+
+ private:
+  static constexpr std::size_t kRowBytes = sizeof(double) + sizeof(TokenId) + sizeof(SampleStatus);
+  std::size_t rows_;
+  std::unique_ptr<StepMemory> memory_;
+};
+
+/// Room for the padding tokens of decode steps.
+StepLimits padded(StepLimits limits, const Backend& backend) {
+  const std::int64_t decodes = backend.padded_tokens(std::min({limits.max_tokens, limits.max_outputs, limits.max_sequences}));
+  limits.max_tokens = std::max(limits.max_tokens, decodes);
+  limits.max_outputs = std::max(limits.max_outputs, decodes);
+  limits.max_sequences = std::max(limits.max_sequences, decodes);
+  return limits;
+}
+
 class LlamaSession final : public TransformerSession {
  public:
-  LlamaSession(const Llama& model, const Limits& limits)
+  LlamaSession(const Llama& model, const StepLimits& limits)
       : model_(model),
         backend_(model.backend()),
         shape_(model.config().shape),
-        limits_(limits),
-        ids_(backend_, limits.max_tokens),
-        positions_(backend_, limits.max_tokens),
-        sequences_(backend_, limits.max_tokens),
-        tables_(backend_, limits.max_sequences * limits.table_stride),
-        outputs_(backend_, limits.max_outputs),
-        residual_(backend_, limits.max_tokens * shape_.dim),
-        normed_(backend_, std::max(limits.max_tokens, limits.max_outputs) * shape_.dim),
-        qkv_(backend_, limits.max_tokens * (shape_.heads + 2 * shape_.kv_heads) * shape_.head_dim),
-        attended_(backend_, limits.max_tokens * shape_.heads * shape_.head_dim),
-        delta_(backend_, limits.max_tokens * shape_.dim),
-        gate_up_(backend_, limits.max_tokens * 2 * shape_.ffn_dim),
-        hidden_(backend_, limits.max_tokens * shape_.ffn_dim),
-        logits_(backend_, limits.max_outputs * shape_.vocab) {}
+        limits_(padded(limits, backend_)),
+        inputs_(backend_, limits_),
+        results_(backend_, limits_.max_outputs),
+        residual_(backend_, limits_.max_tokens * shape_.dim),
+        normed_(backend_, std::max(limits_.max_tokens, limits_.max_outputs) * shape_.dim, activation_bytes()),
+        qkv_(backend_, limits_.max_tokens * (shape_.heads + 2 * shape_.kv_heads) * shape_.head_dim),
+        attended_(backend_, limits_.max_tokens * shape_.heads * shape_.head_dim, activation_bytes()),
+        delta_(backend_, limits_.max_tokens * shape_.dim),
+        gate_up_(backend_, limits_.max_tokens * 2 * shape_.ffn_dim),
+        hidden_(backend_, limits_.max_tokens * shape_.ffn_dim, activation_bytes()),
+        logits_(backend_, limits_.max_outputs * shape_.vocab) {}
 
-  void forward(const StepInput& input, KvStorage& cache) override {
-    check(input, cache);
+  void run(const StepInput& input, KvStorage& cache, std::span<const SampleRow> rows, bool logprobs,
+           std::span<SampleResult> results) override {
+    check(input, cache, rows, results);
     guarded([&] {
-      send(ids_, input.ids);
-      send(positions_, input.positions);
-      send(sequences_, input.sequences);
-      send(tables_, input.block_tables);
-      send(outputs_, input.outputs);
+      StepPlace place = inputs_.pack(input, rows);
+      place.key.logprobs = logprobs;
+      place.key.cache = &cache;
+      results_.place(place.sample, logprobs);
       output_count_ = static_cast<std::int64_t>(input.outputs.size());
-      const auto tokens = static_cast<std::int64_t>(input.ids.size());
-      backend_.run_step({tokens, output_count_}, [&] { record(tokens, input.table_stride, cache); });
+      make_workspaces(place, cache);
+      backend_.run_step(place.key, inputs_.memory(), results_.memory(), [&] { record(place, cache); });
       backend_.synchronise();
-    });
-  }
-
-  void sample(std::span<const SampleRow> rows, const SampleWants& wants, std::span<SampleResult> results) override {
-    if (static_cast<std::int64_t>(rows.size()) > output_count_ || rows.size() != results.size())
-      throw InvalidArgument(fmt::format("sample: {} rows and {} results for {} rows of logits", rows.size(), results.size(), output_count_));
-    guarded([&] {
-      backend_.sample({logits_.data(), shape_.vocab, rows, wants, results});
-      backend_.synchronise();
+      for (std::size_t i = 0; i < rows.size(); ++i) results[i] = results_.result(i, logprobs);
     });
   }
 
@@ -88,15 +104,13 @@ class LlamaSession final : public TransformerSession {
   void download_logits(std::span<float> out) override {
     const auto count = static_cast<std::size_t>(output_count_ * shape_.vocab);
     if (out.size() != count) throw InvalidArgument(fmt::format("download_logits: room for {} values, not {}", out.size(), count));
-    guarded([&] {
-      backend_.synchronise();
-      backend_.download(out.data(), logits_.data(), count * sizeof(float));
-    });
+    guarded([&] { backend_.download(out.data(), logits_.data(), count * sizeof(float)); });
   }
 
   std::uint64_t bytes() const override {
-    return ids_.bytes() + positions_.bytes() + sequences_.bytes() + tables_.bytes() + outputs_.bytes() + residual_.bytes() +
-           normed_.bytes() + qkv_.bytes() + attended_.bytes() + delta_.bytes() + gate_up_.bytes() + hidden_.bytes() + logits_.bytes();
+    return inputs_.memory().bytes() + results_.memory().bytes() + residual_.bytes() + normed_.bytes() + qkv_.bytes() +
+           attended_.bytes() + delta_.bytes() + gate_up_.bytes() + hidden_.bytes() + logits_.bytes() +
+           (attention_workspace_ ? attention_workspace_->bytes() : 0) + (sample_workspace_ ? sample_workspace_->bytes() : 0);
   }
 
  private:
@@ -113,12 +127,9 @@ class LlamaSession final : public TransformerSession {
     }
   }
 
-  template <typename T>
-  void send(const StepBuffer<T>& buffer, const std::vector<T>& host) {
-    if (!host.empty()) backend_.upload(buffer.data(), host.data(), host.size() * sizeof(T));
-  }
+  std::size_t activation_bytes() const { return static_cast<std::size_t>(bytes_of(backend_.activation_type())); }
 
-  void check(const StepInput& input, const KvStorage& cache) const {
+  void check(const StepInput& input, const KvStorage& cache, std::span<const SampleRow> rows, std::span<const SampleResult> results) const {
     const auto need = [](bool ok, const char* what, std::int64_t value, std::int64_t bound) {
       if (!ok) throw InvalidArgument(fmt::format("step: {} is {}, outside [0, {}]", what, value, bound));
     };
@@ -130,30 +141,67 @@ class LlamaSession final : public TransformerSession {
     need(outputs <= limits_.max_outputs, "number of outputs", outputs, limits_.max_outputs);
     const auto entries = static_cast<std::int64_t>(input.block_tables.size());
     need(entries <= limits_.max_sequences * limits_.table_stride, "block table entries", entries, limits_.max_sequences * limits_.table_stride);
+    if (rows.size() != results.size() || (!rows.empty() && static_cast<std::int64_t>(rows.size()) != outputs))
+      throw InvalidArgument(fmt::format("step: {} rows and {} results for {} outputs", rows.size(), results.size(), outputs));
+    const std::int64_t block_tokens = cache.shape().block_tokens;
     for (std::size_t i = 0; i < input.ids.size(); ++i) {
+      const std::int32_t before = i == 0 ? -1 : input.sequences[i - 1];
+      const bool follows = i > 0 && input.sequences[i] == before && input.positions[i] == input.positions[i - 1] + 1;
+      if (!follows && input.sequences[i] != before + 1)
+        throw InvalidArgument(fmt::format("step: token {} continues neither sequence {} nor begins the next", i, before));
       need(input.ids[i] >= 0 && input.ids[i] < shape_.vocab, "token id", input.ids[i], shape_.vocab - 1);
-      const std::int64_t entry = input.sequences[i] * input.table_stride + input.positions[i] / kKvBlockTokens;
-      need(input.positions[i] >= 0 && input.positions[i] / kKvBlockTokens < input.table_stride && entry < entries, "position",
-           input.positions[i], input.table_stride * kKvBlockTokens - 1);
+      const std::int64_t entry = input.sequences[i] * input.table_stride + input.positions[i] / block_tokens;
+      need(input.positions[i] >= 0 && input.positions[i] / block_tokens < input.table_stride && entry < entries, "position",
+           input.positions[i], input.table_stride * block_tokens - 1);
       const std::int32_t block = input.block_tables[static_cast<std::size_t>(entry)];
       need(block >= 0 && block < cache.shape().blocks, "block", block, cache.shape().blocks - 1);
     }
     for (const std::int32_t output : input.outputs) need(output >= 0 && output < tokens, "output", output, tokens - 1);
   }
 
-  void record(std::int64_t tokens, std::int64_t table_stride, KvStorage& cache) {
-    const ModelConfig& config = model_.config();
-    const StepLayout layout{tokens, positions_.data(), sequences_.data(), tables_.data(), table_stride};
-    backend_.embed({model_.embedding.get(), ids_.data(), tokens, residual_.data()});
+  // Scratch memory for any step within the limits, once the ops and the cache are known.
+  void make_workspaces(const StepPlace& place, KvStorage& cache) {
+    if (!attention_workspace_) {
+      AttentionArgs args = attention_args(place, cache, 0);
+      args.layout.tokens = limits_.max_tokens;
+      args.layout.sequence_count = limits_.max_sequences;
+      args.layout.most_tokens = limits_.max_tokens;
+      args.layout.table_stride = limits_.table_stride;
+      attention_workspace_ = backend_.alloc(backend_.workspace_bytes(args));
+    }
+    if (place.sample.rows > 0 && !sample_workspace_) {
+      SampleArgs args = place.sample;
+      args.logits = logits_.data();
+      args.rows = limits_.max_outputs;
+      args.vocab = shape_.vocab;
+      sample_workspace_ = backend_.alloc(backend_.workspace_bytes(args));
+    }
+  }
+
+  AttentionArgs attention_args(const StepPlace& place, const KvStorage& cache, std::int64_t layer) const {
+    AttentionArgs args;
+    args.qkv = qkv_.data();
+    args.heads = shape_.heads;
+    args.scale = model_.config().attention_scale;
+    args.window = model_.config().sliding_window;
+    args.layout = place.layout;
+    args.cache = &cache;
+    args.layer = layer;
+    args.out = attended_.data();
+    args.workspace = attention_workspace_.get();
+    return args;
+  }
+
+  void record(const StepPlace& place, KvStorage& cache) {
+    const std::int64_t tokens = place.layout.tokens;
+    backend_.embed({model_.embedding.get(), place.ids, tokens, residual_.data()});
     const float* delta = nullptr;
     for (std::int64_t i = 0; i < shape_.layers; ++i) {
       const LlamaLayer& layer = model_.layers[static_cast<std::size_t>(i)];
       norm(layer.attention_norm, delta, nullptr, tokens);
       backend_.matmul({layer.qkv.get(), normed_.data(), floats(layer.qkv_bias), tokens, qkv_.data()});
-      const float* factors = config.rope_factors.empty() ? nullptr : config.rope_factors.data();
-      backend_.rope_append({qkv_.data(), shape_.heads, config.rope, factors, layout, &cache, i});
-      backend_.attention(
-          {qkv_.data(), shape_.heads, config.attention_scale, config.sliding_window, layout, &cache, i, attended_.data()});
+      backend_.rope_append({qkv_.data(), shape_.heads, model_.rope.get(), place.layout, &cache, i});
+      backend_.attention(attention_args(place, cache, i));
       backend_.matmul({layer.output.get(), attended_.data(), floats(layer.output_bias), tokens, delta_.data()});
       norm(layer.ffn_norm, delta_.data(), nullptr, tokens);
       backend_.matmul({layer.gate_up.get(), normed_.data(), floats(layer.gate_up_bias), tokens, gate_up_.data()});
@@ -161,9 +209,17 @@ class LlamaSession final : public TransformerSession {
       backend_.matmul({layer.down.get(), hidden_.data(), floats(layer.down_bias), tokens, delta_.data()});
       delta = delta_.data();
     }
-    if (output_count_ == 0) return;
-    norm(model_.output_norm, delta, outputs_.data(), output_count_);
-    backend_.matmul({&model_.output_matrix(), normed_.data(), nullptr, output_count_, logits_.data()});
+    if (place.key.outputs == 0) return;
+    norm(model_.output_norm, delta, place.outputs, place.key.outputs);
+    backend_.matmul({&model_.output_matrix(), normed_.data(), nullptr, place.key.outputs, logits_.data()});
+    if (place.sample.rows > 0) sample(place.sample);
+  }
+
+  void sample(SampleArgs args) {
+    args.logits = logits_.data();
+    args.vocab = shape_.vocab;
+    args.workspace = sample_workspace_.get();
+    backend_.sample(args);
   }
 
   void norm(const std::unique_ptr<DeviceMemory>& weight, const float* delta, const std::int32_t* rows, std::int64_t count) {
@@ -173,17 +229,24 @@ class LlamaSession final : public TransformerSession {
   const Llama& model_;
   Backend& backend_;
   const ModelShape& shape_;
-  Limits limits_;
-  StepBuffer<TokenId> ids_;
-  StepBuffer<std::int32_t> positions_, sequences_, tables_, outputs_;
-  StepBuffer<float> residual_, normed_, qkv_, attended_, delta_, gate_up_, hidden_, logits_;
+  StepLimits limits_;
+  StepInputs inputs_;
+  StepResults results_;
+  StepBuffer<float> residual_;
+  StepBuffer<void> normed_;
+  StepBuffer<float> qkv_;
+  StepBuffer<void> attended_;
+  StepBuffer<float> delta_, gate_up_;
+  StepBuffer<void> hidden_;
+  StepBuffer<float> logits_;
+  std::unique_ptr<DeviceMemory> attention_workspace_, sample_workspace_;
   std::int64_t output_count_ = 0;
   bool failed_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<TransformerSession> create_session(const Transformer& model, const TransformerSession::Limits& limits) {
+std::unique_ptr<TransformerSession> create_session(const Transformer& model, const StepLimits& limits) {
   return std::make_unique<LlamaSession>(dynamic_cast<const Llama&>(model), limits);
 }
 

@@ -111,6 +111,8 @@ std::unique_ptr<Transformer> load_transformer(const GgufFile& file, std::unique_
   model->config_ = read_config(file);
   model->backend_ = std::move(backend);
   const ModelShape& shape = model->config_.shape;
+  const std::vector<float>& factors = model->config_.rope_factors;
+  model->rope = model->backend_->prepare_rope(model->config_.rope, factors.empty() ? nullptr : factors.data());
   WeightLoader load(file, *model->backend_, progress);
   model->embedding = load.matrix({{"token_embd.weight", shape.vocab}}, shape.dim);
   if (!model->config_.tied_output) model->head = load.matrix({{"output.weight", shape.vocab}}, shape.dim);

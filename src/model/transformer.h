@@ -9,20 +9,9 @@
 
 #include "backend/backend.h"
 #include "model/config.h"
+#include "model/step_inputs.h"
 
 namespace warploom {
-
-/// One step's input: tokens of several sequences, each sequence's tokens adjacent and in order. Host memory.
-struct StepInput {
-  std::vector<TokenId> ids;                 // [tokens]
-  std::vector<std::int32_t> positions;      // [tokens]
-  std::vector<std::int32_t> sequences;      // [tokens], index into block_tables' rows
-  std::vector<std::int32_t> block_tables;   // [sequences, table_stride]
-  std::int64_t table_stride = 0;
-  std::vector<std::int32_t> outputs;        // indices into ids of the tokens whose logits are wanted; may be empty
-
-  void clear();
-};
 
 /// Weights on a backend. Immutable; steps run on StepBuffers.
 class Transformer {
@@ -34,24 +23,16 @@ class Transformer {
 };
 
 /// Step buffers of fixed address and the step itself. One per user of a model; not thread-safe, takes the backend's
-/// step_mutex for each call.
+/// step_mutex for each call. After a BackendError every further call throws one too.
 class TransformerSession {
  public:
-  /// `max_tokens` tokens a step, `max_outputs` rows of logits, `max_sequences` rows of `table_stride` block-table entries.
-  struct Limits {
-    std::int64_t max_tokens = 0;
-    std::int64_t max_outputs = 0;
-    std::int64_t max_sequences = 0;
-    std::int64_t table_stride = 0;
-  };
   virtual ~TransformerSession() = default;
-  /// Runs the step; logits of the wanted tokens lie at logits() until the next call. Throws BackendError, after which
-  /// every further call throws too.
-  virtual void forward(const StepInput& input, KvStorage& cache) = 0;
-  /// Samples from rows 0 to rows.size() - 1 of logits().
-  virtual void sample(std::span<const SampleRow> rows, const SampleWants& wants, std::span<SampleResult> results) = 0;
+  /// Runs the step; logits of the wanted tokens lie on the device until the next call. rows, where given, has one for each
+  /// output, in order: token, status and, where wanted, log-probability of each go to `results`.
+  virtual void run(const StepInput& input, KvStorage& cache, std::span<const SampleRow> rows = {}, bool logprobs = false,
+                   std::span<SampleResult> results = {}) = 0;
   virtual void copy_block(KvStorage& cache, std::int32_t from, std::int32_t to) = 0;
-  /// [outputs, vocab] copied to host memory.
+  /// The last step's logits, [outputs, vocab], copied to host memory.
   virtual void download_logits(std::span<float> out) = 0;
   virtual std::uint64_t bytes() const = 0;
 };
@@ -60,11 +41,12 @@ class TransformerSession {
 std::unique_ptr<Transformer> load_transformer(const class GgufFile& file, std::unique_ptr<Backend> backend,
                                               const std::function<void(double)>& progress = {});
 
-std::unique_ptr<TransformerSession> create_session(const Transformer& model, const TransformerSession::Limits& limits);
+std::unique_ptr<TransformerSession> create_session(const Transformer& model, const StepLimits& limits);
 
 /// The Transformer behind a public Model. Defined in model.cpp.
 const Transformer& transformer_of(const Model& model);
-/// What its KV caches store.
+/// What its KV caches store, and in blocks of how many tokens.
 KvType kv_type_of(const Model& model);
+std::int64_t kv_block_tokens_of(const Model& model);
 
 }  // namespace warploom

@@ -8,7 +8,9 @@ namespace {
 
 WARPLOOM_OP_TEST(Embed);
 
-TEST_P(Embed, GivesTheFilesRowsBitForBit) {
+// On CUDA weights of other types than 4 and 8 bits are rounded to 16.
+TEST_P(Embed, GivesTheFilesRows) {
+  const bool cuda = GetParam().kind == DeviceKind::cuda;
   for (const WeightType type : test::kAllWeightTypes) {
     const std::int64_t cols = 512, rows = 37;
     const test::RandomWeight weight(rng, type, rows, cols);
@@ -25,7 +27,7 @@ TEST_P(Embed, GivesTheFilesRowsBitForBit) {
       if (std::isnan(want[i])) {
         ASSERT_TRUE(std::isnan(got[i]));
       } else {
-        ASSERT_EQ(got[i], want[i]) << traits(type).name << " at " << i;
+        ASSERT_NEAR(got[i], want[i], cuda ? 2 * test::rounding(backend->activation_type()) * std::abs(want[i]) + 0x1p-25 : 0.0) << traits(type).name << " at " << i;
       }
     }
   }

@@ -18,10 +18,16 @@ TEST_P(Empty, EveryOpTakesZeroTokens) {
   backend->embed({weight.get(), nullptr, 0, out.data()});
   backend->rms_norm({.residual = none.data(), .weight = none.data(), .tokens = 0, .dim = 64, .out = out.data()});
   backend->matmul({weight.get(), none.data(), nullptr, 0, out.data()});
-  backend->rope_append({none.data(), 4, rope, nullptr, layout, cache.get(), 0});
-  backend->attention({none.data(), 4, 1.0f, 0, layout, cache.get(), 0, out.data()});
+  const auto prepared_rope = backend->prepare_rope(rope, nullptr);
+  backend->rope_append({none.data(), 4, prepared_rope.get(), layout, cache.get(), 0});
+  AttentionArgs attention;
+  attention.qkv = none.data();
+  attention.heads = 4;
+  attention.cache = cache.get();
+  attention.out = out.data();
+  backend->attention(attention);
   backend->swiglu({none.data(), 0, 64, out.data()});
-  backend->sample({none.data(), 64, {}, {}, {}});
+  backend->sample({.logits = none.data(), .vocab = 64});
   backend->synchronise();
 }
 

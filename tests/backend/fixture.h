@@ -16,31 +16,84 @@
 
 namespace warploom::test {
 
-inline std::vector<DeviceOptions> devices() {
+inline std::vector<DeviceOptions> cpu_devices() {
   std::vector<DeviceOptions> all;
   for (const CpuIsa isa : available_cpu_isas())
-    for (const int threads : {1, 4}) all.push_back({DeviceKind::cpu, threads, isa});
+    for (const int threads : {1, 4}) all.push_back({DeviceKind::cpu, threads, isa, {}});
+  return all;
+}
+
+/// Every way of CUDA's backend; none where there is no device.
+inline std::vector<DeviceOptions> cuda_devices() {
+  std::string missing;
+  DeviceOptions any;
+  any.kind = DeviceKind::cuda;
+  if (!create_cuda_backend(any, missing)) return {};
+  std::vector<DeviceOptions> all;
+  for (const FloatType activations : {FloatType::f16, FloatType::bf16})
+    for (const CudaWeights weights : {CudaWeights::packed, CudaWeights::dense})
+      for (const bool deterministic : {false, true}) {
+        DeviceOptions options;
+        options.kind = DeviceKind::cuda;
+        options.cuda.activations = activations;
+        options.cuda.weights = weights;
+        options.cuda.deterministic = deterministic;
+        all.push_back(options);
+      }
+  return all;
+}
+
+inline std::vector<DeviceOptions> devices() {
+  std::vector<DeviceOptions> all = cpu_devices();
+  for (const DeviceOptions& device : cuda_devices()) all.push_back(device);
   return all;
 }
 
 inline std::string device_name(const testing::TestParamInfo<DeviceOptions>& info) {
-  return std::string(name(info.param.isa)) + "_" + std::to_string(info.param.threads);
+  if (info.param.kind == DeviceKind::cpu) return std::string(name(info.param.isa)) + "_" + std::to_string(info.param.threads);
+  const CudaOptions& cuda = info.param.cuda;
+  return std::string("cuda_") + (cuda.weights == CudaWeights::packed ? "packed" : "dense") +
+         (cuda.activations == FloatType::f16 ? "_f16" : "_bf16") + (cuda.deterministic ? "_deterministic" : "");
 }
 
-/// Device memory of floats with guard bands around it, which the destructor checks.
-class Guarded {
+/// Half the distance between neighbouring numbers, as a share of the number: what one rounding to the type can be off by.
+inline double rounding(FloatType type) { return type == FloatType::f32 ? 0x1p-24 : type == FloatType::f16 ? 0x1p-11 : 0x1p-8; }
+
+inline std::size_t bytes_to_store(FloatType type, std::size_t count) { return count * static_cast<std::size_t>(bytes_of(type)); }
+inline void narrow(FloatType type, const std::vector<float>& values, std::vector<std::byte>& out) {
+  out.resize(bytes_to_store(type, values.size()));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const std::uint16_t half = type == FloatType::f16 ? float_to_half(values[i]) : float_to_bfloat16(values[i]);
+    if (type == FloatType::f32) std::memcpy(out.data() + 4 * i, &values[i], 4);
+    else std::memcpy(out.data() + 2 * i, &half, 2);
+  }
+}
+inline std::vector<float> widen(FloatType type, const std::vector<std::byte>& bytes) {
+  std::vector<float> values(bytes.size() / static_cast<std::size_t>(bytes_of(type)));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    std::uint16_t half;
+    if (type == FloatType::f32) std::memcpy(&values[i], bytes.data() + 4 * i, 4);
+    else std::memcpy(&half, bytes.data() + 2 * i, 2), values[i] = type == FloatType::f16 ? half_to_float(half) : bfloat16_to_float(half);
+  }
+  return values;
+}
+
+/// Device memory of floats with guard bands around it, which the destructor checks. It starts `shift` 16-byte steps from a
+/// round address.
+template <typename Pointer>
+class GuardedArray {
  public:
-  Guarded(Backend& backend, std::size_t count, std::size_t shift = 0)
-      : backend_(backend), count_(count), shift_(kBand + shift), memory_(backend.alloc((count + 2 * kBand + shift) * sizeof(float))) {
-    std::vector<float> host(count + 2 * kBand + shift, kGuard);
-    backend.upload(memory_->data(), host.data(), host.size() * sizeof(float));
+  GuardedArray(Backend& backend, FloatType type, std::size_t count, std::size_t shift)
+      : backend_(backend), type_(type), count_(count), shift_(kBand + shift * 16 / static_cast<std::size_t>(bytes_of(type))),
+        memory_(backend.alloc(bytes_to_store(type, shift_ + count + kBand))) {
+    write(0, std::vector<float>(shift_ + count + kBand, kGuard));
   }
-  Guarded(Backend& backend, const std::vector<float>& values, std::size_t shift = 0) : Guarded(backend, values.size(), shift) {
-    backend.upload(data(), values.data(), values.size() * sizeof(float));
+  GuardedArray(Backend& backend, FloatType type, const std::vector<float>& values, std::size_t shift)
+      : GuardedArray(backend, type, values.size(), shift) {
+    write(shift_, values);
   }
-  ~Guarded() {
-    std::vector<float> host(count_ + kBand + shift_);
-    backend_.download(host.data(), memory_->data(), host.size() * sizeof(float));
+  ~GuardedArray() {
+    const std::vector<float> host = read(0, shift_ + count_ + kBand);
     for (std::size_t i = 0; i < host.size(); ++i) {
       if (i >= shift_ && i < shift_ + count_) continue;
       if (host[i] != kGuard) {
@@ -49,20 +102,44 @@ class Guarded {
       }
     }
   }
-  float* data() { return static_cast<float*>(memory_->data()) + shift_; }
-  std::vector<float> read() {
-    backend_.synchronise();
-    std::vector<float> host(count_);
-    backend_.download(host.data(), data(), count_ * sizeof(float));
-    return host;
-  }
+  Pointer data() { return reinterpret_cast<Pointer>(at(shift_)); }
+  std::vector<float> read() { return read(shift_, count_); }
 
  private:
   static constexpr std::size_t kBand = 64;
-  static constexpr float kGuard = -12345.75f;
+  static constexpr float kGuard = -12352.0f;  // every type holds it
+  std::byte* at(std::size_t i) { return static_cast<std::byte*>(memory_->data()) + bytes_to_store(type_, i); }
+  void write(std::size_t from, const std::vector<float>& values) {
+    std::vector<std::byte> bytes;
+    narrow(type_, values, bytes);
+    backend_.upload(at(from), bytes.data(), bytes.size());
+  }
+  std::vector<float> read(std::size_t from, std::size_t count) {
+    backend_.synchronise();
+    std::vector<std::byte> bytes(bytes_to_store(type_, count));
+    backend_.download(bytes.data(), at(from), bytes.size());
+    return widen(type_, bytes);
+  }
   Backend& backend_;
+  FloatType type_;
   std::size_t count_, shift_;
   std::unique_ptr<DeviceMemory> memory_;
+};
+
+class Guarded : public GuardedArray<float*> {
+ public:
+  Guarded(Backend& backend, std::size_t count, std::size_t shift = 0) : GuardedArray(backend, FloatType::f32, count, shift) {}
+  Guarded(Backend& backend, const std::vector<float>& values, std::size_t shift = 0)
+      : GuardedArray(backend, FloatType::f32, values, shift) {}
+};
+
+/// What matrix products read, in the backend's type.
+class Activations : public GuardedArray<void*> {
+ public:
+  Activations(Backend& backend, std::size_t count, std::size_t shift = 0)
+      : GuardedArray(backend, backend.activation_type(), count, shift) {}
+  Activations(Backend& backend, const std::vector<float>& values, std::size_t shift = 0)
+      : GuardedArray(backend, backend.activation_type(), values, shift) {}
 };
 
 template <typename T>

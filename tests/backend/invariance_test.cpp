@@ -23,7 +23,7 @@ TEST(Invariance, MatmulOverDevicesAndBatches) {
     const RandomWeight weight(rng, type, rows, cols);
     std::vector<float> x = test::random_floats(rng, static_cast<std::size_t>(tokens * cols), 2.0f);
     std::vector<float> first;
-    for (const DeviceOptions& device : test::devices()) {
+    for (const DeviceOptions& device : test::cpu_devices()) {
       const auto backend = create_backend(device);
       const std::vector<float> all = multiply(*backend, weight, x, tokens);
       if (first.empty()) first = all;
@@ -47,7 +47,7 @@ TEST(Invariance, RowOpsOverDevices) {
   const std::vector<float> weight = test::random_floats(rng, static_cast<std::size_t>(dim));
   const std::vector<float> rows(x.begin(), x.begin() + tokens * dim);
   std::vector<float> norm, gated;
-  for (const DeviceOptions& device : test::devices()) {
+  for (const DeviceOptions& device : test::cpu_devices()) {
     const auto backend = create_backend(device);
     Guarded in(*backend, rows), w(*backend, weight), out(*backend, rows.size()), pairs(*backend, x), hidden(*backend, rows.size());
     backend->rms_norm({in.data(), nullptr, w.data(), nullptr, tokens, dim, 1e-5f, out.data()});
@@ -64,7 +64,7 @@ TEST(Invariance, AttentionOverDevices) {
   c.rope.dims = 64;
   const auto qkv = test::random_qkv(rng, c);
   std::vector<float> first;
-  for (const DeviceOptions& device : test::devices()) {
+  for (const DeviceOptions& device : test::cpu_devices()) {
     const auto backend = create_backend(device);
     test::Paged paged(*backend, c, qkv, 5);
     const std::vector<float> got = paged.step({0, 1}, 0, 1000);

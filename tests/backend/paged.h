@@ -10,7 +10,40 @@ struct PagedCase {
   KvType type = KvType::f32;
   RopeParams rope;
   std::vector<std::int64_t> lengths;   // tokens of each sequence
+  float soft_cap = 0.0f;
+  std::int64_t block_tokens = 16;
 };
+
+/// A step's layout in device memory. starts: first token of each sequence.
+struct PlacedStep {
+  StepLayout layout;
+
+  PlacedStep(Backend& backend, const std::vector<std::int32_t>& positions, const std::vector<std::int32_t>& rows,
+             std::vector<std::int32_t> starts, const std::vector<std::int32_t>& tables, std::int64_t table_stride) {
+    layout.tokens = static_cast<std::int64_t>(positions.size());
+    layout.sequence_count = static_cast<std::int64_t>(starts.size());
+    starts.push_back(static_cast<std::int32_t>(positions.size()));
+    for (std::size_t s = 0; s + 1 < starts.size(); ++s)
+      layout.most_tokens = std::max<std::int64_t>(layout.most_tokens, starts[s + 1] - starts[s]);
+    layout.table_stride = table_stride;
+    const std::int32_t** places[] = {&layout.positions, &layout.sequences, &layout.starts, &layout.block_tables};
+    const std::vector<std::int32_t>* values[] = {&positions, &rows, &starts, &tables};
+    for (std::size_t i = 0; i < 4; ++i) {
+      memory[i] = upload(backend, *values[i]);
+      *places[i] = static_cast<const std::int32_t*>(memory[i]->data());
+    }
+  }
+
+ private:
+  std::unique_ptr<DeviceMemory> memory[4];
+};
+
+inline void attend_with_workspace(Backend& backend, AttentionArgs args) {
+  const auto workspace = backend.alloc(backend.workspace_bytes(args));
+  args.workspace = workspace.get();
+  backend.attention(args);
+  backend.synchronise();
+}
 
 /// One run over all tokens of all sequences, cut into steps of at most `chunk` tokens a sequence.
 class Paged {
@@ -19,10 +52,11 @@ class Paged {
       : backend_(backend), case_(c), qkv_(qkv) {
     std::int64_t blocks = 3;  // some that nobody owns
     for (const std::int64_t n : c.lengths) {
-      table_stride_ = std::max(table_stride_, (n + kKvBlockTokens - 1) / kKvBlockTokens);
-      blocks += (n + kKvBlockTokens - 1) / kKvBlockTokens;
+      table_stride_ = std::max(table_stride_, (n + c.block_tokens - 1) / c.block_tokens);
+      blocks += (n + c.block_tokens - 1) / c.block_tokens;
     }
-    cache = backend.create_kv_storage({2, c.kv_heads, c.head_dim, blocks, c.type});
+    cache = backend.create_kv_storage({2, c.kv_heads, c.head_dim, blocks, c.type, c.block_tokens});
+    rope_ = backend.prepare_rope(c.rope, nullptr);
     std::vector<std::int32_t> free(static_cast<std::size_t>(blocks));
     std::iota(free.begin(), free.end(), 0);
     std::mt19937 rng(shuffle_seed);
@@ -30,7 +64,7 @@ class Paged {
     tables_.assign(c.lengths.size() * static_cast<std::size_t>(table_stride_), 0);
     std::size_t next = 0;
     for (std::size_t s = 0; s < c.lengths.size(); ++s)
-      for (std::int64_t b = 0; b * kKvBlockTokens < c.lengths[s]; ++b)
+      for (std::int64_t b = 0; b * c.block_tokens < c.lengths[s]; ++b)
         tables_[s * static_cast<std::size_t>(table_stride_) + static_cast<std::size_t>(b)] = free[next++];
   }
 
@@ -38,24 +72,27 @@ class Paged {
 
   /// Appends and attends tokens [from, to) of the given sequences in one step; returns [tokens, heads * head_dim].
   std::vector<float> step(const std::vector<std::size_t>& sequences, std::int64_t from, std::int64_t to, std::int64_t window = 0) {
-    std::vector<std::int32_t> positions, rows;
+    std::vector<std::int32_t> positions, rows, starts, step_tables;
     std::vector<float> host;
     for (const std::size_t s : sequences) {
+      if (from >= case_.lengths[s]) continue;
+      const auto row_of_table = static_cast<std::int32_t>(starts.size());
+      starts.push_back(static_cast<std::int32_t>(positions.size()));
+      step_tables.insert(step_tables.end(), tables_.begin() + static_cast<std::ptrdiff_t>(s) * table_stride_,
+                         tables_.begin() + static_cast<std::ptrdiff_t>(s + 1) * table_stride_);
       for (std::int64_t p = from; p < std::min(to, case_.lengths[s]); ++p) {
         positions.push_back(static_cast<std::int32_t>(p));
-        rows.push_back(static_cast<std::int32_t>(s));
+        rows.push_back(row_of_table);
         host.insert(host.end(), qkv_[s].begin() + p * row(), qkv_[s].begin() + (p + 1) * row());
       }
     }
     if (positions.empty()) return {};
     const auto tokens = static_cast<std::int64_t>(positions.size());
-    const auto device_positions = upload(backend_, positions), device_rows = upload(backend_, rows), tables = upload(backend_, tables_);
-    Guarded qkv(backend_, host), out(backend_, static_cast<std::size_t>(tokens * case_.heads * case_.head_dim));
-    const StepLayout layout{tokens, static_cast<const std::int32_t*>(device_positions->data()),
-                            static_cast<const std::int32_t*>(device_rows->data()), static_cast<const std::int32_t*>(tables->data()),
-                            table_stride_};
-    backend_.rope_append({qkv.data(), case_.heads, case_.rope, nullptr, layout, cache.get(), 1});
-    backend_.attention({qkv.data(), case_.heads, scale(), window, layout, cache.get(), 1, out.data()});
+    Guarded qkv(backend_, host);
+    Activations out(backend_, static_cast<std::size_t>(tokens * case_.heads * case_.head_dim));
+    const PlacedStep step(backend_, positions, rows, starts, step_tables, table_stride_);
+    backend_.rope_append({qkv.data(), case_.heads, rope_.get(), step.layout, cache.get(), 1});
+    attend_with_workspace(backend_, {qkv.data(), case_.heads, scale(), case_.soft_cap, window, step.layout, cache.get(), 1, out.data()});
     rotated = qkv.read();
     return out.read();
   }
@@ -69,6 +106,7 @@ class Paged {
   Backend& backend_;
   PagedCase case_;
   const std::vector<std::vector<float>>& qkv_;
+  std::unique_ptr<PreparedRope> rope_;
   std::vector<std::int32_t> tables_;
   std::int64_t table_stride_ = 0;
 };
@@ -100,7 +138,10 @@ inline std::vector<double> rotate(const PagedCase& c, const float* row, std::int
 /// Attention of the token at `position`, in double; keys and values pass through the cache's type.
 inline std::vector<double> attend(const PagedCase& c, const std::vector<float>& qkv, std::int64_t position, std::int64_t window) {
   const std::int64_t row = (c.heads + 2 * c.kv_heads) * c.head_dim;
-  const auto stored = [&](double v) { return c.type == KvType::f16 ? half_to_float(float_to_half(static_cast<float>(v))) : v; };
+  const auto stored = [&](double v) -> double {
+    const auto f = static_cast<float>(v);
+    return c.type == KvType::f16 ? half_to_float(float_to_half(f)) : c.type == KvType::bf16 ? bfloat16_to_float(float_to_bfloat16(f)) : v;
+  };
   const std::vector<double> query = rotate(c, qkv.data() + position * row, position);
   std::vector<double> out;
   const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, position - window + 1) : 0;
@@ -115,7 +156,9 @@ inline std::vector<double> attend(const PagedCase& c, const std::vector<float>& 
       for (std::int64_t d = 0; d < c.head_dim; ++d)
         dot += query[static_cast<std::size_t>(h * c.head_dim + d)] *
                stored(rows[static_cast<std::size_t>(p)][static_cast<std::size_t>((c.heads + kv) * c.head_dim + d)]);
-      const double weight = std::exp(dot / std::sqrt(static_cast<double>(c.head_dim)));
+      dot /= std::sqrt(static_cast<double>(c.head_dim));
+      if (c.soft_cap > 0) dot = c.soft_cap * std::tanh(dot / c.soft_cap);
+      const double weight = std::exp(dot);
       total += weight;
       for (std::int64_t d = 0; d < c.head_dim; ++d)
         values[static_cast<std::size_t>(d)] +=

@@ -35,14 +35,12 @@ TEST_P(RopeAppend, ScalesByFactors) {
   const auto qkv = test::random_qkv(rng, c);
   auto cache = backend->create_kv_storage({1, c.kv_heads, c.head_dim, 2, c.type});
   const std::vector<float> factors(16, 4.0f);  // four times slower everywhere: the same as positions divided by four
-  const auto zeros = test::upload<std::int32_t>(*backend, std::vector<std::int32_t>(20, 0));
   std::vector<std::int32_t> positions(20);
   std::iota(positions.begin(), positions.end(), 0);
-  const auto device_positions = test::upload(*backend, positions), table = test::upload<std::int32_t>(*backend, {0, 1});
-  const auto ints = [](const std::unique_ptr<DeviceMemory>& m) { return static_cast<const std::int32_t*>(m->data()); };
-  const StepLayout layout{20, ints(device_positions), ints(zeros), ints(table), 2};
+  const test::PlacedStep step(*backend, positions, std::vector<std::int32_t>(20, 0), {0}, {0, 1}, 2);
+  const auto rope = backend->prepare_rope(c.rope, factors.data());
   test::Guarded in(*backend, qkv[0]);
-  backend->rope_append({in.data(), c.heads, c.rope, factors.data(), layout, cache.get(), 0});
+  backend->rope_append({in.data(), c.heads, rope.get(), step.layout, cache.get(), 0});
   c.rope.frequency_scale = 0.25f;
   std::vector<double> want;
   for (std::int64_t p = 0; p < 20; ++p) {

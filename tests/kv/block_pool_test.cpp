@@ -3,9 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "backend/ops.h"
-#include "kv/block_table.h"
 #include "warploom/error.h"
+#include "warploom/kv_blocks.h"
 
 namespace warploom {
 namespace {
@@ -13,6 +12,7 @@ namespace {
 TEST(BlockPool, RefusesNonsense) {
   EXPECT_THROW(BlockPool(0), InvalidArgument);
   EXPECT_THROW(BlockPool(std::int64_t{1} << 32), InvalidArgument);
+  EXPECT_THROW(BlockPool(1, 0), InvalidArgument);
   BlockPool pool(2);
   EXPECT_THROW(pool.release(0), std::logic_error);
   EXPECT_THROW(pool.share(1), std::logic_error);
@@ -24,8 +24,9 @@ TEST(BlockTables, RandomOperationsAgreeWithAPlainModel) {
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
     std::mt19937 rng(seed);
     constexpr std::int64_t kBlocks = 24;
-    BlockPool pool(kBlocks);
-    std::vector<std::vector<int>> memory(kBlocks, std::vector<int>(kKvBlockTokens, -1));
+    const std::int64_t block_tokens = std::int64_t{8} << seed % 3;
+    BlockPool pool(kBlocks, block_tokens);
+    std::vector<std::vector<int>> memory(kBlocks, std::vector<int>(static_cast<std::size_t>(block_tokens), -1));
     struct Entry {
       BlockTable table;
       std::vector<int> values;
@@ -57,7 +58,7 @@ TEST(BlockTables, RandomOperationsAgreeWithAPlainModel) {
           ++refused;
         } else {
           for (std::int64_t p = from; p < from + count; ++p) {
-            memory[static_cast<std::size_t>(entry.table.blocks()[static_cast<std::size_t>(p / kKvBlockTokens)])][static_cast<std::size_t>(p % kKvBlockTokens)] = stamp;
+            memory[static_cast<std::size_t>(entry.table.blocks()[static_cast<std::size_t>(p / block_tokens)])][static_cast<std::size_t>(p % block_tokens)] = stamp;
             entry.values.push_back(stamp++);
           }
         }
@@ -65,7 +66,7 @@ TEST(BlockTables, RandomOperationsAgreeWithAPlainModel) {
       pool.check();
       for (const auto& [id, entry] : live)
         for (std::size_t p = 0; p < entry.values.size(); ++p)
-          ASSERT_EQ(memory[static_cast<std::size_t>(entry.table.blocks()[p / kKvBlockTokens])][p % kKvBlockTokens], entry.values[p])
+          ASSERT_EQ(memory[static_cast<std::size_t>(entry.table.blocks()[p / block_tokens])][p % block_tokens], entry.values[p])
               << "seed " << seed << " step " << step << " table " << id;
     }
     EXPECT_GT(refused, 0);

@@ -116,13 +116,20 @@ WARPLOOM_INLINE Range visible(const AttentionTile& tile, int i, std::int64_t chu
   return range.from < range.to ? range : Range{0, 0};
 }
 
+// cap tanh(s / cap), by tanh(x) = 1 - 2 / (e^2x + 1): the difference cancels in small scores, which then are off by 2^-24 cap.
+WARPLOOM_INLINE F soft_capped(F s, float cap) {
+  const F e = exp(mul(s, set(2.0f / cap)));
+  return mul(sub(set(1.0f), div(set(2.0f), add(e, set(1.0f)))), set(cap));
+}
+
 // Scores become exponentials, in place; masked lanes become 0.
-WARPLOOM_INLINE void exponentials(float* scores, Range range, float* maximum, float* total) {
+WARPLOOM_INLINE void exponentials(float* scores, Range range, float soft_cap, float* maximum, float* total) {
   const int first_block = range.from / kBlock, end_block = (range.to + kBlock - 1) / kBlock;
   const F nothing = set(-__builtin_inff());
   F top = nothing;
   for (int b = first_block; b < end_block; ++b) {
-    const F s = select_range(range.from - b * kBlock, range.to - b * kBlock, load(scores + b * kBlock), nothing);
+    const F raw = load(scores + b * kBlock);
+    const F s = select_range(range.from - b * kBlock, range.to - b * kBlock, soft_cap > 0 ? soft_capped(raw, soft_cap) : raw, nothing);
     store(scores + b * kBlock, s);
     top = max(s, top);
   }
@@ -174,7 +181,7 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
     maxima[i] = -__builtin_inff();
     sums[i] = 0.0f;
     if (ranges[i].to == 0) continue;
-    exponentials(scores[i], ranges[i], &maxima[i], &sums[i]);
+    exponentials(scores[i], ranges[i], tile.soft_cap, &maxima[i], &sums[i]);
     for (int d = 0; d < tile.head_dim; d += kLanes) store(values[i] + d, zero());
   }
   int i = 0;

@@ -1,0 +1,53 @@
+// The CUDA backend is a module of its own, loaded when asked for: one program runs on machines with CUDA's libraries and on
+// machines without.
+#include <filesystem>
+
+#include <dlfcn.h>
+
+#include <fmt/format.h>
+
+#include "backend/cuda_module.h"
+#include "warploom/error.h"
+
+namespace warploom {
+
+namespace {
+
+constexpr const char* kModule = "libwarploom_cuda_backend.so";
+
+// Where this code lies: the program, or the shared library.
+std::filesystem::path own_folder() {
+  Dl_info info;
+  if (dladdr(reinterpret_cast<const void*>(&own_folder), &info) == 0 || !info.dli_fname) return {};
+  std::error_code error;
+  const auto file = std::filesystem::canonical(info.dli_fname, error);
+  return error ? std::filesystem::path() : file.parent_path();
+}
+
+// Never closed: what it made may live as long as the program.
+void* open_module(std::string& missing) {
+  const std::filesystem::path folder = own_folder();
+  for (const auto& path : {folder / kModule, folder.parent_path() / WARPLOOM_LIBDIR / kModule, std::filesystem::path(kModule)}) {
+    std::error_code error;
+    if (path.has_parent_path() && !std::filesystem::exists(path, error)) continue;
+    if (void* module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return module;
+    missing = fmt::format("the CUDA module cannot be loaded: {}", dlerror());
+    if (path.has_parent_path()) return nullptr;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> create_cuda_backend(const DeviceOptions& options, std::string& missing) {
+  void* module = open_module(missing);
+  if (!module) return nullptr;
+  const auto create = reinterpret_cast<CreateCudaBackend>(dlsym(module, kCreateCudaBackend));
+  if (!create) {
+    missing = fmt::format("{} is of another version than this library: it lacks {}", kModule, kCreateCudaBackend);
+    return nullptr;
+  }
+  return std::unique_ptr<Backend>(create(options, missing));
+}
+
+}  // namespace warploom
