@@ -1,0 +1,72 @@
+#include "cuda/step_memory.h"
+
+#include <cstring>
+
+#include "cuda/runtime/check.h"
+
+namespace warploom::cuda {
+
+namespace {
+
+/// A capture that is under way; whatever happens, it does not stay so.
+class Capture {
+ public:
+  explicit Capture(cudaStream_t stream) : stream_(stream) {
+    check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning to record a step");
+  }
+  Capture(const Capture&) = delete;
+  Capture& operator=(const Capture&) = delete;
+  ~Capture() {
+    if (!under_way_) return;
+    cudaGraph_t graph = nullptr;
+    static_cast<void>(cudaStreamEndCapture(stream_, &graph));
+    const Graph dropped(graph);
+  }
+  Graph finish() {
+    under_way_ = false;
+    cudaGraph_t graph = nullptr;
+    const cudaError_t error = cudaStreamEndCapture(stream_, &graph);
+    Graph owner(graph);
+    check(error, "recording a step");
+    return owner;
+  }
+
+ private:
+  cudaStream_t stream_;
+  bool under_way_ = true;
+};
+
+}  // namespace
+
+CudaStepMemory::CudaStepMemory(std::size_t bytes) : host_(bytes, "step buffers"), device_(bytes, "step buffers") {
+  std::memset(host_.data(), 0, bytes);
+}
+
+void CudaStepMemory::enqueue(const StepKey& key, StepMemory& out, cudaStream_t stream, const std::function<void()>& record) {
+  check(cudaMemcpyAsync(device(), host(), key.bytes, cudaMemcpyHostToDevice, stream), "bringing a step's input to the device");
+  record();
+  if (key.samples)
+    check(cudaMemcpyAsync(out.host(), out.device(), out.bytes(), cudaMemcpyDeviceToHost, stream), "bringing back a step's tokens");
+}
+
+GraphExec CudaStepMemory::capture(const StepKey& key, StepMemory& out, cudaStream_t stream, const std::function<void()>& record) {
+  Capture under_way(stream);
+  enqueue(key, out, stream, record);
+  const Graph graph = under_way.finish();
+  cudaGraphExec_t exec = nullptr;
+  check(cudaGraphInstantiate(&exec, graph.get(), 0), "preparing a recorded step");
+  return GraphExec(exec);
+}
+
+void CudaStepMemory::run(const StepKey& key, StepMemory& out, cudaStream_t stream, bool record_graphs,
+                         const std::function<void()>& record) {
+  if (!record_graphs || !key.repeats) return enqueue(key, out, stream, record);
+  Recorded& step = recorded_[{key, &out}];
+  if (!step.graph) {
+    if (!std::exchange(step.seen, true)) return enqueue(key, out, stream, record);
+    step.graph = capture(key, out, stream, record);
+  }
+  check(cudaGraphLaunch(step.graph.get(), stream), "replaying a step");
+}
+
+}  // namespace warploom::cuda

@@ -1,0 +1,57 @@
+// The CPU backend on weights dequantised to f32: no input is rounded to 8 bits then, so its logits are the measure for devices that
+// round otherwise.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backend/backend.h"
+#include "formats/quants.h"
+
+namespace warploom::test {
+
+class FloatWeights final : public Backend {
+ public:
+  explicit FloatWeights(const DeviceOptions& options = {}) : cpu_(create_cpu_backend(options)) {}
+
+  std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts) override {
+    std::vector<std::vector<float>> values;
+    std::vector<WeightView> views(parts.begin(), parts.end());
+    for (WeightView& view : views) {
+      const auto cols = static_cast<std::size_t>(view.cols);
+      std::vector<float>& all = values.emplace_back(static_cast<std::size_t>(view.rows) * cols);
+      for (std::int64_t r = 0; r < view.rows; ++r)
+        dequantize_row(view, r, std::span(all).subspan(static_cast<std::size_t>(r) * cols, cols));
+      view.type = WeightType::f32;
+      view.data = reinterpret_cast<const std::byte*>(all.data());
+    }
+    return cpu_->prepare(views);
+  }
+
+  std::string description() const override { return cpu_->description() + ", float weights"; }
+  std::unique_ptr<DeviceMemory> alloc(std::size_t bytes) override { return cpu_->alloc(bytes); }
+  void upload(void* device, const void* host, std::size_t bytes) override { cpu_->upload(device, host, bytes); }
+  void download(void* host, const void* device, std::size_t bytes) override { cpu_->download(host, device, bytes); }
+  void synchronise() override { cpu_->synchronise(); }
+  std::unique_ptr<PreparedRope> prepare_rope(const RopeParams& params, const float* factors) override {
+    return cpu_->prepare_rope(params, factors);
+  }
+  std::unique_ptr<KvStorage> create_kv_storage(const KvShape& shape) override { return cpu_->create_kv_storage(shape); }
+  std::unique_ptr<StepMemory> create_step_memory(std::size_t bytes) override { return cpu_->create_step_memory(bytes); }
+  void run_step(const StepKey& key, StepMemory& in, StepMemory& out, const std::function<void()>& record) override {
+    cpu_->run_step(key, in, out, record);
+  }
+  void embed(const EmbedArgs& args) override { cpu_->embed(args); }
+  void rms_norm(const RmsNormArgs& args) override { cpu_->rms_norm(args); }
+  void matmul(const MatmulArgs& args) override { cpu_->matmul(args); }
+  void rope_append(const RopeAppendArgs& args) override { cpu_->rope_append(args); }
+  void attention(const AttentionArgs& args) override { cpu_->attention(args); }
+  void swiglu(const SwigluArgs& args) override { cpu_->swiglu(args); }
+  void sample(const SampleArgs& args) override { cpu_->sample(args); }
+  void copy_block(const CopyBlockArgs& args) override { cpu_->copy_block(args); }
+
+ private:
+  std::unique_ptr<Backend> cpu_;
+};
+
+}  // namespace warploom::test

@@ -1,0 +1,69 @@
+// Runs a model step by step over sequences that the test feeds, and hands out the logits.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "formats/gguf.h"
+#include "model/transformer.h"
+#include "warploom/kv_blocks.h"
+
+namespace warploom::test {
+
+class Stepper {
+ public:
+  Stepper(const std::string& path, std::unique_ptr<Backend> backend, std::int64_t sequences, std::int64_t most_tokens, std::int64_t prefill)
+      : model_(load_transformer(*GgufFile::open(path), std::move(backend))),
+        stride_((most_tokens + 15) / 16),
+        pool_(sequences * stride_) {
+    const ModelShape& shape = model_->config().shape;
+    cache_ = model_->backend().create_kv_storage({shape.layers, shape.kv_heads, shape.head_dim, pool_.size(), KvType::f16, 16});
+    StepLimits limits;
+    limits.max_tokens = std::max(prefill, sequences);
+    limits.max_outputs = limits.max_sequences = sequences;
+    limits.table_stride = stride_;
+    session_ = create_session(*model_, limits);
+    for (std::int64_t s = 0; s < sequences; ++s) tables_.emplace_back(pool_);
+    lengths_.assign(static_cast<std::size_t>(sequences), 0);
+  }
+
+  std::int64_t vocab() const { return model_->config().shape.vocab; }
+
+  /// Appends tokens[s] to sequence s (not empty), draws where rows are given, and returns the last tokens' logits,
+  /// [sequences, vocab].
+  std::vector<float> step(const std::vector<std::vector<TokenId>>& tokens, std::span<const SampleRow> rows = {},
+                          std::span<SampleResult> results = {}) {
+    StepInput input;
+    input.table_stride = stride_;
+    for (std::size_t s = 0; s < tokens.size(); ++s) {
+      const auto count = static_cast<std::int64_t>(tokens[s].size());
+      if (!tables_[s].make_writable(lengths_[s], lengths_[s] + count, [](std::int32_t, std::int32_t) {})) throw std::logic_error("no block");
+      for (std::int64_t i = 0; i < count; ++i) {
+        input.ids.push_back(tokens[s][static_cast<std::size_t>(i)]);
+        input.positions.push_back(static_cast<std::int32_t>(lengths_[s] + i));
+        input.sequences.push_back(static_cast<std::int32_t>(s));
+      }
+      lengths_[s] += count;
+      const auto blocks = tables_[s].blocks();
+      input.block_tables.insert(input.block_tables.end(), blocks.begin(), blocks.end());
+      input.block_tables.resize((s + 1) * static_cast<std::size_t>(stride_), 0);
+      input.outputs.push_back(static_cast<std::int32_t>(input.ids.size()) - 1);
+    }
+    session_->run(input, *cache_, rows, false, results);
+    std::vector<float> logits(tokens.size() * static_cast<std::size_t>(vocab()));
+    session_->download_logits(logits);
+    return logits;
+  }
+
+ private:
+  std::unique_ptr<Transformer> model_;
+  std::int64_t stride_;
+  BlockPool pool_;
+  std::unique_ptr<KvStorage> cache_;
+  std::unique_ptr<TransformerSession> session_;
+  std::vector<BlockTable> tables_;
+  std::vector<std::int64_t> lengths_;
+};
+
+}  // namespace warploom::test
