@@ -1,0 +1,39 @@
+// Tensor core products and the pairs of 16-bit floats that they take.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+#include <type_traits>
+
+namespace warploom::cuda::device {
+
+/// D[16, 8] += A[16, 16] B[16, 8], f32 sums. Lane l, g = l / 4, t = l % 4: a0, a1 are rows g and g + 8 at k 2 t and 2 t + 1; a2,
+/// a3 the same at k + 8; b0, b1 are column g at those k; d0, d1 row g, columns 2 t and 2 t + 1; d2, d3 row g + 8. PTX ISA 9.7.15.5.8.
+template <typename T>
+__device__ inline void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  if constexpr (std::is_same_v<T, __half>) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  } else {
+    static_assert(std::is_same_v<T, __nv_bfloat16>);
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  }
+}
+
+/// (a & b) | c in one instruction.
+__device__ inline std::uint32_t and_or(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+  std::uint32_t d;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+}
+
+__device__ inline __half2 as_half2(std::uint32_t bits) { return *reinterpret_cast<const __half2*>(&bits); }
+__device__ inline std::uint32_t bits_of(__half2 pair) { return *reinterpret_cast<const std::uint32_t*>(&pair); }
+__device__ inline std::uint32_t bits_of(__nv_bfloat162 pair) { return *reinterpret_cast<const std::uint32_t*>(&pair); }
+
+}  // namespace warploom::cuda::device

@@ -1,0 +1,50 @@
+// Products by cuBLASLt.
+#pragma once
+
+#include <cublasLt.h>
+
+#include <cstdint>
+#include <map>
+#include <tuple>
+
+#include "cuda/runtime/raii.h"
+#include "warploom/types.h"
+
+namespace warploom::cuda {
+
+struct DenseProduct {
+  const void* weight = nullptr;  // [rows, cols], rows `weight_stride` elements apart
+  std::int64_t rows = 0, cols = 0, weight_stride = 0;
+  const void* x = nullptr;       // [tokens, cols]
+  std::int64_t tokens = 0;
+  const float* bias = nullptr;   // [rows] or null
+  float* out = nullptr;          // [tokens, rows], tokens `out_stride` elements apart
+  std::int64_t out_stride = 0;
+};
+
+/// out = x * weight^T + bias with f32 sums, weight and x of f16 or bf16. Plans are kept by shape. Not thread-safe.
+class DenseMatmul {
+ public:
+  /// Throws OutOfMemory, BackendError.
+  DenseMatmul(FloatType type, cudaStream_t stream);
+  /// On the stream. Allocates nothing on the device. Throws BackendError naming the call that failed.
+  void run(const DenseProduct& p);
+
+ private:
+  // rows, cols, tokens, weight_stride, out_stride, bias or not, bytes that the addresses of weight, x and out are multiples of
+  using Shape = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, unsigned, unsigned, unsigned>;
+  struct Plan {
+    Owner<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy> product;
+    Owner<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy> weight, x, out;
+    cublasLtMatmulAlgo_t algorithm{};
+  };
+  Plan make_plan(const DenseProduct& p, const Shape& shape) const;
+
+  FloatType type_;
+  cudaStream_t stream_;
+  DeviceBuffer workspace_;
+  Owner<cublasLtHandle_t, cublasLtDestroy> handle_;
+  std::map<Shape, Plan> plans_;
+};
+
+}  // namespace warploom::cuda

@@ -1,0 +1,78 @@
+// Rows of tiles as rows of 16-bit floats, for cuBLASLt.
+//
+// Shapes:   weight [rows, cols] packed; out [rows of some rows of tiles, stride] of f16 or bf16.
+// Layout:   packed.h; a warp takes a tile, a lane writes two runs of 16 inputs.
+// Bytes:    the packed tiles once, out once.
+// Launch:   grid (rows of tiles, parts of their inputs), 8 warps.
+// Limits:   stride a multiple of 8; out on a 16-byte boundary.
+// Capture:  yes.
+// Numerics: the very weights that packed_matmul_kernel multiplies.
+// Source:   packed.h.
+// History:  none yet.
+#include "cuda/matmul/kernels.h"
+#include "cuda/matmul/tile.cuh"
+#include "cuda/runtime/check.h"
+
+namespace warploom::cuda {
+namespace {
+
+using namespace device;
+
+constexpr int kWarps = 8;
+
+// Rows are columns for cuBLASLt: T only says what the bits mean.
+template <typename T, int kBits>
+__device__ inline void unpack_tile(const PackedSegment& segment, const std::byte* tile, int rows, int inputs, std::int64_t stride,
+                                   T* out) {
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  const TileReader<kBits> reader(segment.format.scales, lane);
+  std::uint32_t a[4][4];
+  reader.template decode<T>(reader.load(tile + 16 * lane), a);
+#pragma unroll
+  for (int row = 0; row < 2; ++row) {
+    if (g + 8 * row >= rows) continue;
+    T* to = out + (g + 8 * row) * stride + 16 * t;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      if (16 * t + 8 * half >= inputs) continue;
+      const int s = 2 * half;
+      *reinterpret_cast<uint4*>(to + 8 * half) = make_uint4(a[s][row], a[s][2 + row], a[s + 1][row], a[s + 1][2 + row]);
+    }
+  }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(32 * kWarps)
+    unpack_kernel(const __grid_constant__ PackedView weight, const __grid_constant__ int begin, const __grid_constant__ int first_row,
+                  const __grid_constant__ std::int64_t stride, T* const __grid_constant__ out) {
+  const int row_tile = begin + static_cast<int>(blockIdx.x), col_tile = static_cast<int>(blockIdx.y * kWarps + threadIdx.x / 32);
+  if (col_tile >= weight.col_tiles) return;
+  const PackedSegment& segment = segment_of(weight, row_tile);
+  const int within = row_tile - segment.first_tile;
+  const std::byte* tile =
+      segment.tiles + (std::int64_t{within} * weight.col_tiles + col_tile) * tile_bytes(segment.format);
+  const int rows = segment.rows - within * kTileRows;
+  const int inputs = static_cast<int>(stride) - col_tile * kTileInputs;
+  T* to = out + (segment.first_row + within * kTileRows - first_row) * stride + col_tile * kTileInputs;
+  switch (segment.format.bits) {
+    case 4: unpack_tile<T, 4>(segment, tile, rows, inputs, stride, to); break;
+    case 8: unpack_tile<T, 8>(segment, tile, rows, inputs, stride, to); break;
+    default: unpack_tile<T, 16>(segment, tile, rows, inputs, stride, to); break;
+  }
+}
+
+}  // namespace
+
+void launch_unpack(const PackedView& weight, FloatType type, int begin, int end, std::int64_t stride, void* out,
+                   cudaStream_t stream) {
+  if (begin == end) return;
+  const int first_row = first_row_of(weight, begin);
+  const dim3 grid(static_cast<unsigned>(end - begin), static_cast<unsigned>((weight.col_tiles + kWarps - 1) / kWarps));
+  if (type == FloatType::f16)
+    unpack_kernel<<<grid, 32 * kWarps, 0, stream>>>(weight, begin, first_row, stride, static_cast<__half*>(out));
+  else
+    unpack_kernel<<<grid, 32 * kWarps, 0, stream>>>(weight, begin, first_row, stride, static_cast<__nv_bfloat16*>(out));
+  check(cudaGetLastError(), "launching unpack_kernel");
+}
+
+}  // namespace warploom::cuda
