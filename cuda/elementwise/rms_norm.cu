@@ -11,8 +11,7 @@
 // Source:   the CPU's rms_norm_row.
 // History:  none.
 #include <cstdint>
-
-#include <fmt/format.h>
+#include <string>
 
 #include "cuda/device/activation.cuh"
 #include "cuda/elementwise/elementwise.h"
@@ -75,7 +74,7 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(const __grid_constan
 
 void launch_rms_norm(const RmsNormArgs& args, FloatType out, cudaStream_t stream) {
   if (args.dim < 1 || args.dim > 1024 * kHeld)
-    throw InvalidArgument(fmt::format("rms_norm: dim is {}; it must be in [1, {}]", args.dim, 1024 * kHeld));
+    throw InvalidArgument("rms_norm: dim is " + std::to_string(args.dim) + "; it must be in [1, " + std::to_string(1024 * kHeld) + "]");
   if (args.tokens == 0) return;
   const bool wide = args.dim > 256 * kHeld, vector = args.dim % 4 == 0;
   const void* kernel = wide ? vector ? reinterpret_cast<const void*>(&rms_norm_kernel<1024, 4>)

@@ -15,7 +15,13 @@ struct ModelChoice {
   std::string path;              // empty: the one under models/
   std::string device = "auto";
   std::string kv_type = "f16";
+  std::int64_t kv_block = 16;
+  std::string weights = "packed";
+  std::string activations = "f16";
   int threads = 0;
+  int gpu = 0;
+  bool deterministic = false;
+  bool no_graphs = false;
   bool quiet = false;
 };
 
