@@ -64,6 +64,29 @@ TEST(Basic, DynamicSharedMemoryBehindUnevenStaticOnes) {
   const std::vector<int> values = out.host();
   for (int i = 0; i < 64; ++i) EXPECT_EQ(values[i], 63 - i - 3);
 }
+// What may be added to a kernel's own shared memory: 48 KiB together, or what was asked for, up to the device's limit.
+TEST(Basic, SharedMemoryBeyond48KiBIsAskedFor) {
+  int optin = 0;
+  EXPECT_CUDA(cudaDeviceGetAttribute(&optin, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0));
+  DeviceBuffer<int> out(64);
+  const auto launch = [&](int bytes) {
+    dynamic_after_static<<<1, 64, bytes>>>(out.data());
+    return cudaGetLastError();
+  };
+  EXPECT_EQ(launch((48 << 10) - 16), cudaSuccess);
+  EXPECT_EQ(launch((48 << 10) - 8), cudaErrorInvalidValue);
+  const auto ask = [](int bytes) {
+    return cudaFuncSetAttribute(dynamic_after_static, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+  };
+  EXPECT_EQ(ask(optin - 8), cudaErrorInvalidValue);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidValue);
+  EXPECT_EQ(ask(optin - 16), cudaSuccess);
+  EXPECT_EQ(launch(optin - 16), cudaSuccess);
+  EXPECT_EQ(ask(60000), cudaSuccess);
+  EXPECT_EQ(launch(60000), cudaSuccess);
+  EXPECT_EQ(launch(60004), cudaErrorInvalidValue);
+  EXPECT_CUDA(cudaDeviceSynchronize());
+}
 
 // Collatz steps: every lane leaves its loop at another time.
 __global__ void collatz_kernel(int n, int* steps) {

@@ -3,6 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -19,7 +20,7 @@ struct Kernel {
   std::string name;
   struct Module* module = nullptr;
   const Code* code = nullptr;  // decoded at first use
-  int dynamic_shared_limit = 48 << 10;
+  int dynamic_shared_limit = -1;  // what cudaFuncSetAttribute said; -1: static and dynamic memory together up to 48 KiB
 };
 struct Module {
   const void* fatbin = nullptr;
@@ -33,6 +34,12 @@ void set_device_error(int error, const std::string& report);
 // ---- Modules (runtime_module.cpp)
 Kernel* find_kernel(const void* function);  // host function or cudaKernel_t; nullptr where unknown
 const Code* kernel_code(Kernel& kernel);    // throws std::runtime_error
+// Bytes that a launch may add to the kernel's own shared memory.
+inline size_t dynamic_shared_limit(const Kernel& kernel, const Code& code) {
+  constexpr uint32_t kUnasked = 48 << 10;
+  if (kernel.dynamic_shared_limit >= 0) return static_cast<size_t>(kernel.dynamic_shared_limit);
+  return kUnasked - std::min(kUnasked, code.static_shared);
+}
 bool find_symbol(const void* host, uint64_t& address, size_t& size);
 
 // ---- Streams (runtime_stream.cpp). Work is queued and runs when something waits for it; streams that don't depend on each

@@ -49,8 +49,7 @@ cudaError_t prepare(const void* function, dim3 grid, dim3 block, void** args, si
   if (grid.x == 0 || grid.y == 0 || grid.z == 0 || threads == 0 || threads > 1024 || block.z > 64 || grid.y > 65535 ||
       grid.z > 65535 || grid.x > 0x7fffffff || (most[0] > 0 && threads > uint64_t{most[0]} * most[1] * most[2]))
     return cudaErrorInvalidConfiguration;
-  if (code->static_shared + shared > static_cast<size_t>(std::max(kernel->dynamic_shared_limit, 48 << 10)))
-    return cudaErrorInvalidValue;
+  if (shared > dynamic_shared_limit(*kernel, *code)) return cudaErrorInvalidValue;
   if (cooperative && uint64_t{grid.x} * grid.y * grid.z >
                          static_cast<uint64_t>(blocks_per_processor(*code, static_cast<int>(threads), shared)) *
                              static_cast<uint64_t>(device_model().processors))

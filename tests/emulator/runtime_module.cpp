@@ -106,7 +106,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* fu
     attributes->numRegs = 32;  // not known without ptxas
     attributes->ptxVersion = device_model().major * 10 + device_model().minor;
     attributes->binaryVersion = attributes->ptxVersion;
-    attributes->maxDynamicSharedSizeBytes = kernel->dynamic_shared_limit;
+    attributes->maxDynamicSharedSizeBytes = static_cast<int>(dynamic_shared_limit(*kernel, code));
   } catch (const std::exception& e) {
     set_device_error(cudaErrorUnsupportedPtxVersion, e.what());
     return result(device_error());
@@ -118,7 +118,13 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
   Kernel* kernel = find_kernel(function);
   if (kernel == nullptr) return result(cudaErrorInvalidDeviceFunction);
   if (attribute == cudaFuncAttributeMaxDynamicSharedMemorySize) {
-    if (value < 0 || value > device_model().shared_per_block_optin) return result(cudaErrorInvalidValue);
+    try {
+      const auto fixed = static_cast<int>(kernel_code(*kernel)->static_shared);
+      if (value < 0 || value > device_model().shared_per_block_optin - fixed) return result(cudaErrorInvalidValue);
+    } catch (const std::exception& e) {
+      set_device_error(cudaErrorUnsupportedPtxVersion, e.what());
+      return result(device_error());
+    }
     kernel->dynamic_shared_limit = value;
   }
   return cudaSuccess;

@@ -42,7 +42,7 @@ struct KvCacheView {
 struct KvStep {
   std::int64_t tokens = 0;
   std::int64_t sequences = 0;
-  std::int64_t most_tokens = 0;                // of one sequence in this step; 1: a decode step
+  std::int64_t most_tokens = 0;                ///< at least the tokens of any sequence in this step; 1: a decode step
   const std::int32_t* positions = nullptr;     ///< [tokens]; -1: a padding token, which stores nothing and attends to nothing
   const std::int32_t* sequence = nullptr;      ///< [tokens], row of block_tables
   const std::int32_t* starts = nullptr;        ///< [sequences + 1], first token of each sequence, ascending; the last: tokens
@@ -85,12 +85,17 @@ struct PagedAttentionArgs {
   HeadRows out;  ///< [tokens, heads, head_dim]; may not alias the queries
 };
 
+/// How many bytes at the start of paged_attention()'s workspace must be zero: its counters.
+inline constexpr std::size_t kAttentionZeroBytes = 1024;
+
 /// Both throw InvalidArgument for what the host can see to be out of range, BackendError where the launch fails.
 WARPLOOM_EXPORT void rope_append(const RopeAppendArgs& args, cudaStream_t stream);
 /// workspace: device memory, 16-byte aligned, of paged_attention_workspace_bytes(); calls that may run at once need one each.
+/// Its first kAttentionZeroBytes (or as many as it has) are zero before the first call; every call leaves them so. The rest may
+/// hold anything. One launch, and one more where some of several sequences have more than one token.
 WARPLOOM_EXPORT void paged_attention(const PagedAttentionArgs& args, void* workspace, std::size_t workspace_bytes,
                                      cudaStream_t stream);
-/// Enough for every step of at most these tokens, sequences, most_tokens and table_stride.
+/// Enough for every step of at most these tokens, sequences, most_tokens and table_stride; 0 where none is needed.
 WARPLOOM_EXPORT std::size_t paged_attention_workspace_bytes(const PagedAttentionArgs& args);
 
 /// Copies block `from` to block `to` in every layer: what copy-on-write takes.

@@ -1,0 +1,43 @@
+// The public calls: which kernels run.
+#include "cuda/attention/launch.h"
+#include "cuda/kv_cache_args.h"
+#include "cuda/runtime/check.h"
+
+namespace warploom::cuda {
+
+void launch_attention(const void* kernel, dim3 grid, int threads, int shared_bytes, void** arguments, const char* what,
+                      cudaStream_t stream) {
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes), "cudaFuncSetAttribute");
+  check(cudaLaunchKernel(kernel, grid, dim3(static_cast<unsigned>(threads)), arguments, static_cast<std::size_t>(shared_bytes),
+                         stream),
+        what);
+}
+
+std::size_t paged_attention_workspace_bytes(const PagedAttentionArgs& args) {
+  check_attention(args);
+  return args.step.tokens == 0 ? 0 : decode_workspace_bytes(args);
+}
+
+void paged_attention(const PagedAttentionArgs& args, void* workspace, std::size_t workspace_bytes, cudaStream_t stream) {
+  check_attention(args);
+  if (args.step.tokens == 0) return;
+  const bool several = args.step.most_tokens > 1, mixed = several && args.step.sequences > 1;
+  if (mixed || !several) check_attention_workspace(workspace, workspace_bytes, decode_workspace_bytes(args));
+  if (several) launch_prefill(args, mixed, stream);
+  if (mixed || !several) launch_decode(args, workspace, stream);
+}
+
+void copy_block(const KvCacheView& cache, std::int32_t from, std::int32_t to, cudaStream_t stream) {
+  check_cache(cache);
+  check_block(cache, from, "from");
+  check_block(cache, to, "to");
+  if (from == to) return;
+  const auto bytes = static_cast<std::size_t>(cache.block_stride() * bytes_of(cache.type));
+  const std::size_t pitch = bytes * static_cast<std::size_t>(cache.blocks);
+  auto* data = static_cast<std::byte*>(cache.data);
+  check(cudaMemcpy2DAsync(data + bytes * static_cast<std::size_t>(to), pitch, data + bytes * static_cast<std::size_t>(from), pitch,
+                          bytes, static_cast<std::size_t>(cache.layers), cudaMemcpyDeviceToDevice, stream),
+        "copy_block");
+}
+
+}  // namespace warploom::cuda

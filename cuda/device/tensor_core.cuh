@@ -1,0 +1,74 @@
+// Warp-wide matrix instructions on fragments: PTX ISA 9.7.15. Lane l holds, with g = l / 4 and t = l % 4,
+// of A [16, 16]: rows g and g + 8, columns 2t, 2t + 1 and those + 8; of B [16, 8]: rows 2t, 2t + 1 and those + 8, column g; of C
+// [16, 8]: rows g (elements 0, 1) and g + 8 (2, 3), columns 2t, 2t + 1. A row of C depends on the same row of A alone.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+namespace warploom::cuda::device {
+
+__device__ inline std::uint32_t shared_address(const void* pointer) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+/// Four 8 x 8 matrices of 16-bit values; lane 8m + r gives the address of row r of matrix m.
+__device__ inline void load_matrices(std::uint32_t (&out)[4], std::uint32_t row_address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(row_address)
+               : "memory");
+}
+/// The same, each matrix transposed.
+__device__ inline void load_matrices_transposed(std::uint32_t (&out)[4], std::uint32_t row_address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(row_address)
+               : "memory");
+}
+
+/// c += a b.
+template <class T>
+__device__ inline void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  if constexpr (std::is_same_v<T, __half>)
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  else
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+/// Two values as one register of a fragment, `low` the one of the lower column.
+template <class T>
+__device__ inline std::uint32_t pack(float low, float high) {
+  if constexpr (std::is_same_v<T, __half>) {
+    const __half2 pair = __floats2half2_rn(low, high);
+    return *reinterpret_cast<const std::uint32_t*>(&pair);
+  } else {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<const std::uint32_t*>(&pair);
+  }
+}
+template <class T>
+__device__ inline float2 unpack(std::uint32_t bits) {
+  if constexpr (std::is_same_v<T, __half>) return __half22float2(*reinterpret_cast<const __half2*>(&bits));
+  else return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&bits));
+}
+
+/// The pair as a sum of kParts pairs of type T, largest first: what is left after each rounding goes to the next one.
+template <class T, int kParts>
+__device__ inline void split(float low, float high, std::uint32_t (&parts)[kParts]) {
+#pragma unroll
+  for (int i = 0; i < kParts; ++i) {
+    parts[i] = pack<T>(low, high);
+    const float2 taken = unpack<T>(parts[i]);
+    low -= taken.x;
+    high -= taken.y;
+  }
+}
+
+}  // namespace warploom::cuda::device
