@@ -110,7 +110,8 @@ struct MatmulArgs {
   float* out = nullptr;                    // [tokens, rows]; may not alias x
 };
 
-/// Rotates queries (in place) and keys, and stores keys and values at their tokens' places in the cache.
+/// Rotates queries in place, and stores rotated keys, and values, at their tokens' places in the cache. What then lies in the place
+/// of the keys is undefined.
 struct RopeAppendArgs {
   float* qkv = nullptr;                    // [tokens, (heads + 2 kv_heads) * head_dim]: queries, keys, values
   std::int64_t heads = 0;

@@ -118,6 +118,18 @@ inline std::vector<std::vector<float>> random_qkv(std::mt19937& rng, const Paged
   return all;
 }
 
+/// The queries of rows of queries, keys and values.
+template <typename T>
+std::vector<T> queries_of(const PagedCase& c, const std::vector<T>& rows) {
+  std::vector<T> queries;
+  const std::int64_t width = (c.heads + 2 * c.kv_heads) * c.head_dim;
+  for (std::size_t at = 0; at < rows.size(); at += static_cast<std::size_t>(width)) {
+    const auto row = rows.begin() + static_cast<std::ptrdiff_t>(at);
+    queries.insert(queries.end(), row, row + c.heads * c.head_dim);
+  }
+  return queries;
+}
+
 /// Rotated queries and keys of one row, in double.
 inline std::vector<double> rotate(const PagedCase& c, const float* row, std::int64_t position) {
   std::vector<double> out(row, row + (c.heads + 2 * c.kv_heads) * c.head_dim);

@@ -55,8 +55,27 @@ uint16_t narrow(double value, Rounding mode = Rounding::kNearest) {
   }
   return sign | static_cast<uint16_t>(bits);
 }
-inline uint16_t to_half(double value, Rounding mode = Rounding::kNearest) { return narrow<5, 10>(value, mode); }
-inline uint16_t to_bfloat(double value, Rounding mode = Rounding::kNearest) { return narrow<8, 7>(value, mode); }
+
+// The same to nearest even without a branch, so that loops over lanes are done by vectors.
+template <int kExponent, int kMantissa>
+uint16_t narrow_to_nearest(double value) {
+  constexpr int kBias = (1 << (kExponent - 1)) - 1, kShift = 52 - kMantissa;
+  constexpr uint64_t kInfinity = ((uint64_t{1} << kExponent) - 1) << kMantissa;
+  constexpr uint64_t kLeastNormal = uint64_t{1023 + 1 - kBias} << 52;
+  const uint64_t bits = std::bit_cast<uint64_t>(value), magnitude = bits & ~(uint64_t{1} << 63), sign = bits >> 48 & 0x8000;
+  const uint64_t rounded = magnitude + ((uint64_t{1} << (kShift - 1)) - 1) + (magnitude >> kShift & 1);
+  const uint64_t normal = std::min((rounded >> kShift) - (uint64_t{1023 - kBias} << kMantissa), kInfinity);
+  // Below, adding what has the least subnormal number as its unit of the last place rounds to it.
+  constexpr uint64_t kAligner = uint64_t{1023 + 1 - kBias + kShift} << 52;
+  const double aligned = std::bit_cast<double>(magnitude) + std::bit_cast<double>(kAligner);
+  const uint64_t subnormal = std::bit_cast<uint64_t>(aligned) - kAligner;
+  const uint64_t result = (magnitude < kLeastNormal ? subnormal : normal) | sign;
+  return static_cast<uint16_t>(magnitude > (uint64_t{0x7ff} << 52) ? kCanonicalHalfNan : result);
+}
+inline uint16_t to_half(double value) { return narrow_to_nearest<5, 10>(value); }
+inline uint16_t to_bfloat(double value) { return narrow_to_nearest<8, 7>(value); }
+inline uint16_t to_half(double value, Rounding mode) { return narrow<5, 10>(value, mode); }
+inline uint16_t to_bfloat(double value, Rounding mode) { return narrow<8, 7>(value, mode); }
 
 inline float from_bfloat(uint16_t v) { return std::bit_cast<float>(static_cast<uint32_t>(v) << 16); }
 inline float from_half(uint16_t v) {

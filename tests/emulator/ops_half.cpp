@@ -13,11 +13,14 @@ using ptx::Type;
 constexpr uint32_t kFtz = 1, kSat = 2, kRelu = 4, kNan = 8;  // in.target
 
 struct Half {
+  // A sum is exact in double, or one of its parts is a number of f16 and the other too small to matter.
+  static constexpr bool kSumsNeedOdd = false;
   static double wide(uint16_t v) { return static_cast<double>(from_half(v)); }
   static uint16_t narrow(double v) { return to_half(v); }
   static constexpr uint16_t kExponent = 0x7c00, kOne = 0x3c00;
 };
 struct Bfloat {
+  static constexpr bool kSumsNeedOdd = true;
   static double wide(uint16_t v) { return static_cast<double>(from_bfloat(v)); }
   static uint16_t narrow(double v) { return to_bfloat(v); }
   static constexpr uint16_t kExponent = 0x7f80, kOne = 0x3f80;
@@ -37,14 +40,16 @@ uint16_t finish(double value, uint32_t flags) {
 }
 
 // a * b + c, exact but for a last bit that keeps a second rounding from going wrong (rounding to odd).
+template <class H>
 double fused(double a, double b, double c) {
   const double product = a * b;  // exact: at most 22 bits
   const double sum = product + c;
-  if (!std::isfinite(sum)) return sum;
-  const double part = sum - product, error = (product - (sum - part)) + (c - part);
-  uint64_t bits = std::bit_cast<uint64_t>(sum);
-  if (error != 0 && (bits & 1) == 0) bits += (error > 0) == (sum > 0) ? 1 : ~uint64_t{0};
-  return std::bit_cast<double>(bits);
+  if constexpr (!H::kSumsNeedOdd) return sum;
+  const double part = sum - product, error = (product - (sum - part)) + (c - part);  // NaN where the sum is not finite
+  const uint64_t bits = std::bit_cast<uint64_t>(sum);
+  const bool inexact = (error > 0) | (error < 0), outwards = (error > 0) == (sum > 0);
+  const uint64_t step = outwards ? 1 : ~uint64_t{0};
+  return std::bit_cast<double>(bits + (inexact & ((bits & 1) == 0) ? step : 0));
 }
 
 template <class H, bool kMax>
@@ -65,7 +70,7 @@ uint16_t apply(uint16_t a, uint16_t b, uint16_t c, uint32_t flags) {
     case Op::kAdd: return finish<H>(x + y, flags);
     case Op::kSub: return finish<H>(x - y, flags);
     case Op::kMul: return finish<H>(x * y, flags);
-    case Op::kFma: return finish<H>(fused(x, y, z), flags);
+    case Op::kFma: return finish<H>(fused<H>(x, y, z), flags);
     case Op::kMin: return extremum<H, false>(a, b, flags);
     case Op::kMax: return extremum<H, true>(a, b, flags);
     case Op::kNeg: return a ^ 0x8000;
@@ -76,6 +81,26 @@ uint16_t apply(uint16_t a, uint16_t b, uint16_t c, uint32_t flags) {
   return 0;
 }
 constexpr size_t sources_of(Op op) { return op == Op::kFma ? 3 : op >= Op::kNeg ? 1 : 2; }
+
+// The commonest, without a modifier: what loops over lanes by vectors.
+template <class H, Op kOp>
+uint16_t plain(uint16_t a, uint16_t b, uint16_t c) {
+  const double x = H::wide(a), y = H::wide(b);
+  return H::narrow(kOp == Op::kAdd ? x + y : kOp == Op::kSub ? x - y : kOp == Op::kMul ? x * y : fused<H>(x, y, H::wide(c)));
+}
+template <class H, Op kOp, class T>
+void plain_handler(Warp& w, const Inst& in) {
+  const T *a = reg<T>(w, in.op[1]), *b = reg<T>(w, in.op[2]), *c = sources_of(kOp) > 2 ? reg<T>(w, in.op[3]) : a;
+  alignas(64) T out[kLanes];
+  for (int i = 0; i < kLanes; ++i)
+    out[i] = plain<H, kOp>(static_cast<uint16_t>(a[i]), static_cast<uint16_t>(b[i]), static_cast<uint16_t>(c[i]));
+  if constexpr (sizeof(T) == 4)
+    for (int i = 0; i < kLanes; ++i)
+      out[i] |= static_cast<T>(plain<H, kOp>(static_cast<uint16_t>(a[i] >> 16), static_cast<uint16_t>(b[i] >> 16),
+                                             static_cast<uint16_t>(c[i] >> 16)))
+                << 16;
+  store_lanes(w, in.op[0], out);
+}
 
 template <class H, Op kOp, class T>
 void handler(Warp& w, const Inst& in) {
@@ -98,10 +123,14 @@ void encode(Encoder& e) {
   const uint32_t flags =
       (e.take("ftz") ? kFtz : 0) | (e.take("sat") ? kSat : 0) | (e.take("relu") ? kRelu : 0) | (e.take("NaN") ? kNan : 0);
   const Type type = e.take_type();
-  const Handler h = type == Type::kF16     ? &handler<Half, kOp, uint16_t>
-                    : type == Type::kBF16  ? &handler<Bfloat, kOp, uint16_t>
-                    : type == Type::kF16x2 ? &handler<Half, kOp, uint32_t>
-                                           : &handler<Bfloat, kOp, uint32_t>;
+  Handler h = type == Type::kF16     ? &handler<Half, kOp, uint16_t>
+              : type == Type::kBF16  ? &handler<Bfloat, kOp, uint16_t>
+              : type == Type::kF16x2 ? &handler<Half, kOp, uint32_t>
+                                     : &handler<Bfloat, kOp, uint32_t>;
+  if constexpr (kOp <= Op::kFma) {
+    if (flags == 0 && type == Type::kF16x2) h = &plain_handler<Half, kOp, uint32_t>;
+    if (flags == 0 && type == Type::kBF16x2) h = &plain_handler<Bfloat, kOp, uint32_t>;
+  }
   std::vector<uint32_t> s;
   for (size_t i = 1; i <= sources_of(kOp); ++i) s.push_back(e.src(e.operand(i), type));
   e.emit(h, {e.dst(e.operand(0), ptx::size_of(type))}, s).target = flags;
