@@ -69,52 +69,52 @@ void ldmatrix(Encoder& e) {
   e.last().cost.lanes = destinations.size() == 4 ? kAllLanes : (1u << 8 * destinations.size()) - 1;
 }
 
+// Eight columns at once. A product of two numbers of 16 bits is exact in double, so it does not matter whether a compiler fuses
+// it with the sum.
+using Row = double __attribute__((vector_size(64)));
+
 // D[16][8] = A[16][K] B[K][8] + C. Lane l has g = l/4, t = l%4: of A rows g and g+8, columns 2t, 2t+1 (and those + 8); of B
-// rows 2t, 2t+1 (and + 8), column g; of C and D rows g and g+8, columns 2t, 2t+1.
+// rows 2t, 2t+1 (and + 8), column g; of C and D rows g and g+8, columns 2t, 2t+1. So a register of A is 8 rows of 8 columns as
+// they lie in memory, one of B 8 columns of 8 rows.
 template <int kDepth, bool kBfloat, bool kHalfSum>
 void multiply(Warp& w, const Inst& in) {
   need_all_lanes(w, in, "mma");
   constexpr size_t kA = kDepth / 4, kB = kDepth / 8, kC = kHalfSum ? 2 : 4;
-  double a[16][kDepth], b[kDepth][8], c[16][8];
-  auto wide = [](uint32_t v) {
-    const uint16_t bits = static_cast<uint16_t>(v);
-    return static_cast<double>(kBfloat ? from_bfloat(bits) : from_half(bits));
+  alignas(64) double a[kA][8][8], columns[kB][8][8];
+  Row b[kDepth], c[16];
+  auto widen = [&](size_t operand, double* to) {
+    const auto* from = reinterpret_cast<const uint16_t*>(reg<uint32_t>(w, operand_code(in, operand)));
+    for (int i = 0; i < 64; ++i) to[i] = static_cast<double>(kBfloat ? from_bfloat(from[i]) : from_half(from[i]));
   };
-  for (int l = 0; l < kLanes; ++l) {
-    const int g = l / 4, t = 2 * (l % 4);
-    for (size_t k = 0; k < kA; ++k) {
-      const uint32_t v = reg<uint32_t>(w, operand_code(in, kC + k))[l];
-      const int row = g + (k % 2 == 1 ? 8 : 0), column = t + (k >= 2 ? 8 : 0);
-      a[row][column] = wide(v);
-      a[row][column + 1] = wide(v >> 16);
-    }
-    for (size_t k = 0; k < kB; ++k) {
-      const uint32_t v = reg<uint32_t>(w, operand_code(in, kC + kA + k))[l];
-      b[t + 8 * static_cast<int>(k)][g] = wide(v);
-      b[t + 8 * static_cast<int>(k) + 1][g] = wide(v >> 16);
-    }
-    for (size_t k = 0; k < kC; ++k) {
-      const uint32_t v = reg<uint32_t>(w, operand_code(in, kC + kA + kB + k))[l];
-      if (kHalfSum) {
-        c[g + 8 * static_cast<int>(k)][t] = static_cast<double>(from_half(static_cast<uint16_t>(v)));
-        c[g + 8 * static_cast<int>(k)][t + 1] = static_cast<double>(from_half(static_cast<uint16_t>(v >> 16)));
-      } else {
-        c[g + (k >= 2 ? 8 : 0)][t + static_cast<int>(k % 2)] = static_cast<double>(std::bit_cast<float>(v));
-      }
+  for (size_t k = 0; k < kA; ++k) widen(kC + k, &a[k][0][0]);
+  for (size_t k = 0; k < kB; ++k) {
+    widen(kC + kA + k, &columns[k][0][0]);
+    for (size_t row = 0; row < 8; ++row)
+      for (size_t n = 0; n < 8; ++n) b[8 * k + row][n] = columns[k][n][row];
+  }
+  for (size_t k = 0; k < kC; ++k) {
+    const uint32_t* from = reg<uint32_t>(w, operand_code(in, kC + kA + kB + k));
+    alignas(64) double sums[64];
+    if (kHalfSum) {
+      for (int i = 0; i < 64; ++i) sums[i] = static_cast<double>(from_half(reinterpret_cast<const uint16_t*>(from)[i]));
+      for (size_t i = 0; i < 64; ++i) c[8 * k + i / 8][i % 8] = sums[i];
+    } else {
+      for (int l = 0; l < kLanes; ++l) sums[l] = static_cast<double>(std::bit_cast<float>(from[l]));
+      for (size_t l = 0; l < kLanes; ++l) c[l / 4 + (k >= 2 ? 8 : 0)][2 * (l % 4) + k % 2] = sums[l];
     }
   }
-  for (int m = 0; m < 16; ++m)
-    for (int k = 0; k < kDepth; ++k)
-      for (int n = 0; n < 8; ++n) c[m][n] += a[m][k] * b[k][n];
-  for (int l = 0; l < kLanes; ++l) {
-    const int g = l / 4, t = 2 * (l % 4);
-    for (size_t k = 0; k < kC; ++k) {
-      uint32_t& d = reg<uint32_t>(w, operand_code(in, k))[l];
-      const int half_row = g + 8 * static_cast<int>(k);
-      if (kHalfSum)
-        d = to_half(c[half_row % 16][t]) | static_cast<uint32_t>(to_half(c[half_row % 16][t + 1])) << 16;
-      else
-        d = std::bit_cast<uint32_t>(canonical(static_cast<float>(c[g + (k >= 2 ? 8 : 0)][t + static_cast<int>(k % 2)])));
+  for (size_t m = 0; m < 16; m += 4)  // four rows at once hide how long a sum takes
+    for (size_t k = 0; k < kDepth; ++k)
+      for (size_t r = m; r < m + 4; ++r) c[r] += a[r / 8 + 2 * (k / 8)][r % 8][k % 8] * b[k];
+  for (size_t k = 0; k < kC; ++k) {
+    uint32_t* to = reg<uint32_t>(w, operand_code(in, k));
+    alignas(64) double sums[64];
+    if (kHalfSum) {
+      for (size_t i = 0; i < 64; ++i) sums[i] = c[8 * k + i / 8][i % 8];
+      for (int i = 0; i < 64; ++i) reinterpret_cast<uint16_t*>(to)[i] = to_half(sums[i]);
+    } else {
+      for (size_t l = 0; l < kLanes; ++l) sums[l] = c[l / 4 + (k >= 2 ? 8 : 0)][2 * (l % 4) + k % 2];
+      for (int l = 0; l < kLanes; ++l) to[l] = std::bit_cast<uint32_t>(canonical(static_cast<float>(sums[l])));
     }
   }
 }
