@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 31;  // positions are 32 bits
 constexpr std::int64_t kMostSequences = 65535;               // a dimension of the grid
-constexpr std::int64_t kMostHeads = 65535;                   // the same
+constexpr std::int64_t kMostHeads = 8192;                    // with which a block's bytes fit 32 bits
 
 template <typename T>
 void require(bool ok, const std::string& what, const T& value, const char* bound) {
@@ -40,7 +40,7 @@ void check_cache(const KvCacheView& c) {
   require(c.type <= FloatType::bf16, "cache.type", static_cast<int>(c.type), "a FloatType");
   require(c.layers >= 1, "cache.layers", c.layers, "at least 1");
   require(c.blocks >= 1 && c.blocks < kMostTokens, "cache.blocks", c.blocks, "in [1, 2^31)");
-  require(c.kv_heads >= 1 && c.kv_heads <= kMostHeads, "cache.kv_heads", c.kv_heads, "in [1, 65535]");
+  require(c.kv_heads >= 1 && c.kv_heads <= kMostHeads, "cache.kv_heads", c.kv_heads, "in [1, 8192]");
   require(c.head_dim >= 16 && c.head_dim <= 256 && c.head_dim % 16 == 0, "cache.head_dim", c.head_dim,
           "a multiple of 16 in [16, 256]");
   require(c.block_tokens == 8 || c.block_tokens == 16 || c.block_tokens == 32, "cache.block_tokens", c.block_tokens,
@@ -59,7 +59,7 @@ void check_block(const KvCacheView& cache, std::int64_t block, const char* name)
 
 void check_heads(std::int64_t heads, std::int64_t kv_heads) {
   require(heads >= 1 && heads <= kMostHeads && heads % kv_heads == 0, "heads", heads,
-          "a multiple of cache.kv_heads in [1, 65535]");
+          "a multiple of cache.kv_heads in [1, 8192]");
 }
 
 void check_head_rows(const HeadRows& rows, std::int64_t heads, std::int64_t head_dim, const char* name) {
@@ -96,6 +96,7 @@ void check_attention(const PagedAttentionArgs& a) {
   require(a.soft_cap >= 0.0f && std::isfinite(a.soft_cap), "soft_cap", a.soft_cap, "finite and not negative");
   require(a.window >= 0, "window", a.window, "not negative");
   if (a.step.tokens == 0) return;
+  require(a.step.tokens * a.heads < kMostTokens, "step.tokens", a.step.tokens, "so few that with their heads they are below 2^31");
   require(a.step.most_tokens >= 1 && a.step.most_tokens <= a.step.tokens, "step.most_tokens", a.step.most_tokens,
           "in [1, step.tokens]");
   require(a.step.sequences * a.step.most_tokens >= a.step.tokens, "step.most_tokens", a.step.most_tokens,

@@ -168,8 +168,9 @@ __global__ void __launch_bounds__(32 * DecodeShape<S, kMaxDim>::kWarps)
 
   const int warp = threadIdx.x / 32, step = split.blocks * kWarps;
   char* const query_tile = shared;
-  const RunningRows running(shared + QueryTile<S>::bytes(head_dim), kRows, head_dim);
-  char* const ring = shared + QueryTile<S>::bytes(head_dim) + RunningRows::bytes(kRows, head_dim) +
+  const int most_rows = min(group, kRows);
+  const RunningRows running(shared + QueryTile<S>::bytes(head_dim), most_rows, head_dim);
+  char* const ring = shared + QueryTile<S>::bytes(head_dim) + RunningRows::bytes(most_rows, head_dim) +
                      warp * kStages * tile_bytes<S>(head_dim);
   int chunk = split.first_chunk + static_cast<int>(blockIdx.x) * kWarps + warp;
   TileStream<S> stream(Pages<S>(a, sequence, kv_head, range), range, chunk, step);
@@ -180,7 +181,7 @@ __global__ void __launch_bounds__(32 * DecodeShape<S, kMaxDim>::kWarps)
     const float factor = QueryTile<S>::store(query_tile, row, a.queries, at, head_dim);
     if (threadIdx.x % 32 == 0) factors[row] = factor;
   }
-  running.clear(0, kRows, threadIdx.x, 32 * kWarps);
+  running.clear(0, rows, threadIdx.x, 32 * kWarps);
   __syncthreads();  // queries are in their tile, running results are clear
   WarpAttention<S, kMaxDim> attention(a, query_tile);
   attention.take_queries(factors);
@@ -188,7 +189,7 @@ __global__ void __launch_bounds__(32 * DecodeShape<S, kMaxDim>::kWarps)
   attention.see(1, range);
 
   const std::int64_t tile = (sequence * gridDim.y + blockIdx.y);
-  const Partials partial{partials + tile * most_chunks * Partials::chunk_floats(min(group, kRows), head_dim), rows, head_dim};
+  const Partials partial{partials + tile * most_chunks * Partials::chunk_floats(most_rows, head_dim), rows, head_dim};
   int slot = 0, free_slot = kStages - 1;
   for (int g = blockIdx.x; g < split.groups; g += split.blocks, chunk += step) {
     const bool mine = chunk <= split.last_chunk;
@@ -235,13 +236,13 @@ Grid grid_of(const PagedAttentionArgs& a) {
   grid.tiles = a.step.sequences * a.cache.kv_heads * ((grid.group + kRows - 1) / kRows);
   grid.chunks = (a.step.table_stride * a.cache.block_tokens + kChunkKeys - 1) / kChunkKeys;
   if (a.window > 0) grid.chunks = std::min(grid.chunks, (a.window + kChunkKeys - 2) / kChunkKeys + 1);
-  const int head_dim = static_cast<int>(a.cache.head_dim);
+  const int head_dim = static_cast<int>(a.cache.head_dim), rows = static_cast<int>(std::min<std::int64_t>(grid.group, kRows));
   with_variant(a.cache, [&](auto storage, auto size) {
     using S = decltype(storage);
     using Shape = DecodeShape<S, size()>;
     grid.warps = Shape::kWarps;
     grid.threads = 32 * Shape::kWarps;
-    grid.shared_bytes = QueryTile<S>::bytes(head_dim) + RunningRows::bytes(kRows, head_dim) +
+    grid.shared_bytes = QueryTile<S>::bytes(head_dim) + RunningRows::bytes(rows, head_dim) +
                         Shape::kWarps * Shape::kStages * tile_bytes<S>(head_dim);
     grid.kernel = reinterpret_cast<const void*>(decode_attention_kernel<S, size()>);
   });

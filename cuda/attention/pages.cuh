@@ -12,8 +12,8 @@ class Pages {
  public:
   __device__ Pages(const PagedAttentionArgs& a, std::int64_t sequence, std::int64_t kv_head, const KeyRange& range)
       : keys_(static_cast<const char*>(a.cache.data) + a.cache.keys(a.layer, 0, kv_head) * S::kElementBytes),
-        block_bytes_(a.cache.block_stride() * S::kElementBytes),
-        values_offset_((a.cache.values(0, 0, 0) - a.cache.keys(0, 0, 0)) * S::kElementBytes),
+        block_bytes_(static_cast<std::uint32_t>(a.cache.block_stride() * S::kElementBytes)),
+        values_offset_(block_bytes_ / 2),
         table_(a.step.block_tables + sequence * a.step.table_stride),
         range_(range),
         head_dim_(static_cast<int>(a.cache.head_dim)),
@@ -33,8 +33,8 @@ class Pages {
     int row = thread / vectors, column = thread % vectors;
     for (int i = thread; i < kTileKeys * vectors; i += threads) {
       const int at = key + row, within = at & ((1 << shift_) - 1);
-      const std::int64_t block = __shfl_sync(0xffffffffu, entry_, at % kChunkKeys >> shift_);
-      const char* from = keys_ + block * block_bytes_ + (within * head_dim_ * S::kElementBytes + 16 * column);
+      const auto block = static_cast<std::uint32_t>(__shfl_sync(0xffffffffu, entry_, at % kChunkKeys >> shift_));
+      const char* from = keys_ + std::uint64_t{block} * block_bytes_ + (within * head_dim_ * S::kElementBytes + 16 * column);
       const bool valid = at >= range_.first && at <= range_.last;
       copy_async_16(shared_address(tile + row * S::key_row_bytes(head_dim_) + 16 * column), from, valid);
       copy_async_16(shared_address(tile + key_tile_bytes<S>(head_dim_) + row * S::value_row_bytes(head_dim_) + 16 * column),
@@ -47,7 +47,7 @@ class Pages {
 
  private:
   const char* keys_;  // of block 0
-  std::int64_t block_bytes_, values_offset_;
+  std::uint32_t block_bytes_, values_offset_;
   const std::int32_t* table_;
   KeyRange range_;
   int head_dim_, shift_;

@@ -30,9 +30,18 @@ struct PrefillShape {
   static constexpr int kSize = kMaxDim / 64 * S::kElementBytes / 2;
   static constexpr int kWarps = kSize <= 2 ? 4 : kSize <= 4 ? 2 : 1;
   static constexpr int kTiles = S::kParts == 1 && kMaxDim * S::kLeft <= 128 ? 2 : 1;
-  static constexpr int kStages = kSize * S::kLeft <= 6 ? 2 : 1;
+  static constexpr int kStages = kMaxDim * S::kLeft <= 384 ? 2 : 1;
+  // Queries that are held in registers leave their room to the running results.
+  static constexpr bool kShared = WarpAttention<S, kMaxDim>::kHeld;
+
+  __host__ __device__ static constexpr int query_bytes(int head_dim) { return kShared ? 0 : kWarps * QueryTile<S>::bytes(head_dim); }
+  __host__ __device__ static constexpr int running_bytes(int head_dim) { return RunningRows::bytes(kWarps * kRows, head_dim); }
+  static constexpr int shared_bytes(int head_dim) {
+    return query_bytes(head_dim) + running_bytes(head_dim) + kStages * kTiles * tile_bytes<S>(head_dim);
+  }
 };
 static_assert(kChunkKeys % (2 * kTileKeys) == 0);
+static_assert(QueryTile<HalfStorage<__half>>::bytes(128) <= kRows * 4 * RunningRows::row_floats(128));
 
 // Where a block's rows are in the step.
 struct Rows {
@@ -77,9 +86,11 @@ __global__ void __launch_bounds__(32 * PrefillShape<S, kMaxDim>::kWarps)
   if (block_row >= rows.count || (leave_single_tokens && tokens == 1)) return;
 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first_row = block_row + warp * kRows;
-  char* const query_tile = shared + warp * QueryTile<S>::bytes(head_dim);
-  const RunningRows running(shared + kWarps * QueryTile<S>::bytes(head_dim), kBlockRows, head_dim);
-  char* const ring = shared + kWarps * QueryTile<S>::bytes(head_dim) + RunningRows::bytes(kBlockRows, head_dim);
+  const RunningRows running(shared + Shape::query_bytes(head_dim), kBlockRows, head_dim);
+  char* const query_tile =
+      Shape::kShared ? reinterpret_cast<char*>(running.values + warp * kRows * RunningRows::row_floats(head_dim))
+                     : shared + warp * QueryTile<S>::bytes(head_dim);
+  char* const ring = shared + Shape::query_bytes(head_dim) + Shape::running_bytes(head_dim);
   for (int i = 0; i < kRows; ++i) {
     const int row = first_row + i;
     const bool there = row < rows.count;
@@ -88,10 +99,12 @@ __global__ void __launch_bounds__(32 * PrefillShape<S, kMaxDim>::kWarps)
     const float factor = QueryTile<S>::store(query_tile, i, a.queries, at, head_dim);
     if (lane == 0) factors[warp * kRows + i] = factor, ranges[warp * kRows + i] = range;
   }
-  running.clear(warp * kRows, kRows, lane, 32);
-  __syncthreads();  // every row's range is there
+  __syncthreads();  // the queries are in their tiles, every row's range is there
   WarpAttention<S, kMaxDim> attention(a, query_tile);
   attention.take_queries(factors + warp * kRows);
+  __syncwarp();  // held queries have left the running results' place
+  running.clear(warp * kRows, kRows, lane, 32);
+  __syncwarp();  // which the whole warp finds clear
   for (int r = 0; r < 2; ++r) attention.see(r, ranges[warp * kRows + lane / 4 + 8 * r]);
 
   const KeyRange all = union_of(ranges, kBlockRows), own = union_of(ranges + warp * kRows, kRows);
@@ -152,15 +165,13 @@ void launch_prefill(const PagedAttentionArgs& args, bool leave_single_tokens, cu
     using S = decltype(storage);
     using Shape = PrefillShape<S, size()>;
     constexpr int kBlockRows = Shape::kWarps * kRows;
-    const int shared_bytes = Shape::kWarps * QueryTile<S>::bytes(head_dim) + RunningRows::bytes(kBlockRows, head_dim) +
-                             Shape::kStages * Shape::kTiles * tile_bytes<S>(head_dim);
     const std::int64_t rows = args.step.most_tokens * (args.heads / args.cache.kv_heads);
     const dim3 blocks(static_cast<unsigned>((rows + kBlockRows - 1) / kBlockRows), static_cast<unsigned>(args.step.sequences),
                       static_cast<unsigned>(args.cache.kv_heads));
     PagedAttentionArgs copy = args;
     void* arguments[] = {&copy, &leave_single_tokens};
-    launch_attention(reinterpret_cast<const void*>(prefill_attention_kernel<S, size()>), blocks, 32 * Shape::kWarps, shared_bytes,
-                     arguments, "prefill_attention_kernel", stream);
+    launch_attention(reinterpret_cast<const void*>(prefill_attention_kernel<S, size()>), blocks, 32 * Shape::kWarps,
+                     Shape::shared_bytes(head_dim), arguments, "prefill_attention_kernel", stream);
   });
 }
 

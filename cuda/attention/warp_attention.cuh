@@ -82,7 +82,7 @@ struct RunningRows {
 
   __host__ __device__ static constexpr int row_floats(int head_dim) { return head_dim + 8; }  // rows in different banks
   __host__ __device__ static constexpr int bytes(int rows, int head_dim) {
-    return rows * (row_floats(head_dim) * 4 + static_cast<int>(sizeof(SoftmaxState)));
+    return rows * row_floats(head_dim) * 4 + (rows + 1) / 2 * 2 * static_cast<int>(sizeof(SoftmaxState));
   }
   __device__ RunningRows(char* shared, int rows, int dim)
       : values(reinterpret_cast<float*>(shared)),

@@ -1,4 +1,6 @@
 // Attention over pages: against plain sums in double, and against itself where the same bits must come out.
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -58,27 +60,223 @@ double expect_oracle(const PagedCase& c, const PagedData& data, const std::vecto
   return worst;
 }
 
-// Sixteen times the differences that were seen come close to these. f16 rounds queries and weights to 11 bits; bf16 makes them of
-// two parts, 16 bits; f32 has 24 bits in three parts.
+// What rounding queries and weights to 11 bits (f16), to two parts of 8 (bf16) and to three (f32) does to results of order one:
+// some four times the largest difference that was seen.
 double tolerance(FloatType type) { return type == FloatType::f16 ? 3e-3 : type == FloatType::bf16 ? 4e-5 : 4e-6; }
 
+void expect_oracle_both(const PagedCase& c, std::mt19937& rng, double allowed) {
+  SCOPED_TRACE(testing::Message() << c.heads << " heads, " << c.kv_heads << " kv heads of " << c.head_dim << ", type "
+                                  << static_cast<int>(c.type) << ", blocks of " << c.block_tokens << ", window " << c.window
+                                  << ", cap " << c.soft_cap);
+  const PagedData data(c, rng);
+  PagedCache cache(c, data, static_cast<std::uint32_t>(rng()));
+  const std::vector<float> prefill = cache.attend(whole(c));
+  expect_oracle(c, data, prefill, whole(c), allowed);
+  const std::vector<float> decode = cache.attend(last(c));
+  expect_oracle(c, data, decode, last(c), allowed);
+}
+
+constexpr FloatType kTypes[] = {FloatType::f16, FloatType::bf16, FloatType::f32};
+const std::array<std::int64_t, 3> kShapes[] = {{1, 1, 16},  {4, 2, 32},  {9, 3, 64},  {5, 1, 80},  {3, 3, 96},
+                                               {8, 2, 128}, {2, 1, 256}, {20, 1, 16}, {33, 1, 64}, {2, 2, 208}};
+
 TEST_F(PagedAttention, EqualsTheOracle) {
-  for (const FloatType type : {FloatType::f16, FloatType::bf16, FloatType::f32})
-    for (const std::int64_t head_dim : {64, 128, 256}) {
-      SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(type) << " head_dim " << head_dim);
-      PagedCase c;
-      c.head_dim = head_dim;
-      c.type = type;
-      c.lengths = {1, 17, 150};
-      const PagedData data(c, rng);
-      PagedCache cache(c, data, 1);
-      const std::vector<float> prefill = cache.attend(whole(c));
-      expect_oracle(c, data, prefill, whole(c), tolerance(type));
-      const std::vector<float> decode = cache.attend(last(c));
-      expect_oracle(c, data, decode, last(c), tolerance(type));
-      const auto row = c.heads * c.head_dim;
-      EXPECT_TRUE(same_bits({decode.end() - row, decode.end()}, {prefill.end() - row, prefill.end()}));
+  for (const FloatType type : kTypes)
+    for (const std::int64_t block_tokens : {8, 16, 32})
+      for (const auto& [heads, kv_heads, head_dim] : kShapes) {
+        const PagedCase c{heads, kv_heads, head_dim, type, {1, 17, 33, 8, 131}, block_tokens};
+        expect_oracle_both(c, rng, tolerance(type));
+      }
+}
+
+TEST_F(PagedAttention, LongContexts) {
+  for (const FloatType type : kTypes)
+    for (const std::int64_t head_dim : {16, 64, 128, 256}) {
+      const PagedCase c{3, 1, head_dim, type, {300, 129, 128}};
+      expect_oracle_both(c, rng, tolerance(type));
+      const PagedCase longer{3, 1, head_dim, type, {700, 1025, 513}};  // beyond what one block takes at once
+      const PagedData data(longer, rng);
+      PagedCache cache(longer, data, 5);
+      expect_oracle(longer, data, cache.attend(last(longer)), last(longer), tolerance(type));
     }
+}
+
+TEST_F(PagedAttention, WindowsAndSoftCaps) {
+  for (const std::int64_t window : {1, 7, 16, 128, 140, 1000})
+    expect_oracle_both({3, 1, 16, FloatType::f32, {300, 5}, window % 2 == 0 ? 8 : 32, window}, rng, tolerance(FloatType::f32));
+  for (const FloatType type : kTypes)
+    for (const float cap : {0.5f, 3.0f, 50.0f}) expect_oracle_both({4, 2, 64, type, {40, 3}, 16, 0, cap}, rng, tolerance(type));
+  expect_oracle_both({3, 1, 64, FloatType::f16, {900, 140}, 16, 600, 30.0f}, rng, tolerance(FloatType::f16));
+}
+
+TEST_F(PagedAttention, QueriesAndResultsOfEveryType) {
+  for (const FloatType query_type : kTypes)
+    for (const FloatType out_type : kTypes) {
+      const PagedCase c{9, 3, 64, FloatType::f16, {20, 1}, 16, 0, 0.0f, query_type, out_type};
+      // Results stay below 4: half a unit in the last place of the type.
+      const double rounding = out_type == FloatType::f32 ? 0.0 : out_type == FloatType::f16 ? 1e-3 : 8e-3;
+      expect_oracle_both(c, rng, tolerance(FloatType::f16) + rounding);
+    }
+}
+
+// Rows of any size are scaled before they are rounded to half precision. Where scores are large, one key takes all.
+TEST_F(PagedAttention, QueriesOfAnySize) {
+  for (const FloatType type : kTypes) {
+    for (const float spread : {0.0f, 1e-30f, 1e-6f})
+      expect_oracle_both({4, 2, 64, type, {40, 3}, 16, 0, 0.0f, FloatType::f32, FloatType::f32, spread}, rng, tolerance(type));
+    PagedCase c{4, 2, 64, type, {200, 3}};
+    c.spread = 1e6f;
+    const PagedData data(c, rng);
+    PagedCache cache(c, data, 1);
+    for (const float x : cache.attend(whole(c))) ASSERT_TRUE(std::abs(x) < 10.0f) << x;
+  }
+}
+
+// Prefill at once, in chunks, token by token, alone, in a crowd, with other block tables: always the same bits.
+TEST_F(PagedAttention, ChunksCrowdsAndBlockTablesChangeNothing) {
+  struct Bits {
+    std::int64_t heads, kv_heads, head_dim;
+    FloatType type;
+    std::int64_t block_tokens, window;
+  };
+  for (const Bits& b : {Bits{9, 3, 64, FloatType::f16, 16, 0}, Bits{9, 3, 64, FloatType::f16, 16, 100},
+                        Bits{4, 1, 128, FloatType::f16, 8, 0}, Bits{2, 1, 256, FloatType::f16, 32, 0},
+                        Bits{3, 1, 80, FloatType::bf16, 16, 0}, Bits{2, 1, 256, FloatType::bf16, 16, 130},
+                        Bits{3, 1, 32, FloatType::f32, 16, 0}, Bits{2, 1, 128, FloatType::f32, 8, 77},
+                        Bits{1, 1, 256, FloatType::f32, 16, 0}, Bits{20, 1, 16, FloatType::f16, 16, 0}}) {
+    SCOPED_TRACE(testing::Message() << b.heads << " heads of " << b.head_dim << " type " << static_cast<int>(b.type) << " window "
+                                    << b.window);
+    const PagedCase c{b.heads, b.kv_heads, b.head_dim, b.type, {290, 31, 150, 16}, b.block_tokens, b.window};
+    const PagedData data(c, rng);
+    std::vector<std::vector<float>> alone;
+    for (std::size_t s = 0; s < c.lengths.size(); ++s) {
+      PagedCache cache(c, data, 7);
+      alone.push_back(cache.attend({{s, 0, c.lengths[s]}}));
+    }
+    for (const std::int64_t chunk : {1, 7, 64, 1000}) {
+      PagedCache cache(c, data, static_cast<std::uint32_t>(100 + chunk));
+      std::vector<std::vector<float>> got(c.lengths.size());
+      const std::int64_t width = c.heads * c.head_dim;
+      for (std::int64_t from = 0; from < 290; from += chunk) {
+        std::vector<Span> spans;
+        for (std::size_t s = 0; s < c.lengths.size(); ++s) spans.push_back({s, from, std::min(from + chunk, c.lengths[s])});
+        const std::vector<float> out = cache.attend(spans);
+        auto at = out.begin();
+        for (const Span& span : spans) {
+          const auto size = static_cast<std::ptrdiff_t>(std::max<std::int64_t>(0, span.to - span.from) * width);
+          got[span.sequence].insert(got[span.sequence].end(), at, at + size);
+          at += size;
+        }
+      }
+      for (std::size_t s = 0; s < got.size(); ++s)
+        EXPECT_TRUE(same_bits(got[s], alone[s])) << "sequence " << s << ", " << chunk << " tokens at a time";
+    }
+  }
+}
+
+// Alone a long context is split over blocks, among many sequences it stays in one, in a prompt's last token it is walked: the
+// same bits.
+TEST_F(PagedAttention, SplitContextsGiveTheBitsOfWholeOnes) {
+  for (const auto& [type, head_dim, window] :
+       {std::tuple{FloatType::f16, 16, 0}, {FloatType::f16, 64, 0}, {FloatType::bf16, 128, 0}, {FloatType::f32, 64, 0},
+        {FloatType::f32, 256, 0}, {FloatType::f16, 128, 900}}) {
+    PagedCase c{2, 1, head_dim, type, std::vector<std::int64_t>(260, 3), 16, window};
+    c.lengths[0] = 1100;
+    c.lengths[100] = 700;
+    const PagedData data(c, rng);
+    const std::size_t row = static_cast<std::size_t>(c.heads * c.head_dim);
+    PagedCache cache(c, data, 1);
+    const std::vector<float> crowd = cache.attend(last(c));
+    for (const std::size_t s : {0, 100}) {
+      const std::vector<float> of_crowd(crowd.begin() + static_cast<std::ptrdiff_t>(s * row),
+                                        crowd.begin() + static_cast<std::ptrdiff_t>((s + 1) * row));
+      const std::int64_t n = c.lengths[s];
+      EXPECT_TRUE(same_bits(cache.attend({{s, n - 1, n}}), of_crowd)) << "alone";
+      const std::vector<float> beside = cache.attend({{1, 0, 3}, {s, n - 1, n}});
+      EXPECT_TRUE(same_bits({beside.end() - static_cast<std::ptrdiff_t>(row), beside.end()}, of_crowd)) << "beside a prompt";
+      const std::vector<float> prompt = cache.attend({{s, n - 3, n}});
+      EXPECT_TRUE(same_bits({prompt.end() - static_cast<std::ptrdiff_t>(row), prompt.end()}, of_crowd)) << "in a prompt";
+    }
+  }
+}
+
+// Padding stores zeros, whatever its queries and tables hold; sequences may have no token at all.
+TEST_F(PagedAttention, PaddingAndEmptySequences) {
+  const PagedCase c{9, 3, 64, FloatType::f16, {20, 33, 5}};
+  const PagedData data(c, rng);
+  PagedCache cache(c, data, 1);
+  const std::size_t row = static_cast<std::size_t>(c.heads * c.head_dim);
+  for (const bool decode : {true, false}) {
+    const auto from = [&](std::size_t s) { return decode ? c.lengths[s] - 1 : 2; };
+    const std::vector<Span> spans{{0, from(0), 20}, {1, 5, 5}, {2, from(2), 5}};
+    const std::vector<float> plain = cache.attend(spans), padded = cache.attend(spans, 3);
+    ASSERT_EQ(padded.size(), plain.size() + 3 * row);
+    EXPECT_TRUE(same_bits({padded.begin(), padded.end() - static_cast<std::ptrdiff_t>(3 * row)}, plain));
+    EXPECT_EQ(std::vector<float>(padded.end() - static_cast<std::ptrdiff_t>(3 * row), padded.end()), std::vector<float>(3 * row, 0.0f));
+  }
+}
+
+TEST_F(PagedAttention, NanInOneSequenceStaysThere) {
+  const PagedCase c{2, 1, 16, FloatType::f16, {20, 20}};
+  PagedData data(c, rng);
+  PagedCache clean(c, data, 3);
+  const std::vector<float> want = clean.attend({{1, 0, 20}});
+  for (auto* values : {&data.queries[0], &data.keys[0], &data.values[0]}) std::fill(values->begin(), values->end(), std::nanf(""));
+  PagedCache cache(c, data, 3);
+  const std::vector<float> got = cache.attend(whole(c));
+  EXPECT_TRUE(same_bits({got.end() - static_cast<std::ptrdiff_t>(want.size()), got.end()}, want));
+  EXPECT_TRUE(std::isnan(got[0]));
+}
+
+// One workspace serves steps of all shapes, one after the other: each leaves the counters at zero.
+TEST_F(PagedAttention, TheWorkspaceIsLeftAsItWasFound) {
+  const PagedCase c{3, 3, 32, FloatType::f16, {1100, 600, 5}};
+  const PagedData data(c, rng);
+  PagedCache cache(c, data, 1);
+  const auto counters = [&] {
+    std::vector<std::byte> bytes(cuda::kAttentionZeroBytes);
+    test::throw_on_error(cudaMemcpy(bytes.data(), cache.workspace(), bytes.size(), cudaMemcpyDeviceToHost));
+    return bytes;
+  };
+  const std::vector<float> first = cache.attend(last(c));
+  ASSERT_GE(cache.workspace_bytes(), cuda::kAttentionZeroBytes);
+  EXPECT_EQ(counters(), std::vector<std::byte>(cuda::kAttentionZeroBytes));
+  for (int round = 0; round < 2; ++round) {
+    cache.attend({{1, 599, 600}});
+    cache.attend({{2, 0, 5}, {0, 1090, 1091}});
+    EXPECT_EQ(counters(), std::vector<std::byte>(cuda::kAttentionZeroBytes));
+    EXPECT_TRUE(same_bits(cache.attend(last(c)), first));
+  }
+}
+
+// A decode step is captured once; its tokens move on in device memory.
+TEST_F(PagedAttention, ReplaysFollowThePositions) {
+  const PagedCase c{9, 3, 64, FloatType::f16, {1100, 40, 300}};
+  const PagedData data(c, rng);
+  PagedCache cache(c, data, 1);
+  const cuda::PagedAttentionArgs a = cache.arguments({{0, 3, 4}, {1, 0, 1}, {2, 7, 8}});
+  cudaStream_t stream;
+  cudaGraph_t graph;
+  cudaGraphExec_t executable;
+  test::throw_on_error(cudaStreamCreate(&stream));
+  test::throw_on_error(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  cuda::paged_attention(a, cache.workspace(), cache.workspace_bytes(), stream);
+  test::throw_on_error(cudaStreamEndCapture(stream, &graph));
+  std::size_t nodes = 0;
+  test::throw_on_error(cudaGraphGetNodes(graph, nullptr, &nodes));
+  EXPECT_EQ(nodes, 1u);
+  test::throw_on_error(cudaGraphInstantiate(&executable, graph, 0));
+  for (const auto& positions : {std::vector<std::int64_t>{3, 0, 7}, {1099, 39, 8}, {511, 1, 299}, {512, 16, 128}}) {
+    cache.move_to(positions);
+    test::throw_on_error(cudaGraphLaunch(executable, stream));
+    test::throw_on_error(cudaStreamSynchronize(stream));
+    std::vector<Span> spans;
+    for (std::size_t s = 0; s < 3; ++s) spans.push_back({s, positions[s], positions[s] + 1});
+    expect_oracle(c, data, cache.result(), spans, tolerance(c.type));
+  }
+  cudaGraphExecDestroy(executable);
+  cudaGraphDestroy(graph);
+  cudaStreamDestroy(stream);
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ struct KvCacheView {
   FloatType type = FloatType::f16;
   std::int64_t layers = 0;
   std::int64_t blocks = 0;
-  std::int64_t kv_heads = 0;
+  std::int64_t kv_heads = 0;       ///< in [1, 8192]
   std::int64_t head_dim = 0;       ///< a multiple of 16, at most 256
   std::int64_t block_tokens = 16;  ///< 8, 16 or 32
 
@@ -75,7 +75,7 @@ struct RopeAppendArgs {
 /// sequence was cut into steps, nor on where its blocks lie.
 struct PagedAttentionArgs {
   HeadRows queries;
-  std::int64_t heads = 0;  ///< a multiple of kv_heads; query head h reads kv head h / (heads / kv_heads)
+  std::int64_t heads = 0;  ///< a multiple of kv_heads, at most 8192; query head h reads kv head h / (heads / kv_heads)
   float scale = 1.0f;
   float soft_cap = 0.0f;
   std::int64_t window = 0;
