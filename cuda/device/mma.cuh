@@ -25,15 +25,51 @@ __device__ inline void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint
   }
 }
 
-/// (a & b) | c in one instruction.
-__device__ inline std::uint32_t and_or(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+/// A value that the compiler shall keep in a register, not make anew where it is used.
+__device__ inline std::uint32_t kept(std::uint32_t value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
+/// (a & mask) | bits in one instruction.
+template <std::uint32_t kMask, std::uint32_t kBits>
+__device__ inline std::uint32_t and_or(std::uint32_t a) {
   std::uint32_t d;
-  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(d) : "r"(a), "n"(kMask), "n"(kBits));
+  return d;
+}
+/// Bytes of `a` (0 to 3) and of kOther (4 to 7) by the digits of kSelector.
+template <std::uint32_t kOther, std::uint32_t kSelector>
+__device__ inline std::uint32_t bytes_of(std::uint32_t a) {
+  std::uint32_t d;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "n"(kOther), "n"(kSelector));
   return d;
 }
 
-__device__ inline __half2 as_half2(std::uint32_t bits) { return *reinterpret_cast<const __half2*>(&bits); }
-__device__ inline std::uint32_t bits_of(__half2 pair) { return *reinterpret_cast<const std::uint32_t*>(&pair); }
-__device__ inline std::uint32_t bits_of(__nv_bfloat162 pair) { return *reinterpret_cast<const std::uint32_t*>(&pair); }
+// Pairs of f16 in words, each result rounded once.
+__device__ inline std::uint32_t sub_pairs(std::uint32_t a, std::uint32_t b) {
+  std::uint32_t d;
+  asm("sub.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
+  return d;
+}
+__device__ inline std::uint32_t fma_pairs(std::uint32_t a, std::uint32_t b, std::uint32_t c) {
+  std::uint32_t d;
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+}
+__device__ inline std::uint32_t mul_pairs(std::uint32_t a, std::uint32_t b) {
+  std::uint32_t d;
+  asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
+  return d;
+}
+/// Two f32 as bf16, `low` in the low half.
+__device__ inline std::uint32_t bfloat_pair(float low, float high) {
+  std::uint32_t d;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(high), "f"(low));
+  return d;
+}
+__device__ inline float low_half_as_float(std::uint32_t pair) {
+  return __half2float(__ushort_as_half(static_cast<unsigned short>(pair)));
+}
 
 }  // namespace warploom::cuda::device

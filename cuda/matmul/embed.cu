@@ -28,20 +28,21 @@ __device__ inline float element_at(const std::byte* at) {
 
 template <typename T>
 __device__ inline float weight_at(const std::byte* tile, TileFormat format, int row, int input) {
-  const int g = row % 8, upper = row / 8, t = input / 16, s = input % 16 / 4, q = input % 4, lane = 4 * g + t;
+  const int g = row % 8, upper = row / 8, half = input / 32, t = input % 32 / 8, s = 2 * half + input % 8 / 4, q = input % 4;
+  const int lane = 4 * g + t;
   if (format.bits == 16) return element_at<T>(tile + 512 * s + 16 * lane + 4 * upper + 8 * (q / 2) + 2 * (q % 2));
   int code;
   if (format.bits == 4) {
     const auto word = *reinterpret_cast<const std::uint32_t*>(tile + 16 * lane + 4 * s);
     code = static_cast<int>(word >> (4 * upper + 8 * (q / 2) + 16 * (q % 2)) & 15u);
   } else {
-    code = static_cast<int>(tile[512 * (s / 2) + 16 * lane + 8 * (s % 2) + 4 * upper + q]);
+    code = static_cast<int>(tile[512 * half + 16 * lane + 8 * (s % 2) + 4 * upper + q]);
   }
   const std::byte* scales = tile + code_bytes(format.bits) + 4 * upper;
   const float centred = static_cast<float>(code - zero_of(format));
-  if (format.scales == ScaleLayout::plain) return element_at<__half>(scales + 8 * g + 2 * (t / 2)) * centred;
-  const std::byte* pair = scales + 16 * g + 8 * (t / 2);
-  if (format.scales == ScaleLayout::halves) return element_at<__half>(pair + 2 * (t % 2)) * centred;
+  if (format.scales == ScaleLayout::plain) return element_at<__half>(scales + 8 * g + 2 * half) * centred;
+  const std::byte* pair = scales + 16 * g + 8 * half;
+  if (format.scales == ScaleLayout::halves) return element_at<__half>(pair + 2 * (t / 2)) * centred;
   return __fmaf_rn(element_at<__half>(pair), centred, element_at<__half>(pair + 2));
 }
 
@@ -55,7 +56,7 @@ __global__ void __launch_bounds__(kThreads)
   while (s + 1 < table.segment_count && row >= table.segments[s + 1].first_row) ++s;
   const PackedSegment& segment = table.segments[s];
   const int within = row - segment.first_row, bytes = tile_bytes(segment.format);
-  const std::byte* tiles = segment.tiles + std::int64_t{within / kTileRows} * table.col_tiles * bytes;
+  const std::byte* tiles = segment.tiles + std::int64_t{within / kTileRows} * segment.tile_row_bytes;
   float* to = out + std::int64_t{blockIdx.x} * table.cols;
   for (int i = threadIdx.x; i < table.cols; i += kThreads)
     to[i] = weight_at<T>(tiles + std::int64_t{i / kTileInputs} * bytes, segment.format, within % kTileRows, i % kTileInputs);

@@ -17,10 +17,10 @@ constexpr int kGroupsOfTile = kTileInputs / kQuantGroupInputs;
 
 void put_u16(std::byte* at, std::uint16_t value) { std::memcpy(at, &value, sizeof value); }
 
-// 16 inputs of a row, those of lane quarter t (inputs 16 t to 16 t + 15 of the tile), into a tile.
-void put_codes4(std::byte* tile, int row, int t, const u8* code) {
-  std::byte* at = tile + (4 * (row % 8) + t) * 16;
-  for (int s = 0; s < 4; ++s, at += 4, code += 4) {
+// A run of 8 inputs of a row, from 32 half + 8 t on, into a tile.
+void put_codes4(std::byte* tile, int row, int half, int t, const u8* code) {
+  std::byte* at = tile + 16 * (4 * (row % 8) + t) + 8 * half;
+  for (int s = 0; s < 2; ++s, at += 4, code += 4) {
     std::uint32_t word;
     std::memcpy(&word, at, sizeof word);
     const std::uint32_t a0 = code[0] | code[1] << 16, a2 = code[2] | code[3] << 16;
@@ -28,13 +28,13 @@ void put_codes4(std::byte* tile, int row, int t, const u8* code) {
     std::memcpy(at, &word, sizeof word);
   }
 }
-void put_codes8(std::byte* tile, int row, int t, const u8* code) {
-  std::byte* at = tile + (4 * (row % 8) + t) * 16 + (row < 8 ? 0 : 4);
-  for (int s = 0; s < 4; ++s) std::memcpy(at + 512 * (s / 2) + 8 * (s % 2), code + 4 * s, 4);
+void put_codes8(std::byte* tile, int row, int half, int t, const u8* code) {
+  std::byte* at = tile + 512 * half + 16 * (4 * (row % 8) + t) + (row < 8 ? 0 : 4);
+  for (int s = 0; s < 2; ++s) std::memcpy(at + 8 * s, code + 4 * s, 4);
 }
-void put_codes16(std::byte* tile, int row, int t, const std::uint16_t* value) {
-  std::byte* at = tile + (4 * (row % 8) + t) * 16 + (row < 8 ? 0 : 4);
-  for (int s = 0; s < 4; ++s) {
+void put_codes16(std::byte* tile, int row, int half, int t, const std::uint16_t* value) {
+  std::byte* at = tile + 1024 * half + 16 * (4 * (row % 8) + t) + (row < 8 ? 0 : 4);
+  for (int s = 0; s < 2; ++s) {
     std::memcpy(at + 512 * s, value + 4 * s, 4);
     std::memcpy(at + 512 * s + 8, value + 4 * s + 2, 4);
   }
@@ -61,10 +61,8 @@ void pack_quantised_row(const WeightView& part, TileFormat format, const std::by
     put_scales(tile, format, row, group, decoded);
     // Codes with the zero that the width has: 128 where a file's own is 16, 32 or 128.
     for (u8& code : decoded.code) code = static_cast<u8>(code + shift - decoded.zero);
-    for (int half = 0; half < 2; ++half) {
-      const u8* code = decoded.code + 16 * half;
-      format.bits == 4 ? put_codes4(tile, row, 2 * group + half, code) : put_codes8(tile, row, 2 * group + half, code);
-    }
+    for (int t = 0; t < 4; ++t)
+      format.bits == 4 ? put_codes4(tile, row, group, t, decoded.code + 8 * t) : put_codes8(tile, row, group, t, decoded.code + 8 * t);
   }
 }
 
@@ -100,7 +98,7 @@ void pack_wide_row(const WeightView& part, FloatType type, const std::byte* from
   for (std::int64_t k = 0; k < part.cols; k += kTileInputs, tiles += code_bytes(16)) {
     std::uint16_t values[kTileInputs] = {};
     narrow_inputs(part, type, from, k, std::min<std::int64_t>(kTileInputs, part.cols - k), values);
-    for (int t = 0; t < 4; ++t) put_codes16(tiles, row, t, values + 16 * t);
+    for (int run = 0; run < 8; ++run) put_codes16(tiles, row, run / 4, run % 4, values + 8 * run);
   }
 }
 

@@ -1,18 +1,19 @@
 // How the CUDA kernels keep weights.
 //
 // A tile is 16 rows by 64 inputs, as tensor cores take it: mma.sync m16n8k16 four times, with the weights as its matrix A. Lane l
-// of a warp, g = l / 4 and t = l % 4, owns rows g and g + 8 and inputs 16 t to 16 t + 15. Product s of the four takes each lane's
-// inputs 4 s to 4 s + 3: which of them counts as which k of the instruction is free as long as A and B agree. Its fragments:
-//   a0 = row g, inputs 4 s and 4 s + 1     a1 = row g + 8, the same     a2 = row g, 4 s + 2 and 4 s + 3     a3 = row g + 8, the same
+// of a warp, g = l / 4 and t = l % 4, owns rows g and g + 8 and two runs of 8 inputs, from 8 t and from 32 + 8 t on, so that the
+// four lanes of a token read its inputs as whole sectors. Product s of the four takes inputs 4 s to 4 s + 3 of each lane's 16:
+// which of them counts as which k of the instruction is free as long as A and B agree. Its fragments:
+//   a0 = row g, the first two inputs     a1 = row g + 8, the same     a2 = row g, the last two inputs     a3 = row g + 8, the same
 //
 // Codes come first in a tile, 128 bytes for each bit of their width, a lane's 16 bytes beside the next lane's:
 //   4 bits:  [32 lanes][4 products], words whose bits 4 j and 16 + 4 j hold the two codes of a_j
-//   8 bits:  [2][32 lanes][2 products][rows g, g + 8], words of the four inputs' codes, the first in the low byte
+//   8 bits:  [2 runs][32 lanes][2 products][rows g, g + 8], words of the four inputs' codes, the first in the low byte
 //   16 bits: [4 products][32 lanes][a0..a3], pairs of f16 or bf16
 // Scales follow, pairs of f16 in words, those of rows g and g + 8 side by side:
 //   plain:   [8 g][g, g + 8] scales of inputs 0-31 and 32-63
-//   affine:  [8 g][2 groups of 32 inputs][g, g + 8] scale and minimum
-//   halves:  [8 g][2 groups of 32 inputs][g, g + 8] scales of the group's first and last 16 inputs
+//   affine:  [8 g][inputs 0-31, 32-63][g, g + 8] scale and minimum
+//   halves:  [8 g][inputs 0-31, 32-63][g, g + 8] scales of their first and last 16
 // Weight = scale * (code - zero) + minimum. Codes of 4 bits are of Q4_0 (plain), Q4_1, Q4_K (affine); those of 8 bits of Q8_0, Q5_0
 // (plain), Q5_1, Q5_K (affine), Q6_K (halves). The rest is kept as 16 bits. Tiles of 16 rows follow one another along the inputs
 // (a row of tiles), then come the next 16 rows. Rows and inputs beyond the matrix have weight zero.
@@ -67,9 +68,10 @@ constexpr TileFormat tile_format(WeightType type) {
 struct PackedSegment {
   const std::byte* tiles = nullptr;  // device memory, 16-byte boundary
   TileFormat format;
-  int first_row = 0;   // in the weight
+  int first_row = 0;   // in the view
   int first_tile = 0;  // rows of tiles before it
   int rows = 0;
+  int tile_row_bytes = 0;
 };
 
 inline constexpr int kMaxSegments = 4;  // query, key, value; gate, up

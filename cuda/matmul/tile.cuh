@@ -1,4 +1,4 @@
-// A warp's tile of weights from memory to the fragments that tensor cores take. Layout: packed.h.
+// A warp's tile of weights, from memory to the fragments that tensor cores take. Layout: packed.h.
 #pragma once
 
 #include "cuda/device/mma.cuh"
@@ -6,56 +6,85 @@
 
 namespace warploom::cuda::device {
 
-/// 16 bytes that are read once: they shall not push others out of the L1 cache.
-__device__ inline uint4 load_once(const std::byte* from) {
-  uint4 v;
-  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
-  return v;
-}
-__device__ inline uint2 load_pair_once(const std::byte* from) {
-  uint2 v;
-  asm("ld.global.nc.L1::no_allocate.v2.u32 {%0,%1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
-  return v;
-}
-
 /// A lane's part of a tile, as it lies in memory.
-template <int kBits>
+template <int kBits, bool kPairs>
 struct RawTile {
-  static constexpr int kPieces = kBits / 4;
-  uint4 codes[kPieces];
-  uint2 scales;  // rows g and g + 8
+  uint4 codes[kBits / 4];
+  std::conditional_t<kPairs, uint4, uint2> scales;  // rows g, g + 8, of pairs for both halves of the inputs; none of 16 bits
 };
 
-/// What a lane needs to know of a format: where its scales lie, which halves of their words are its own.
-template <int kBits>
+// What lies kOffset bytes from `at` on, where count > kIndex (or kIndex is 0). Weights are read once: they shall not push inputs
+// out of the L1 cache. By a predicate, as a branch would cost the compiler copies of all that is loaded.
+template <int kIndex, int kOffset>
+__device__ inline void load_if(int count, const std::byte* at, uint4& v) {
+  if constexpr (kIndex == 0)
+    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4+%5];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(at), "n"(kOffset));
+  else
+    asm volatile("{.reg .pred p; setp.gt.s32 p, %5, %6; @p ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4+%7];}"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(at), "r"(count), "n"(kIndex), "n"(kOffset));
+}
+template <int kIndex, int kOffset>
+__device__ inline void load_if(int count, const std::byte* at, uint2& v) {
+  if constexpr (kIndex == 0)
+    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0,%1}, [%2+%3];" : "=r"(v.x), "=r"(v.y) : "l"(at), "n"(kOffset));
+  else
+    asm volatile("{.reg .pred p; setp.gt.s32 p, %3, %4; @p ld.global.nc.L1::no_allocate.v2.u32 {%0,%1}, [%2+%5];}"
+                 : "=r"(v.x), "=r"(v.y)
+                 : "l"(at), "r"(count), "n"(kIndex), "n"(kOffset));
+}
+
+/// Reads tiles of one width into weights of type T, f16 or bf16. Affine scales and halves lie alike, as pairs.
+template <typename T, int kBits, bool kPairs>
 class TileReader {
  public:
-  __device__ TileReader(ScaleLayout layout, int lane) {
-    const int g = lane / 4, t = lane % 4;
-    const bool plain = layout == ScaleLayout::plain, affine = layout == ScaleLayout::affine;
-    scale_at_ = code_bytes(kBits) + (plain ? 8 * g : 16 * g + 8 * (t / 2)) - 16 * lane;
-    const bool second = plain ? t >= 2 : !affine && t % 2 == 1;
-    scale_half_ = second ? 0x3232u : 0x1010u;
-    minimum_half_ = affine ? 0x3232u : 0x4444u;  // else zero
-    zero_ = zero_of({kBits, layout});
+  using Raw = RawTile<kBits, kPairs>;
+  static constexpr int kTileBits = kBits;
+  static constexpr int kTileBytes = tile_bytes({kBits, kBits == 16 ? ScaleLayout::none : kPairs ? ScaleLayout::affine : ScaleLayout::plain});
+
+  __device__ explicit TileReader(ScaleLayout layout) {
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    codes_at_ = 16 * lane;
+    scales_at_ = code_bytes(kBits) + (kPairs ? 16 : 8) * g;
+    if constexpr (kBits == 16) return;
+    const bool affine = layout == ScaleLayout::affine;
+    const std::uint32_t zero = kBits == 4 ? (kPairs ? 0 : 8) : affine ? 0 : 128;
+    if constexpr (kBits == 8 && kPairs) {
+      scale_half_ = kept(affine || t < 2 ? 0x1010 : 0x3232);
+      minimum_half_ = kept(affine ? 0x3232 : 0x4444);  // 4: of zero
+    }
+    if constexpr (kHalf) offset_ = kept(0x64006400u + 0x10001u * zero);
+    if constexpr (!kHalf) wide_offset_ = __uint_as_float(kept(0x4b000000u + zero));
+    if constexpr (kHalf && kBits == 4) sixteenth_ = kept(0x2c002c00u), high_offset_ = kept(kPairs ? 0xd400d400u : 0xd480d480u);
   }
 
-  /// `at`: the tile's first byte + 16 * lane.
-  __device__ RawTile<kBits> load(const std::byte* at) const {
-    RawTile<kBits> raw;
-#pragma unroll
-    for (int i = 0; i < RawTile<kBits>::kPieces; ++i) raw.codes[i] = load_once(at + 512 * i);
-    if constexpr (kBits < 16) raw.scales = load_pair_once(at + scale_at_);
+  /// This lane's codes and scales in the tile that begins at `tile`.
+  __device__ const std::byte* codes(const std::byte* tile) const { return tile + codes_at_; }
+  __device__ const std::byte* scales(const std::byte* tile) const { return tile + scales_at_; }
+
+  /// Tile kIndex from there on, where count > kIndex.
+  template <int kIndex>
+  __device__ static Raw load_if(int count, const std::byte* codes, const std::byte* scales) {
+    Raw raw;
+    constexpr int kAt = kIndex * kTileBytes;
+    device::load_if<kIndex, kAt>(count, codes, raw.codes[0]);
+    if constexpr (kBits >= 8) device::load_if<kIndex, kAt + 512>(count, codes, raw.codes[1]);
+    if constexpr (kBits == 16) device::load_if<kIndex, kAt + 1024>(count, codes, raw.codes[2]);
+    if constexpr (kBits == 16) device::load_if<kIndex, kAt + 1536>(count, codes, raw.codes[3]);
+    if constexpr (kBits < 16) device::load_if<kIndex, kAt>(count, scales, raw.scales);
     return raw;
   }
 
   /// A of the four products. A weight is rounded once, to T.
-  template <typename T>
-  __device__ void decode(const RawTile<kBits>& raw, std::uint32_t (&a)[4][4]) const {
+  __device__ void decode(const Raw& raw, std::uint32_t (&a)[4][4]) const {
     if constexpr (kBits == 16) {
 #pragma unroll
-      for (int s = 0; s < 4; ++s) a[s][0] = raw.codes[s].x, a[s][1] = raw.codes[s].y, a[s][2] = raw.codes[s].z, a[s][3] = raw.codes[s].w;
-    } else if constexpr (std::is_same_v<T, __half>) {
+      for (int s = 0; s < 4; ++s)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) a[s][i] = word(raw.codes[s], i);
+    } else if constexpr (kHalf) {
       decode_half(raw, a);
     } else {
       decode_wide(raw, a);
@@ -63,71 +92,104 @@ class TileReader {
   }
 
  private:
-  static __device__ std::uint32_t word(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
+  static constexpr bool kHalf = std::is_same_v<T, __half>, kAffine4 = kBits == 4 && kPairs;
 
-  // Codes become halves by bits: 0x6400 | code is 1024 + code. A 4-bit code of a byte's high half is 16 times that, 1024 + 16 code,
-  // which one multiply-add takes to code - zero. All of it is exact, up to the multiplication by the scale.
-  __device__ void decode_half(const RawTile<kBits>& raw, std::uint32_t (&a)[4][4]) const {
+  __device__ static std::uint32_t word(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
+  // Of rows g and g + 8 and a half of the inputs: pairs of the same f16.
+  struct Scales {
+    std::uint32_t scale[2], minimum[2];
+  };
+  __device__ Scales scales_of(const Raw& raw, int half) const {
+    Scales of;
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      if constexpr (!kPairs) {
+        const std::uint32_t both = row == 0 ? raw.scales.x : raw.scales.y;
+        of.scale[row] = half == 0 ? bytes_of<0, 0x1010>(both) : bytes_of<0, 0x3232>(both);
+      } else {
+        const std::uint32_t pair = word(raw.scales, 2 * half + row);
+        of.scale[row] = kBits == 4 ? bytes_of<0, 0x1010>(pair) : __byte_perm(pair, 0, scale_half_);
+        of.minimum[row] = kBits == 4 ? bytes_of<0, 0x3232>(pair) : __byte_perm(pair, 0, minimum_half_);
+      }
+    }
+    return of;
+  }
+
+  // Codes become f16 by bits: 0x6400 | code is 1024 + code. Of a byte's high half it is 1024 + 16 code, which one multiply-add takes
+  // to code - zero. All of that is exact; the last operation rounds.
+  __device__ void decode_half(const Raw& raw, std::uint32_t (&a)[4][4]) const {
     constexpr std::uint32_t kMagic = 0x64006400u;
-    const __half2 scale[2] = {as_half2(__byte_perm(raw.scales.x, 0, scale_half_)), as_half2(__byte_perm(raw.scales.y, 0, scale_half_))};
-    const __half2 minimum[2] = {as_half2(__byte_perm(raw.scales.x, 0, minimum_half_)),
-                                as_half2(__byte_perm(raw.scales.y, 0, minimum_half_))};
-    const __half2 offset = __half2half2(__int2half_rn(1024 + zero_));
+    const Scales scales[2] = {scales_of(raw, 0), scales_of(raw, 1)};
 #pragma unroll
     for (int s = 0; s < 4; ++s) {
+      const auto weights = [&](std::uint32_t codes, int row) {
+        const Scales& of = scales[s / 2];
+        return kPairs ? fma_pairs(codes, of.scale[row], of.minimum[row]) : mul_pairs(codes, of.scale[row]);
+      };
       if constexpr (kBits == 4) {
-        const __half2 sixteenth = __half2half2(__float2half_rn(0.0625f)), high_offset = __half2half2(__int2half_rn(-64 - zero_));
-        const std::uint32_t codes = word(raw.codes[0], s), later = codes >> 8;
 #pragma unroll
         for (int pair = 0; pair < 2; ++pair) {
-          const std::uint32_t c = pair == 0 ? codes : later;
-          const __half2 low = __hsub2(as_half2(and_or(c, 0x000f000fu, kMagic)), offset);
-          const __half2 high = __hfma2(as_half2(and_or(c, 0x00f000f0u, kMagic)), sixteenth, high_offset);
-          a[s][2 * pair] = bits_of(__hfma2(scale[0], low, minimum[0]));
-          a[s][2 * pair + 1] = bits_of(__hfma2(scale[1], high, minimum[1]));
+          const std::uint32_t codes = pair == 0 ? word(raw.codes[0], s) : word(raw.codes[0], s) >> 8;
+          a[s][2 * pair] = weights(sub_pairs(and_or<0x000f000fu, kMagic>(codes), offset_), 0);
+          a[s][2 * pair + 1] = weights(fma_pairs(and_or<0x00f000f0u, kMagic>(codes), sixteenth_, high_offset_), 1);
         }
       } else {
 #pragma unroll
         for (int row = 0; row < 2; ++row) {
           const std::uint32_t codes = word(raw.codes[s / 2], 2 * (s % 2) + row);
-#pragma unroll
-          for (int pair = 0; pair < 2; ++pair) {
-            const __half2 code = __hsub2(as_half2(__byte_perm(codes, 0x64, pair == 0 ? 0x4140 : 0x4342)), offset);
-            a[s][2 * pair + row] = bits_of(__hfma2(scale[row], code, minimum[row]));
-          }
+          a[s][row] = weights(sub_pairs(bytes_of<kMagic, 0x5150>(codes), offset_), row);
+          a[s][2 + row] = weights(sub_pairs(bytes_of<kMagic, 0x5352>(codes), offset_), row);
         }
       }
     }
   }
 
-  // bf16 holds neither scales nor all codes: in f32, where 0x4b000000 | code is 2^23 + code.
-  __device__ void decode_wide(const RawTile<kBits>& raw, std::uint32_t (&a)[4][4]) const {
-    const auto half_of = [](std::uint32_t word, std::uint32_t selector) {
-      return __low2float(as_half2(__byte_perm(word, 0, selector)));
-    };
-    const float scale[2] = {half_of(raw.scales.x, scale_half_), half_of(raw.scales.y, scale_half_)};
-    const float minimum[2] = {half_of(raw.scales.x, minimum_half_), half_of(raw.scales.y, minimum_half_)};
-    const float offset = 8388608.0f + static_cast<float>(zero_);
-    const auto weight = [&](std::uint32_t bytes, int byte, int row) {
-      const float code = __uint_as_float(__byte_perm(bytes, 0x4b000000u, 0x7440u + static_cast<unsigned>(byte))) - offset;
-      return __fmaf_rn(scale[row], code, minimum[row]);
-    };
+  // bf16 holds neither scales nor all codes: in f32, where 0x4b000000 | code is 2^23 + code, and rounded to bf16 at the end.
+  __device__ void decode_wide(const Raw& raw, std::uint32_t (&a)[4][4]) const {
 #pragma unroll
-    for (int s = 0; s < 4; ++s) {
+    for (int half = 0; half < 2; ++half) {
+      const Scales of = scales_of(raw, half);
 #pragma unroll
       for (int row = 0; row < 2; ++row) {
-        // Bytes of a row's four codes: inputs 0, 2, 1, 3 of 4-bit words, 0, 1, 2, 3 of the others.
-        const std::uint32_t bytes = kBits == 4 ? (word(raw.codes[0], s) >> 4 * row) & 0x0f0f0f0fu
-                                               : word(raw.codes[kBits == 4 ? 0 : s / 2], 2 * (s % 2) + row);
-        constexpr int kSecond = kBits == 4 ? 2 : 1, kThird = kBits == 4 ? 1 : 2;
-        a[s][row] = bits_of(__floats2bfloat162_rn(weight(bytes, 0, row), weight(bytes, kSecond, row)));
-        a[s][2 + row] = bits_of(__floats2bfloat162_rn(weight(bytes, kThird, row), weight(bytes, 3, row)));
+        const float scale = low_half_as_float(of.scale[row]), minimum = kPairs ? low_half_as_float(of.minimum[row]) : 0.0f;
+        const auto weight = [&](std::uint32_t magic) {
+          const float code = __uint_as_float(magic) - wide_offset_;
+          return kPairs ? __fmaf_rn(scale, code, minimum) : scale * code;
+        };
+#pragma unroll
+        for (int s = 2 * half; s < 2 * half + 2; ++s) {
+          // A row's four codes as bytes: of inputs 0, 2, 1, 3 in words of 4-bit codes, else of 0, 1, 2, 3.
+          std::uint32_t codes;
+          if constexpr (kBits == 4) codes = (row == 0 ? word(raw.codes[0], s) : word(raw.codes[0], s) >> 4) & 0x0f0f0f0fu;
+          else codes = word(raw.codes[half], 2 * (s % 2) + row);
+          const float first = weight(bytes_of<0x4b000000u, 0x7440>(codes)), last = weight(bytes_of<0x4b000000u, 0x7443>(codes));
+          const float one = weight(bytes_of<0x4b000000u, 0x7441>(codes)), two = weight(bytes_of<0x4b000000u, 0x7442>(codes));
+          a[s][row] = bfloat_pair(first, kBits == 4 ? two : one);
+          a[s][2 + row] = bfloat_pair(kBits == 4 ? one : two, last);
+        }
       }
     }
   }
 
-  int scale_at_, zero_;
-  std::uint32_t scale_half_, minimum_half_;
+  int codes_at_, scales_at_;
+  // Where a format needs them:
+  std::uint32_t scale_half_, minimum_half_;  // selectors of bytes in a word of scales
+  std::uint32_t offset_;                     // pairs of f16: 1024 + zero,
+  std::uint32_t sixteenth_, high_offset_;    // 1 / 16, -(64 + zero)
+  float wide_offset_;                        // 2^23 + zero
 };
+
+/// Calls f with the reader of a format.
+template <typename T, typename F>
+__device__ inline void with_reader(TileFormat format, F f) {
+  const bool plain = format.scales == ScaleLayout::plain;
+  if (format.bits == 4) {
+    plain ? f(TileReader<T, 4, false>(format.scales)) : f(TileReader<T, 4, true>(format.scales));
+  } else if (format.bits == 8) {
+    plain ? f(TileReader<T, 8, false>(format.scales)) : f(TileReader<T, 8, true>(format.scales));
+  } else {
+    f(TileReader<T, 16, false>(format.scales));
+  }
+}
 
 }  // namespace warploom::cuda::device

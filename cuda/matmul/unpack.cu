@@ -1,7 +1,7 @@
 // Rows of tiles as rows of 16-bit floats, for cuBLASLt.
 //
 // Shapes:   weight [rows, cols] packed; out [rows of some rows of tiles, stride] of f16 or bf16.
-// Layout:   packed.h; a warp takes a tile, a lane writes two runs of 16 inputs.
+// Layout:   packed.h; a warp takes a tile, a lane writes its two runs of 8 inputs of two rows.
 // Bytes:    the packed tiles once, out once.
 // Launch:   grid (rows of tiles, parts of their inputs), 8 warps.
 // Limits:   stride a multiple of 8; out on a 16-byte boundary.
@@ -21,22 +21,21 @@ using namespace device;
 constexpr int kWarps = 8;
 
 // Rows are columns for cuBLASLt: T only says what the bits mean.
-template <typename T, int kBits>
-__device__ inline void unpack_tile(const PackedSegment& segment, const std::byte* tile, int rows, int inputs, std::int64_t stride,
+template <typename T, typename Reader>
+__device__ inline void unpack_tile(const Reader& reader, const std::byte* tile, int rows, int inputs, std::int64_t stride,
                                    T* out) {
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  const TileReader<kBits> reader(segment.format.scales, lane);
   std::uint32_t a[4][4];
-  reader.template decode<T>(reader.load(tile + 16 * lane), a);
+  reader.decode(reader.template load_if<0>(1, reader.codes(tile), reader.scales(tile)), a);
 #pragma unroll
   for (int row = 0; row < 2; ++row) {
     if (g + 8 * row >= rows) continue;
-    T* to = out + (g + 8 * row) * stride + 16 * t;
+    T* to = out + (g + 8 * row) * stride + 8 * t;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      if (16 * t + 8 * half >= inputs) continue;
+      if (32 * half + 8 * t >= inputs) continue;
       const int s = 2 * half;
-      *reinterpret_cast<uint4*>(to + 8 * half) = make_uint4(a[s][row], a[s][2 + row], a[s + 1][row], a[s + 1][2 + row]);
+      *reinterpret_cast<uint4*>(to + 32 * half) = make_uint4(a[s][row], a[s][2 + row], a[s + 1][row], a[s + 1][2 + row]);
     }
   }
 }
@@ -50,15 +49,11 @@ __global__ void __launch_bounds__(32 * kWarps)
   const PackedSegment& segment = segment_of(weight, row_tile);
   const int within = row_tile - segment.first_tile;
   const std::byte* tile =
-      segment.tiles + (std::int64_t{within} * weight.col_tiles + col_tile) * tile_bytes(segment.format);
+      segment.tiles + std::int64_t{within} * segment.tile_row_bytes + col_tile * tile_bytes(segment.format);
   const int rows = segment.rows - within * kTileRows;
   const int inputs = static_cast<int>(stride) - col_tile * kTileInputs;
   T* to = out + (segment.first_row + within * kTileRows - first_row) * stride + col_tile * kTileInputs;
-  switch (segment.format.bits) {
-    case 4: unpack_tile<T, 4>(segment, tile, rows, inputs, stride, to); break;
-    case 8: unpack_tile<T, 8>(segment, tile, rows, inputs, stride, to); break;
-    default: unpack_tile<T, 16>(segment, tile, rows, inputs, stride, to); break;
-  }
+  with_reader<T>(segment.format, [&](const auto& reader) { unpack_tile(reader, tile, rows, inputs, stride, to); });
 }
 
 }  // namespace

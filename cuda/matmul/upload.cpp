@@ -90,19 +90,20 @@ void WeightUploader::upload_packed(std::span<const WeightView> parts, DeviceWeig
     segment.first_row = view.rows;
     segment.first_tile = view.row_tiles;
     segment.rows = static_cast<int>(part.rows);
+    segment.tile_row_bytes = static_cast<int>(col_tiles) * tile_bytes(segment.format);
     const auto row_tiles = static_cast<int>((part.rows + kTileRows - 1) / kTileRows);
     view.rows += segment.rows;
     view.row_tiles += row_tiles;
     first_row += segment.rows;
     offsets.push_back(bytes);
-    bytes += round_up(static_cast<std::size_t>(row_tiles * col_tiles * tile_bytes(segment.format)), kBoundary);
+    bytes += round_up(static_cast<std::size_t>(row_tiles) * static_cast<std::size_t>(segment.tile_row_bytes), kBoundary);
   }
   weight.memory_ = DeviceBuffer(bytes, "weights");
   for (std::size_t i = 0; i < parts.size(); ++i) {
     PackedSegment& segment = weight.packed_[i / kMaxSegments].view.segments[i % kMaxSegments];
     std::byte* tiles = static_cast<std::byte*>(weight.memory_.data()) + offsets[i];
     segment.tiles = tiles;
-    copy_in_pieces((parts[i].rows + kTileRows - 1) / kTileRows, static_cast<std::size_t>(col_tiles * tile_bytes(segment.format)), tiles,
+    copy_in_pieces((parts[i].rows + kTileRows - 1) / kTileRows, static_cast<std::size_t>(segment.tile_row_bytes), tiles,
                    [&](std::int64_t begin, std::int64_t end, std::byte* out) {
                      pack_tiles(parts[i], segment.format, options_.activations, begin, end, out);
                    });
