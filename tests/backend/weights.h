@@ -27,8 +27,10 @@ struct RandomWeight {
     bytes.resize(view.bytes());
     for (std::byte& b : bytes) b = static_cast<std::byte>(rng());
     std::uniform_real_distribution<float> scale(-0.01f, 0.01f);
+    // A K-quant's block is scaled once more by numbers of 6 or 8 bits.
+    const float shrink = traits(type).block == 256 ? 1.0f / 64 : 1.0f;
     const auto half = [&](std::size_t at) {
-      const std::uint16_t h = float_to_half(scale(rng));
+      const std::uint16_t h = float_to_half(shrink * scale(rng));
       std::memcpy(bytes.data() + at, &h, sizeof h);
     };
     const std::size_t block = traits(type).block_bytes;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,7 +32,13 @@ struct Faults {
   }
   std::vector<Fault> planned;
   int struck = 0;
+  std::string last_struck;
 };
+// Calls by the names that the program wrote, nested ones left out.
+std::map<std::string, uint64_t, std::less<>>& calls() {
+  static auto* const instance = new std::map<std::string, uint64_t, std::less<>>;
+  return *instance;
+}
 Faults& faults() {
   static Faults* const instance = new Faults;
   return *instance;
@@ -57,15 +64,18 @@ std::recursive_mutex& runtime_mutex() {
 
 cudaError_t injected(const char* entry_point) {
   WARPLOOM_RUNTIME_LOCK;
+  const std::string_view name = written_name(entry_point);
+  const auto counted = calls().find(name);
+  ++(counted != calls().end() ? counted->second : calls()[std::string(name)]);
   Faults& all = faults();
   if (all.planned.empty()) return cudaSuccess;
-  const std::string_view name = written_name(entry_point);
   cudaError_t error = cudaSuccess;
   std::erase_if(all.planned, [&](Fault& f) {
     const bool any = f.entry_point == "*" && name != "kernel";
     if ((!any && f.entry_point != name) || --f.left > 0) return false;
     error = f.error;
     ++all.struck;
+    all.last_struck = name;
     return true;
   });
   return error;
@@ -93,9 +103,18 @@ void warploom_emulator_inject(const char* entry_point, int nth, int error) {
     faults().planned.push_back({entry_point, nth, static_cast<cudaError_t>(error)});
   faults().struck = 0;
 }
+uint64_t warploom_emulator_calls(const char* entry_point) {
+  WARPLOOM_RUNTIME_LOCK;
+  const auto counted = calls().find(std::string_view(entry_point));
+  return counted != calls().end() ? counted->second : 0;
+}
 int warploom_emulator_injections() {
   WARPLOOM_RUNTIME_LOCK;
   return faults().struck;
+}
+const char* warploom_emulator_struck() {
+  WARPLOOM_RUNTIME_LOCK;
+  return faults().last_struck.c_str();
 }
 // For the emulated cuBLAS.
 int warploom_emulator_injected(const char* entry_point) { return injected(entry_point); }

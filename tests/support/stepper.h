@@ -13,12 +13,13 @@ namespace warploom::test {
 
 class Stepper {
  public:
-  Stepper(const std::string& path, std::unique_ptr<Backend> backend, std::int64_t sequences, std::int64_t most_tokens, std::int64_t prefill)
+  Stepper(const std::string& path, std::unique_ptr<Backend> backend, std::int64_t sequences, std::int64_t most_tokens, std::int64_t prefill,
+          KvType kv_type = KvType::f16, std::int64_t block_tokens = 16)
       : model_(load_transformer(*GgufFile::open(path), std::move(backend))),
-        stride_((most_tokens + 15) / 16),
-        pool_(sequences * stride_) {
+        stride_((most_tokens + block_tokens - 1) / block_tokens),
+        pool_(sequences * stride_, block_tokens) {
     const ModelShape& shape = model_->config().shape;
-    cache_ = model_->backend().create_kv_storage({shape.layers, shape.kv_heads, shape.head_dim, pool_.size(), KvType::f16, 16});
+    cache_ = model_->backend().create_kv_storage({shape.layers, shape.kv_heads, shape.head_dim, pool_.size(), kv_type, block_tokens});
     StepLimits limits;
     limits.max_tokens = std::max(prefill, sequences);
     limits.max_outputs = limits.max_sequences = sequences;

@@ -1,0 +1,157 @@
+// Faults at every call of the runtime and cuBLASLt in turn, memory that runs out, and what a step costs in calls. On the emulator
+// alone.
+#include <numeric>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "cuda_model/fixture.h"
+#include "emulator/emulator.h"
+#include "support/stepper.h"
+#include "support/tiny_model.h"
+
+namespace warploom {
+namespace {
+
+class CudaFaults : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (warploom_emulator_inject == nullptr) GTEST_SKIP() << "only the emulator fails on purpose";
+    test::TinyModel shape;
+    shape.layers = 1;
+    file_ = std::make_unique<test::TemporaryModel>(test::tiny_model(shape));
+    held_ = warploom_emulator_leaks();
+  }
+  void TearDown() override {
+    if (warploom_emulator_inject == nullptr) return;
+    warploom_emulator_inject("*", 0, 0);
+    warploom_emulator_clear();
+  }
+
+  // A model, prompts too long for one small product, a copied block, recorded steps: all that a program does.
+  std::vector<Generation> run() const {
+    ModelOptions options;
+    options.device = test::cuda_options();
+    const auto model = Model::load(file_->path(), options);
+    GenerateOptions generation;
+    generation.max_tokens = 5;
+    generation.ignore_eos = true;
+    generation.n = 2;
+    std::vector<TokenId> prompt(70);
+    std::iota(prompt.begin(), prompt.end(), 1);
+    return generate(model, {&prompt, 1}, generation);
+  }
+
+  void expect_no_leak(const std::string& when) const { ASSERT_EQ(warploom_emulator_leaks(), held_) << when; }
+
+  std::unique_ptr<test::TemporaryModel> file_;
+  std::string held_;
+};
+
+TEST_F(CudaFaults, AtEveryCallInTurnThereIsAClearErrorAndNoLeak) {
+  const auto want = run();
+  expect_no_leak("after a run without faults");
+  int faults = 0, refused = 0;
+  for (int nth = 1;; ++nth) {
+    warploom_emulator_inject("*", 0, 0);
+    warploom_emulator_inject("*", nth, 719 /* cudaErrorLaunchFailure */);
+    bool failed = false;
+    try {
+      EXPECT_EQ(run().at(0).ids, want.at(0).ids) << "call " << nth;
+    } catch (const Error& error) {
+      failed = true;
+      EXPECT_GT(std::string(error.what()).size(), 20u) << error.what();
+    }
+    if (warploom_emulator_injections() == 0) break;
+    ++faults;
+    const std::string name = warploom_emulator_struck();
+    warploom_emulator_inject("*", 0, 0);
+    // Giving back may fail without consequence; then what was to be given back is all that is missing.
+    if (name.find("Free") != std::string::npos || name.find("Destroy") != std::string::npos) {
+      held_ = warploom_emulator_leaks();
+      continue;
+    }
+    expect_no_leak("call " + std::to_string(nth) + ", " + name);
+    // What only asks, and takes its answer where it can, may go on without.
+    EXPECT_TRUE(failed || name == "cudaGetLastError") << "call " << nth << ", " << name;
+    refused += failed;
+  }
+  std::printf("%d calls of the runtime and cuBLASLt, %d errors\n", faults, refused);
+  EXPECT_GT(refused, 100);
+}
+
+TEST_F(CudaFaults, AFaultOfTheDeviceEndsTheModelAndNotTheProgram) {
+  const auto kernels_before = warploom_emulator_calls("kernel");
+  run();
+  const auto kernels = static_cast<int>(warploom_emulator_calls("kernel") - kernels_before);
+  ASSERT_GT(kernels, 20);
+  for (int nth = 1; nth <= kernels; nth += 3) {
+    warploom_emulator_inject("kernel", nth, 700 /* cudaErrorIllegalAddress */);
+    EXPECT_THROW(run(), BackendError) << "kernel " << nth;
+    warploom_emulator_inject("*", 0, 0);
+    warploom_emulator_clear();
+    expect_no_leak("after a fault of kernel " + std::to_string(nth));
+  }
+}
+
+TEST_F(CudaFaults, TooLittleMemoryIsSaidAndNothingIsLost) {
+  int refused = 0;
+  for (std::size_t bytes = 1 << 16; bytes < (std::size_t{400} << 20); bytes = bytes * 5 / 4) {
+    warploom_emulator_limit_memory(bytes);
+    try {
+      EXPECT_EQ(run().size(), 2u);
+    } catch (const OutOfMemory& error) {
+      ++refused;
+    }
+    expect_no_leak("with " + std::to_string(bytes) + " bytes");
+  }
+  warploom_emulator_limit_memory(std::size_t{8} << 30);
+  EXPECT_GT(refused, 10);
+  EXPECT_EQ(run().size(), 2u);
+}
+
+// Calls of an entry point that `more` further decode steps take.
+std::uint64_t calls_of_steps(const char* name, std::int64_t more, std::uint32_t layers) {
+  test::TinyModel shape;
+  shape.layers = layers;
+  const test::TemporaryModel file(test::tiny_model(shape));
+  ModelOptions options;
+  options.device = test::cuda_options();
+  const auto model = Model::load(file.path(), options);
+  std::vector<TokenId> prompt(70);
+  std::iota(prompt.begin(), prompt.end(), 1);
+  const auto calls = [&](std::int64_t tokens) {
+    GenerateOptions generation;
+    generation.max_tokens = tokens;
+    generation.ignore_eos = true;
+    generation.n = 3;
+    const std::uint64_t before = warploom_emulator_calls(name);
+    generate(model, {&prompt, 1}, generation);
+    return warploom_emulator_calls(name) - before;
+  };
+  return calls(20 + more) - calls(20);
+}
+
+TEST(CudaStep, IsOneGraphLaunchAndOneWait) {
+  if (warploom_emulator_calls == nullptr) GTEST_SKIP() << "only the emulator counts calls";
+  for (const auto& [name, a_step] : std::initializer_list<std::pair<const char*, std::uint64_t>>{{"cudaGraphLaunch", 1},
+                                                                                               {"cudaStreamSynchronize", 1},
+                                                                                               {"cudaDeviceSynchronize", 0},
+                                                                                               {"cudaMalloc", 0},
+                                                                                               {"cudaHostAlloc", 0},
+                                                                                               {"cudaMemcpyAsync", 0},
+                                                                                               {"cudaMemcpy", 0},
+                                                                                               {"cudaLaunchKernel", 0},
+                                                                                               {"cudaGraphInstantiate", 0}})
+    EXPECT_EQ(calls_of_steps(name, 4, 1), 4 * a_step) << name;
+}
+
+TEST(CudaStep, RunsAtMostNineKernelsALayer) {
+  if (warploom_emulator_calls == nullptr) GTEST_SKIP() << "only the emulator counts calls";
+  const std::uint64_t one = calls_of_steps("kernel", 4, 1), three = calls_of_steps("kernel", 4, 3);
+  EXPECT_LE(three - one, 4u * 2 * 9);
+  EXPECT_GE(three - one, 4u * 2 * 8);
+}
+
+}  // namespace
+}  // namespace warploom

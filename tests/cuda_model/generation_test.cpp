@@ -1,0 +1,183 @@
+// Random models on the CUDA backend: what a sequence's tokens are must follow from the sequence alone, whatever the weights, the
+// cache and the way that steps are launched.
+#include <random>
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "cuda_model/fixture.h"
+#include "support/float_weights.h"
+#include "support/stepper.h"
+#include "support/tiny_model.h"
+
+namespace warploom {
+namespace {
+
+struct Choice {
+  std::string name;
+  test::TinyModel shape;
+  ModelOptions options;
+};
+
+ModelOptions on_cuda(bool deterministic = true) {
+  ModelOptions options;
+  options.device = test::cuda_options();
+  options.device.cuda.deterministic = deterministic;
+  return options;
+}
+
+std::shared_ptr<const Model> load(const ModelOptions& options, const test::TinyModel& shape = {}) {
+  const test::TemporaryModel file(test::tiny_model(shape));
+  return Model::load(file.path(), options);
+}
+
+std::vector<std::vector<TokenId>> ragged_prompts(std::size_t count, std::uint32_t seed = 3) {
+  std::mt19937 rng(seed);
+  std::vector<std::vector<TokenId>> prompts(count);
+  for (auto& prompt : prompts)
+    for (std::uint32_t n = 1 + rng() % 90; n > 0; --n) prompt.push_back(static_cast<TokenId>(rng() % 260));
+  return prompts;
+}
+
+GenerateOptions sampled(std::int64_t max_tokens = 12) {
+  GenerateOptions options;
+  options.max_tokens = max_tokens;
+  options.sampling = {.temperature = 1.0f, .top_k = 40, .top_p = 0.95f, .seed = 17};
+  options.ignore_eos = true;
+  options.logprobs = true;
+  return options;
+}
+
+void expect_same(const std::vector<Generation>& a, const std::vector<Generation>& b, const std::string& what) {
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].ids, b[i].ids) << what << ", sequence " << i;
+    EXPECT_EQ(a[i].logprobs, b[i].logprobs) << what << ", sequence " << i;  // bit for bit: they come straight from the logits
+  }
+}
+
+TEST(CudaGeneration, AloneEqualsInACrowdWhateverTheChunks) {
+  const auto prompts = ragged_prompts(10);
+  const auto model = load(on_cuda());
+  std::vector<Generation> alone;
+  for (const auto& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, sampled()).at(0));
+  for (const std::int64_t chunk : {1, 7, 64, 512}) {
+    GenerateOptions options = sampled();
+    options.prefill_chunk = chunk;
+    expect_same(generate(model, prompts, options), alone, "chunks of " + std::to_string(chunk));
+  }
+}
+
+// Replayed steps draw what freshly launched ones draw, and every step anew.
+TEST(CudaGeneration, GraphsChangeNothing) {
+  const auto prompts = ragged_prompts(5);
+  ModelOptions eager = on_cuda();
+  eager.device.cuda.graphs = false;
+  const auto with = load(on_cuda()), without = load(eager);
+  for (const bool penalised : {false, true}) {
+    GenerateOptions options = sampled(20);
+    if (penalised) {
+      options.sampling.repetition_penalty = 1.3f;
+      options.sampling.frequency_penalty = 0.2f;
+      options.bias = {{7, -INFINITY}, {9, 2.0f}};
+    }
+    const auto replayed = generate(with, prompts, options);
+    expect_same(replayed, generate(without, prompts, options), penalised ? "penalised" : "plain");
+    for (const Generation& g : replayed) {
+      EXPECT_GT(std::set<TokenId>(g.ids.begin(), g.ids.end()).size(), 5u);
+      EXPECT_TRUE(!penalised || std::count(g.ids.begin(), g.ids.end(), 7) == 0);
+    }
+  }
+}
+
+TEST(CudaGeneration, SmallPoolsSharingAndNoCacheChangeNothing) {
+  const auto prompts = ragged_prompts(5, 5);
+  const auto model = load(on_cuda());
+  GenerateOptions options = sampled();
+  options.n = 3;
+  const auto want = generate(model, prompts, options);
+  for (const std::int64_t kv_tokens : {128, 224}) {
+    GenerateOptions tight = options;
+    tight.kv_tokens = kv_tokens;
+    tight.max_batch = 6;
+    expect_same(generate(model, prompts, tight), want, "a pool of " + std::to_string(kv_tokens));
+  }
+  GenerateOptions recomputed = options;
+  recomputed.kv_cache = false;
+  recomputed.max_tokens = 4;
+  auto short_want = want;
+  for (Generation& g : short_want) g.ids.resize(4), g.logprobs.resize(4);
+  expect_same(generate(model, prompts, recomputed), short_want, "no cache");
+}
+
+// A block whose last owner left NaN behind goes to another sequence.
+TEST(CudaGeneration, BlocksOfTheCacheAreReusedWhateverTheyHeld) {
+  const auto model = load(on_cuda());
+  const auto prompts = ragged_prompts(6, 8);
+  GenerateOptions options = sampled();
+  const auto want = generate(model, prompts, options);
+  options.max_batch = 1;  // one after the other in the same blocks
+  options.kv_tokens = 128;
+  expect_same(generate(model, prompts, options), want, "reused blocks");
+}
+
+TEST(CudaGeneration, EveryWeightTypeCacheTypeAndBlockSizeIsNearTheCpu) {
+  std::vector<Choice> choices;
+  for (const WeightType type : test::kAllWeightTypes) {
+    Choice c{std::string(traits(type).name), {}, on_cuda(false)};
+    c.shape.type = type;
+    c.shape.tied = type != WeightType::q8_0;
+    c.shape.biases = type == WeightType::f16;
+    if (type == WeightType::q4_0) c.shape.architecture = "qwen2";
+    choices.push_back(c);
+  }
+  for (const KvType type : {KvType::f16, KvType::bf16, KvType::f32})
+    for (const std::int64_t block_tokens : {8, 32}) {
+      Choice c{"cache of type " + std::to_string(static_cast<int>(type)) + " in blocks of " + std::to_string(block_tokens), {}, on_cuda(false)};
+      c.options.kv_type = type;
+      c.options.kv_block_tokens = block_tokens;
+      choices.push_back(c);
+    }
+  for (const FloatType activations : {FloatType::f16, FloatType::bf16}) {
+    Choice c{"dense", {}, on_cuda(false)};
+    c.options.device.cuda.weights = CudaWeights::dense;
+    c.options.device.cuda.activations = activations;
+    choices.push_back(c);
+  }
+  // Teacher-forced: a prompt at once, then token by token, beside the CPU in f32 on the same weights.
+  const auto prompt = ragged_prompts(1, 21).at(0);
+  for (const Choice& c : choices) {
+    const test::TemporaryModel file(test::tiny_model(c.shape));
+    test::Stepper cpu(file.path(), std::make_unique<test::FloatWeights>(), 1, 128, 100);
+    test::Stepper cuda(file.path(), create_backend(c.options.device), 1, 128, 100, c.options.kv_type, c.options.kv_block_tokens);
+    // Relative to the largest logit, after two layers of products of 256 terms: a few roundings of activations and of the cache.
+    const bool coarse = c.options.kv_type == KvType::bf16 || c.options.device.cuda.activations == FloatType::bf16;
+    const float tolerance = coarse ? 0.06f : 0.01f;
+    for (std::size_t at = 0; at < 9; ++at) {
+      const std::vector<std::vector<TokenId>> next = {at == 0 ? prompt : std::vector<TokenId>{static_cast<TokenId>(17 * at % 260)}};
+      const std::vector<float> want = cpu.step(next), got = cuda.step(next);
+      float largest = 0, off = 0;
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        largest = std::max(largest, std::abs(want[i]));
+        off = std::max(off, std::abs(got[i] - want[i]));
+      }
+      EXPECT_LE(off, tolerance * largest) << c.name << ", step " << at << ", logits up to " << largest;
+    }
+  }
+}
+
+TEST(CudaGeneration, BadOptionsAreRefused) {
+  ModelOptions options = on_cuda();
+  options.device.cuda.gpu = 99;
+  EXPECT_THROW(load(options), InvalidArgument);
+  options = on_cuda();
+  options.device.cuda.activations = FloatType::f32;
+  EXPECT_THROW(load(options), InvalidArgument);
+  options = on_cuda();
+  options.kv_block_tokens = 12;
+  const auto prompts = ragged_prompts(1);
+  EXPECT_THROW(generate(load(options), prompts, sampled()), InvalidArgument);
+}
+
+}  // namespace
+}  // namespace warploom
