@@ -92,13 +92,48 @@ void handler(Warp& w, const Inst& in) {
   store_lanes(w, in.op[0], out);
 }
 
+// Sums and products of f16 without modifiers, which matrix kernels are full of, in f32 and without branches. Products are exact
+// there; a sum is rounded to odd, as above, before it is rounded to f16.
+template <Op kOp>
+[[gnu::always_inline]] inline uint32_t plain(uint32_t a, uint32_t b, uint32_t c) {
+  const float x = from_half(static_cast<uint16_t>(a)), y = from_half(static_cast<uint16_t>(b)), z = from_half(static_cast<uint16_t>(c));
+  if constexpr (kOp == Op::kMul) return half_of_float(x * y);
+  const float first = kOp == Op::kFma ? x * y : x, second = kOp == Op::kFma ? z : kOp == Op::kSub ? -y : y;
+  const float sum = first + second, part = sum - first, error = (first - (sum - part)) + (second - part);
+  const uint32_t bits = std::bit_cast<uint32_t>(sum), off = std::bit_cast<uint32_t>(error);
+  // An error is there, and is a number: the even neighbour was taken, the odd one is on the error's side.
+  const uint32_t inexact = (off & 0x7fffffff) - 1 < 0x7f7fffff ? 1 : 0;
+  const uint32_t towards = 1 - 2 * ((bits ^ off) >> 31);
+  return half_of_float(std::bit_cast<float>(bits + (inexact & ~bits & 1) * towards));
+}
+template <Op kOp, class T>
+void plain_handler(Warp& w, const Inst& in) {
+  constexpr size_t kSources = sources_of(kOp);
+  const T *a = reg<T>(w, in.op[1]), *b = reg<T>(w, in.op[2]), *c = kSources > 2 ? reg<T>(w, in.op[3]) : b;
+  alignas(64) T out[kLanes];
+  for (int i = 0; i < kLanes; ++i) {
+    uint32_t pair = plain<kOp>(a[i], b[i], c[i]);
+    if constexpr (sizeof(T) == 4) pair |= plain<kOp>(a[i] >> 16, b[i] >> 16, c[i] >> 16) << 16;
+    out[i] = static_cast<T>(pair);
+  }
+  store_lanes(w, in.op[0], out);
+}
+template <Op kOp>
+Handler plain_handler_of(Type type) {
+  if constexpr (kOp == Op::kAdd || kOp == Op::kSub || kOp == Op::kMul || kOp == Op::kFma)
+    return type == Type::kF16 ? &plain_handler<kOp, uint16_t> : type == Type::kF16x2 ? &plain_handler<kOp, uint32_t> : nullptr;
+  return nullptr;
+}
+
 template <Op kOp>
 void encode(Encoder& e) {
   e.take("rn"), e.take("approx"), e.take("noftz");
   const uint32_t flags =
       (e.take("ftz") ? kFtz : 0) | (e.take("sat") ? kSat : 0) | (e.take("relu") ? kRelu : 0) | (e.take("NaN") ? kNan : 0);
   const Type type = e.take_type();
-  const Handler h = type == Type::kF16     ? &handler<Half, kOp, uint16_t>
+  const Handler fast = flags == 0 ? plain_handler_of<kOp>(type) : nullptr;
+  const Handler h = fast != nullptr        ? fast
+                    : type == Type::kF16   ? &handler<Half, kOp, uint16_t>
                     : type == Type::kBF16  ? &handler<Bfloat, kOp, uint16_t>
                     : type == Type::kF16x2 ? &handler<Half, kOp, uint32_t>
                                            : &handler<Bfloat, kOp, uint32_t>;

@@ -75,47 +75,61 @@ template <int kDepth, bool kBfloat, bool kHalfSum>
 void multiply(Warp& w, const Inst& in) {
   need_all_lanes(w, in, "mma");
   constexpr size_t kA = kDepth / 4, kB = kDepth / 8, kC = kHalfSum ? 2 : 4;
-  double a[16][kDepth], b[kDepth][8], c[16][8];
-  auto wide = [](uint32_t v) {
-    const uint16_t bits = static_cast<uint16_t>(v);
-    return static_cast<double>(kBfloat ? from_bfloat(bits) : from_half(bits));
-  };
-  for (int l = 0; l < kLanes; ++l) {
-    const int g = l / 4, t = 2 * (l % 4);
-    for (size_t k = 0; k < kA; ++k) {
-      const uint32_t v = reg<uint32_t>(w, operand_code(in, kC + k))[l];
-      const int row = g + (k % 2 == 1 ? 8 : 0), column = t + (k >= 2 ? 8 : 0);
-      a[row][column] = wide(v);
-      a[row][column + 1] = wide(v >> 16);
-    }
-    for (size_t k = 0; k < kB; ++k) {
-      const uint32_t v = reg<uint32_t>(w, operand_code(in, kC + kA + k))[l];
-      b[t + 8 * static_cast<int>(k)][g] = wide(v);
-      b[t + 8 * static_cast<int>(k) + 1][g] = wide(v >> 16);
-    }
-    for (size_t k = 0; k < kC; ++k) {
-      const uint32_t v = reg<uint32_t>(w, operand_code(in, kC + kA + kB + k))[l];
-      if (kHalfSum) {
-        c[g + 8 * static_cast<int>(k)][t] = static_cast<double>(from_half(static_cast<uint16_t>(v)));
-        c[g + 8 * static_cast<int>(k)][t + 1] = static_cast<double>(from_half(static_cast<uint16_t>(v >> 16)));
-      } else {
-        c[g + (k >= 2 ? 8 : 0)][t + static_cast<int>(k % 2)] = static_cast<double>(std::bit_cast<float>(v));
-      }
-    }
+  // Gathered as bits first: conversions and sums of whole rows become vector code.
+  using Row [[gnu::vector_size(64)]] = double;
+  alignas(64) uint16_t a_bits[16][kDepth], b_bits[kDepth][8];
+  alignas(64) double a[16][kDepth];
+  alignas(64) float b[kDepth][8], c[16][8];
+  for (size_t k = 0; k < kA; ++k) {
+    const uint32_t* v = reg<uint32_t>(w, operand_code(in, kC + k));
+    for (size_t g = 0; g < 8; ++g) std::memcpy(&a_bits[g + (k % 2) * 8][(k / 2) * 8], v + 4 * g, 16);
   }
-  for (int m = 0; m < 16; ++m)
-    for (int k = 0; k < kDepth; ++k)
-      for (int n = 0; n < 8; ++n) c[m][n] += a[m][k] * b[k][n];
-  for (int l = 0; l < kLanes; ++l) {
-    const int g = l / 4, t = 2 * (l % 4);
-    for (size_t k = 0; k < kC; ++k) {
-      uint32_t& d = reg<uint32_t>(w, operand_code(in, k))[l];
-      const int half_row = g + 8 * static_cast<int>(k);
-      if (kHalfSum)
-        d = to_half(c[half_row % 16][t]) | static_cast<uint32_t>(to_half(c[half_row % 16][t + 1])) << 16;
-      else
-        d = std::bit_cast<uint32_t>(canonical(static_cast<float>(c[g + (k >= 2 ? 8 : 0)][t + static_cast<int>(k % 2)])));
-    }
+  for (size_t k = 0; k < kB; ++k) {
+    const uint32_t* v = reg<uint32_t>(w, operand_code(in, kC + kA + k));
+    for (size_t t = 0; t < 4; ++t)
+      for (size_t g = 0; g < 8; ++g) {
+        b_bits[2 * t + 8 * k][g] = static_cast<uint16_t>(v[4 * g + t]);
+        b_bits[2 * t + 8 * k + 1][g] = static_cast<uint16_t>(v[4 * g + t] >> 16);
+      }
+  }
+  for (size_t k = 0; k < kC; ++k) {
+    const uint32_t* v = reg<uint32_t>(w, operand_code(in, kC + kA + kB + k));
+    for (size_t g = 0; g < 8; ++g)
+      for (size_t t = 0; t < 4; ++t) {
+        if (kHalfSum) {
+          c[g + 8 * k][2 * t] = from_half(static_cast<uint16_t>(v[4 * g + t]));
+          c[g + 8 * k][2 * t + 1] = from_half(static_cast<uint16_t>(v[4 * g + t] >> 16));
+        } else {
+          c[g + 8 * (k / 2)][2 * t + k % 2] = std::bit_cast<float>(v[4 * g + t]);
+        }
+      }
+  }
+  const auto widen = [](const uint16_t* from, auto* to, int count) {
+    for (int i = 0; i < count; ++i) to[i] = kBfloat ? from_bfloat(from[i]) : from_half(from[i]);
+  };
+  widen(a_bits[0], a[0], 16 * kDepth);
+  widen(b_bits[0], b[0], kDepth * 8);
+  const auto row = [](const float* from) {
+    Row r;
+    for (int n = 0; n < 8; ++n) r[n] = static_cast<double>(from[n]);
+    return r;
+  };
+  Row factors[kDepth], sums[16];
+  for (int k = 0; k < kDepth; ++k) factors[k] = row(b[k]);
+  for (int m = 0; m < 16; ++m) {
+    Row sum = row(c[m]);
+    for (int k = 0; k < kDepth; ++k) sum += a[m][k] * factors[k];
+    sums[m] = sum;
+  }
+  for (size_t k = 0; k < kC; ++k) {
+    uint32_t* d = reg<uint32_t>(w, operand_code(in, k));
+    for (size_t g = 0; g < 8; ++g)
+      for (size_t t = 0; t < 4; ++t) {
+        if (kHalfSum)
+          d[4 * g + t] = to_half(sums[g + 8 * k][2 * t]) | static_cast<uint32_t>(to_half(sums[g + 8 * k][2 * t + 1])) << 16;
+        else
+          d[4 * g + t] = std::bit_cast<uint32_t>(canonical(static_cast<float>(sums[g + 8 * (k / 2)][2 * t + k % 2])));
+      }
   }
 }
 // The same of bytes: a register holds four neighbours of a row of A or of a column of B, those + 16 the next ones. Sums
