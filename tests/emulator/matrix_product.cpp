@@ -1,6 +1,7 @@
 #include "matrix_product.h"
 
 #include <cmath>
+#include <cstring>
 #include <memory>
 
 #include "float_bits.h"
@@ -52,14 +53,44 @@ std::vector<double> gather(const MatrixView& x) {
   return out;
 }
 
-double dot(const double* a, const double* b, int64_t k) {
-  double part[8] = {}, sum = 0;
+// Products of kRows rows of a with kColumns rows of b, k apart each: blocks of them, so that what is loaded is used several times.
+template <int kRows, int kColumns>
+void dots(const double* a, const double* b, int64_t k, double* out, int64_t step) {
+  using Lanes [[gnu::vector_size(64)]] = double;
+  Lanes part[kRows][kColumns] = {};
+  double sum[kRows][kColumns] = {};
   int64_t p = 0;
-  for (; p + 8 <= k; p += 8)
-    for (int l = 0; l < 8; ++l) part[l] += a[p + l] * b[p + l];
-  for (; p < k; ++p) sum += a[p] * b[p];
-  for (const double v : part) sum += v;
-  return sum;
+  for (; p + 8 <= k; p += 8) {
+    Lanes x[kRows], y[kColumns];
+    for (int i = 0; i < kRows; ++i) std::memcpy(&x[i], a + i * k + p, sizeof x[i]);
+    for (int j = 0; j < kColumns; ++j) std::memcpy(&y[j], b + j * k + p, sizeof y[j]);
+    for (int i = 0; i < kRows; ++i)
+      for (int j = 0; j < kColumns; ++j) part[i][j] += x[i] * y[j];
+  }
+  for (; p < k; ++p)
+    for (int i = 0; i < kRows; ++i)
+      for (int j = 0; j < kColumns; ++j) sum[i][j] += a[i * k + p] * b[j * k + p];
+  for (int i = 0; i < kRows; ++i)
+    for (int j = 0; j < kColumns; ++j) {
+      for (int l = 0; l < 8; ++l) sum[i][j] += part[i][j][l];
+      out[j * step + i] = sum[i][j];
+    }
+}
+// All of them: out[j * m + i] = row i of a times row j of b.
+std::vector<double> products_of(const std::vector<double>& a, const std::vector<double>& b, int64_t m, int64_t n, int64_t k) {
+  constexpr int kBlock = 4;
+  std::vector<double> out(static_cast<size_t>(m * n));
+  for (int64_t j = 0; j < n;) {
+    const bool columns = j + kBlock <= n;
+    for (int64_t i = 0; i < m;) {
+      const bool rows = i + kBlock <= m;
+      const auto f = rows ? (columns ? dots<kBlock, kBlock> : dots<kBlock, 1>) : columns ? dots<1, kBlock> : dots<1, 1>;
+      f(a.data() + i * k, b.data() + j * k, k, out.data() + j * m + i, m);
+      i += rows ? kBlock : 1;
+    }
+    j += columns ? kBlock : 1;
+  }
+  return out;
 }
 
 // cuBLASLt documentation, CUBLASLT_EPILOGUE_GELU: "the Gaussian error linear unit", in its tanh form.
@@ -67,12 +98,13 @@ double gelu(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x
 
 // alpha = 0 doesn't read A and B, beta = 0 doesn't read C.
 bool run(const Product& g, double alpha, double beta) {
-  std::vector<double> a, b;
+  std::vector<double> a, b, products;
   const int64_t m = g.d.rows, n = g.d.columns, k = g.a.columns;
   if (alpha != 0) {
     if (!check(g.a, false, "cuBLAS, matrix A") || !check(g.b, false, "cuBLAS, matrix B")) return false;
     a = gather(g.a);
     b = gather(g.b.transposed());
+    products = products_of(a, b, m, n, k);
   }
   if (beta != 0 && !check(g.c, false, "cuBLAS, matrix C")) return false;
   if (g.bias != nullptr && !check_memory(g.bias, static_cast<size_t>(m) * bytes_of(g.bias_type), false, "cuBLAS, the bias"))
@@ -80,7 +112,7 @@ bool run(const Product& g, double alpha, double beta) {
   if (!check(g.d, true, g.d.data == g.c.data ? "cuBLAS, matrix C" : "cuBLAS, matrix D")) return false;
   for (int64_t j = 0; j < n; ++j)
     for (int64_t i = 0; i < m; ++i) {
-      double v = alpha != 0 ? alpha * dot(&a[static_cast<size_t>(i * k)], &b[static_cast<size_t>(j * k)], k) : 0.0;
+      double v = alpha != 0 ? alpha * products[static_cast<size_t>(j * m + i)] : 0.0;
       if (beta != 0) v += beta * load(g.c.data, g.c.type, i * g.c.down + j * g.c.across);
       if (g.bias != nullptr) v += load(g.bias, g.bias_type, i);
       if (g.activation == Activation::kRelu) v = v > 0 || v != v ? v : 0.0;

@@ -206,6 +206,14 @@ void pack_handler(Warp& w, const Inst& in) {
       reg<float>(w, in.op[1]), reg<float>(w, in.op[2]));
 }
 
+// The same to nearest even without modifiers, without branches.
+template <auto kNarrow>
+void plain_pack_handler(Warp& w, const Inst& in) {
+  map_lanes<uint32_t>(
+      w, in.op[0], [](float a, float b) { return static_cast<uint32_t>(kNarrow(a)) << 16 | kNarrow(b); },
+      reg<float>(w, in.op[1]), reg<float>(w, in.op[2]));
+}
+
 void cvt(Encoder& e) {
   const std::string_view names[] = {"rn", "rz", "rm", "rp", "rna", "rni", "rzi", "rmi", "rpi"};
   const Rounding modes[] = {Rounding::kNearest, Rounding::kZero, Rounding::kDown, Rounding::kUp, Rounding::kAway,
@@ -222,7 +230,10 @@ void cvt(Encoder& e) {
   const Type to = e.take_type(), from = e.take_type();
   if (to == Type::kF16x2 || to == Type::kBF16x2) {
     if (from != Type::kF32 || e.operands() != 3) e.unsupported();
-    Inst& in = e.emit(to == Type::kF16x2 ? &pack_handler<Half> : &pack_handler<Bfloat>, {e.dst(e.operand(0), 4)},
+    const bool plain = mode == Rounding::kNearest && flags == 0;
+    const Handler pack = to == Type::kF16x2 ? (plain ? &plain_pack_handler<half_of_float> : &pack_handler<Half>)
+                                            : (plain ? &plain_pack_handler<bfloat_of_float> : &pack_handler<Bfloat>);
+    Inst& in = e.emit(pack, {e.dst(e.operand(0), 4)},
                       {e.src(e.operand(1), Type::kF32), e.src(e.operand(2), Type::kF32)});
     in.imm = static_cast<int64_t>(mode);
     in.target = flags;

@@ -13,14 +13,11 @@ using ptx::Type;
 constexpr uint32_t kFtz = 1, kSat = 2, kRelu = 4, kNan = 8;  // in.target
 
 struct Half {
-  // A sum is exact in double, or one of its parts is a number of f16 and the other too small to matter.
-  static constexpr bool kSumsNeedOdd = false;
   static double wide(uint16_t v) { return static_cast<double>(from_half(v)); }
   static uint16_t narrow(double v) { return to_half(v); }
   static constexpr uint16_t kExponent = 0x7c00, kOne = 0x3c00;
 };
 struct Bfloat {
-  static constexpr bool kSumsNeedOdd = true;
   static double wide(uint16_t v) { return static_cast<double>(from_bfloat(v)); }
   static uint16_t narrow(double v) { return to_bfloat(v); }
   static constexpr uint16_t kExponent = 0x7f80, kOne = 0x3f80;
@@ -40,16 +37,14 @@ uint16_t finish(double value, uint32_t flags) {
 }
 
 // a * b + c, exact but for a last bit that keeps a second rounding from going wrong (rounding to odd).
-template <class H>
 double fused(double a, double b, double c) {
   const double product = a * b;  // exact: at most 22 bits
   const double sum = product + c;
-  if constexpr (!H::kSumsNeedOdd) return sum;
-  const double part = sum - product, error = (product - (sum - part)) + (c - part);  // NaN where the sum is not finite
-  const uint64_t bits = std::bit_cast<uint64_t>(sum);
-  const bool inexact = (error > 0) | (error < 0), outwards = (error > 0) == (sum > 0);
-  const uint64_t step = outwards ? 1 : ~uint64_t{0};
-  return std::bit_cast<double>(bits + (inexact & ((bits & 1) == 0) ? step : 0));
+  if (!std::isfinite(sum)) return sum;
+  const double part = sum - product, error = (product - (sum - part)) + (c - part);
+  uint64_t bits = std::bit_cast<uint64_t>(sum);
+  if (error != 0 && (bits & 1) == 0) bits += (error > 0) == (sum > 0) ? 1 : ~uint64_t{0};
+  return std::bit_cast<double>(bits);
 }
 
 template <class H, bool kMax>
@@ -70,7 +65,7 @@ uint16_t apply(uint16_t a, uint16_t b, uint16_t c, uint32_t flags) {
     case Op::kAdd: return finish<H>(x + y, flags);
     case Op::kSub: return finish<H>(x - y, flags);
     case Op::kMul: return finish<H>(x * y, flags);
-    case Op::kFma: return finish<H>(fused<H>(x, y, z), flags);
+    case Op::kFma: return finish<H>(fused(x, y, z), flags);
     case Op::kMin: return extremum<H, false>(a, b, flags);
     case Op::kMax: return extremum<H, true>(a, b, flags);
     case Op::kNeg: return a ^ 0x8000;
@@ -81,26 +76,6 @@ uint16_t apply(uint16_t a, uint16_t b, uint16_t c, uint32_t flags) {
   return 0;
 }
 constexpr size_t sources_of(Op op) { return op == Op::kFma ? 3 : op >= Op::kNeg ? 1 : 2; }
-
-// The commonest, without a modifier: what loops over lanes by vectors.
-template <class H, Op kOp>
-uint16_t plain(uint16_t a, uint16_t b, uint16_t c) {
-  const double x = H::wide(a), y = H::wide(b);
-  return H::narrow(kOp == Op::kAdd ? x + y : kOp == Op::kSub ? x - y : kOp == Op::kMul ? x * y : fused<H>(x, y, H::wide(c)));
-}
-template <class H, Op kOp, class T>
-void plain_handler(Warp& w, const Inst& in) {
-  const T *a = reg<T>(w, in.op[1]), *b = reg<T>(w, in.op[2]), *c = sources_of(kOp) > 2 ? reg<T>(w, in.op[3]) : a;
-  alignas(64) T out[kLanes];
-  for (int i = 0; i < kLanes; ++i)
-    out[i] = plain<H, kOp>(static_cast<uint16_t>(a[i]), static_cast<uint16_t>(b[i]), static_cast<uint16_t>(c[i]));
-  if constexpr (sizeof(T) == 4)
-    for (int i = 0; i < kLanes; ++i)
-      out[i] |= static_cast<T>(plain<H, kOp>(static_cast<uint16_t>(a[i] >> 16), static_cast<uint16_t>(b[i] >> 16),
-                                             static_cast<uint16_t>(c[i] >> 16)))
-                << 16;
-  store_lanes(w, in.op[0], out);
-}
 
 template <class H, Op kOp, class T>
 void handler(Warp& w, const Inst& in) {
@@ -117,20 +92,51 @@ void handler(Warp& w, const Inst& in) {
   store_lanes(w, in.op[0], out);
 }
 
+// Sums and products of f16 without modifiers, which matrix kernels are full of, in f32 and without branches. Products are exact
+// there; a sum is rounded to odd, as above, before it is rounded to f16.
+template <Op kOp>
+[[gnu::always_inline]] inline uint32_t plain(uint32_t a, uint32_t b, uint32_t c) {
+  const float x = from_half(static_cast<uint16_t>(a)), y = from_half(static_cast<uint16_t>(b)), z = from_half(static_cast<uint16_t>(c));
+  if constexpr (kOp == Op::kMul) return half_of_float(x * y);
+  const float first = kOp == Op::kFma ? x * y : x, second = kOp == Op::kFma ? z : kOp == Op::kSub ? -y : y;
+  const float sum = first + second, part = sum - first, error = (first - (sum - part)) + (second - part);
+  const uint32_t bits = std::bit_cast<uint32_t>(sum), off = std::bit_cast<uint32_t>(error);
+  // An error is there, and is a number: the even neighbour was taken, the odd one is on the error's side.
+  const uint32_t inexact = (off & 0x7fffffff) - 1 < 0x7f7fffff ? 1 : 0;
+  const uint32_t towards = 1 - 2 * ((bits ^ off) >> 31);
+  return half_of_float(std::bit_cast<float>(bits + (inexact & ~bits & 1) * towards));
+}
+template <Op kOp, class T>
+void plain_handler(Warp& w, const Inst& in) {
+  constexpr size_t kSources = sources_of(kOp);
+  const T *a = reg<T>(w, in.op[1]), *b = reg<T>(w, in.op[2]), *c = kSources > 2 ? reg<T>(w, in.op[3]) : b;
+  alignas(64) T out[kLanes];
+  for (int i = 0; i < kLanes; ++i) {
+    uint32_t pair = plain<kOp>(a[i], b[i], c[i]);
+    if constexpr (sizeof(T) == 4) pair |= plain<kOp>(a[i] >> 16, b[i] >> 16, c[i] >> 16) << 16;
+    out[i] = static_cast<T>(pair);
+  }
+  store_lanes(w, in.op[0], out);
+}
+template <Op kOp>
+Handler plain_handler_of(Type type) {
+  if constexpr (kOp == Op::kAdd || kOp == Op::kSub || kOp == Op::kMul || kOp == Op::kFma)
+    return type == Type::kF16 ? &plain_handler<kOp, uint16_t> : type == Type::kF16x2 ? &plain_handler<kOp, uint32_t> : nullptr;
+  return nullptr;
+}
+
 template <Op kOp>
 void encode(Encoder& e) {
   e.take("rn"), e.take("approx"), e.take("noftz");
   const uint32_t flags =
       (e.take("ftz") ? kFtz : 0) | (e.take("sat") ? kSat : 0) | (e.take("relu") ? kRelu : 0) | (e.take("NaN") ? kNan : 0);
   const Type type = e.take_type();
-  Handler h = type == Type::kF16     ? &handler<Half, kOp, uint16_t>
-              : type == Type::kBF16  ? &handler<Bfloat, kOp, uint16_t>
-              : type == Type::kF16x2 ? &handler<Half, kOp, uint32_t>
-                                     : &handler<Bfloat, kOp, uint32_t>;
-  if constexpr (kOp <= Op::kFma) {
-    if (flags == 0 && type == Type::kF16x2) h = &plain_handler<Half, kOp, uint32_t>;
-    if (flags == 0 && type == Type::kBF16x2) h = &plain_handler<Bfloat, kOp, uint32_t>;
-  }
+  const Handler fast = flags == 0 ? plain_handler_of<kOp>(type) : nullptr;
+  const Handler h = fast != nullptr        ? fast
+                    : type == Type::kF16   ? &handler<Half, kOp, uint16_t>
+                    : type == Type::kBF16  ? &handler<Bfloat, kOp, uint16_t>
+                    : type == Type::kF16x2 ? &handler<Half, kOp, uint32_t>
+                                           : &handler<Bfloat, kOp, uint32_t>;
   std::vector<uint32_t> s;
   for (size_t i = 1; i <= sources_of(kOp); ++i) s.push_back(e.src(e.operand(i), type));
   e.emit(h, {e.dst(e.operand(0), ptx::size_of(type))}, s).target = flags;

@@ -69,53 +69,67 @@ void ldmatrix(Encoder& e) {
   e.last().cost.lanes = destinations.size() == 4 ? kAllLanes : (1u << 8 * destinations.size()) - 1;
 }
 
-// Eight columns at once. A product of two numbers of 16 bits is exact in double, so it does not matter whether a compiler fuses
-// it with the sum.
-using Row = double __attribute__((vector_size(64)));
-
 // D[16][8] = A[16][K] B[K][8] + C. Lane l has g = l/4, t = l%4: of A rows g and g+8, columns 2t, 2t+1 (and those + 8); of B
-// rows 2t, 2t+1 (and + 8), column g; of C and D rows g and g+8, columns 2t, 2t+1. So a register of A is 8 rows of 8 columns as
-// they lie in memory, one of B 8 columns of 8 rows.
+// rows 2t, 2t+1 (and + 8), column g; of C and D rows g and g+8, columns 2t, 2t+1.
 template <int kDepth, bool kBfloat, bool kHalfSum>
 void multiply(Warp& w, const Inst& in) {
   need_all_lanes(w, in, "mma");
   constexpr size_t kA = kDepth / 4, kB = kDepth / 8, kC = kHalfSum ? 2 : 4;
-  alignas(64) double a[kA][8][8], columns[kB][8][8];
-  Row b[kDepth], c[16];
-  auto widen = [&](size_t operand, double* to) {
-    const auto* from = reinterpret_cast<const uint16_t*>(reg<uint32_t>(w, operand_code(in, operand)));
-    for (int i = 0; i < 64; ++i) to[i] = static_cast<double>(kBfloat ? from_bfloat(from[i]) : from_half(from[i]));
-  };
-  for (size_t k = 0; k < kA; ++k) widen(kC + k, &a[k][0][0]);
+  // Gathered as bits first: conversions and sums of whole rows become vector code.
+  using Row [[gnu::vector_size(64)]] = double;
+  alignas(64) uint16_t a_bits[16][kDepth], b_bits[kDepth][8];
+  alignas(64) double a[16][kDepth];
+  alignas(64) float b[kDepth][8], c[16][8];
+  for (size_t k = 0; k < kA; ++k) {
+    const uint32_t* v = reg<uint32_t>(w, operand_code(in, kC + k));
+    for (size_t g = 0; g < 8; ++g) std::memcpy(&a_bits[g + (k % 2) * 8][(k / 2) * 8], v + 4 * g, 16);
+  }
   for (size_t k = 0; k < kB; ++k) {
-    widen(kC + kA + k, &columns[k][0][0]);
-    for (size_t row = 0; row < 8; ++row)
-      for (size_t n = 0; n < 8; ++n) b[8 * k + row][n] = columns[k][n][row];
+    const uint32_t* v = reg<uint32_t>(w, operand_code(in, kC + kA + k));
+    for (size_t t = 0; t < 4; ++t)
+      for (size_t g = 0; g < 8; ++g) {
+        b_bits[2 * t + 8 * k][g] = static_cast<uint16_t>(v[4 * g + t]);
+        b_bits[2 * t + 8 * k + 1][g] = static_cast<uint16_t>(v[4 * g + t] >> 16);
+      }
   }
   for (size_t k = 0; k < kC; ++k) {
-    const uint32_t* from = reg<uint32_t>(w, operand_code(in, kC + kA + kB + k));
-    alignas(64) double sums[64];
-    if (kHalfSum) {
-      for (int i = 0; i < 64; ++i) sums[i] = static_cast<double>(from_half(reinterpret_cast<const uint16_t*>(from)[i]));
-      for (size_t i = 0; i < 64; ++i) c[8 * k + i / 8][i % 8] = sums[i];
-    } else {
-      for (int l = 0; l < kLanes; ++l) sums[l] = static_cast<double>(std::bit_cast<float>(from[l]));
-      for (size_t l = 0; l < kLanes; ++l) c[l / 4 + (k >= 2 ? 8 : 0)][2 * (l % 4) + k % 2] = sums[l];
-    }
+    const uint32_t* v = reg<uint32_t>(w, operand_code(in, kC + kA + kB + k));
+    for (size_t g = 0; g < 8; ++g)
+      for (size_t t = 0; t < 4; ++t) {
+        if (kHalfSum) {
+          c[g + 8 * k][2 * t] = from_half(static_cast<uint16_t>(v[4 * g + t]));
+          c[g + 8 * k][2 * t + 1] = from_half(static_cast<uint16_t>(v[4 * g + t] >> 16));
+        } else {
+          c[g + 8 * (k / 2)][2 * t + k % 2] = std::bit_cast<float>(v[4 * g + t]);
+        }
+      }
   }
-  for (size_t m = 0; m < 16; m += 4)  // four rows at once hide how long a sum takes
-    for (size_t k = 0; k < kDepth; ++k)
-      for (size_t r = m; r < m + 4; ++r) c[r] += a[r / 8 + 2 * (k / 8)][r % 8][k % 8] * b[k];
+  const auto widen = [](const uint16_t* from, auto* to, int count) {
+    for (int i = 0; i < count; ++i) to[i] = kBfloat ? from_bfloat(from[i]) : from_half(from[i]);
+  };
+  widen(a_bits[0], a[0], 16 * kDepth);
+  widen(b_bits[0], b[0], kDepth * 8);
+  const auto row = [](const float* from) {
+    Row r;
+    for (int n = 0; n < 8; ++n) r[n] = static_cast<double>(from[n]);
+    return r;
+  };
+  Row factors[kDepth], sums[16];
+  for (int k = 0; k < kDepth; ++k) factors[k] = row(b[k]);
+  for (int m = 0; m < 16; ++m) {
+    Row sum = row(c[m]);
+    for (int k = 0; k < kDepth; ++k) sum += a[m][k] * factors[k];
+    sums[m] = sum;
+  }
   for (size_t k = 0; k < kC; ++k) {
-    uint32_t* to = reg<uint32_t>(w, operand_code(in, k));
-    alignas(64) double sums[64];
-    if (kHalfSum) {
-      for (size_t i = 0; i < 64; ++i) sums[i] = c[8 * k + i / 8][i % 8];
-      for (int i = 0; i < 64; ++i) reinterpret_cast<uint16_t*>(to)[i] = to_half(sums[i]);
-    } else {
-      for (size_t l = 0; l < kLanes; ++l) sums[l] = c[l / 4 + (k >= 2 ? 8 : 0)][2 * (l % 4) + k % 2];
-      for (int l = 0; l < kLanes; ++l) to[l] = std::bit_cast<uint32_t>(canonical(static_cast<float>(sums[l])));
-    }
+    uint32_t* d = reg<uint32_t>(w, operand_code(in, k));
+    for (size_t g = 0; g < 8; ++g)
+      for (size_t t = 0; t < 4; ++t) {
+        if (kHalfSum)
+          d[4 * g + t] = to_half(sums[g + 8 * k][2 * t]) | static_cast<uint32_t>(to_half(sums[g + 8 * k][2 * t + 1])) << 16;
+        else
+          d[4 * g + t] = std::bit_cast<uint32_t>(canonical(static_cast<float>(sums[g + 8 * (k / 2)][2 * t + k % 2])));
+      }
   }
 }
 // The same of bytes: a register holds four neighbours of a row of A or of a column of B, those + 16 the next ones. Sums
