@@ -40,4 +40,7 @@ void add(WarploomCounters& sum, const WarploomCounters& counts);
 void add_counts(const Launch& launch, const WarploomCounters& counts);  // from any thread
 std::map<LaunchKind, WarploomCounters> all_counts();
 
+// After each kernel: where a program asked for it, a line a second about what the GPU would have done. In profile.cpp.
+void tick();
+
 }  // namespace emulator

@@ -1,5 +1,6 @@
 // Counters turned into a modelled time, and the table of all kernels. emulator.h says what the model holds.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -83,10 +84,45 @@ std::string row(const LaunchKind& kind, const WarploomCounters& c, const DeviceM
   return line + " " + kind.kernel + "\n";
 }
 
+// WARPLOOM_EMULATOR_TICKER=h100: counts from the start, and says on stderr once a second what the GPU would have done.
+class Ticker {
+ public:
+  Ticker() {
+    const char* gpu = std::getenv("WARPLOOM_EMULATOR_TICKER");
+    if (gpu == nullptr) return;
+    model_ = find_model(gpu);
+    if (model_ == nullptr) std::fprintf(stderr, "emulator: WARPLOOM_EMULATOR_TICKER=%s is no GPU that is known\n", gpu);
+    if (model_ != nullptr) warploom_emulator_count(1);
+  }
+  void tick() {
+    using Clock = std::chrono::steady_clock;
+    if (model_ == nullptr || Clock::now() < next_) return;
+    next_ = Clock::now() + std::chrono::seconds(1);
+    double seconds = 0, bytes = 0;
+    uint64_t launches = 0;
+    for (const auto& [kind, counts] : all_counts()) {
+      seconds += modelled(kind, counts, *model_).total;
+      bytes += kSector * static_cast<double>(counts.distinct_sectors_read + counts.distinct_sectors_written);
+      launches += counts.launches;
+    }
+    std::fprintf(stderr, "[emulated: %llu kernels, %.1f MB moved; %s would have taken %.2f ms, modelled]\n",
+                 static_cast<unsigned long long>(launches), bytes * 1e-6, model_->name, seconds * 1e3);
+  }
+
+ private:
+  const DeviceModel* model_ = nullptr;
+  std::chrono::steady_clock::time_point next_{};
+};
+Ticker& ticker() {
+  static Ticker* const instance = new Ticker;
+  return *instance;
+}
+
 // WARPLOOM_EMULATOR_PROFILE=h100: counts from the start, and prints the table at exit.
 struct ProfileAtExit {
   ProfileAtExit() {
     if (std::getenv("WARPLOOM_EMULATOR_PROFILE") != nullptr) warploom_emulator_count(1);
+    ticker();
   }
   ~ProfileAtExit() {
     if (const char* gpu = std::getenv("WARPLOOM_EMULATOR_PROFILE")) std::fputs(warploom_emulator_profile(gpu), stderr);
@@ -94,6 +130,9 @@ struct ProfileAtExit {
 } profile_at_exit;
 
 }  // namespace
+
+void tick() { ticker().tick(); }
+
 }  // namespace emulator
 
 using namespace emulator;

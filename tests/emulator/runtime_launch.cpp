@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "counters.h"
 #include "executor.h"
 #include "graph.h"
 #include "memory.h"
@@ -84,6 +85,7 @@ void KernelLaunch::run() const {
   memory().constants->release(l.params);
   if (cooperative) memory().constants->release(l.workspace);
   lane_instructions += l.lanes_issued;
+  tick();
   if (failure) set_device_error(failure->error, failure->report);
 }
 

@@ -29,7 +29,17 @@ class Stepper {
     lengths_.assign(static_cast<std::size_t>(sequences), 0);
   }
 
+  const ModelShape& shape() const { return model_->config().shape; }
+  std::uint64_t weight_bytes() const { return model_->weight_bytes(); }
   std::int64_t vocab() const { return model_->config().shape.vocab; }
+
+  /// Goes on as if every sequence had `tokens` more tokens, whose keys and values are what the cache holds.
+  void skip(std::int64_t tokens) {
+    for (std::size_t s = 0; s < tables_.size(); ++s) {
+      lengths_[s] += tokens;
+      if (!tables_[s].make_writable(0, lengths_[s], [](std::int32_t, std::int32_t) {})) throw std::logic_error("no block");
+    }
+  }
 
   /// Appends tokens[s] to sequence s (not empty), draws where rows are given, and returns the last tokens' logits,
   /// [sequences, vocab].

@@ -1,0 +1,73 @@
+// Prints bench/README.md's table of decoding on CUDA: counters of one step of SmolLM2-135M on the emulator, and modelled times.
+// `model_report MODEL.gguf [SEQUENCES...]`
+#include <cstdio>
+#include <cstdlib>
+
+#include "emulator/emulator.h"
+#include "support/stepper.h"
+#include "warploom/error.h"
+
+using namespace warploom;
+
+namespace {
+
+constexpr std::int64_t kContext = 512;
+
+struct Gpu {
+  const char* name;
+  double bandwidth;  // bytes a second, of the data sheet
+};
+constexpr Gpu kGpus[] = {{"a100", 2.039e12}, {"h100", 3.35e12}};
+
+// Bytes that a step must at least bring from DRAM: the weights, and each sequence's keys and values.
+double least_bytes(const test::Stepper& stepper, std::int64_t sequences) {
+  const ModelShape& s = stepper.shape();
+  return static_cast<double>(stepper.weight_bytes()) +
+         static_cast<double>(sequences * kContext * 2 * s.layers * s.kv_heads * s.head_dim * bytes_of(KvType::f16));
+}
+
+void print_row(const std::string& path, std::int64_t sequences) {
+  DeviceOptions options;
+  options.kind = DeviceKind::cuda;
+  options.cuda.graphs = false;
+  options.cuda.deterministic = true;  // kernels of our own alone: the emulator cannot count those of cuBLASLt
+  test::Stepper stepper(path, create_backend(options), sequences, kContext, sequences);
+  stepper.skip(kContext - 1);  // what the cache holds does not change what a step costs
+  const std::vector<std::vector<TokenId>> next(static_cast<std::size_t>(sequences), {260});
+  std::vector<SampleRow> rows(static_cast<std::size_t>(sequences));
+  for (SampleRow& row : rows) row.params = {.temperature = 0.8f, .top_k = 50, .top_p = 0.9f};
+  std::vector<SampleResult> drawn(rows.size());
+  warploom_emulator_reset_counters();
+  warploom_emulator_count(1);
+  stepper.step(next, rows, drawn);
+  warploom_emulator_count(0);
+  WarploomCounters c = {};
+  warploom_emulator_counters("", &c);
+  std::printf("| %lld | %llu | %.1f | %.1f |", static_cast<long long>(sequences), static_cast<unsigned long long>(c.launches),
+              1e-6 * 32 * static_cast<double>(c.distinct_sectors_read + c.distinct_sectors_written), 1e-6 * least_bytes(stepper, sequences));
+  for (const Gpu& gpu : kGpus) {
+    WarploomModelledTime t = {};
+    warploom_emulator_modelled("", gpu.name, &t);
+    const double limit = least_bytes(stepper, sequences) / gpu.bandwidth;
+    std::printf(" %.0f | %.0f | %.0f%% | %.0f%% |", 1e6 * t.total, static_cast<double>(sequences) / t.total, 100 * limit / t.total,
+                100 * limit / (t.total - t.launch));
+  }
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  if (argc < 2) return std::fprintf(stderr, "usage: model_report MODEL.gguf [SEQUENCES...]\n"), 2;
+  if (warploom_emulator_count == nullptr) return std::fprintf(stderr, "model_report: only the emulator counts\n"), 1;
+  std::vector<std::int64_t> counts;
+  for (int i = 2; i < argc; ++i) counts.push_back(std::strtoll(argv[i], nullptr, 10));
+  if (counts.empty()) counts = {1, 16, 64, 256};
+  std::printf("| sequences | kernels | MB moved | MB at least | A100 us | tokens/s | of the limit | without launches "
+              "| H100 us | tokens/s | of the limit | without launches |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+  for (const std::int64_t n : counts) print_row(argv[1], n);
+} catch (const Error& error) {
+  std::fprintf(stderr, "model_report: %s\n", error.what());
+  return 1;
+}
