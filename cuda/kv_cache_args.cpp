@@ -96,7 +96,8 @@ void check_attention(const PagedAttentionArgs& a) {
   require(a.soft_cap >= 0.0f && std::isfinite(a.soft_cap), "soft_cap", a.soft_cap, "finite and not negative");
   require(a.window >= 0, "window", a.window, "not negative");
   if (a.step.tokens == 0) return;
-  require(a.step.tokens * a.heads < kMostTokens, "step.tokens", a.step.tokens, "so few that with their heads they are below 2^31");
+  require(a.step.tokens * a.heads < kMostTokens, "step.tokens", a.step.tokens,
+          "so few that with their heads they are below 2^31");
   require(a.step.most_tokens >= 1 && a.step.most_tokens <= a.step.tokens, "step.most_tokens", a.step.most_tokens,
           "in [1, step.tokens]");
   require(a.step.sequences * a.step.most_tokens >= a.step.tokens, "step.most_tokens", a.step.most_tokens,
