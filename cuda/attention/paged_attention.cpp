@@ -14,7 +14,7 @@ void launch_attention(const void* kernel, dim3 grid, int threads, int shared_byt
 }
 
 std::size_t paged_attention_workspace_bytes(const PagedAttentionArgs& args) {
-  check_attention(args);
+  check_attention_shape(args);
   return args.step.tokens == 0 ? 0 : decode_workspace_bytes(args);
 }
 

@@ -97,7 +97,8 @@ WARPLOOM_EXPORT void rope_append(const RopeAppendArgs& args, cudaStream_t stream
 /// hold anything. One launch, and one more where some of several sequences have more than one token.
 WARPLOOM_EXPORT void paged_attention(const PagedAttentionArgs& args, void* workspace, std::size_t workspace_bytes,
                                      cudaStream_t stream);
-/// Enough for every step of at most these tokens, sequences, most_tokens and table_stride; 0 where none is needed.
+/// Enough for every step of at most these tokens, sequences, most_tokens and table_stride; 0 where none is needed. Looks at
+/// shapes and counts alone: pointers may be null yet.
 WARPLOOM_EXPORT std::size_t paged_attention_workspace_bytes(const PagedAttentionArgs& args);
 
 /// Copies block `from` to block `to` in every layer: what copy-on-write takes.
