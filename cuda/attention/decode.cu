@@ -37,6 +37,7 @@ static_assert(kMostSplit * sizeof(unsigned) == kAttentionZeroBytes);  // a count
 // Warps of a block and tiles in flight: what fits in the 99 KiB that the smallest GPU gives a block.
 template <class S, int kMaxDim>
 struct DecodeShape {
+  // Of a tile, 64 dimensions of f16 being 1; bf16's queries of 256 dimensions, of two parts, count as another.
   static constexpr int kSize = kMaxDim / 64 * S::kElementBytes / 2 * (S::kLeft == 2 && kMaxDim == 256 ? 2 : 1);
   static constexpr int kWarps = kSize <= 2 ? 4 : kSize <= 4 ? 2 : 1;
   static constexpr int kStages = kSize == 1 ? 3 : kSize <= 4 || S::kParts == 1 ? 2 : 1;
@@ -192,7 +193,7 @@ __global__ void __launch_bounds__(32 * DecodeShape<S, kMaxDim>::kWarps)
   attention.see(0, range);
   attention.see(1, range);
 
-  const std::int64_t tile = (sequence * gridDim.y + blockIdx.y);
+  const std::int64_t tile = sequence * gridDim.y + blockIdx.y;
   const Partials partial{partials + tile * most_chunks * Partials::chunk_floats(most_rows, head_dim), rows, head_dim};
   int slot = 0, free_slot = kStages - 1;
   for (int g = blockIdx.x; g < split.groups; g += split.blocks, chunk += step) {

@@ -30,7 +30,7 @@ using namespace device;
 // Warps of a block, tiles of 16 keys that are copied together, and such copies in flight: what fits in 99 KiB.
 template <class S, int kMaxDim>
 struct PrefillShape {
-  static constexpr int kSize = kMaxDim / 64 * S::kElementBytes / 2;
+  static constexpr int kSize = kMaxDim / 64 * S::kElementBytes / 2;  // of a tile, 64 dimensions of f16 being 1
   static constexpr int kWarps = kSize <= 2 ? 4 : kSize <= 4 ? 2 : 1;
   static constexpr int kTiles = S::kParts == 1 && kMaxDim * S::kLeft <= 128 ? 2 : 1;
   static constexpr int kStages = kMaxDim * S::kLeft <= 384 ? 2 : 1;
