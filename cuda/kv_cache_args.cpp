@@ -24,19 +24,7 @@ bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(poin
 
 void require_array(const void* pointer, const char* what) { require(pointer != nullptr, what, "null", "device memory"); }
 
-void check_step(const KvStep& step, std::int64_t block_tokens) {
-  require(step.tokens >= 0 && step.tokens < kMostTokens, "step.tokens", step.tokens, "in [0, 2^31)");
-  if (step.tokens == 0) return;
-  require(step.sequences >= 1 && step.sequences <= kMostSequences, "step.sequences", step.sequences, "in [1, 65535]");
-  require(step.table_stride >= 1 && step.table_stride <= kMostTokens / block_tokens, "step.table_stride", step.table_stride,
-          "at least 1, and of fewer than 2^31 positions");
-  require_array(step.positions, "step.positions");
-  require_array(step.block_tables, "step.block_tables");
-}
-
-}  // namespace
-
-void check_cache(const KvCacheView& c) {
+void check_cache_shape(const KvCacheView& c) {
   require(c.type <= FloatType::bf16, "cache.type", static_cast<int>(c.type), "a FloatType");
   require(c.layers >= 1, "cache.layers", c.layers, "at least 1");
   require(c.blocks >= 1 && c.blocks < kMostTokens, "cache.blocks", c.blocks, "in [1, 2^31)");
@@ -45,6 +33,27 @@ void check_cache(const KvCacheView& c) {
           "a multiple of 16 in [16, 256]");
   require(c.block_tokens == 8 || c.block_tokens == 16 || c.block_tokens == 32, "cache.block_tokens", c.block_tokens,
           "8, 16 or 32");
+}
+
+void check_step_shape(const KvStep& step, std::int64_t block_tokens) {
+  require(step.tokens >= 0 && step.tokens < kMostTokens, "step.tokens", step.tokens, "in [0, 2^31)");
+  if (step.tokens == 0) return;
+  require(step.sequences >= 1 && step.sequences <= kMostSequences, "step.sequences", step.sequences, "in [1, 65535]");
+  require(step.table_stride >= 1 && step.table_stride <= kMostTokens / block_tokens, "step.table_stride", step.table_stride,
+          "at least 1, and of fewer than 2^31 positions");
+}
+
+void check_step(const KvStep& step, std::int64_t block_tokens) {
+  check_step_shape(step, block_tokens);
+  if (step.tokens == 0) return;
+  require_array(step.positions, "step.positions");
+  require_array(step.block_tables, "step.block_tables");
+}
+
+}  // namespace
+
+void check_cache(const KvCacheView& c) {
+  check_cache_shape(c);
   require_array(c.data, "cache.data");
   require(aligned(c.data), "cache.data", fmt::ptr(c.data), "aligned to 16 bytes");
 }
@@ -87,20 +96,28 @@ void check_append(const RopeAppendArgs& a) {
   check_head_rows(a.values, a.cache.kv_heads, a.cache.head_dim, "values");
 }
 
-void check_attention(const PagedAttentionArgs& a) {
-  check_cache(a.cache);
-  check_layer(a.cache, a.layer);
+void check_attention_shape(const PagedAttentionArgs& a) {
+  check_cache_shape(a.cache);
   check_heads(a.heads, a.cache.kv_heads);
-  check_step(a.step, a.cache.block_tokens);
-  require(std::isfinite(a.scale), "scale", a.scale, "finite");
-  require(a.soft_cap >= 0.0f && std::isfinite(a.soft_cap), "soft_cap", a.soft_cap, "finite and not negative");
+  check_step_shape(a.step, a.cache.block_tokens);
   require(a.window >= 0, "window", a.window, "not negative");
   if (a.step.tokens == 0) return;
-  require(a.step.tokens * a.heads < kMostTokens, "step.tokens", a.step.tokens, "so few that with their heads they are below 2^31");
+  require(a.step.tokens * a.heads < kMostTokens, "step.tokens", a.step.tokens,
+          "so few that with their heads they are below 2^31");
   require(a.step.most_tokens >= 1 && a.step.most_tokens <= a.step.tokens, "step.most_tokens", a.step.most_tokens,
           "in [1, step.tokens]");
   require(a.step.sequences * a.step.most_tokens >= a.step.tokens, "step.most_tokens", a.step.most_tokens,
           "as many as the longest of the sequences has");
+}
+
+void check_attention(const PagedAttentionArgs& a) {
+  check_attention_shape(a);
+  check_cache(a.cache);
+  check_layer(a.cache, a.layer);
+  check_step(a.step, a.cache.block_tokens);
+  require(std::isfinite(a.scale), "scale", a.scale, "finite");
+  require(a.soft_cap >= 0.0f && std::isfinite(a.soft_cap), "soft_cap", a.soft_cap, "finite and not negative");
+  if (a.step.tokens == 0) return;
   require_array(a.step.starts, "step.starts");
   check_head_rows(a.queries, a.heads, a.cache.head_dim, "queries");
   check_head_rows(a.out, a.heads, a.cache.head_dim, "out");

@@ -13,6 +13,7 @@ void check_block(const KvCacheView& cache, std::int64_t block, const char* name)
 void check_head_rows(const HeadRows& rows, std::int64_t heads, std::int64_t head_dim, const char* name);
 void check_heads(std::int64_t heads, std::int64_t kv_heads);
 void check_append(const RopeAppendArgs& args);
+void check_attention_shape(const PagedAttentionArgs& args);  // what the workspace's size follows from: no pointers
 void check_attention(const PagedAttentionArgs& args);
 void check_attention_workspace(const void* workspace, std::size_t bytes, std::size_t needed);
 

@@ -1,21 +1,24 @@
-// Attention over pages where a sequence has one query token: its context is split over warps, and over blocks where sequences
-// are few.
+// Attention over pages where a sequence has one query token: its context is split over warps, and over blocks where
+// sequences are few.
 //
 // Shapes:   queries, out [tokens, heads, head_dim] of f32, f16 or bf16; keys and values [blocks, 2, kv_heads, block_tokens,
 //           head_dim] of the layer.
-// Layout:   a row is a query head; up to 16 rows of one kv head are a tile, so that keys and values are read once for a group.
+// Layout:   a row is a query head; up to 16 rows of one kv head are a tile, so that keys and values are read once for a
+// group.
 //           A warp takes chunks of 128 keys, in which it copies 16 at a time into its own shared memory while it multiplies
 //           the 16 before. Its result (max, sum, values of a row) merges into the block's in the order of the chunks; or,
 //           where several blocks share a context, goes to the workspace, and the last block to arrive merges all of them.
-// Bytes:    keys and values once; queries and results once a block; 4 bytes a block of the context; where blocks share a
+// Bytes:    keys and values once; queries once a block, results once; 4 bytes a page of the context; where blocks share a
 //           context 4 * (head_dim + 2) bytes a row and chunk, written and read once.
 // Launch:   1 to 4 warps; grid (blocks a context, kv heads * tiles, sequences). Blocks beyond a context's end leave at once.
 // Limits:   head_dim a multiple of 16, at most 256; blocks of 8, 16 or 32 tokens.
 // Capture:  yes, one kernel; positions may move on between replays. Counters in the workspace are back at 0 at its end.
-// Numerics: products by mma.sync with f32 sums; f16: queries and weights rounded to f16; bf16: to sums of two bf16; f32: all
-//           as sums of three bf16. A row's bits depend on its own position alone, not on how the context is split.
+// Numerics: products by mma.sync with f32 sums. f16: queries and weights rounded to f16; bf16: to sums of two bf16; f32: all
+// as
+//           sums of three bf16. Off by 1e-3, 1.4e-5 and 2e-6 for normal queries, keys and values. A row's bits depend on its
+//           own position and context alone, not on how that is split.
 // Source:   online softmax: Milakov and Gimelshein, arXiv:1805.02867; split contexts: Dao et al., "Flash-Decoding", 2023.
-// History:  first version.
+// History:  bf16 with queries and weights of one part was off by 1.2e-2.
 #include <algorithm>
 
 #include "cuda/attention/launch.h"
@@ -27,13 +30,14 @@ namespace {
 
 using namespace device;
 
-constexpr std::int64_t kAimedBlocks = 512;       // enough to fill a GPU a few times over
+constexpr std::int64_t kAimedBlocks = 512;             // enough to fill a GPU a few times over
 constexpr std::int64_t kMostSplit = kAimedBlocks / 2;  // tiles of rows; where there are more, a context stays in one block
 static_assert(kMostSplit * sizeof(unsigned) == kAttentionZeroBytes);  // a counter a tile
 
 // Warps of a block and tiles in flight: what fits in the 99 KiB that the smallest GPU gives a block.
 template <class S, int kMaxDim>
 struct DecodeShape {
+  // Of a tile, 64 dimensions of f16 being 1; bf16's queries of 256 dimensions, of two parts, count as another.
   static constexpr int kSize = kMaxDim / 64 * S::kElementBytes / 2 * (S::kLeft == 2 && kMaxDim == 256 ? 2 : 1);
   static constexpr int kWarps = kSize <= 2 ? 4 : kSize <= 4 ? 2 : 1;
   static constexpr int kStages = kSize == 1 ? 3 : kSize <= 4 || S::kParts == 1 ? 2 : 1;
@@ -51,7 +55,8 @@ struct Split {
   }
 };
 
-// Partial results of one tile of rows, a chunk after the other: states [rows], padded to 16 bytes, then values [rows, head_dim].
+// Partial results of one tile of rows, a chunk after the other: states [rows], padded to 16 bytes, then values [rows,
+// head_dim].
 struct Partials {
   float* data;
   int rows, head_dim;
@@ -188,7 +193,7 @@ __global__ void __launch_bounds__(32 * DecodeShape<S, kMaxDim>::kWarps)
   attention.see(0, range);
   attention.see(1, range);
 
-  const std::int64_t tile = (sequence * gridDim.y + blockIdx.y);
+  const std::int64_t tile = sequence * gridDim.y + blockIdx.y;
   const Partials partial{partials + tile * most_chunks * Partials::chunk_floats(most_rows, head_dim), rows, head_dim};
   int slot = 0, free_slot = kStages - 1;
   for (int g = blockIdx.x; g < split.groups; g += split.blocks, chunk += step) {
@@ -216,8 +221,7 @@ __global__ void __launch_bounds__(32 * DecodeShape<S, kMaxDim>::kWarps)
       __syncthreads();  // the chunk before is merged
     }
   }
-  if (split.blocks == 1)
-    return write_rows(a, token, head, rows, [&](int row, int dim) { return running.result(row, dim); });
+  if (split.blocks == 1) return write_rows(a, token, head, rows, [&](int row, int dim) { return running.result(row, dim); });
   if (!arrives_last(counters + tile, split.blocks)) return;
   const int chunks = split.last_chunk - split.first_chunk + 1;
   write_rows(a, token, head, rows, [&](int row, int dim) { return partial.merge_all(chunks, row, dim); });
@@ -236,7 +240,8 @@ Grid grid_of(const PagedAttentionArgs& a) {
   grid.tiles = a.step.sequences * a.cache.kv_heads * ((grid.group + kRows - 1) / kRows);
   grid.chunks = (a.step.table_stride * a.cache.block_tokens + kChunkKeys - 1) / kChunkKeys;
   if (a.window > 0) grid.chunks = std::min(grid.chunks, (a.window + kChunkKeys - 2) / kChunkKeys + 1);
-  const int head_dim = static_cast<int>(a.cache.head_dim), rows = static_cast<int>(std::min<std::int64_t>(grid.group, kRows));
+  const int head_dim = static_cast<int>(a.cache.head_dim),
+            rows = static_cast<int>(std::min<std::int64_t>(grid.group, kRows));
   with_variant(a.cache, [&](auto storage, auto size) {
     using S = decltype(storage);
     using Shape = DecodeShape<S, size()>;
@@ -258,7 +263,8 @@ std::size_t decode_workspace_bytes(const PagedAttentionArgs& args) {
   const Grid grid = grid_of(args);
   if (grid.chunks <= grid.warps) return 0;
   const std::int64_t floats = Partials::chunk_floats(std::min<std::int64_t>(grid.group, kRows), args.cache.head_dim);
-  return kAttentionZeroBytes + static_cast<std::size_t>(std::min(grid.tiles, kMostSplit) * grid.chunks * floats) * sizeof(float);
+  return kAttentionZeroBytes +
+         static_cast<std::size_t>(std::min(grid.tiles, kMostSplit) * grid.chunks * floats) * sizeof(float);
 }
 
 void launch_decode(const PagedAttentionArgs& args, void* workspace, cudaStream_t stream) {

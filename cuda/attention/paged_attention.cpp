@@ -8,13 +8,13 @@ namespace warploom::cuda {
 void launch_attention(const void* kernel, dim3 grid, int threads, int shared_bytes, void** arguments, const char* what,
                       cudaStream_t stream) {
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes), "cudaFuncSetAttribute");
-  check(cudaLaunchKernel(kernel, grid, dim3(static_cast<unsigned>(threads)), arguments, static_cast<std::size_t>(shared_bytes),
-                         stream),
+  check(cudaLaunchKernel(kernel, grid, dim3(static_cast<unsigned>(threads)), arguments,
+                         static_cast<std::size_t>(shared_bytes), stream),
         what);
 }
 
 std::size_t paged_attention_workspace_bytes(const PagedAttentionArgs& args) {
-  check_attention(args);
+  check_attention_shape(args);
   return args.step.tokens == 0 ? 0 : decode_workspace_bytes(args);
 }
 
@@ -35,8 +35,8 @@ void copy_block(const KvCacheView& cache, std::int32_t from, std::int32_t to, cu
   const auto bytes = static_cast<std::size_t>(cache.block_stride() * bytes_of(cache.type));
   const std::size_t pitch = bytes * static_cast<std::size_t>(cache.blocks);
   auto* data = static_cast<std::byte*>(cache.data);
-  check(cudaMemcpy2DAsync(data + bytes * static_cast<std::size_t>(to), pitch, data + bytes * static_cast<std::size_t>(from), pitch,
-                          bytes, static_cast<std::size_t>(cache.layers), cudaMemcpyDeviceToDevice, stream),
+  check(cudaMemcpy2DAsync(data + bytes * static_cast<std::size_t>(to), pitch, data + bytes * static_cast<std::size_t>(from),
+                          pitch, bytes, static_cast<std::size_t>(cache.layers), cudaMemcpyDeviceToDevice, stream),
         "copy_block");
 }
 

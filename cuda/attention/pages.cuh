@@ -17,7 +17,9 @@ class Pages {
         table_(a.step.block_tables + sequence * a.step.table_stride),
         range_(range),
         head_dim_(static_cast<int>(a.cache.head_dim)),
-        shift_(a.cache.block_tokens == 8 ? 3 : a.cache.block_tokens == 16 ? 4 : 5) {}
+        shift_(a.cache.block_tokens == 8    ? 3
+               : a.cache.block_tokens == 16 ? 4
+                                            : 5) {}
 
   /// Reads the chunk's part of the block table, an entry a lane; copies of its keys may follow. By whole warps.
   __device__ void enter_chunk(int chunk) {

@@ -2,7 +2,8 @@
 //
 // Shapes:   queries, out [tokens, heads, head_dim] of f32, f16 or bf16; keys and values [blocks, 2, kv_heads, block_tokens,
 //           head_dim] of the layer.
-// Layout:   a row is a query head of a token; a sequence's rows of one kv head's group lie token by token, and a warp takes 16
+// Layout:   a row is a query head of a token; a sequence's rows of one kv head's group lie token by token, and a warp takes
+// 16
 //           of them. The block's warps share the keys and values that they copy, 16 or 32 at a time, into shared memory. A
 //           warp's result of each 128 keys merges into its running one, in shared memory.
 // Bytes:    keys and values once for every block, that is for 16 to 64 rows; queries and results once.
@@ -12,7 +13,9 @@
 // Capture:  yes, one kernel.
 // Numerics: as the decode kernel, bit by bit: both run the same WarpAttention over the same chunks.
 // Source:   Dao, "FlashAttention-2", arXiv:2307.08691.
-// History:  first version.
+// History:  queries of f16 that leave their shared memory to the running results, once they are in registers: two blocks of
+// 128
+//           dimensions instead of one fit an A100's multiprocessor.
 #include <algorithm>
 
 #include "cuda/attention/launch.h"
@@ -27,15 +30,19 @@ using namespace device;
 // Warps of a block, tiles of 16 keys that are copied together, and such copies in flight: what fits in 99 KiB.
 template <class S, int kMaxDim>
 struct PrefillShape {
-  static constexpr int kSize = kMaxDim / 64 * S::kElementBytes / 2;
+  static constexpr int kSize = kMaxDim / 64 * S::kElementBytes / 2;  // of a tile, 64 dimensions of f16 being 1
   static constexpr int kWarps = kSize <= 2 ? 4 : kSize <= 4 ? 2 : 1;
   static constexpr int kTiles = S::kParts == 1 && kMaxDim * S::kLeft <= 128 ? 2 : 1;
   static constexpr int kStages = kMaxDim * S::kLeft <= 384 ? 2 : 1;
   // Queries that are held in registers leave their room to the running results.
   static constexpr bool kShared = WarpAttention<S, kMaxDim>::kHeld;
 
-  __host__ __device__ static constexpr int query_bytes(int head_dim) { return kShared ? 0 : kWarps * QueryTile<S>::bytes(head_dim); }
-  __host__ __device__ static constexpr int running_bytes(int head_dim) { return RunningRows::bytes(kWarps * kRows, head_dim); }
+  __host__ __device__ static constexpr int query_bytes(int head_dim) {
+    return kShared ? 0 : kWarps * QueryTile<S>::bytes(head_dim);
+  }
+  __host__ __device__ static constexpr int running_bytes(int head_dim) {
+    return RunningRows::bytes(kWarps * kRows, head_dim);
+  }
   static constexpr int shared_bytes(int head_dim) {
     return query_bytes(head_dim) + running_bytes(head_dim) + kStages * kTiles * tile_bytes<S>(head_dim);
   }
@@ -67,7 +74,8 @@ __device__ KeyRange union_of(const KeyRange* ranges, int count) {
 
 template <class S, int kMaxDim>
 __global__ void __launch_bounds__(32 * PrefillShape<S, kMaxDim>::kWarps)
-    prefill_attention_kernel(const __grid_constant__ PagedAttentionArgs a, const __grid_constant__ bool leave_single_tokens) {
+    prefill_attention_kernel(const __grid_constant__ PagedAttentionArgs a,
+                             const __grid_constant__ bool leave_single_tokens) {
   using Shape = PrefillShape<S, kMaxDim>;
   constexpr int kWarps = Shape::kWarps, kStages = Shape::kStages, kStageKeys = Shape::kTiles * kTileKeys;
   constexpr int kBlockRows = kWarps * kRows;
@@ -87,9 +95,9 @@ __global__ void __launch_bounds__(32 * PrefillShape<S, kMaxDim>::kWarps)
 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first_row = block_row + warp * kRows;
   const RunningRows running(shared + Shape::query_bytes(head_dim), kBlockRows, head_dim);
-  char* const query_tile =
-      Shape::kShared ? reinterpret_cast<char*>(running.values + warp * kRows * RunningRows::row_floats(head_dim))
-                     : shared + warp * QueryTile<S>::bytes(head_dim);
+  char* const query_tile = Shape::kShared
+                               ? reinterpret_cast<char*>(running.values + warp * kRows * RunningRows::row_floats(head_dim))
+                               : shared + warp * QueryTile<S>::bytes(head_dim);
   char* const ring = shared + Shape::query_bytes(head_dim) + Shape::running_bytes(head_dim);
   for (int i = 0; i < kRows; ++i) {
     const int row = first_row + i;
@@ -166,8 +174,8 @@ void launch_prefill(const PagedAttentionArgs& args, bool leave_single_tokens, cu
     using Shape = PrefillShape<S, size()>;
     constexpr int kBlockRows = Shape::kWarps * kRows;
     const std::int64_t rows = args.step.most_tokens * (args.heads / args.cache.kv_heads);
-    const dim3 blocks(static_cast<unsigned>((rows + kBlockRows - 1) / kBlockRows), static_cast<unsigned>(args.step.sequences),
-                      static_cast<unsigned>(args.cache.kv_heads));
+    const dim3 blocks(static_cast<unsigned>((rows + kBlockRows - 1) / kBlockRows),
+                      static_cast<unsigned>(args.step.sequences), static_cast<unsigned>(args.cache.kv_heads));
     PagedAttentionArgs copy = args;
     void* arguments[] = {&copy, &leave_single_tokens};
     launch_attention(reinterpret_cast<const void*>(prefill_attention_kernel<S, size()>), blocks, 32 * Shape::kWarps,

@@ -42,8 +42,8 @@ struct FloatStorage {
   static constexpr int kParts = 3;
   static constexpr int kLeft = 3;
   static constexpr int kElementBytes = 4;
-  // 8 floats more for keys, which are read two at a time by rows, 4 for values, which are read one at a time by columns: so no
-  // two lanes of a phase need different words of a bank.
+  // 8 floats more for keys, which are read two at a time by rows, 4 for values, which are read one at a time by columns: so
+  // no two lanes of a phase need different words of a bank.
   __host__ __device__ static constexpr int key_row_bytes(int head_dim) { return 4 * head_dim + 32; }
   __host__ __device__ static constexpr int value_row_bytes(int head_dim) { return 4 * head_dim + 16; }
 

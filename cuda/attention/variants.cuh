@@ -8,8 +8,8 @@
 
 namespace warploom::cuda {
 
-/// Calls f(storage, largest head_dim) with values whose types say which: device::HalfStorage<..> or device::FloatStorage, and an
-/// integral_constant of 64, 128 or 256.
+/// Calls f(storage, largest head_dim) with values whose types say which: device::HalfStorage<..> or device::FloatStorage,
+/// and an integral_constant of 64, 128 or 256.
 template <class F>
 auto with_variant(const KvCacheView& cache, F&& f) {
   const auto with_size = [&](auto storage) {

@@ -1,6 +1,6 @@
-// What one warp does: up to 16 rows of queries against one chunk of keys and values, sixteen at a time. A row is one query head
-// of one token. The order of a row's operations follows from its own position alone: chunks begin at fixed positions, and keys
-// that a row does not see change none of its bits.
+// What one warp does: up to 16 rows of queries against one chunk of keys and values, sixteen at a time. A row is one query
+// head of one token. The order of a row's operations follows from its own position alone: chunks begin at fixed positions,
+// and keys that a row does not see change none of its bits.
 #pragma once
 
 #include "cuda/attention/softmax_state.cuh"
@@ -10,8 +10,8 @@
 
 namespace warploom::cuda::device {
 
-inline constexpr int kRows = 16;         // of a matrix product
-inline constexpr int kChunkKeys = 128;   // from one merge of partial results to the next
+inline constexpr int kRows = 16;        // of a matrix product
+inline constexpr int kChunkKeys = 128;  // from one merge of partial results to the next
 inline constexpr float kLog2E = 1.4426950408889634f;
 
 /// The keys that a row sees; none where first > last.
@@ -27,7 +27,8 @@ __device__ inline KeyRange keys_of(std::int32_t position, std::int64_t window) {
 struct ScoreScale {
   float scale, cap;  // cap 0: none
 
-  __device__ explicit ScoreScale(const PagedAttentionArgs& a) : scale(a.soft_cap > 0.0f ? a.scale : a.scale * kLog2E), cap(a.soft_cap) {}
+  __device__ explicit ScoreScale(const PagedAttentionArgs& a)
+      : scale(a.soft_cap > 0.0f ? a.scale : a.scale * kLog2E), cap(a.soft_cap) {}
   __device__ float operator()(float x) const { return cap > 0.0f ? cap * tanhf(x / cap) * kLog2E : x; }
 };
 
@@ -37,8 +38,8 @@ struct QueryTile {
   __host__ __device__ static constexpr int row_bytes(int head_dim) { return 2 * head_dim + 16; }
   __host__ __device__ static constexpr int bytes(int head_dim) { return S::kLeft * kRows * row_bytes(head_dim); }
 
-  /// One warp writes row `row`, elements at `at` of `from`, or zeros where at < 0. Before it is rounded to the storage's type
-  /// a row is scaled by a power of two, so that it neither overflows nor vanishes; returns what undoes that.
+  /// One warp writes row `row`, elements at `at` of `from`, or zeros where at < 0. Before it is rounded to the storage's
+  /// type a row is scaled by a power of two, so that it neither overflows nor vanishes; returns what undoes that.
   static __device__ float store(char* tile, int row, const HeadRows& from, std::int64_t at, int head_dim) {
     constexpr int kMostPairs = 4;  // a lane, of 256
     const int lane = threadIdx.x % 32;

@@ -18,8 +18,10 @@ __device__ inline float saturate_half(float x) { return x > kMaxHalf ? kMaxHalf 
 
 template <class T>
 __device__ inline std::uint32_t pack_saturated(float low, float high) {
-  if constexpr (std::is_same_v<T, __half>) return pack<T>(saturate_half(low), saturate_half(high));
-  else return pack<T>(low, high);
+  if constexpr (std::is_same_v<T, __half>)
+    return pack<T>(saturate_half(low), saturate_half(high));
+  else
+    return pack<T>(low, high);
 }
 
 __device__ inline float load_element(const void* data, FloatType type, std::int64_t at) {
@@ -28,9 +30,12 @@ __device__ inline float load_element(const void* data, FloatType type, std::int6
   return __bfloat162float(static_cast<const __nv_bfloat16*>(data)[at]);
 }
 __device__ inline void store_element(void* data, FloatType type, std::int64_t at, float x) {
-  if (type == FloatType::f32) static_cast<float*>(data)[at] = x;
-  else if (type == FloatType::f16) static_cast<__half*>(data)[at] = __float2half_rn(saturate_half(x));
-  else static_cast<__nv_bfloat16*>(data)[at] = __float2bfloat16_rn(x);
+  if (type == FloatType::f32)
+    static_cast<float*>(data)[at] = x;
+  else if (type == FloatType::f16)
+    static_cast<__half*>(data)[at] = __float2half_rn(saturate_half(x));
+  else
+    static_cast<__nv_bfloat16*>(data)[at] = __float2bfloat16_rn(x);
 }
 
 /// Two neighbours, `at` even.
@@ -38,12 +43,6 @@ __device__ inline float2 load_pair(const void* data, FloatType type, std::int64_
   if (type == FloatType::f32) return static_cast<const float2*>(data)[at / 2];
   const std::uint32_t bits = static_cast<const std::uint32_t*>(data)[at / 2];
   return type == FloatType::f16 ? unpack<__half>(bits) : unpack<__nv_bfloat16>(bits);
-}
-__device__ inline void store_pair(void* data, FloatType type, std::int64_t at, float2 x) {
-  if (type == FloatType::f32) static_cast<float2*>(data)[at / 2] = x;
-  else
-    static_cast<std::uint32_t*>(data)[at / 2] =
-        type == FloatType::f16 ? pack_saturated<__half>(x.x, x.y) : pack<__nv_bfloat16>(x.x, x.y);
 }
 
 /// Four neighbours, `at` a multiple of 4, the data 16-byte aligned.

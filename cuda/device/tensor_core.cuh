@@ -1,12 +1,13 @@
 // Warp-wide matrix instructions on fragments: PTX ISA 9.7.15. Lane l holds, with g = l / 4 and t = l % 4,
-// of A [16, 16]: rows g and g + 8, columns 2t, 2t + 1 and those + 8; of B [16, 8]: rows 2t, 2t + 1 and those + 8, column g; of C
-// [16, 8]: rows g (elements 0, 1) and g + 8 (2, 3), columns 2t, 2t + 1. A row of C depends on the same row of A alone.
+// of A [16, 16]: rows g and g + 8, columns 2t, 2t + 1 and those + 8; of B [16, 8]: rows 2t, 2t + 1 and those + 8, column g;
+// of C [16, 8]: rows g (elements 0, 1) and g + 8 (2, 3), columns 2t, 2t + 1. A row of C depends on the same row of A alone.
 #pragma once
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include <cstdint>
+#include <type_traits>
 
 namespace warploom::cuda::device {
 
@@ -33,13 +34,13 @@ __device__ inline void load_matrices_transposed(std::uint32_t (&out)[4], std::ui
 template <class T>
 __device__ inline void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   if constexpr (std::is_same_v<T, __half>)
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
   else
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 /// Two values as one register of a fragment, `low` the one of the lower column.
@@ -55,8 +56,10 @@ __device__ inline std::uint32_t pack(float low, float high) {
 }
 template <class T>
 __device__ inline float2 unpack(std::uint32_t bits) {
-  if constexpr (std::is_same_v<T, __half>) return __half22float2(*reinterpret_cast<const __half2*>(&bits));
-  else return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&bits));
+  if constexpr (std::is_same_v<T, __half>)
+    return __half22float2(*reinterpret_cast<const __half2*>(&bits));
+  else
+    return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&bits));
 }
 
 /// The pair as a sum of kParts pairs of type T, largest first: what is left after each rounding goes to the next one.

@@ -54,31 +54,36 @@ TEST(KvCacheArgs, AttentionNamesWhatIsWrong) {
     cuda::PagedAttentionArgs a = attention();
     change(a);
     expect_refused([&] { cuda::paged_attention(a, somewhere(), std::size_t{1} << 40, nullptr); }, words);
+  };
+  const auto refuse_both = [&](auto change, const char* words) {
+    refuse(change, words);
+    cuda::PagedAttentionArgs a = attention();
+    change(a);
     expect_refused([&] { cuda::paged_attention_workspace_bytes(a); }, words);
   };
-  refuse([](auto& a) { a.cache.head_dim = 72; }, "cache.head_dim is 72; it must be a multiple of 16 in [16, 256]");
-  refuse([](auto& a) { a.cache.head_dim = 272; }, "cache.head_dim is 272");
-  refuse([](auto& a) { a.cache.block_tokens = 24; }, "cache.block_tokens is 24; it must be 8, 16 or 32");
-  refuse([](auto& a) { a.cache.type = static_cast<FloatType>(3); }, "cache.type is 3");
+  refuse_both([](auto& a) { a.cache.head_dim = 72; }, "cache.head_dim is 72; it must be a multiple of 16 in [16, 256]");
+  refuse_both([](auto& a) { a.cache.head_dim = 272; }, "cache.head_dim is 272");
+  refuse_both([](auto& a) { a.cache.block_tokens = 24; }, "cache.block_tokens is 24; it must be 8, 16 or 32");
+  refuse_both([](auto& a) { a.cache.type = static_cast<FloatType>(3); }, "cache.type is 3");
   refuse([](auto& a) { a.cache.data = nullptr; }, "cache.data is null");
   refuse([](auto& a) { a.cache.data = somewhere(8); }, "aligned to 16 bytes");
   refuse([](auto& a) { a.cache.blocks = 0; }, "cache.blocks is 0");
-  refuse([](auto& a) { a.cache.kv_heads = 0; }, "cache.kv_heads is 0");
+  refuse_both([](auto& a) { a.cache.kv_heads = 0; }, "cache.kv_heads is 0");
   refuse([](auto& a) { a.cache.kv_heads = 8193; }, "cache.kv_heads is 8193");
   refuse([](auto& a) { a.layer = 2; }, "layer is 2; it must be in [0, cache.layers)");
   refuse([](auto& a) { a.layer = -1; }, "layer is -1");
-  refuse([](auto& a) { a.heads = 5; }, "heads is 5; it must be a multiple of cache.kv_heads");
+  refuse_both([](auto& a) { a.heads = 5; }, "heads is 5; it must be a multiple of cache.kv_heads");
   refuse([](auto& a) { a.heads = 0; }, "heads is 0");
   refuse([](auto& a) { a.scale = NAN; }, "scale is nan");
   refuse([](auto& a) { a.soft_cap = -1.0f; }, "soft_cap is -1");
-  refuse([](auto& a) { a.window = -1; }, "window is -1");
-  refuse([](auto& a) { a.step.tokens = -1; }, "step.tokens is -1");
+  refuse_both([](auto& a) { a.window = -1; }, "window is -1");
+  refuse_both([](auto& a) { a.step.tokens = -1; }, "step.tokens is -1");
   refuse([](auto& a) { a.step.tokens = std::int64_t{1} << 30; }, "step.tokens is 1073741824");
-  refuse([](auto& a) { a.step.sequences = 0; }, "step.sequences is 0");
+  refuse_both([](auto& a) { a.step.sequences = 0; }, "step.sequences is 0");
   refuse([](auto& a) { a.step.sequences = 65536; }, "step.sequences is 65536");
-  refuse([](auto& a) { a.step.most_tokens = 0; }, "step.most_tokens is 0");
+  refuse_both([](auto& a) { a.step.most_tokens = 0; }, "step.most_tokens is 0");
   refuse([](auto& a) { a.step.most_tokens = 1; }, "step.most_tokens is 1; it must be as many as");
-  refuse([](auto& a) { a.step.table_stride = 0; }, "step.table_stride is 0");
+  refuse_both([](auto& a) { a.step.table_stride = 0; }, "step.table_stride is 0");
   refuse([](auto& a) { a.step.positions = nullptr; }, "step.positions is null");
   refuse([](auto& a) { a.step.starts = nullptr; }, "step.starts is null");
   refuse([](auto& a) { a.step.block_tables = nullptr; }, "step.block_tables is null");
@@ -106,23 +111,29 @@ TEST(KvCacheArgs, AppendNamesWhatIsWrong) {
 }
 
 TEST(KvCacheArgs, AWorkspaceThatIsTooSmall) {
-  cuda::PagedAttentionArgs a = attention();
+  cuda::PagedAttentionArgs a = attention(), shapes;
   EXPECT_EQ(cuda::paged_attention_workspace_bytes(a), 0u);  // 64 positions: nothing to split
   a.step.table_stride = 128;
   const std::size_t bytes = cuda::paged_attention_workspace_bytes(a);
   EXPECT_GT(bytes, cuda::kAttentionZeroBytes);
+  shapes.heads = a.heads;
+  shapes.cache = a.cache;
+  shapes.cache.data = nullptr;
+  shapes.step = {a.step.tokens, a.step.sequences, a.step.most_tokens, nullptr, nullptr, nullptr, nullptr, 128};
+  EXPECT_EQ(cuda::paged_attention_workspace_bytes(shapes), bytes);
   expect_refused([&] { cuda::paged_attention(a, somewhere(), bytes - 1, nullptr); }, "workspace_bytes is");
   expect_refused([&] { cuda::paged_attention(a, nullptr, bytes, nullptr); }, "workspace is null");
   expect_refused([&] { cuda::paged_attention(a, somewhere(8), bytes, nullptr); }, "workspace is 0x1008");
   // More of anything never needs less.
+  std::size_t before = 0;
   for (const std::int64_t sequences : {1, 2, 100, 128, 129, 5000}) {
-    cuda::PagedAttentionArgs more = a;
-    more.step.tokens = more.step.sequences = sequences;
-    more.step.most_tokens = 1;
-    const std::size_t of_more = cuda::paged_attention_workspace_bytes(more);
-    EXPECT_GE(sequences < 2 ? bytes : of_more, sequences < 2 ? of_more : bytes);
-    more.step.table_stride = 400;
-    EXPECT_GE(cuda::paged_attention_workspace_bytes(more), of_more);
+    shapes.step.tokens = shapes.step.sequences = sequences;
+    shapes.step.most_tokens = 1;
+    shapes.step.table_stride = 128;
+    EXPECT_GE(cuda::paged_attention_workspace_bytes(shapes), before);
+    before = cuda::paged_attention_workspace_bytes(shapes);
+    shapes.step.table_stride = 400;
+    EXPECT_GT(cuda::paged_attention_workspace_bytes(shapes), before);
   }
 }
 

@@ -39,8 +39,8 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 // The largest difference from the oracle, relative to the largest value of its row.
-double expect_oracle(const PagedCase& c, const PagedData& data, const std::vector<float>& got, const std::vector<Span>& spans,
-                     double tolerance) {
+double expect_oracle(const PagedCase& c, const PagedData& data, const std::vector<float>& got,
+                     const std::vector<Span>& spans, double tolerance) {
   std::size_t i = 0;
   double worst = 0.0;
   for (const Span& span : spans) {
@@ -60,8 +60,8 @@ double expect_oracle(const PagedCase& c, const PagedData& data, const std::vecto
   return worst;
 }
 
-// What rounding queries and weights to 11 bits (f16), to two parts of 8 (bf16) and to three (f32) does to results of order one:
-// some four times the largest difference that was seen.
+// What rounding queries and weights to 11 bits (f16), to two parts of 8 (bf16) and to three (f32) does to results of order
+// one: some four times the largest difference that was seen.
 double tolerance(FloatType type) { return type == FloatType::f16 ? 3e-3 : type == FloatType::bf16 ? 4e-5 : 4e-6; }
 
 void expect_oracle_both(const PagedCase& c, std::mt19937& rng, double allowed) {
@@ -103,10 +103,28 @@ TEST_F(PagedAttention, LongContexts) {
 
 TEST_F(PagedAttention, WindowsAndSoftCaps) {
   for (const std::int64_t window : {1, 7, 16, 128, 140, 1000})
-    expect_oracle_both({3, 1, 16, FloatType::f32, {300, 5}, window % 2 == 0 ? 8 : 32, window}, rng, tolerance(FloatType::f32));
+    expect_oracle_both({3, 1, 16, FloatType::f32, {300, 5}, window % 2 == 0 ? 8 : 32, window}, rng,
+                       tolerance(FloatType::f32));
   for (const FloatType type : kTypes)
-    for (const float cap : {0.5f, 3.0f, 50.0f}) expect_oracle_both({4, 2, 64, type, {40, 3}, 16, 0, cap}, rng, tolerance(type));
+    for (const float cap : {0.5f, 3.0f, 50.0f})
+      expect_oracle_both({4, 2, 64, type, {40, 3}, 16, 0, cap}, rng, tolerance(type));
   expect_oracle_both({3, 1, 64, FloatType::f16, {900, 140}, 16, 600, 30.0f}, rng, tolerance(FloatType::f16));
+}
+
+// Keys that no row of a step sees any more are not read: their blocks may serve others.
+TEST_F(PagedAttention, BlocksBeforeTheWindowMayBeGone) {
+  for (const std::int64_t window : {5, 60, 300}) {
+    const PagedCase c{3, 1, 64, FloatType::f16, {700, 130}, 8, window};
+    const PagedData data(c, rng);
+    const std::vector<Span> steps[] = {last(c), {{0, 650, 700}, {1, 129, 130}}};
+    for (const std::vector<Span>& spans : steps) {
+      PagedCache whole_cache(c, data, 1), cache(c, data, 1);
+      for (const Span& span : spans) cache.forget(span.sequence, std::max<std::int64_t>(0, span.from - window + 1));
+      const std::vector<float> got = cache.attend(spans);
+      expect_oracle(c, data, got, spans, tolerance(c.type));
+      EXPECT_TRUE(same_bits(got, whole_cache.attend(spans)));
+    }
+  }
 }
 
 TEST_F(PagedAttention, QueriesAndResultsOfEveryType) {
@@ -123,7 +141,8 @@ TEST_F(PagedAttention, QueriesAndResultsOfEveryType) {
 TEST_F(PagedAttention, QueriesOfAnySize) {
   for (const FloatType type : kTypes) {
     for (const float spread : {0.0f, 1e-30f, 1e-6f})
-      expect_oracle_both({4, 2, 64, type, {40, 3}, 16, 0, 0.0f, FloatType::f32, FloatType::f32, spread}, rng, tolerance(type));
+      expect_oracle_both({4, 2, 64, type, {40, 3}, 16, 0, 0.0f, FloatType::f32, FloatType::f32, spread}, rng,
+                         tolerance(type));
     PagedCase c{4, 2, 64, type, {200, 3}};
     c.spread = 1e6f;
     const PagedData data(c, rng);
@@ -144,20 +163,20 @@ TEST_F(PagedAttention, ChunksCrowdsAndBlockTablesChangeNothing) {
                         Bits{3, 1, 80, FloatType::bf16, 16, 0}, Bits{2, 1, 256, FloatType::bf16, 16, 130},
                         Bits{3, 1, 32, FloatType::f32, 16, 0}, Bits{2, 1, 128, FloatType::f32, 8, 77},
                         Bits{1, 1, 256, FloatType::f32, 16, 0}, Bits{20, 1, 16, FloatType::f16, 16, 0}}) {
-    SCOPED_TRACE(testing::Message() << b.heads << " heads of " << b.head_dim << " type " << static_cast<int>(b.type) << " window "
-                                    << b.window);
-    const PagedCase c{b.heads, b.kv_heads, b.head_dim, b.type, {290, 31, 150, 16}, b.block_tokens, b.window};
+    SCOPED_TRACE(testing::Message() << b.heads << " heads of " << b.head_dim << " type " << static_cast<int>(b.type)
+                                    << " window " << b.window);
+    const PagedCase c{b.heads, b.kv_heads, b.head_dim, b.type, {141, 31, 129, 16}, b.block_tokens, b.window};
     const PagedData data(c, rng);
     std::vector<std::vector<float>> alone;
     for (std::size_t s = 0; s < c.lengths.size(); ++s) {
       PagedCache cache(c, data, 7);
       alone.push_back(cache.attend({{s, 0, c.lengths[s]}}));
     }
-    for (const std::int64_t chunk : {1, 7, 64, 1000}) {
+    for (const std::int64_t chunk : {1, 7, 15, 64, 1000}) {
       PagedCache cache(c, data, static_cast<std::uint32_t>(100 + chunk));
       std::vector<std::vector<float>> got(c.lengths.size());
       const std::int64_t width = c.heads * c.head_dim;
-      for (std::int64_t from = 0; from < 290; from += chunk) {
+      for (std::int64_t from = 0; from < c.lengths[0]; from += chunk) {
         std::vector<Span> spans;
         for (std::size_t s = 0; s < c.lengths.size(); ++s) spans.push_back({s, from, std::min(from + chunk, c.lengths[s])});
         const std::vector<float> out = cache.attend(spans);
@@ -174,12 +193,15 @@ TEST_F(PagedAttention, ChunksCrowdsAndBlockTablesChangeNothing) {
   }
 }
 
-// Alone a long context is split over blocks, among many sequences it stays in one, in a prompt's last token it is walked: the
-// same bits.
+// Alone a long context is split over blocks, among many sequences it stays in one, in a prompt's last token it is walked:
+// the same bits.
 TEST_F(PagedAttention, SplitContextsGiveTheBitsOfWholeOnes) {
-  for (const auto& [type, head_dim, window] :
-       {std::tuple{FloatType::f16, 16, 0}, {FloatType::f16, 64, 0}, {FloatType::bf16, 128, 0}, {FloatType::f32, 64, 0},
-        {FloatType::f32, 256, 0}, {FloatType::f16, 128, 900}}) {
+  for (const auto& [type, head_dim, window] : {std::tuple{FloatType::f16, 16, 0},
+                                               {FloatType::f16, 64, 0},
+                                               {FloatType::bf16, 128, 0},
+                                               {FloatType::f32, 64, 0},
+                                               {FloatType::f32, 256, 0},
+                                               {FloatType::f16, 128, 900}}) {
     PagedCase c{2, 1, head_dim, type, std::vector<std::int64_t>(260, 3), 16, window};
     c.lengths[0] = 1100;
     c.lengths[100] = 700;
@@ -212,7 +234,8 @@ TEST_F(PagedAttention, PaddingAndEmptySequences) {
     const std::vector<float> plain = cache.attend(spans), padded = cache.attend(spans, 3);
     ASSERT_EQ(padded.size(), plain.size() + 3 * row);
     EXPECT_TRUE(same_bits({padded.begin(), padded.end() - static_cast<std::ptrdiff_t>(3 * row)}, plain));
-    EXPECT_EQ(std::vector<float>(padded.end() - static_cast<std::ptrdiff_t>(3 * row), padded.end()), std::vector<float>(3 * row, 0.0f));
+    EXPECT_EQ(std::vector<float>(padded.end() - static_cast<std::ptrdiff_t>(3 * row), padded.end()),
+              std::vector<float>(3 * row, 0.0f));
   }
 }
 
@@ -221,7 +244,8 @@ TEST_F(PagedAttention, NanInOneSequenceStaysThere) {
   PagedData data(c, rng);
   PagedCache clean(c, data, 3);
   const std::vector<float> want = clean.attend({{1, 0, 20}});
-  for (auto* values : {&data.queries[0], &data.keys[0], &data.values[0]}) std::fill(values->begin(), values->end(), std::nanf(""));
+  for (auto* values : {&data.queries[0], &data.keys[0], &data.values[0]})
+    std::fill(values->begin(), values->end(), std::nanf(""));
   PagedCache cache(c, data, 3);
   const std::vector<float> got = cache.attend(whole(c));
   EXPECT_TRUE(same_bits({got.end() - static_cast<std::ptrdiff_t>(want.size()), got.end()}, want));

@@ -1,5 +1,6 @@
-// How often keys and values cross from DRAM and from the L2 cache, and what else a decode step moves.
-#include <numeric>
+// How often keys and values cross from DRAM and from the L2 cache.
+#include <algorithm>
+#include <cmath>
 
 #include <gtest/gtest.h>
 
@@ -20,60 +21,88 @@ void PrintTo(const Traffic& t, std::ostream* out) {
   *out << t.sequences << " sequences, " << t.heads << " heads, " << t.kv_heads << " kv heads of " << t.head_dim;
 }
 
-class DecodeTraffic : public testing::TestWithParam<Traffic> {};
-
-TEST_P(DecodeTraffic, KeysAndValuesCrossOnce) {
-  if (warploom_emulator_count == nullptr) GTEST_SKIP() << "only the emulator counts";
-  const Traffic& t = GetParam();
-  constexpr std::int64_t kContext = 1024, kTables = 128;  // table entries a sequence: contexts of 2048
-  const std::int64_t row = t.heads * t.head_dim;
+// A step over zeros: sequences of `context` tokens, of which the last `tokens` are the step's.
+WarploomCounters count_step(const Traffic& t, std::int64_t context, std::int64_t tokens, const char* kernel) {
+  const std::int64_t tables = 2 * context / 16;  // entries a sequence: room for twice the context
+  const std::int64_t row = t.heads * t.head_dim, rows = t.sequences * tokens;
   cuda::PagedAttentionArgs a;
-  a.cache = {nullptr, t.type, 1, t.sequences * kContext / 16, t.kv_heads, t.head_dim, 16};
+  a.cache = {nullptr, t.type, 1, t.sequences * context / 16, t.kv_heads, t.head_dim, 16};
   const DeviceArray<std::byte> cache(std::vector<std::byte>(static_cast<std::size_t>(a.cache.bytes())));
-  const DeviceArray<float> queries(std::vector<float>(static_cast<std::size_t>(t.sequences * row))),
-      out(std::vector<float>(static_cast<std::size_t>(t.sequences * row)));
-  std::vector<std::int32_t> tables, starts(static_cast<std::size_t>(t.sequences) + 1);
-  std::iota(starts.begin(), starts.end(), 0);
-  for (std::int64_t s = 0; s < t.sequences; ++s)
-    for (std::int64_t i = 0; i < kTables; ++i)
-      tables.push_back(i < kContext / 16 ? static_cast<std::int32_t>(i * t.sequences + s) : 0x7fffffff);
-  const DeviceArray<std::int32_t> device_tables(tables), device_starts(starts),
-      positions(std::vector<std::int32_t>(static_cast<std::size_t>(t.sequences), kContext - 1));
+  const DeviceArray<float> queries(std::vector<float>(static_cast<std::size_t>(rows * row))),
+      out(std::vector<float>(static_cast<std::size_t>(rows * row)));
+  std::vector<std::int32_t> blocks, positions, starts{0};
+  for (std::int64_t s = 0; s < t.sequences; ++s) {
+    for (std::int64_t i = 0; i < tables; ++i)
+      blocks.push_back(i < context / 16 ? static_cast<std::int32_t>(i * t.sequences + s) : 0x7fffffff);
+    for (std::int64_t i = context - tokens; i < context; ++i) positions.push_back(static_cast<std::int32_t>(i));
+    starts.push_back(static_cast<std::int32_t>(positions.size()));
+  }
+  const DeviceArray<std::int32_t> device_tables(blocks), device_starts(starts), device_positions(positions);
   a.cache.data = cache.data();
   a.queries = {queries.data(), FloatType::f32, row};
   a.out = {out.data(), FloatType::f32, row};
   a.heads = t.heads;
-  a.step.tokens = a.step.sequences = t.sequences;
-  a.step.most_tokens = 1;
-  a.step.positions = positions.data();
+  a.step.tokens = rows;
+  a.step.sequences = t.sequences;
+  a.step.most_tokens = tokens;
+  a.step.positions = device_positions.data();
   a.step.starts = device_starts.data();
   a.step.block_tables = device_tables.data();
-  a.step.table_stride = kTables;
+  a.step.table_stride = tables;
   const std::size_t bytes = cuda::paged_attention_workspace_bytes(a);
   const DeviceArray<std::byte> workspace(std::vector<std::byte>(std::max<std::size_t>(bytes, 1)));
-
   warploom_emulator_reset_counters();
   warploom_emulator_count(1);
   cuda::paged_attention(a, workspace.data(), bytes, nullptr);
   test::throw_on_error(cudaDeviceSynchronize());
   warploom_emulator_count(0);
   WarploomCounters n{};
-  ASSERT_EQ(warploom_emulator_counters("decode_attention_kernel", &n), 1);
-  const auto context = static_cast<double>(a.cache.bytes());
+  EXPECT_EQ(warploom_emulator_counters(kernel, &n), 1);
   EXPECT_EQ(n.launches, 1u);
-  EXPECT_LE(32.0 * static_cast<double>(n.distinct_sectors_read) / context, 1.05);
-  // Of 256 dimensions a block takes half as much of the context, and all blocks read the queries.
-  EXPECT_LE(32.0 * static_cast<double>(n.sectors_read) / context, t.head_dim == 256 ? 1.06 : 1.05);
-  EXPECT_LE(32.0 * static_cast<double>(n.sectors_written) / context, 0.05);
   EXPECT_EQ(n.lane_instructions[kWarploomLocal], 0u);
   // Rows of 80 dimensions: eight lanes that copy side by side reach into the next row, where one meets another's bank.
   EXPECT_LE(static_cast<double>(n.shared_conflicts) / static_cast<double>(n.shared_passes), t.head_dim == 80 ? 0.2 : 0.01);
+  return n;
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, DecodeTraffic,
+class AttentionTraffic : public testing::TestWithParam<Traffic> {
+ protected:
+  void SetUp() override {
+    if (warploom_emulator_count == nullptr) GTEST_SKIP() << "only the emulator counts";
+  }
+};
+
+TEST_P(AttentionTraffic, DecodeReadsKeysAndValuesOnce) {
+  const Traffic& t = GetParam();
+  constexpr std::int64_t kContext = 1024;
+  const WarploomCounters n = count_step(t, kContext, 1, "decode_attention_kernel");
+  const auto bytes = static_cast<double>(t.sequences * kContext * 2 * t.kv_heads * t.head_dim * bytes_of(t.type));
+  EXPECT_LE(32.0 * static_cast<double>(n.distinct_sectors_read) / bytes, 1.05);
+  // Of 256 dimensions a block takes half as much of the context, and all blocks read the queries.
+  EXPECT_LE(32.0 * static_cast<double>(n.sectors_read) / bytes, t.head_dim == 256 ? 1.06 : 1.05);
+  EXPECT_LE(32.0 * static_cast<double>(n.sectors_written) / bytes, 0.05);
+}
+
+// 64 tokens over a context of 256, from DRAM each byte once; from L2 once a block, which is 16 to 64 rows.
+TEST_P(AttentionTraffic, PrefillSharesKeysAndValues) {
+  Traffic t = GetParam();
+  t.sequences = std::min<std::int64_t>(t.sequences, 2);
+  constexpr std::int64_t kContext = 256, kTokens = 64;
+  const WarploomCounters n = count_step(t, kContext, kTokens, "prefill_attention_kernel");
+  const auto context = static_cast<double>(t.sequences * kContext * 2 * t.kv_heads * t.head_dim * bytes_of(t.type)),
+             queries = static_cast<double>(t.sequences * kTokens * t.heads * t.head_dim * 4),
+             blocks = std::ceil(static_cast<double>(kTokens * t.heads / t.kv_heads) /
+                                (t.head_dim == 256 || (t.head_dim == 128 && t.type == FloatType::f32) ? 32 : 64));
+  EXPECT_LE(32.0 * static_cast<double>(n.distinct_sectors_read) / (context + queries), 1.05);
+  EXPECT_LE(32.0 * static_cast<double>(n.sectors_read) / (blocks * context + queries), 1.05);
+  EXPECT_EQ(32 * n.sectors_written, static_cast<std::uint64_t>(queries));
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTraffic,
                          testing::Values(Traffic{1, 9, 3, 64}, Traffic{16, 9, 3, 64}, Traffic{256, 9, 3, 64},
-                                         Traffic{1, 32, 8, 128}, Traffic{16, 32, 8, 128}, Traffic{16, 8, 8, 80, FloatType::bf16},
-                                         Traffic{4, 8, 2, 256}, Traffic{4, 8, 2, 128, FloatType::f32}));
+                                         Traffic{1, 32, 8, 128}, Traffic{16, 32, 8, 128},
+                                         Traffic{16, 8, 8, 80, FloatType::bf16}, Traffic{4, 8, 2, 256},
+                                         Traffic{4, 8, 2, 128, FloatType::f32}));
 
 }  // namespace
 }  // namespace warploom

@@ -22,8 +22,10 @@ std::vector<std::byte> encoded(std::span<const float> values, FloatType type) {
   std::vector<std::byte> bytes(values.size() * static_cast<std::size_t>(bytes_of(type)));
   for (std::size_t i = 0; i < values.size(); ++i) {
     const std::uint16_t narrow = type == FloatType::f16 ? float_to_half(values[i]) : float_to_bfloat16(values[i]);
-    if (type == FloatType::f32) std::memcpy(bytes.data() + 4 * i, &values[i], 4);
-    else std::memcpy(bytes.data() + 2 * i, &narrow, 2);
+    if (type == FloatType::f32)
+      std::memcpy(bytes.data() + 4 * i, &values[i], 4);
+    else
+      std::memcpy(bytes.data() + 2 * i, &narrow, 2);
   }
   return bytes;
 }
@@ -77,7 +79,8 @@ PagedCache::PagedCache(const PagedCase& c, const PagedData& data, std::uint32_t 
     std::vector<std::int32_t> table(static_cast<std::size_t>(stride_), 0x7fffffff);  // whoever follows this is caught
     for (std::int64_t i = 0; i < blocks_of(c.lengths[s]); ++i) table[static_cast<std::size_t>(i)] = order[used++];
     for (std::int64_t p = 0; p < c.lengths[s]; ++p) {
-      const std::int64_t block = table[static_cast<std::size_t>(p / c.block_tokens)], within = p % c.block_tokens * c.head_dim;
+      const std::int64_t block = table[static_cast<std::size_t>(p / c.block_tokens)],
+                         within = p % c.block_tokens * c.head_dim;
       for (std::int64_t h = 0; h < c.kv_heads; ++h) {
         const auto from = static_cast<std::ptrdiff_t>((p * c.kv_heads + h) * c.head_dim);
         std::copy_n(data.keys[s].begin() + from, c.head_dim, host.begin() + view_.keys(1, block, h) + within);
@@ -88,6 +91,19 @@ PagedCache::PagedCache(const PagedCase& c, const PagedData& data, std::uint32_t 
   }
   cache_ = std::make_unique<DeviceArray<std::byte>>(encoded(host, c.type));
   view_.data = cache_->data();
+}
+
+void PagedCache::forget(std::size_t sequence, std::int64_t position) {
+  const std::int64_t element = bytes_of(case_.type);
+  for (std::int64_t p = 0; p < position; ++p) {
+    std::int32_t& block = tables_[sequence][static_cast<std::size_t>(p / case_.block_tokens)];
+    const std::int64_t within = p % case_.block_tokens * case_.head_dim;
+    for (std::int64_t h = 0; h < case_.kv_heads; ++h)
+      for (const std::int64_t at : {view_.keys(1, block, h), view_.values(1, block, h)})
+        throw_on_error(
+            cudaMemset(cache_->data() + (at + within) * element, 0xff, static_cast<std::size_t>(case_.head_dim * element)));
+    if (p + 1 < position && (p + 1) % case_.block_tokens == 0) block = 0x7fffffff;
+  }
 }
 
 cuda::PagedAttentionArgs PagedCache::arguments(const std::vector<Span>& spans, int padding) {
@@ -158,8 +174,10 @@ std::vector<float> PagedCache::result() const {
   std::size_t guards = 0;
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     const bool inside = i >= kGuard && i < bytes.size() - kGuard && (i - kGuard) % step < width;
-    if (inside) rows.push_back(bytes[i]);
-    else guards += bytes[i] == std::byte{0x5a} ? 0 : 1;
+    if (inside)
+      rows.push_back(bytes[i]);
+    else
+      guards += bytes[i] == std::byte{0x5a} ? 0 : 1;
   }
   EXPECT_EQ(guards, 0u) << "wrote beyond rows";
   return decoded(rows, case_.out_type);

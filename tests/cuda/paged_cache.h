@@ -44,13 +44,17 @@ struct Span {
   std::int64_t from, to;
 };
 
-/// The cache. What no token fills is NaN, the blocks of the sequences are shuffled by `seed`, and so is the padding of tables.
+/// The cache. What no token fills is NaN, the blocks of the sequences are shuffled by `seed`, and so is the padding of
+/// tables.
 class PagedCache {
  public:
   PagedCache(const PagedCase& c, const PagedData& data, std::uint32_t seed);
 
-  /// Arguments of a step, whose arrays live until the next one. Token counts and places are those of `spans`; `padding` tokens
-  /// with position -1 follow as sequences of their own.
+  /// Keys and values before `position` become NaN, blocks that end before it leave the table.
+  void forget(std::size_t sequence, std::int64_t position);
+
+  /// Arguments of a step, whose arrays live until the next one. Token counts and places are those of `spans`; `padding`
+  /// tokens with position -1 follow as sequences of their own.
   cuda::PagedAttentionArgs arguments(const std::vector<Span>& spans, int padding = 0);
   /// Runs the step; [tokens, heads * head_dim]. Checks guard bands around the result.
   std::vector<float> attend(const std::vector<Span>& spans, int padding = 0);
@@ -62,8 +66,8 @@ class PagedCache {
   std::size_t workspace_bytes() const { return workspace_bytes_; }
 
  private:
-  static constexpr std::int64_t kExtra = 16;    // elements between rows
-  static constexpr std::size_t kGuard = 256;    // bytes before and after the result
+  static constexpr std::int64_t kExtra = 16;  // elements between rows
+  static constexpr std::size_t kGuard = 256;  // bytes before and after the result
   std::int64_t row() const { return case_.heads * case_.head_dim; }
 
   PagedCase case_;

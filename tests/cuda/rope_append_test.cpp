@@ -80,6 +80,18 @@ class Append {
     return a;
   }
 
+  // The first elements of a token's values.
+  void set_values(std::size_t token, const std::vector<float>& values) {
+    std::copy(values.begin(), values.end(), &host_[2][at(2, token, 0)]);
+    rows_[2] = std::make_unique<DeviceArray<std::byte>>(test::encoded(host_[2], case_.rows));
+  }
+  std::vector<float> stored_values(std::size_t token, std::ptrdiff_t count) const {
+    const std::vector<float> cache = test::decoded(cache_->host(), case_.cache);
+    const auto first =
+        cache.begin() + view_.values(1, entry(token), 0) + case_.positions[token] % case_.block_tokens * case_.head_dim;
+    return {first, first + count};
+  }
+
   void run() const {
     cuda::rope_append(arguments(), nullptr);
     test::throw_on_error(cudaDeviceSynchronize());
@@ -111,7 +123,8 @@ class Append {
     const auto tokens = static_cast<double>(case_.positions.size());
     const auto row = static_cast<double>(bytes_of(case_.rows)), stored = static_cast<double>(bytes_of(case_.cache));
     const auto kv = static_cast<double>(case_.kv_heads * case_.head_dim);
-    return tokens * (static_cast<double>(case_.heads * case_.rope_dims) * 2 * row + 2 * kv * (row + stored) + 3 * sizeof(std::int32_t)) +
+    return tokens * (static_cast<double>(case_.heads * case_.rope_dims) * 2 * row + 2 * kv * (row + stored) +
+                     3 * sizeof(std::int32_t)) +
            static_cast<double>(case_.rope_dims / 2) * sizeof(double);
   }
 
@@ -143,8 +156,10 @@ class Append {
     const double relative = type == FloatType::f32 ? 0.0 : type == FloatType::f16 ? 0x1p-11 : 0x1p-8;
     ASSERT_EQ(got.size(), want.size());
     for (std::size_t i = 0; i < got.size(); ++i) {
-      if (want[i] == static_cast<double>(before[i])) ASSERT_EQ(got[i], before[i]) << "at " << i;
-      else ASSERT_NEAR(got[i], want[i], tolerance + relative * std::abs(want[i])) << "at " << i;
+      if (want[i] == static_cast<double>(before[i]))
+        ASSERT_EQ(got[i], before[i]) << "at " << i;
+      else
+        ASSERT_NEAR(got[i], want[i], tolerance + relative * std::abs(want[i])) << "at " << i;
     }
   }
 
@@ -191,8 +206,10 @@ TEST_F(RopeAppend, EqualsTheOracle) {
 }
 
 TEST_F(RopeAppend, ShapesOfEveryKind) {
-  for (const auto& [heads, kv_heads, head_dim] : {std::array<std::int64_t, 3>{1, 1, 16}, {9, 3, 64}, {5, 1, 80}, {3, 3, 96}, {32, 8, 128}, {2, 1, 256}})
-    for (const std::int64_t dims : {std::int64_t{0}, std::int64_t{2}, std::int64_t{6}, std::int64_t{16}, head_dim / 2, head_dim})
+  for (const auto& [heads, kv_heads, head_dim] :
+       {std::array<std::int64_t, 3>{1, 1, 16}, {9, 3, 64}, {5, 1, 80}, {3, 3, 96}, {32, 8, 128}, {2, 1, 256}})
+    for (const std::int64_t dims :
+         {std::int64_t{0}, std::int64_t{2}, std::int64_t{6}, std::int64_t{16}, head_dim / 2, head_dim})
       for (const bool adjacent : {true, false}) {
         AppendCase c{heads, kv_heads, head_dim, dims, adjacent, FloatType::f32, FloatType::f16};
         fill_step(c);
@@ -212,6 +229,25 @@ TEST_F(RopeAppend, FarPositions) {
   const Append append(c, rng);
   append.run();
   append.expect_oracle(2e-6);
+}
+
+// Half precision has no infinity to store; NaN stays NaN.
+TEST_F(RopeAppend, HalfPrecisionSaturates) {
+  AppendCase c;
+  c.rope_dims = 0;
+  c.positions = {3};
+  c.sequence = {0};
+  Append append(c, rng);
+  append.set_values(0, {1e6f, -INFINITY, NAN, 65519.0f, 65520.0f, -65504.0f, 6e-8f, 1e-9f});
+  append.run();
+  const std::vector<float> stored = append.stored_values(0, 8);
+  const float want[] = {65504.0f, -65504.0f, NAN, 65504.0f, 65504.0f, -65504.0f, 0x1p-24f, 0.0f};
+  for (std::size_t i = 0; i < 8; ++i) {
+    if (std::isnan(want[i]))
+      EXPECT_TRUE(std::isnan(stored[i]));
+    else
+      EXPECT_EQ(stored[i], want[i]) << i;
+  }
 }
 
 TEST_F(RopeAppend, OneToken) {
@@ -239,7 +275,8 @@ TEST_F(RopeAppend, BytesCrossOnce) {
         WarploomCounters n{};
         ASSERT_EQ(warploom_emulator_counters("rope_append_kernel", &n), 1);
         EXPECT_EQ(n.launches, 1u);
-        EXPECT_LE(32.0 * static_cast<double>(n.distinct_sectors_read + n.distinct_sectors_written) / append.bytes_moved(), 1.02);
+        EXPECT_LE(32.0 * static_cast<double>(n.distinct_sectors_read + n.distinct_sectors_written) / append.bytes_moved(),
+                  1.02);
         EXPECT_LE(32.0 * static_cast<double>(n.sectors_read + n.sectors_written) / append.bytes_moved(), 1.02);
         EXPECT_EQ(n.lane_instructions[kWarploomLocal], 0u);
       }

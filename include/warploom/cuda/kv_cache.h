@@ -71,8 +71,10 @@ struct RopeAppendArgs {
 };
 
 /// out = softmax(cap(scale q K^T)) V over positions 0 to the token's own (its last `window` ones where window > 0), where
-/// cap(x) = soft_cap tanh(x / soft_cap) for soft_cap > 0. A row's result does not depend on the others of the step, on how its
-/// sequence was cut into steps, nor on where its blocks lie.
+/// cap(x) = soft_cap tanh(x / soft_cap) for soft_cap > 0. A row's result does not depend, bit for bit, on the others of the step,
+/// on how its sequence was cut into steps, nor on where its blocks lie; only NaN and infinity in values of the sequence's next
+/// tokens, where those are in the cache already, may reach it. Blocks that end before the window of every row may be gone. Padding
+/// tokens get zeros.
 struct PagedAttentionArgs {
   HeadRows queries;
   std::int64_t heads = 0;  ///< a multiple of kv_heads, at most 8192; query head h reads kv head h / (heads / kv_heads)
@@ -95,7 +97,8 @@ WARPLOOM_EXPORT void rope_append(const RopeAppendArgs& args, cudaStream_t stream
 /// hold anything. One launch, and one more where some of several sequences have more than one token.
 WARPLOOM_EXPORT void paged_attention(const PagedAttentionArgs& args, void* workspace, std::size_t workspace_bytes,
                                      cudaStream_t stream);
-/// Enough for every step of at most these tokens, sequences, most_tokens and table_stride; 0 where none is needed.
+/// Enough for every step of at most these tokens, sequences, most_tokens and table_stride; 0 where none is needed. Looks at
+/// shapes and counts alone: pointers may be null yet.
 WARPLOOM_EXPORT std::size_t paged_attention_workspace_bytes(const PagedAttentionArgs& args);
 
 /// Copies block `from` to block `to` in every layer: what copy-on-write takes.
