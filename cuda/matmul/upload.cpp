@@ -124,7 +124,7 @@ void WeightUploader::upload_dense(std::span<const WeightView> parts, DeviceWeigh
 }
 
 void WeightUploader::copy_in_pieces(std::int64_t units, std::size_t unit_bytes, std::byte* to, const PackUnits& pack) {
-  const std::size_t wanted = std::max(unit_bytes, std::min(kStagingBytes, static_cast<std::size_t>(units) * unit_bytes));
+  const std::size_t wanted = std::max(unit_bytes, kStagingBytes);
   if (staging_.bytes() < wanted) {
     staging_ = {};
     staging_ = PinnedBuffer(wanted, "staging of weights");
