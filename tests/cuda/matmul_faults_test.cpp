@@ -82,7 +82,8 @@ TEST_F(CudaMatmulFaults, MemoryThatRunsOutLeavesNothingBehind) {
 TEST_F(CudaMatmulFaults, AFailingCallIsNamed) {
   EXPECT_EQ(fail_each<BackendError>("cudaMemcpyAsync", cudaErrorInvalidValue, "copying weights"), 4);
   EXPECT_EQ(fail_each<BackendError>("cublasLtCreate", cudaErrorUnknown, "cublasLtCreate"), 2);
-  EXPECT_EQ(fail_each<BackendError>("cublasLtMatmulAlgoGetHeuristic", cudaErrorUnknown, "cublasLtMatmulAlgoGetHeuristic"), 3);
+  EXPECT_EQ(fail_each<BackendError>("cublasLtMatmulAlgoGetHeuristic", cudaErrorUnknown, "cublasLtMatmulAlgoGetHeuristic"),
+            3);
   EXPECT_EQ(fail_each<BackendError>("cublasLtMatmul", cudaErrorUnknown, "cublasLtMatmul"), 3);
   EXPECT_GE(fail_each<BackendError>("cudaLaunchKernel", cudaErrorInvalidConfiguration, "launching"), 3);
 }
