@@ -9,8 +9,9 @@
 
 namespace warploom::cuda::device {
 
-/// D[16, 8] += A[16, 16] B[16, 8], f32 sums. Lane l, g = l / 4, t = l % 4: a0, a1 are rows g and g + 8 at k 2 t and 2 t + 1; a2,
-/// a3 the same at k + 8; b0, b1 are column g at those k; d0, d1 row g, columns 2 t and 2 t + 1; d2, d3 row g + 8. PTX ISA 9.7.15.5.8.
+/// D[16, 8] += A[16, 16] B[16, 8], f32 sums. Lane l, g = l / 4, t = l % 4: a0, a1 are rows g and g + 8 at k 2 t and 2 t + 1;
+/// a2, a3 the same at k + 8; b0, b1 are column g at those k; d0, d1 row g, columns 2 t and 2 t + 1; d2, d3 row g + 8. PTX
+/// ISA 9.7.15.5.8.
 template <typename T>
 __device__ inline void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   if constexpr (std::is_same_v<T, __half>) {

@@ -34,20 +34,19 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(const __grid_constan
   __shared__ float sums[kThreads / 32];
   const long long token = blockIdx.x, row = a.rows ? a.rows[token] : token;
   const int dim = static_cast<int>(a.dim);
-  float* const residual = a.residual + row * dim;
   float held[kHeld / kWidth][kWidth];
   float squares = 0.0f;
 #pragma unroll
   for (int i = 0; i < kHeld / kWidth; ++i) {
     const int at = (i * kThreads + static_cast<int>(threadIdx.x)) * kWidth;
     if (at >= dim) break;
-    device::load_floats<kWidth>(residual + at, held[i]);
+    device::load_some<kWidth>(a.residual, row * dim + at, held[i]);
     if (a.delta) {
       float delta[kWidth];
-      device::load_floats<kWidth>(a.delta + row * dim + at, delta);
+      device::load_some<kWidth>(a.delta, row * dim + at, delta);
 #pragma unroll
       for (int j = 0; j < kWidth; ++j) held[i][j] += delta[j];
-      device::store_floats<kWidth>(residual + at, held[i]);
+      device::store_some<kWidth>(a.residual, FloatType::f32, row * dim + at, held[i]);
     }
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) squares = fmaf(held[i][j], held[i][j], squares);
@@ -63,10 +62,10 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(const __grid_constan
     const int at = (i * kThreads + static_cast<int>(threadIdx.x)) * kWidth;
     if (at >= dim) break;
     float weight[kWidth];
-    device::load_floats<kWidth>(a.weight + at, weight);
+    device::load_some<kWidth>(a.weight, at, weight);
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) held[i][j] = held[i][j] * inverse * weight[j];
-    device::store_activations<kWidth>(a.out, type, token * dim + at, held[i]);
+    device::store_some<kWidth>(a.out, type, token * dim + at, held[i]);
   }
 }
 

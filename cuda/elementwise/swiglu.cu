@@ -26,11 +26,11 @@ __global__ void __launch_bounds__(kThreads) swiglu_kernel(const __grid_constant_
   if (at >= a.ffn) return;
   for (long long token = blockIdx.y; token < a.tokens; token += gridDim.y) {
     float gate[kWidth], up[kWidth];
-    device::load_floats<kWidth>(a.gate_up + 2 * token * a.ffn + at, gate);
-    device::load_floats<kWidth>(a.gate_up + (2 * token + 1) * a.ffn + at, up);
+    device::load_some<kWidth>(a.gate_up, 2 * token * a.ffn + at, gate);
+    device::load_some<kWidth>(a.gate_up, (2 * token + 1) * a.ffn + at, up);
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) up[j] = gate[j] / (1.0f + expf(-gate[j])) * up[j];
-    device::store_activations<kWidth>(a.out, type, token * a.ffn + at, up);
+    device::store_some<kWidth>(a.out, type, token * a.ffn + at, up);
   }
 }
 

@@ -27,7 +27,8 @@ unsigned alignment_of(const void* p) {
 
 auto make_layout(cudaDataType type, std::int64_t rows, std::int64_t columns, std::int64_t leading) {
   cublasLtMatrixLayout_t layout = nullptr;
-  check_lt(cublasLtMatrixLayoutCreate(&layout, type, static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns), leading),
+  check_lt(cublasLtMatrixLayoutCreate(&layout, type, static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns),
+                                      leading),
            "cublasLtMatrixLayoutCreate");
   return Owner<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>(layout);
 }
@@ -41,7 +42,8 @@ DenseMatmul::DenseMatmul(FloatType type, cudaStream_t stream)
   handle_ = Owner<cublasLtHandle_t, cublasLtDestroy>(handle);
 }
 
-// cuBLASLt counts in columns: out is [rows, tokens] by columns, x [cols, tokens], and the weight, [cols, rows], is transposed.
+// cuBLASLt counts in columns: out is [rows, tokens] by columns, x [cols, tokens], and the weight, [cols, rows], is
+// transposed.
 DenseMatmul::Plan DenseMatmul::make_plan(const DenseProduct& p, const Shape& shape) const {
   const cudaDataType type = type_ == FloatType::f16 ? CUDA_R_16F : CUDA_R_16BF;
   Plan plan;
@@ -65,7 +67,8 @@ DenseMatmul::Plan DenseMatmul::make_plan(const DenseProduct& p, const Shape& sha
   check_lt(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
   const Owner<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy> owner(preference);
   const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
-    check_lt(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value), "cublasLtMatmulPreferenceSetAttribute");
+    check_lt(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof value),
+             "cublasLtMatmulPreferenceSetAttribute");
   };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{kWorkspaceBytes});
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, std::uint32_t{std::get<6>(shape)});
@@ -74,20 +77,27 @@ DenseMatmul::Plan DenseMatmul::make_plan(const DenseProduct& p, const Shape& sha
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, std::uint32_t{std::get<8>(shape)});
   cublasLtMatmulHeuristicResult_t best{};
   int found = 0;
-  check_lt(cublasLtMatmulAlgoGetHeuristic(handle_.get(), product, plan.weight.get(), plan.x.get(), plan.out.get(), plan.out.get(),
-                                          preference, 1, &best, &found),
+  check_lt(cublasLtMatmulAlgoGetHeuristic(handle_.get(), product, plan.weight.get(), plan.x.get(), plan.out.get(),
+                                          plan.out.get(), preference, 1, &best, &found),
            "cublasLtMatmulAlgoGetHeuristic");
   if (found == 0)
-    throw BackendError(fmt::format("cublasLtMatmulAlgoGetHeuristic: no algorithm for {} tokens and a weight of [{}, {}]", p.tokens,
-                                   p.rows, p.cols));
+    throw BackendError(fmt::format("cublasLtMatmulAlgoGetHeuristic: no algorithm for {} tokens and a weight of [{}, {}]",
+                                   p.tokens, p.rows, p.cols));
   plan.algorithm = best.algo;
   return plan;
 }
 
 void DenseMatmul::run(const DenseProduct& p) {
   if (p.tokens == 0 || p.rows == 0) return;
-  const Shape shape{p.rows,           p.cols, p.tokens, p.weight_stride, p.out_stride, p.bias != nullptr, alignment_of(p.weight),
-                    alignment_of(p.x), alignment_of(p.out)};
+  const Shape shape{p.rows,
+                    p.cols,
+                    p.tokens,
+                    p.weight_stride,
+                    p.out_stride,
+                    p.bias != nullptr,
+                    alignment_of(p.weight),
+                    alignment_of(p.x),
+                    alignment_of(p.out)};
   auto at = plans_.find(shape);
   if (at == plans_.end()) {
     Plan plan = make_plan(p, shape);
@@ -99,9 +109,10 @@ void DenseMatmul::run(const DenseProduct& p) {
     check_lt(cublasLtMatmulDescSetAttribute(plan.product.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p.bias, sizeof p.bias),
              "cublasLtMatmulDescSetAttribute");
   const float one = 1.0f, zero = 0.0f;
-  check_lt(cublasLtMatmul(handle_.get(), plan.product.get(), &one, p.weight, plan.weight.get(), p.x, plan.x.get(), &zero, p.out,
-                          plan.out.get(), p.out, plan.out.get(), &plan.algorithm, workspace_.data(), workspace_.bytes(), stream_),
-           "cublasLtMatmul");
+  check_lt(
+      cublasLtMatmul(handle_.get(), plan.product.get(), &one, p.weight, plan.weight.get(), p.x, plan.x.get(), &zero, p.out,
+                     plan.out.get(), p.out, plan.out.get(), &plan.algorithm, workspace_.data(), workspace_.bytes(), stream_),
+      "cublasLtMatmul");
 }
 
 }  // namespace warploom::cuda

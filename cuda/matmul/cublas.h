@@ -15,10 +15,10 @@ namespace warploom::cuda {
 struct DenseProduct {
   const void* weight = nullptr;  // [rows, cols], rows `weight_stride` elements apart
   std::int64_t rows = 0, cols = 0, weight_stride = 0;
-  const void* x = nullptr;       // [tokens, cols]
+  const void* x = nullptr;  // [tokens, cols]
   std::int64_t tokens = 0;
-  const float* bias = nullptr;   // [rows] or null
-  float* out = nullptr;          // [tokens, rows], tokens `out_stride` elements apart
+  const float* bias = nullptr;  // [rows] or null
+  float* out = nullptr;         // [tokens, rows], tokens `out_stride` elements apart
   std::int64_t out_stride = 0;
 };
 
@@ -31,8 +31,10 @@ class DenseMatmul {
   void run(const DenseProduct& p);
 
  private:
-  // rows, cols, tokens, weight_stride, out_stride, bias or not, bytes that the addresses of weight, x and out are multiples of
-  using Shape = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, unsigned, unsigned, unsigned>;
+  // rows, cols, tokens, weight_stride, out_stride, bias or not, bytes that the addresses of weight, x and out are multiples
+  // of
+  using Shape =
+      std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, unsigned, unsigned, unsigned>;
   struct Plan {
     Owner<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy> product;
     Owner<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy> weight, x, out;

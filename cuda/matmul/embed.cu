@@ -6,7 +6,8 @@
 // Launch:   a block of 256 threads a token.
 // Limits:   ids within the table: those that are not leave their token as it is.
 // Capture:  yes.
-// Numerics: scale * (code - zero) + minimum in f32, rounded once: what the file says, but for the scales and minima of K-quants,
+// Numerics: scale * (code - zero) + minimum in f32, rounded once: what the file says, but for the scales and minima of
+// K-quants,
 //           which are products rounded to f16; floats as they are kept.
 // Source:   packed.h.
 // History:  none yet.
@@ -87,10 +88,11 @@ void launch_dense_embed(const void* rows, FloatType type, std::int64_t cols, std
   if (tokens == 0) return;
   const auto blocks = static_cast<unsigned>(tokens);
   if (type == FloatType::f16)
-    dense_embed_kernel<<<blocks, kThreads, 0, stream>>>(static_cast<const __half*>(rows), static_cast<int>(cols), stride, ids, out);
+    dense_embed_kernel<<<blocks, kThreads, 0, stream>>>(static_cast<const __half*>(rows), static_cast<int>(cols), stride,
+                                                        ids, out);
   else
-    dense_embed_kernel<<<blocks, kThreads, 0, stream>>>(static_cast<const __nv_bfloat16*>(rows), static_cast<int>(cols), stride, ids,
-                                                        out);
+    dense_embed_kernel<<<blocks, kThreads, 0, stream>>>(static_cast<const __nv_bfloat16*>(rows), static_cast<int>(cols),
+                                                        stride, ids, out);
   check(cudaGetLastError(), "launching dense_embed_kernel");
 }
 

@@ -11,8 +11,8 @@
 
 namespace warploom::cuda {
 
-/// out[t, r] = x[t] * weight[r] + bias[r]. x [tokens, cols] of `type`; bias [weight.rows] or null; out [tokens, out_stride] f32, of
-/// which it writes the view's rows.
+/// out[t, r] = x[t] * weight[r] + bias[r]. x [tokens, cols] of `type`; bias [weight.rows] or null; out [tokens, out_stride]
+/// f32, of which it writes the view's rows.
 void launch_packed_matmul(const PackedView& weight, FloatType type, const void* x, const float* bias, std::int64_t tokens,
                           std::int64_t out_stride, float* out, cudaStream_t stream);
 
@@ -21,10 +21,11 @@ void launch_packed_matmul(const PackedView& weight, FloatType type, const void* 
 void launch_unpack(const PackedView& weight, FloatType type, int begin, int end, std::int64_t stride, void* out,
                    cudaStream_t stream);
 
-/// out[t] = row ids[t] as f32; ids are rows of the view less `first_row`, others leave their token alone. out [tokens, cols].
+/// out[t] = row ids[t] - first_row of the view, as f32; tokens whose row is not in the view are left as they are. out [tokens,
+/// cols].
 void launch_packed_embed(const PackedView& table, FloatType type, int first_row, const TokenId* ids, std::int64_t tokens,
                          float* out, cudaStream_t stream);
-/// The same of rows of 16-bit floats, `stride` elements apart.
+/// The same of rows of 16-bit floats, all of which ids may name, `stride` elements apart.
 void launch_dense_embed(const void* rows, FloatType type, std::int64_t cols, std::int64_t stride, const TokenId* ids,
                         std::int64_t tokens, float* out, cudaStream_t stream);
 

@@ -15,7 +15,7 @@ namespace warploom::cuda {
 
 namespace {
 
-constexpr std::int64_t kMostPackedTokens = 64;               // more are worth unpacking for
+constexpr std::int64_t kMostPackedTokens = 64;                 // more are worth unpacking for
 constexpr std::size_t kUnpackedBytes = std::size_t{32} << 20;  // at a time: about what stays in the L2 cache
 
 }  // namespace
@@ -31,8 +31,8 @@ struct Matmul::State {
 
   void run_packed(const DeviceWeight& weight, const MatmulArgs& args) const {
     for (const PackedPart& part : weight.packed())
-      launch_packed_matmul(part.view, options.activations, args.x, args.bias ? args.bias + part.first_row : nullptr, args.tokens,
-                           weight.rows(), args.out + part.first_row, stream);
+      launch_packed_matmul(part.view, options.activations, args.x, args.bias ? args.bias + part.first_row : nullptr,
+                           args.tokens, weight.rows(), args.out + part.first_row, stream);
   }
 
   // A slice of the weight is unpacked, used, and overwritten by the next one.
@@ -49,8 +49,8 @@ struct Matmul::State {
   }
 
   // `rows` rows of the weight from `first_row` on, which lie at `data`.
-  void run_dense(const void* data, std::int64_t stride, std::int64_t first_row, std::int64_t rows, const DeviceWeight& weight,
-                 const MatmulArgs& args) {
+  void run_dense(const void* data, std::int64_t stride, std::int64_t first_row, std::int64_t rows,
+                 const DeviceWeight& weight, const MatmulArgs& args) {
     DenseProduct p;
     p.weight = data;
     p.rows = rows;
@@ -91,7 +91,8 @@ void Matmul::embed(const EmbedArgs& args) {
   const auto& table = static_cast<const DeviceWeight&>(*args.table);
   const FloatType type = state_->options.activations;
   if (table.stride() != 0)
-    return launch_dense_embed(table.dense(), type, table.cols(), table.stride(), args.ids, args.tokens, args.out, state_->stream);
+    return launch_dense_embed(table.dense(), type, table.cols(), table.stride(), args.ids, args.tokens, args.out,
+                              state_->stream);
   for (const PackedPart& part : table.packed())
     launch_packed_embed(part.view, type, part.first_row, args.ids, args.tokens, args.out, state_->stream);
 }

@@ -1,5 +1,5 @@
-// Matrix products of the CUDA backend, and the weights that they read. Weights are packed for a kernel of our own, which reads
-// 4-bit codes as 4 bits, or kept row after row in 16 bits for cuBLASLt.
+// Matrix products of the CUDA backend, and the weights that they read. Weights are packed for a kernel of our own, which
+// reads 4-bit codes as 4 bits, or kept row after row in 16 bits for cuBLASLt.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -21,16 +21,20 @@ struct MatmulOptions {
 /// Weights and products on one device. Not thread-safe.
 class Matmul {
  public:
-  /// `stream` must outlive it. Throws OutOfMemory, BackendError.
+  /// `stream` must outlive it. Throws InvalidArgument, OutOfMemory, BackendError.
   Matmul(const MatmulOptions& options, cudaStream_t stream);
   ~Matmul();
 
-  /// As Backend::prepare. Synchronous: the parts may go away afterwards.
+  /// As Backend::prepare. Synchronous: the parts may go away afterwards. At most 2^30 rows and 2^20 columns. Throws
+  /// InvalidArgument, OutOfMemory, BackendError.
   std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts);
 
-  /// As Backend::matmul and Backend::embed, on the stream. Weights come from prepare() of this object. Neither allocates
-  /// once a shape has been seen; can be captured from then on.
+  /// As Backend::matmul, on the stream; x is of the type of the activations. Up to 64 tokens, and any number where it is
+  /// deterministic, a token's result is the same bits whatever the number of tokens; not so in dense mode that is not
+  /// deterministic. Weights come from prepare() of this object. Allocates no device memory; can be captured once a shape
+  /// (a weight's and the number of tokens) has been seen. Throws BackendError.
   void run(const MatmulArgs& args);
+  /// As Backend::embed, on the stream.
   void embed(const EmbedArgs& args);
 
  private:

@@ -62,7 +62,8 @@ void pack_quantised_row(const WeightView& part, TileFormat format, const std::by
     // Codes with the zero that the width has: 128 where a file's own is 16, 32 or 128.
     for (u8& code : decoded.code) code = static_cast<u8>(code + shift - decoded.zero);
     for (int t = 0; t < 4; ++t)
-      format.bits == 4 ? put_codes4(tile, row, group, t, decoded.code + 8 * t) : put_codes8(tile, row, group, t, decoded.code + 8 * t);
+      format.bits == 4 ? put_codes4(tile, row, group, t, decoded.code + 8 * t)
+                       : put_codes8(tile, row, group, t, decoded.code + 8 * t);
   }
 }
 
@@ -80,8 +81,8 @@ float float_at(WeightType type, const std::byte* row, std::int64_t i) {
 // Inputs [begin, begin + count) of a row; begin and count are whole groups where the type is quantised.
 void narrow_inputs(const WeightView& part, FloatType type, const std::byte* from, std::int64_t begin, std::int64_t count,
                    std::uint16_t* out) {
-  const bool as_it_is = (part.type == WeightType::f16 && type == FloatType::f16) ||
-                        (part.type == WeightType::bf16 && type == FloatType::bf16);
+  const bool as_it_is =
+      (part.type == WeightType::f16 && type == FloatType::f16) || (part.type == WeightType::bf16 && type == FloatType::bf16);
   if (as_it_is) {
     std::memcpy(out, from + 2 * begin, static_cast<std::size_t>(2 * count));
   } else if (!is_quantised(part.type)) {
@@ -110,7 +111,8 @@ std::uint16_t narrow(float value, FloatType type) {
   return (half & 0x7fff) == 0x7c00 && std::isfinite(value) ? static_cast<std::uint16_t>(half - 1) : half;
 }
 
-void pack_tiles(const WeightView& part, TileFormat format, FloatType type, std::int64_t begin, std::int64_t end, std::byte* out) {
+void pack_tiles(const WeightView& part, TileFormat format, FloatType type, std::int64_t begin, std::int64_t end,
+                std::byte* out) {
   const std::int64_t col_tiles = (part.cols + kTileInputs - 1) / kTileInputs;
   const auto bytes = static_cast<std::size_t>(col_tiles * tile_bytes(format));
   for (std::int64_t tile = begin; tile < end; ++tile, out += bytes) {

@@ -14,7 +14,8 @@ namespace warploom::cuda {
 std::uint16_t narrow(float value, FloatType type);
 
 /// Rows of tiles `begin` to `end` of a part to `out`, (end - begin) * col_tiles * tile_bytes(format) bytes.
-void pack_tiles(const WeightView& part, TileFormat format, FloatType type, std::int64_t begin, std::int64_t end, std::byte* out);
+void pack_tiles(const WeightView& part, TileFormat format, FloatType type, std::int64_t begin, std::int64_t end,
+                std::byte* out);
 
 /// Rows `begin` to `end` of a part to `out`, 16 bits an element, rows `stride` elements apart, zeros behind their end.
 void pack_rows(const WeightView& part, FloatType type, std::int64_t begin, std::int64_t end, std::int64_t stride,

@@ -1,10 +1,11 @@
 // How the CUDA kernels keep weights.
 //
-// A tile is 16 rows by 64 inputs, as tensor cores take it: mma.sync m16n8k16 four times, with the weights as its matrix A. Lane l
-// of a warp, g = l / 4 and t = l % 4, owns rows g and g + 8 and two runs of 8 inputs, from 8 t and from 32 + 8 t on, so that the
-// four lanes of a token read its inputs as whole sectors. Product s of the four takes inputs 4 s to 4 s + 3 of each lane's 16:
-// which of them counts as which k of the instruction is free as long as A and B agree. Its fragments:
-//   a0 = row g, the first two inputs     a1 = row g + 8, the same     a2 = row g, the last two inputs     a3 = row g + 8, the same
+// A tile is 16 rows by 64 inputs, as tensor cores take it: mma.sync m16n8k16 four times, with the weights as its matrix A.
+// Lane l of a warp, g = l / 4 and t = l % 4, owns rows g and g + 8 and two runs of 8 inputs, from 8 t and from 32 + 8 t on,
+// so that the four lanes of a token read its inputs as whole sectors. Product s of the four takes inputs 4 s to 4 s + 3 of
+// each lane's 16: which of them counts as which k of the instruction is free as long as A and B agree. Its fragments:
+//   a0 = row g, the first two inputs     a1 = row g + 8, the same     a2 = row g, the last two inputs     a3 = row g + 8,
+//   the same
 //
 // Codes come first in a tile, 128 bytes for each bit of their width, a lane's 16 bytes beside the next lane's:
 //   4 bits:  [32 lanes][4 products], words whose bits 4 j and 16 + 4 j hold the two codes of a_j
@@ -14,9 +15,9 @@
 //   plain:   [8 g][g, g + 8] scales of inputs 0-31 and 32-63
 //   affine:  [8 g][inputs 0-31, 32-63][g, g + 8] scale and minimum
 //   halves:  [8 g][inputs 0-31, 32-63][g, g + 8] scales of their first and last 16
-// Weight = scale * (code - zero) + minimum. Codes of 4 bits are of Q4_0 (plain), Q4_1, Q4_K (affine); those of 8 bits of Q8_0, Q5_0
-// (plain), Q5_1, Q5_K (affine), Q6_K (halves). The rest is kept as 16 bits. Tiles of 16 rows follow one another along the inputs
-// (a row of tiles), then come the next 16 rows. Rows and inputs beyond the matrix have weight zero.
+// Weight = scale * (code - zero) + minimum. Codes of 4 bits are of Q4_0 (plain), Q4_1, Q4_K (affine); those of 8 bits of
+// Q8_0, Q5_0 (plain), Q5_1, Q5_K (affine), Q6_K (halves). The rest is kept as 16 bits. Tiles of 16 rows follow one another
+// along the inputs (a row of tiles), then come the next 16 rows. Rows and inputs beyond the matrix have weight zero.
 #pragma once
 
 #include <cstddef>
@@ -33,15 +34,17 @@ inline constexpr int kTileInputs = 64;
 enum class ScaleLayout : std::uint8_t { none, plain, affine, halves };
 
 struct TileFormat {
-  int bits = 16;                            // 4, 8 or 16
-  ScaleLayout scales = ScaleLayout::none;   // none: 16 bits
+  int bits = 16;                           // 4, 8 or 16
+  ScaleLayout scales = ScaleLayout::none;  // none: 16 bits
 };
 
 WARPLOOM_HOST_DEVICE constexpr int code_bytes(int bits) { return 128 * bits; }
 WARPLOOM_HOST_DEVICE constexpr int scale_bytes(ScaleLayout scales) {
   return scales == ScaleLayout::none ? 0 : scales == ScaleLayout::plain ? 64 : 128;
 }
-WARPLOOM_HOST_DEVICE constexpr int tile_bytes(TileFormat format) { return code_bytes(format.bits) + scale_bytes(format.scales); }
+WARPLOOM_HOST_DEVICE constexpr int tile_bytes(TileFormat format) {
+  return code_bytes(format.bits) + scale_bytes(format.scales);
+}
 /// What to subtract from codes. Those with a minimum have none.
 WARPLOOM_HOST_DEVICE constexpr int zero_of(TileFormat format) {
   return format.scales == ScaleLayout::affine ? 0 : format.bits == 4 ? 8 : 128;

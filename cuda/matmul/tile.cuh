@@ -1,6 +1,8 @@
 // A warp's tile of weights, from memory to the fragments that tensor cores take. Layout: packed.h.
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/device/mma.cuh"
 #include "cuda/matmul/packed.h"
 
@@ -13,8 +15,8 @@ struct RawTile {
   std::conditional_t<kPairs, uint4, uint2> scales;  // rows g, g + 8, of pairs for both halves of the inputs; none of 16 bits
 };
 
-// What lies kOffset bytes from `at` on, where count > kIndex (or kIndex is 0). Weights are read once: they shall not push inputs
-// out of the L1 cache. By a predicate, as a branch would cost the compiler copies of all that is loaded.
+// What lies kOffset bytes from `at` on, where count > kIndex (or kIndex is 0). Weights are read once: they shall not push
+// inputs out of the L1 cache. By a predicate, as a branch would cost the compiler copies of all that is loaded.
 template <int kIndex, int kOffset>
 __device__ inline void load_if(int count, const std::byte* at, uint4& v) {
   if constexpr (kIndex == 0)
@@ -42,7 +44,9 @@ class TileReader {
  public:
   using Raw = RawTile<kBits, kPairs>;
   static constexpr int kTileBits = kBits;
-  static constexpr int kTileBytes = tile_bytes({kBits, kBits == 16 ? ScaleLayout::none : kPairs ? ScaleLayout::affine : ScaleLayout::plain});
+  static constexpr int kTileBytes = tile_bytes({kBits, kBits == 16 ? ScaleLayout::none
+                                                       : kPairs    ? ScaleLayout::affine
+                                                                   : ScaleLayout::plain});
 
   __device__ explicit TileReader(ScaleLayout layout) {
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
@@ -55,9 +59,11 @@ class TileReader {
       scale_half_ = kept(affine || t < 2 ? 0x1010 : 0x3232);
       minimum_half_ = kept(affine ? 0x3232 : 0x4444);  // 4: of zero
     }
+    // Numbers that are also bits: 0x6400 is 1024 in f16, 0x4b000000 is 2^23 in f32; see below.
     if constexpr (kHalf) offset_ = kept(0x64006400u + 0x10001u * zero);
     if constexpr (!kHalf) wide_offset_ = __uint_as_float(kept(0x4b000000u + zero));
-    if constexpr (kHalf && kBits == 4) sixteenth_ = kept(0x2c002c00u), high_offset_ = kept(kPairs ? 0xd400d400u : 0xd480d480u);
+    if constexpr (kHalf && kBits == 4)
+      sixteenth_ = kept(0x2c002c00u), high_offset_ = kept(kPairs ? 0xd400d400u : 0xd480d480u);
   }
 
   /// This lane's codes and scales in the tile that begins at `tile`.
@@ -92,7 +98,7 @@ class TileReader {
   }
 
  private:
-  static constexpr bool kHalf = std::is_same_v<T, __half>, kAffine4 = kBits == 4 && kPairs;
+  static constexpr bool kHalf = std::is_same_v<T, __half>;
 
   __device__ static std::uint32_t word(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
   // Of rows g and g + 8 and a half of the inputs: pairs of the same f16.
@@ -115,8 +121,8 @@ class TileReader {
     return of;
   }
 
-  // Codes become f16 by bits: 0x6400 | code is 1024 + code. Of a byte's high half it is 1024 + 16 code, which one multiply-add takes
-  // to code - zero. All of that is exact; the last operation rounds.
+  // Codes become f16 by bits: 0x6400 | code is 1024 + code. Of a byte's high half it is 1024 + 16 code, which one
+  // multiply-add takes to code - zero. All of that is exact; the last operation rounds.
   __device__ void decode_half(const Raw& raw, std::uint32_t (&a)[4][4]) const {
     constexpr std::uint32_t kMagic = 0x64006400u;
     const Scales scales[2] = {scales_of(raw, 0), scales_of(raw, 1)};
@@ -160,9 +166,12 @@ class TileReader {
         for (int s = 2 * half; s < 2 * half + 2; ++s) {
           // A row's four codes as bytes: of inputs 0, 2, 1, 3 in words of 4-bit codes, else of 0, 1, 2, 3.
           std::uint32_t codes;
-          if constexpr (kBits == 4) codes = (row == 0 ? word(raw.codes[0], s) : word(raw.codes[0], s) >> 4) & 0x0f0f0f0fu;
-          else codes = word(raw.codes[half], 2 * (s % 2) + row);
-          const float first = weight(bytes_of<0x4b000000u, 0x7440>(codes)), last = weight(bytes_of<0x4b000000u, 0x7443>(codes));
+          if constexpr (kBits == 4)
+            codes = (row == 0 ? word(raw.codes[0], s) : word(raw.codes[0], s) >> 4) & 0x0f0f0f0fu;
+          else
+            codes = word(raw.codes[half], 2 * (s % 2) + row);
+          const float first = weight(bytes_of<0x4b000000u, 0x7440>(codes)),
+                      last = weight(bytes_of<0x4b000000u, 0x7443>(codes));
           const float one = weight(bytes_of<0x4b000000u, 0x7441>(codes)), two = weight(bytes_of<0x4b000000u, 0x7442>(codes));
           a[s][row] = bfloat_pair(first, kBits == 4 ? two : one);
           a[s][2 + row] = bfloat_pair(kBits == 4 ? one : two, last);

@@ -20,7 +20,6 @@ using namespace device;
 
 constexpr int kWarps = 8;
 
-// Rows are columns for cuBLASLt: T only says what the bits mean.
 template <typename T, typename Reader>
 __device__ inline void unpack_tile(const Reader& reader, const std::byte* tile, int rows, int inputs, std::int64_t stride,
                                    T* out) {
@@ -42,9 +41,11 @@ __device__ inline void unpack_tile(const Reader& reader, const std::byte* tile, 
 
 template <typename T>
 __global__ void __launch_bounds__(32 * kWarps)
-    unpack_kernel(const __grid_constant__ PackedView weight, const __grid_constant__ int begin, const __grid_constant__ int first_row,
-                  const __grid_constant__ std::int64_t stride, T* const __grid_constant__ out) {
-  const int row_tile = begin + static_cast<int>(blockIdx.x), col_tile = static_cast<int>(blockIdx.y * kWarps + threadIdx.x / 32);
+    unpack_kernel(const __grid_constant__ PackedView weight, const __grid_constant__ int begin,
+                  const __grid_constant__ int first_row, const __grid_constant__ std::int64_t stride,
+                  T* const __grid_constant__ out) {
+  const int row_tile = begin + static_cast<int>(blockIdx.x),
+            col_tile = static_cast<int>(blockIdx.y * kWarps + threadIdx.x / 32);
   if (col_tile >= weight.col_tiles) return;
   const PackedSegment& segment = segment_of(weight, row_tile);
   const int within = row_tile - segment.first_tile;

@@ -25,7 +25,8 @@ std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to *
 using PackUnits = std::function<void(std::int64_t, std::int64_t, std::byte*)>;
 
 // Units [0, count) to `out`, by several threads where it is worth it. `pack` does not throw.
-void pack_in_parallel(std::int64_t first, std::int64_t count, std::size_t unit_bytes, std::byte* out, const PackUnits& pack) {
+void pack_in_parallel(std::int64_t first, std::int64_t count, std::size_t unit_bytes, std::byte* out,
+                      const PackUnits& pack) {
   const std::size_t bytes = static_cast<std::size_t>(count) * unit_bytes;
   const auto threads = static_cast<std::int64_t>(std::clamp<std::size_t>(
       std::min<std::size_t>(bytes / kThreadBytes, std::thread::hardware_concurrency()), 1, kMostThreads));
@@ -53,12 +54,14 @@ void check_parts(std::span<const WeightView> parts) {
   std::int64_t rows = 0;
   for (const WeightView& part : parts) {
     if (part.cols != cols || part.rows < 1 || part.cols < 1 || part.cols % traits(part.type).block != 0)
-      throw InvalidArgument(fmt::format("prepare: {} is [{}, {}] of {}; expected {} columns in whole blocks of {}", part.name,
-                                        part.rows, part.cols, traits(part.type).name, cols, traits(part.type).block));
+      throw InvalidArgument(fmt::format("prepare: {} is [{}, {}] of {}; expected {} columns in whole blocks of {}",
+                                        part.name, part.rows, part.cols, traits(part.type).name, cols,
+                                        traits(part.type).block));
     rows += std::min(part.rows, kMaxRows + 1);
     if (rows > kMaxRows || cols > kMaxCols)
-      throw InvalidArgument(fmt::format("prepare: {} is [{}, {}], or with the parts before it {} rows; at most [{}, {}] are supported",
-                                        part.name, part.rows, part.cols, rows, kMaxRows, kMaxCols));
+      throw InvalidArgument(
+          fmt::format("prepare: {} is [{}, {}], or with the parts before it {} rows; at most [{}, {}] are supported",
+                      part.name, part.rows, part.cols, rows, kMaxRows, kMaxCols));
   }
 }
 
@@ -124,7 +127,7 @@ void WeightUploader::upload_dense(std::span<const WeightView> parts, DeviceWeigh
 }
 
 void WeightUploader::copy_in_pieces(std::int64_t units, std::size_t unit_bytes, std::byte* to, const PackUnits& pack) {
-  const std::size_t wanted = std::max(unit_bytes, std::min(kStagingBytes, static_cast<std::size_t>(units) * unit_bytes));
+  const std::size_t wanted = std::max(unit_bytes, kStagingBytes);
   if (staging_.bytes() < wanted) {
     staging_ = {};
     staging_ = PinnedBuffer(wanted, "staging of weights");

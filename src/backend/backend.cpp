@@ -15,14 +15,14 @@ std::int64_t bytes_moved(const EmbedArgs& args) {
   return args.tokens * (row + args.table->cols() * kFloat);
 }
 
-std::int64_t bytes_moved(const RmsNormArgs& args) {
-  const std::int64_t passes = args.delta ? 4 : 2;  // with delta: two rows in, two rows out
-  return (args.tokens * passes + 1) * args.dim * kFloat;
+std::int64_t bytes_moved(const RmsNormArgs& args, FloatType activations) {
+  const std::int64_t stream = args.delta ? 3 : 1;  // with delta: two rows in, one out
+  return args.tokens * args.dim * (stream * kFloat + bytes_of(activations)) + args.dim * kFloat;
 }
 
-std::int64_t bytes_moved(const MatmulArgs& args) {
-  const std::int64_t activations = args.tokens * (args.weight->cols() + args.weight->rows()) * kFloat;
-  return static_cast<std::int64_t>(args.weight->bytes()) + activations;
+std::int64_t bytes_moved(const MatmulArgs& args, FloatType activations) {
+  const std::int64_t rows = args.weight->cols() * bytes_of(activations) + args.weight->rows() * kFloat;
+  return static_cast<std::int64_t>(args.weight->bytes()) + args.tokens * rows;
 }
 
 std::int64_t bytes_moved(const RopeAppendArgs& args) {
@@ -33,7 +33,9 @@ std::int64_t bytes_moved(const RopeAppendArgs& args) {
   return args.layout.tokens * (rotated + stored);
 }
 
-std::int64_t bytes_moved(const SwigluArgs& args) { return args.tokens * args.ffn * 3 * kFloat; }
+std::int64_t bytes_moved(const SwigluArgs& args, FloatType activations) {
+  return args.tokens * args.ffn * (2 * kFloat + bytes_of(activations));
+}
 
 DeviceKind parse_device_kind(std::string_view text) {
   if (text == "auto") return DeviceKind::automatic;
@@ -43,7 +45,7 @@ DeviceKind parse_device_kind(std::string_view text) {
 }
 
 std::unique_ptr<Backend> create_backend(const DeviceOptions& options) {
-  if (options.kind != DeviceKind::cpu) {
+  if (options.kind == DeviceKind::cuda || (options.kind == DeviceKind::automatic && has_cuda_driver())) {
     std::string missing;
     if (auto backend = create_cuda_backend(options, missing)) return backend;
     if (options.kind == DeviceKind::cuda) throw BackendError(fmt::format("device cuda: {}", missing));

@@ -95,6 +95,8 @@ std::unique_ptr<Backend> create_backend(const DeviceOptions& options);
 
 /// Defined in src/cpu/.
 std::unique_ptr<Backend> create_cpu_backend(const DeviceOptions& options);
+/// Whether NVIDIA's driver is installed: quick to find out, where loading CUDA's libraries to no avail takes a while.
+bool has_cuda_driver();
 /// Loads the module with the CUDA backend, which lies beside the program or the library. Null with the reason in `missing` where
 /// there is no such module, no driver or no GPU.
 std::unique_ptr<Backend> create_cuda_backend(const DeviceOptions& options, std::string& missing);

@@ -39,6 +39,12 @@ void* open_module(std::string& missing) {
 
 }  // namespace
 
+bool has_cuda_driver() {
+  void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+  if (driver) dlclose(driver);
+  return driver != nullptr;
+}
+
 std::unique_ptr<Backend> create_cuda_backend(const DeviceOptions& options, std::string& missing) {
   void* module = open_module(missing);
   if (!module) return nullptr;

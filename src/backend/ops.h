@@ -177,11 +177,11 @@ struct CopyBlockArgs {
   std::int32_t to = 0;
 };
 
-/// Bytes that an op has to move if everything is read and written once; benches divide by them.
+/// Bytes that an op has to move if everything is read and written once; benches divide by them. activations: the backend's type.
 std::int64_t bytes_moved(const EmbedArgs& args);
-std::int64_t bytes_moved(const RmsNormArgs& args);
-std::int64_t bytes_moved(const MatmulArgs& args);
+std::int64_t bytes_moved(const RmsNormArgs& args, FloatType activations = FloatType::f32);
+std::int64_t bytes_moved(const MatmulArgs& args, FloatType activations = FloatType::f32);
 std::int64_t bytes_moved(const RopeAppendArgs& args);
-std::int64_t bytes_moved(const SwigluArgs& args);
+std::int64_t bytes_moved(const SwigluArgs& args, FloatType activations = FloatType::f32);
 
 }  // namespace warploom

@@ -1,4 +1,5 @@
-// Quantised blocks of GGUF, decoded 32 inputs at a time: the one reading of their bits that those who need codes and scales share.
+// Quantised blocks of GGUF, decoded 32 inputs at a time: the one reading of their bits that those who need codes and scales
+// share.
 #pragma once
 
 #include <cstddef>

@@ -27,7 +27,8 @@ void dequantize_row(const WeightView& weight, std::int64_t row, std::span<float>
   const std::byte* from = weight.data + static_cast<std::size_t>(row) * weight.row_bytes();
   if (!is_quantised(weight.type)) {
     for (std::int64_t i = 0; i < weight.cols; ++i)
-      out[static_cast<std::size_t>(i)] = float_at(weight.type, from + static_cast<std::size_t>(i) * traits(weight.type).block_bytes);
+      out[static_cast<std::size_t>(i)] =
+          float_at(weight.type, from + static_cast<std::size_t>(i) * traits(weight.type).block_bytes);
     return;
   }
   for (std::int64_t group = 0; group < weight.cols / kQuantGroupInputs; ++group) {

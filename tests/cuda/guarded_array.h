@@ -35,7 +35,8 @@ class GuardedArray {
       for (std::size_t i = 0; i < total() * sizeof(T); ++i) {
         if (i / sizeof(T) >= before_ && i / sizeof(T) < before_ + count_) continue;
         if (bytes[i] == kGuard) continue;
-        ADD_FAILURE() << "wrote outside the array, element " << static_cast<std::ptrdiff_t>(i / sizeof(T) - before_) << " of " << count_;
+        ADD_FAILURE() << "wrote outside the array, element " << static_cast<std::ptrdiff_t>(i / sizeof(T) - before_)
+                      << " of " << count_;
         break;
       }
     }

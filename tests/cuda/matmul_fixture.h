@@ -29,8 +29,8 @@ inline std::vector<std::uint16_t> random_inputs(std::mt19937& rng, std::size_t c
   return x;
 }
 
-/// A weight as the file means it, and by how much what a kernel multiplies may differ from it: it is rounded once to the type
-/// of the activations; scales and minima of K-quants are products, which are rounded to f16 before that.
+/// A weight as the file means it, and by how much what a kernel multiplies may differ from it: it is rounded once to the
+/// type of the activations; scales and minima of K-quants are products, which are rounded to f16 before that.
 struct ExactWeight {
   std::vector<float> value, slack;  // [rows, cols]
 
@@ -45,9 +45,12 @@ struct ExactWeight {
         for (std::size_t i = 0; i < cols; ++i) {
           double before = 0;
           if (products) {
-            const QuantGroup g = decode_group(part.type, part.data + static_cast<std::size_t>(r) * part.row_bytes(), static_cast<std::int64_t>(i / 32));
+            const QuantGroup g = decode_group(part.type, part.data + static_cast<std::size_t>(r) * part.row_bytes(),
+                                              static_cast<std::int64_t>(i / 32));
             const double code = std::abs(static_cast<double>(g.code[i % 32]) - g.zero);
-            before = 0x1p-11 * (std::abs(static_cast<double>(g.scale[i % 32 / 16])) * code + std::abs(static_cast<double>(g.minimum))) + 0x1p-25 * (code + 1);
+            before = 0x1p-11 * (std::abs(static_cast<double>(g.scale[i % 32 / 16])) * code +
+                                std::abs(static_cast<double>(g.minimum))) +
+                     0x1p-25 * (code + 1);
           }
           value.push_back(row[i]);
           slack.push_back(static_cast<float>(before + unit * (std::abs(static_cast<double>(row[i])) + before) + least));
@@ -61,7 +64,8 @@ struct Near {
   double value, bound;
 };
 /// f32 sums in any order, each addition off by at most a unit of the last place (tensor cores truncate).
-inline Near exact_product(const ExactWeight& w, std::size_t row, const std::uint16_t* x, std::size_t cols, FloatType type, float bias) {
+inline Near exact_product(const ExactWeight& w, std::size_t row, const std::uint16_t* x, std::size_t cols, FloatType type,
+                          float bias) {
   double sum = bias, size = std::abs(static_cast<double>(bias)), slack = 0;
   for (std::size_t k = 0; k < cols; ++k) {
     const double in = from_16_bits(x[k], type);

@@ -42,7 +42,8 @@ struct Mode {
   const char* name;
   bool dense, deterministic;
 };
-constexpr Mode kModes[] = {{"packed", false, false}, {"dense", true, false}, {"deterministic", false, true}, {"both", true, true}};
+constexpr Mode kModes[] = {
+    {"packed", false, false}, {"dense", true, false}, {"deterministic", false, true}, {"both", true, true}};
 
 class CudaMatmulTypes : public CudaMatmul, public testing::WithParamInterface<WeightType> {};
 INSTANTIATE_TEST_SUITE_P(Types, CudaMatmulTypes, testing::ValuesIn(test::kAllWeightTypes),
@@ -59,8 +60,8 @@ TEST_P(CudaMatmulTypes, EqualsTheExactProduct) {
         ASSERT_EQ(prepared->cols(), shape.cols);
         for (const std::int64_t tokens : {1, 2, 7, 8, 9, 33, 64, 65, 200}) {
           if (tokens > 9 && shape.cols > 2000) continue;
-          SCOPED_TRACE(testing::Message() << mode.name << (type == FloatType::f16 ? ", f16, " : ", bf16, ") << shape.rows << "x"
-                                          << shape.cols << ", tokens " << tokens);
+          SCOPED_TRACE(testing::Message() << mode.name << (type == FloatType::f16 ? ", f16, " : ", bf16, ") << shape.rows
+                                          << "x" << shape.cols << ", tokens " << tokens);
           const auto x = test::random_inputs(rng, static_cast<std::size_t>(tokens * shape.cols), type);
           const std::vector<float> bias = tokens % 2 ? random_bias(rng, shape.rows) : std::vector<float>();
           const std::size_t shift = tokens == 7 || tokens == 200 ? 1 : 0;
@@ -85,7 +86,8 @@ TEST_P(CudaMatmulTypes, ATokenAloneHasTheSameBitsAsAmongOthers) {
       for (const std::int64_t tokens : {1, 2, 5, 8, 9, 16, 17, 31, 64, 65, 129}) {
         const std::int64_t first = 130 - tokens;
         const std::vector<float> some = run(matmul, *prepared, {x.begin() + first * cols, x.end()}, {});
-        ASSERT_EQ(std::memcmp(some.data(), &all[static_cast<std::size_t>(first * rows)], some.size() * sizeof(float)), 0) << tokens;
+        ASSERT_EQ(std::memcmp(some.data(), &all[static_cast<std::size_t>(first * rows)], some.size() * sizeof(float)), 0)
+            << tokens;
       }
     }
   }
@@ -126,7 +128,8 @@ TEST_P(CudaMatmulTypes, AnyBytesAreAWeight) {
       cuda::Matmul matmul({type, mode.dense, mode.deterministic}, stream.get());
       RandomWeight weight(rng, GetParam(), 16, 256);
       for (std::byte& b : weight.bytes) b = static_cast<std::byte>(rng());
-      std::fill(weight.bytes.begin(), weight.bytes.begin() + static_cast<std::ptrdiff_t>(weight.view.row_bytes()), std::byte{0xff});
+      std::fill(weight.bytes.begin(), weight.bytes.begin() + static_cast<std::ptrdiff_t>(weight.view.row_bytes()),
+                std::byte{0xff});
       const auto prepared = matmul.prepare({&weight.view, 1});
       for (const std::int64_t tokens : {3, 70}) {
         const auto got = run(matmul, *prepared, test::random_inputs(rng, static_cast<std::size_t>(tokens * 256), type), {});
@@ -143,7 +146,8 @@ TEST_F(CudaMatmul, StacksPartsOfDifferentTypes) {
       cuda::Matmul matmul({type, mode.dense, mode.deterministic}, stream.get());
       std::vector<RandomWeight> weights;
       std::int64_t rows = 33;
-      for (const WeightType part : {WeightType::q4_k, WeightType::q6_k, WeightType::q4_0, WeightType::f16, WeightType::q8_0, WeightType::q5_1})
+      for (const WeightType part :
+           {WeightType::q4_k, WeightType::q6_k, WeightType::q4_0, WeightType::f16, WeightType::q8_0, WeightType::q5_1})
         weights.emplace_back(rng, part, rows = rows % 37 + 5, cols);
       std::vector<WeightView> parts;
       for (const RandomWeight& weight : weights) parts.push_back(weight.view);

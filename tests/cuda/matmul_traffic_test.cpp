@@ -28,7 +28,8 @@ class CudaMatmulTraffic : public test::CudaMatmul {
 };
 
 double instructions(const WarploomCounters& c) {
-  return static_cast<double>(std::accumulate(std::begin(c.lane_instructions), std::end(c.lane_instructions), std::uint64_t{0}));
+  return static_cast<double>(
+      std::accumulate(std::begin(c.lane_instructions), std::end(c.lane_instructions), std::uint64_t{0}));
 }
 
 // The inputs are read once for each 16 rows of the weight, 4 sectors for each token and 64 inputs; the rest is weights.
@@ -44,7 +45,8 @@ TEST_F(CudaMatmulTraffic, WeightsAreReadOnceFor64Tokens) {
       EXPECT_EQ(c.launches, 1u);
       const auto inputs = static_cast<std::uint64_t>(rows / 16 * (cols / 64) * tokens * 4);
       EXPECT_LE(static_cast<double>(32 * (c.sectors_read - inputs)), 1.001 * static_cast<double>(prepared->bytes()));
-      EXPECT_LE(static_cast<double>(32 * c.distinct_sectors_read), 1.001 * static_cast<double>(prepared->bytes()) + 2.0 * static_cast<double>(tokens * cols));
+      EXPECT_LE(static_cast<double>(32 * c.distinct_sectors_read),
+                1.001 * static_cast<double>(prepared->bytes()) + 2.0 * static_cast<double>(tokens * cols));
       EXPECT_EQ(c.shared_conflicts, 0u);
       EXPECT_EQ(c.lane_instructions[kWarploomLocal], 0u);
     }
@@ -54,11 +56,16 @@ TEST_F(CudaMatmulTraffic, WeightsAreReadOnceFor64Tokens) {
 TEST_F(CudaMatmulTraffic, FourBitsStayFourBits) {
   cuda::Matmul matmul({}, stream.get());
   const double weights = 64 * 4096;
-  for (const auto& [type, bits] : {std::pair{WeightType::q4_0, 4.5}, {WeightType::q4_1, 5.0}, {WeightType::q4_k, 5.0}, {WeightType::q8_0, 8.5}, {WeightType::q6_k, 9.0}}) {
+  for (const auto& [type, bits] : {std::pair{WeightType::q4_0, 4.5},
+                                   {WeightType::q4_1, 5.0},
+                                   {WeightType::q4_k, 5.0},
+                                   {WeightType::q8_0, 8.5},
+                                   {WeightType::q6_k, 9.0}}) {
     const RandomWeight weight(rng, type, 64, 4096);
     const auto prepared = matmul.prepare({&weight.view, 1});
     EXPECT_EQ(static_cast<double>(prepared->bytes()) * 8, bits * weights) << traits(type).name;
-    for (const std::int64_t tokens : {1, 8}) EXPECT_LE(instructions(count(matmul, *prepared, tokens)), 3.0 * weights) << traits(type).name;
+    for (const std::int64_t tokens : {1, 8})
+      EXPECT_LE(instructions(count(matmul, *prepared, tokens)), 3.0 * weights) << traits(type).name;
   }
 }
 

@@ -62,9 +62,13 @@ void dots(const double* a, const double* b, int64_t k, double* out, int64_t step
   int64_t p = 0;
   for (; p + 8 <= k; p += 8) {
     Lanes x[kRows], y[kColumns];
+#pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) std::memcpy(&x[i], a + i * k + p, sizeof x[i]);
+#pragma GCC unroll 4
     for (int j = 0; j < kColumns; ++j) std::memcpy(&y[j], b + j * k + p, sizeof y[j]);
+#pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
       for (int j = 0; j < kColumns; ++j) part[i][j] += x[i] * y[j];
   }
   for (; p < k; ++p)

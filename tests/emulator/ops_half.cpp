@@ -96,7 +96,8 @@ void handler(Warp& w, const Inst& in) {
 // there; a sum is rounded to odd, as above, before it is rounded to f16.
 template <Op kOp>
 [[gnu::always_inline]] inline uint32_t plain(uint32_t a, uint32_t b, uint32_t c) {
-  const float x = from_half(static_cast<uint16_t>(a)), y = from_half(static_cast<uint16_t>(b)), z = from_half(static_cast<uint16_t>(c));
+  const float x = from_half(static_cast<uint16_t>(a)), y = from_half(static_cast<uint16_t>(b)),
+              z = from_half(static_cast<uint16_t>(c));
   if constexpr (kOp == Op::kMul) return half_of_float(x * y);
   const float first = kOp == Op::kFma ? x * y : x, second = kOp == Op::kFma ? z : kOp == Op::kSub ? -y : y;
   const float sum = first + second, part = sum - first, error = (first - (sum - part)) + (second - part);
