@@ -15,6 +15,8 @@ namespace {
 using namespace warploom;
 using namespace warploom::bench;
 
+constexpr std::int64_t kMaxBatch = 4096;  // of GenerateOptions::max_batch
+
 struct Options {
   cli::ModelChoice model;
   std::vector<std::int64_t> prompts = {512}, lengths = {128}, batches = {1, 8, 32}, rows = {1, 64}, vocabs = {128256};
@@ -62,6 +64,9 @@ int run(const Options& o) {
   if (o.repeats < 1) throw InvalidArgument("--repeats must be at least 1");
   check_positive("-p", o.prompts), check_positive("-n", o.lengths), check_positive("-b", o.batches),
       check_positive("--rows", o.rows), check_positive("--vocab", o.vocabs), check_positive("-c", {o.context});
+  const SamplingParams sampling = strategy(o.strategy);
+  for (const std::int64_t b : o.batches)
+    if (b > kMaxBatch) throw InvalidArgument(fmt::format("-b: {} is not at most {}", b, kMaxBatch));
   Report report;
   report.machine = this_machine();
   const auto add = [&](const Measurement& m) {
@@ -85,8 +90,8 @@ int run(const Options& o) {
     for (const std::int64_t p : o.prompts) add(measure_prompt(model, p, 1, o.repeats));
     for (const std::int64_t n : o.lengths) {
       for (const std::int64_t b : o.batches)
-        add(measure_generation(model, o.context, n, b, strategy(o.strategy), true, threads, o.repeats));
-      if (o.no_kv_cache) add(measure_generation(model, o.context, n, 1, strategy(o.strategy), false, threads, 1));
+        add(measure_generation(model, o.context, n, b, sampling, true, threads, o.repeats));
+      if (o.no_kv_cache) add(measure_generation(model, o.context, n, 1, sampling, false, threads, 1));
     }
   }
   fmt::print("{}", render(report, o.format));

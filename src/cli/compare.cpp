@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
+#include "cli/printable.h"
 #include "cli/text_statistics.h"
 #include "warploom/error.h"
 
@@ -29,16 +30,6 @@ std::vector<Strategy> strategies() {
   for (const float t : {0.2f, 0.5f, 1.0f, 1.5f, 2.0f})
     all.push_back({fmt::format("temperature {:.1f}", t), {.temperature = t}});
   return all;
-}
-
-std::string sample_of(std::string text) {
-  constexpr std::size_t kShown = 60;
-  std::replace_if(
-      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 32; }, ' ');
-  if (text.size() <= kShown) return text;
-  std::size_t end = kShown;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a character
-  return text.substr(0, end) + "...";
 }
 
 int run(const ModelChoice& choice, const std::string& prompt, std::int64_t max_tokens, std::uint64_t seed) {
@@ -66,7 +57,7 @@ int run(const ModelChoice& choice, const std::string& prompt, std::int64_t max_t
         first.timings.decode_seconds > 0 ? static_cast<double>(first.ids.size() - 1) / first.timings.decode_seconds : 0.0;
     fmt::print("{:<22} {:>6} {:>6.3f} {:>6.3f} {:>8.3f} {:>9.3f} {:>8.1f}  {}\n", strategy.name,
                first.ids == second.ids ? "yes" : "no", distinct(first.ids, 1), distinct(first.ids, 2),
-               repeated(first.ids, 4), logprob, speed, sample_of(first.text));
+               repeated(first.ids, 4), logprob, speed, printable(first.text, 60));
     std::fflush(stdout);
   }
   fmt::print(

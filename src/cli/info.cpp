@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/model_options.h"
+#include "cli/printable.h"
 
 namespace warploom::cli {
 
@@ -42,15 +43,12 @@ void run(const std::string& path) {
   const FileInfo info = inspect(path);
   fmt::print("{}: GGUF version {}, {}, {} keys, {} tensors\n\nmetadata\n", path, info.version,
              size(static_cast<double>(info.bytes)), info.metadata.size(), info.tensors.size());
-  for (const FileEntry& entry : info.metadata) {
-    std::string value = entry.value.substr(0, 120);
-    std::replace(value.begin(), value.end(), '\n', ' ');
-    fmt::print("  {:<42} {}{}\n", entry.key, value, entry.value.size() > 120 ? " ..." : "");
-  }
+  for (const FileEntry& entry : info.metadata)
+    fmt::print("  {:<42} {}\n", printable(entry.key), printable(entry.value, 120, " ..."));
   print_memory(info);
   fmt::print("\ntensors\n");
   for (const FileTensor& tensor : info.tensors)
-    fmt::print("  {:<32} {:<6} [{}] {}\n", tensor.name, tensor.type, fmt::join(tensor.shape, ", "),
+    fmt::print("  {:<32} {:<6} [{}] {}\n", printable(tensor.name), tensor.type, fmt::join(tensor.shape, ", "),
                size(static_cast<double>(tensor.bytes)));
 }
 

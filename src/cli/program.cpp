@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include "cli/printable.h"
+
 namespace warploom::cli {
 
 namespace {
@@ -40,7 +42,7 @@ int parse_and_run(CLI::App& app, int argc, char** argv, const std::function<int(
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "{}: out of memory\n", app.get_name());
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: {}\n", app.get_name(), error.what());
+    fmt::print(stderr, "{}: {}\n", app.get_name(), printable(error.what()));  // it may quote a file
   }
   return 1;
 }

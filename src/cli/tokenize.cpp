@@ -1,5 +1,6 @@
 #include <charconv>
 #include <cstdio>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -21,22 +22,32 @@ struct Tokenize {
   bool json = false, no_special = false, plain = false, with_special = false;
 };
 
+[[noreturn]] void refuse_id(std::string_view text) {
+  throw InvalidArgument(fmt::format("\"{:.20}\" is not a token id: ids are whole numbers from 0 on", text));
+}
+
 /// Ids from text such as "[1, 2, 3]", "1 2 3" or {"ids": [...]}.
 std::vector<TokenId> parse_ids(const std::string& text) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_object() && json.contains("ids") && json["ids"].is_array()) return parse_ids(json["ids"].dump());
   std::vector<TokenId> ids;
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  const auto* list = json.is_object() && json.contains("ids") ? &json["ids"] : &json;
+  if (list->is_array()) {
+    for (const auto& id : *list) {
+      if (!id.is_number_unsigned() || !std::in_range<TokenId>(id.get<std::uint64_t>()))
+        refuse_id(id.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+      ids.push_back(id.get<TokenId>());
+    }
+    return ids;
+  }
   const char *at = text.data(), *end = text.data() + text.size();
   while (at < end) {
-    if (std::string_view(" \t\r\n,[]").find(*at) != std::string_view::npos) {
+    if (std::string_view(" \t\r\n,").find(*at) != std::string_view::npos) {
       ++at;
       continue;
     }
     TokenId id = 0;
     const auto [next, error] = std::from_chars(at, end, id);
-    if (error != std::errc() || next == at)
-      throw InvalidArgument(
-          fmt::format("\"{:.20}\" is not a token id: ids are whole numbers from 0 on", std::string_view(at, end)));
+    if (error != std::errc() || next == at) refuse_id({at, end});
     ids.push_back(id);
     at = next;
   }

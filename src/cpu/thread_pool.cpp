@@ -1,6 +1,7 @@
 #include "cpu/thread_pool.h"
 
 #include <algorithm>
+#include <limits>
 #include <system_error>
 #include <utility>
 
@@ -16,7 +17,13 @@ namespace warploom::cpu {
 
 namespace {
 
-constexpr int kSpins = 2000;  // with pauses, some 50 to 100 microseconds: longer than any serial stretch inside a step
+// With pauses, some 50 to 100 microseconds: longer than any serial stretch inside a step. Threads that wait longer sleep and
+// never yield: the scheduler would take the rest of their time slice from them each time.
+constexpr int kSpins = 2000;
+// With more threads than cores, spinning keeps the one that we wait for from running.
+constexpr int kSpinsOnFewCores = 20;
+
+constexpr int kClosed = std::numeric_limits<int>::min();  // whatever the number of workers, their sum with it is negative
 
 void pause() {
 #if defined(__x86_64__)
@@ -26,8 +33,8 @@ void pause() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  yield_ = threads > static_cast<int>(std::thread::hardware_concurrency());
+ThreadPool::ThreadPool(int threads) : inside_(kClosed) {
+  spins_ = threads > static_cast<int>(std::thread::hardware_concurrency()) ? kSpinsOnFewCores : kSpins;
   workers_.reserve(static_cast<std::size_t>(std::max(threads - 1, 0)));
   try {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
@@ -40,26 +47,17 @@ ThreadPool::ThreadPool(int threads) {
 }
 
 void ThreadPool::stop() {
-  round_.fetch_add(1, std::memory_order_release);
-  round_.notify_all();
+  begin_round(1);
   for (std::thread& worker : workers_) worker.join();
 }
 
 void ThreadPool::run(const Job& job) {
   job_ = job;
   next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  // Sequentially consistent with the sleepers' counting: either we see a sleeper, or it sees the new round.
-  round_.fetch_add(2, std::memory_order_seq_cst);
-  if (sleepers_.load(std::memory_order_seq_cst) > 0) round_.notify_all();
+  inside_.store(0, std::memory_order_release);  // with job_ and next_
+  begin_round(2);
   take_chunks(0);
-  for (int spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) {
-    if (yield_ || spins > kSpins) {
-      std::this_thread::yield();
-    } else {
-      pause();
-    }
-  }
+  end_round();
   if (failed_.test(std::memory_order_relaxed)) {
     failed_.clear(std::memory_order_relaxed);
     std::rethrow_exception(std::exchange(error_, nullptr));
@@ -80,24 +78,64 @@ void ThreadPool::take_chunks(int thread) {
   }
 }
 
+void ThreadPool::begin_round(std::uint32_t step) {
+  // Sequentially consistent with the sleepers' counting: either we see a sleeper, or it sees the new round.
+  round_.fetch_add(step, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst) == 0) return;
+  { const std::lock_guard lock(mutex_); }  // whoever has looked at the round before is asleep now
+  round_began_.notify_all();
+}
+
+void ThreadPool::end_round() {
+  // All chunks are taken. Who has not come yet has nothing left to do here, and job_ may change once the others have left.
+  inside_.fetch_add(kClosed, std::memory_order_acq_rel);
+  for (int spins = 0; spins < spins_; ++spins) {
+    if (inside_.load(std::memory_order_acquire) == kClosed) return;
+    pause();
+  }
+  std::unique_lock lock(mutex_);
+  caller_sleeps_.store(true, std::memory_order_seq_cst);
+  all_left_.wait(lock, [this] { return inside_.load(std::memory_order_seq_cst) == kClosed; });
+  caller_sleeps_.store(false, std::memory_order_relaxed);
+}
+
+void ThreadPool::leave_round() {
+  // As in begin_round: either we see that the caller sleeps, or it sees us gone.
+  if (inside_.fetch_sub(1, std::memory_order_seq_cst) != kClosed + 1) return;
+  if (!caller_sleeps_.load(std::memory_order_seq_cst)) return;
+  { const std::lock_guard lock(mutex_); }
+  all_left_.notify_one();
+}
+
+void ThreadPool::sleep_until_round_after(std::uint32_t seen) {
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  {
+    std::unique_lock lock(mutex_);
+    round_began_.wait(lock, [&] { return round_.load(std::memory_order_seq_cst) != seen; });
+  }
+  sleepers_.fetch_sub(1, std::memory_order_relaxed);
+}
+
 void ThreadPool::work(int thread) {
   std::uint32_t seen = 0;
   for (;;) {
     std::uint32_t round = round_.load(std::memory_order_acquire);
-    for (int spins = 0; round == seen && spins < kSpins; ++spins) {
-      yield_ ? std::this_thread::yield() : pause();
+    for (int spins = 0; round == seen && spins < spins_; ++spins) {
+      pause();
       round = round_.load(std::memory_order_acquire);
     }
     if (round == seen) {
-      sleepers_.fetch_add(1, std::memory_order_seq_cst);
-      round_.wait(seen, std::memory_order_seq_cst);
-      sleepers_.fetch_sub(1, std::memory_order_relaxed);
+      sleep_until_round_after(seen);
       continue;
     }
     if (round & 1) return;
     seen = round;
+    int inside = inside_.load(std::memory_order_relaxed);
+    while (inside >= 0 && !inside_.compare_exchange_weak(inside, inside + 1, std::memory_order_acquire)) {
+    }
+    if (inside < 0) continue;  // too late: the others have done it
     take_chunks(thread);
-    busy_.fetch_sub(1, std::memory_order_release);
+    leave_round();
   }
 }
 

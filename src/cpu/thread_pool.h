@@ -1,11 +1,14 @@
 // The CPU backend's own threads. Between the ops of a step they spin, so that handing out work costs about a microsecond;
-// when nothing comes they sleep.
+// when nothing comes they sleep. A round waits for the threads that came to it alone: on a busy machine one that gets no core
+// would otherwise hold up every op for a time slice.
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -47,16 +50,24 @@ class ThreadPool {
   void run(const Job& job);
   void take_chunks(int thread);
   void work(int thread);
+  void begin_round(std::uint32_t step);
+  void end_round();
+  void leave_round();
+  void sleep_until_round_after(std::uint32_t seen);
   void stop();
 
   Job job_;
-  bool yield_ = false;  // more threads than cores: spinning would keep the one we wait for from running
+  int spins_ = 0;  // before a thread that waits goes to sleep
   std::exception_ptr error_;
   std::atomic_flag failed_;  // whose thrower owns error_ until the round ends
   alignas(64) std::atomic<std::int64_t> next_{0};
   alignas(64) std::atomic<std::uint32_t> round_{0};  // odd marks shutdown
-  alignas(64) std::atomic<int> busy_{0};
+  alignas(64) std::atomic<int> inside_;  // workers in the round; plus kClosed while none may enter
   alignas(64) std::atomic<int> sleepers_{0};
+  std::atomic<bool> caller_sleeps_{false};
+  std::mutex mutex_;  // of the two that follow
+  std::condition_variable round_began_;
+  std::condition_variable all_left_;
   std::vector<std::thread> workers_;
 };
 

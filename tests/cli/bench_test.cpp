@@ -136,6 +136,8 @@ TEST(Bench, BadInputIsAnError) {
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"-p", "0"},
                                                                      {"-n", "1", "-m", test::model_path()},
                                                                      {"-b", "-1"},
+                                                                     {"-b", "1,4097", "-m", test::model_path()},
+                                                                     {"--strategy", "best", "-m", test::model_path()},
                                                                      {"-r", "0"},
                                                                      {"--format", "xml"},
                                                                      {"--calibrate", "--device", "gpu"},

@@ -58,7 +58,8 @@ TEST(TokenizeCommand, TextAndIdsMayBeArguments) {
 
 TEST(TokenizeCommand, DetokenizeRefusesWhatIsNoIdOfTheVocabulary) {
   for (const char* ids :
-       {"1 99999999", "-5", "abc", "1 2x", "99999999999999999999", "{\"ids\": [1.5]}", "{\"ids\": [\"a\"]}"}) {
+       {"1 99999999", "-5", "abc", "1 2x", "99999999999999999999", "{\"ids\": [1.5]}", "{\"ids\": [\"a\"]}", "{\"ids\": 1}",
+        "{\"ids\": [-1099511627776]}", "[4294967297]", "[[1]]", "[1", "1]", "[[[["}) {
     const auto got = run_warploom({"detokenize", "-", "-m", kModel}, ids);
     EXPECT_EQ(got.status, 1) << ids;
     EXPECT_EQ(got.out, "") << ids;

@@ -2,6 +2,8 @@
 
 #include <sys/resource.h>
 
+#include <chrono>
+#include <csignal>
 #include <new>
 #include <stdexcept>
 
@@ -51,6 +53,57 @@ TEST(ThreadPool, AnExceptionReachesTheCallerAndThePoolGoesOn) {
   }
   EXPECT_THROW(pool.parallel_for(64, 1, [](std::int64_t, std::int64_t, int) { throw std::runtime_error("all"); }),
                std::runtime_error);
+}
+
+std::atomic<int> held{0};  // threads that the handler below keeps
+std::atomic<bool> let_go{false};
+
+void hold_thread(int) {
+  ++held;
+  while (!let_go) {
+  }
+  --held;
+}
+
+// A signal keeps the worker as a busy machine does that gives it no core.
+TEST(ThreadPool, ARoundDoesNotWaitForAThreadThatTookNoPartInIt) {
+  ThreadPool pool(2);
+  std::atomic<pthread_t> worker{};
+  std::atomic<bool> known{false};
+  while (!known)
+    pool.parallel_for(1000, 1, [&](std::int64_t, std::int64_t, int thread) {
+      if (thread == 1 && !known) {
+        worker = pthread_self();
+        known = true;
+      }
+    });
+  struct sigaction action {}, before {};
+  action.sa_handler = hold_thread;
+  ASSERT_EQ(sigaction(SIGUSR1, &action, &before), 0);
+  ASSERT_EQ(pthread_kill(worker, SIGUSR1), 0);
+  while (held == 0) {
+  }
+  // Where rounds wait, this ends the test all the same.
+  std::thread rescue([] {
+    for (int i = 0; i < 1000 && !let_go; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    let_go = true;
+  });
+  std::atomic<std::int64_t> sum = 0;
+  for (int round = 0; round < 100; ++round)
+    pool.parallel_for(16, 1, [&](std::int64_t begin, std::int64_t, int) { sum += begin; });
+  EXPECT_EQ(sum, 100 * 120);
+  EXPECT_FALSE(let_go) << "the rounds went on only when the thread came back";
+  let_go = true;
+  rescue.join();
+  while (held != 0) {
+  }
+  EXPECT_EQ(sigaction(SIGUSR1, &before, nullptr), 0);
+  // Back again, it works as before.
+  std::atomic<bool> helped{false};
+  while (!helped)
+    pool.parallel_for(1000, 1, [&](std::int64_t, std::int64_t, int thread) {
+      if (thread == 1) helped = true;
+    });
 }
 
 // In a process of its own: the limit holds for it alone.
