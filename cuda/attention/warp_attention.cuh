@@ -230,8 +230,8 @@ class WarpAttention {
 #pragma unroll
       for (int j = 0; j < S::kParts; ++j)
         if (i + j < S::kLeft) {
-          multiply_add<typename S::Part>(c[0], a[i], b[j][0], b[j][1]);
-          multiply_add<typename S::Part>(c[1], a[i], b[j][2], b[j][3]);
+          mma<typename S::Part>(c[0], a[i], b[j][0], b[j][1]);
+          mma<typename S::Part>(c[1], a[i], b[j][2], b[j][3]);
         }
   }
 

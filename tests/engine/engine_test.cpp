@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "support/prompts.h"
 #include "support/tiny_model.h"
 #include "warploom/error.h"
 #include "warploom/generator.h"
@@ -18,22 +19,8 @@ std::shared_ptr<const Model> load(const test::TinyModel& shape, int threads = 2,
   return Model::load(file.path(), options);
 }
 
-std::vector<std::vector<TokenId>> ragged_prompts(std::size_t count, std::uint32_t seed = 3) {
-  std::mt19937 rng(seed);
-  std::vector<std::vector<TokenId>> prompts(count);
-  for (auto& prompt : prompts)
-    for (std::uint32_t n = 1 + rng() % 90; n > 0; --n) prompt.push_back(static_cast<TokenId>(rng() % 260));
-  return prompts;
-}
-
-GenerateOptions sampled(std::int64_t max_tokens = 24) {
-  GenerateOptions options;
-  options.max_tokens = max_tokens;
-  options.sampling = {.temperature = 1.0f, .top_k = 40, .top_p = 0.95f, .seed = 17};
-  options.ignore_eos = true;
-  options.logprobs = true;
-  return options;
-}
+using test::ragged_prompts;
+GenerateOptions sampled(std::int64_t max_tokens = 24) { return test::sampled(max_tokens); }
 
 void expect_same(const Generation& a, const Generation& b, const std::string& what) {
   EXPECT_EQ(a.ids, b.ids) << what;
