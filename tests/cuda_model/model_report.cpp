@@ -1,5 +1,5 @@
 // Prints bench/README.md's table of decoding on CUDA: counters of one step of SmolLM2-135M on the emulator, and modelled times.
-// `model_report MODEL.gguf [SEQUENCES...]`
+// `model_report MODEL.gguf [packed|dense] [SEQUENCES...]`
 #include <cstdio>
 #include <cstdlib>
 
@@ -26,10 +26,11 @@ double least_bytes(const test::Stepper& stepper, std::int64_t sequences) {
          static_cast<double>(sequences * kContext * 2 * s.layers * s.kv_heads * s.head_dim * bytes_of(KvType::f16));
 }
 
-void print_row(const std::string& path, std::int64_t sequences) {
+void print_row(const std::string& path, CudaWeights weights, std::int64_t sequences) {
   DeviceOptions options;
   options.kind = DeviceKind::cuda;
   options.cuda.graphs = false;
+  options.cuda.weights = weights;
   options.cuda.deterministic = true;  // kernels of our own alone: the emulator cannot count those of cuBLASLt
   test::Stepper stepper(path, create_backend(options), sequences, kContext, sequences);
   stepper.skip(kContext - 1);  // what the cache holds does not change what a step costs
@@ -59,14 +60,24 @@ void print_row(const std::string& path, std::int64_t sequences) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc < 2) return std::fprintf(stderr, "usage: model_report MODEL.gguf [SEQUENCES...]\n"), 2;
+  if (argc < 2) return std::fprintf(stderr, "usage: model_report MODEL.gguf [packed|dense] [SEQUENCES...]\n"), 2;
   if (warploom_emulator_count == nullptr) return std::fprintf(stderr, "model_report: only the emulator counts\n"), 1;
   std::vector<std::int64_t> counts;
-  for (int i = 2; i < argc; ++i) counts.push_back(std::strtoll(argv[i], nullptr, 10));
+  CudaWeights weights = CudaWeights::packed;
+  for (int i = 2; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "packed" || word == "dense") {
+      weights = word == "dense" ? CudaWeights::dense : CudaWeights::packed;
+    } else if (const std::int64_t count = std::strtoll(argv[i], nullptr, 10); count >= 1 && count <= 4096) {
+      counts.push_back(count);
+    } else {
+      return std::fprintf(stderr, "model_report: \"%s\" is neither packed, dense nor a number of sequences in [1, 4096]\n", argv[i]), 2;
+    }
+  }
   if (counts.empty()) counts = {1, 16, 64, 256};
   std::printf("| sequences | kernels | MB moved | MB at least | A100 us | tokens/s | of the limit | without launches "
               "| H100 us | tokens/s | of the limit | without launches |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
-  for (const std::int64_t n : counts) print_row(argv[1], n);
+  for (const std::int64_t n : counts) print_row(argv[1], weights, n);
 } catch (const Error& error) {
   std::fprintf(stderr, "model_report: %s\n", error.what());
   return 1;
