@@ -1,9 +1,15 @@
 // The public calls: which kernels run.
+#include <algorithm>
+
 #include "cuda/attention/launch.h"
 #include "cuda/kv_cache_args.h"
 #include "cuda/runtime/check.h"
 
 namespace warploom::cuda {
+
+namespace {
+constexpr std::size_t kMostPitch = 0x7fffffff;
+}
 
 void launch_attention(const void* kernel, dim3 grid, int threads, int shared_bytes, void** arguments, const char* what,
                       cudaStream_t stream) {
@@ -35,9 +41,15 @@ void copy_block(const KvCacheView& cache, std::int32_t from, std::int32_t to, cu
   const auto bytes = static_cast<std::size_t>(cache.block_stride() * bytes_of(cache.type));
   const std::size_t pitch = bytes * static_cast<std::size_t>(cache.blocks);
   auto* data = static_cast<std::byte*>(cache.data);
-  check(cudaMemcpy2DAsync(data + bytes * static_cast<std::size_t>(to), pitch, data + bytes * static_cast<std::size_t>(from),
-                          pitch, bytes, static_cast<std::size_t>(cache.layers), cudaMemcpyDeviceToDevice, stream),
-        "copy_block");
+  std::byte* target = data + bytes * static_cast<std::size_t>(to);
+  const std::byte* source = data + bytes * static_cast<std::size_t>(from);
+  // One copy of all layers where the distance between them is one that such copies take (cudaDevAttrMaxPitch).
+  const auto layers = static_cast<std::size_t>(cache.layers);
+  const std::size_t at_once = pitch <= kMostPitch ? layers : 1;
+  for (std::size_t layer = 0; layer < layers; layer += at_once)
+    check(cudaMemcpy2DAsync(target + layer * pitch, std::min(pitch, kMostPitch), source + layer * pitch, std::min(pitch, kMostPitch),
+                            bytes, at_once, cudaMemcpyDeviceToDevice, stream),
+          "copy_block");
 }
 
 }  // namespace warploom::cuda
