@@ -298,6 +298,56 @@ TEST(Sanitizer, RaceBetweenBlocks) {
   expect_clean();
 }
 
+// One block changes a word by atomics, another reads or writes it as if it were alone; or both by atomics.
+enum class Beside { kRead, kWrite, kAtomic, kReadOfItsOwn };
+__global__ void beside_atomics_kernel(int* p, int* out, Beside what) {
+  if (blockIdx.x == 0 || what == Beside::kAtomic)
+    atomicAdd(p, 1);
+  else if (what == Beside::kRead)
+    out[threadIdx.x] = *p;
+  else if (what == Beside::kWrite)
+    *p = -1;
+  else
+    out[threadIdx.x] = atomicAdd(p + 1, 1) + p[1];
+}
+TEST(Sanitizer, RaceBetweenBlocksWithAtomics) {
+  for (const Beside what : {Beside::kRead, Beside::kWrite}) {
+    DeviceBuffer<int> p(std::vector<int>(2, 0)), out(32);
+    beside_atomics_kernel<<<2, 32>>>(p.data(), out.data(), what);
+    expect_fault("race between blocks", cudaErrorLaunchFailure);
+  }
+  for (const Beside what : {Beside::kAtomic, Beside::kReadOfItsOwn}) {
+    DeviceBuffer<int> p(std::vector<int>(2, 0)), out(32);
+    beside_atomics_kernel<<<2, 32>>>(p.data(), out.data(), what);
+    expect_clean();
+    EXPECT_EQ(p.host()[0], what == Beside::kAtomic ? 64 : 32);
+  }
+}
+
+// The block that arrives last sums what the others wrote: the counter must order that, which a relaxed one does not.
+template <bool kOrders>
+__global__ void last_block_kernel(int* parts, int* arrived, int* sum) {
+  parts[blockIdx.x] = blockIdx.x;
+  int before;
+  if constexpr (kOrders)
+    asm volatile("atom.acq_rel.gpu.global.add.s32 %0, [%1], 1;" : "=r"(before) : "l"(arrived) : "memory");
+  else
+    asm volatile("atom.relaxed.gpu.global.add.s32 %0, [%1], 1;" : "=r"(before) : "l"(arrived) : "memory");
+  if (before != static_cast<int>(gridDim.x) - 1) return;
+  int total = 0;
+  for (unsigned i = 0; i < gridDim.x; ++i) total += parts[i];
+  *sum = total;
+}
+TEST(Sanitizer, AtomicsThatOrderBlocks) {
+  DeviceBuffer<int> parts(8), arrived(std::vector<int>(1, 0)), sum(1);
+  last_block_kernel<true><<<8, 1>>>(parts.data(), arrived.data(), sum.data());
+  expect_clean();
+  EXPECT_EQ(sum.host()[0], 28);
+  EXPECT_CUDA(cudaMemset(arrived.data(), 0, sizeof(int)));
+  last_block_kernel<false><<<8, 1>>>(parts.data(), arrived.data(), sum.data());
+  expect_fault("race between blocks: read of a word that block", cudaErrorLaunchFailure);
+}
+
 // An instruction that the emulator lacks stops the launch and names itself.
 __global__ void unsupported_kernel(uint32_t* out) {
   asm volatile("vadd4.u32.u32.u32 %0, %1, %1, %1;" : "=r"(out[0]) : "r"(threadIdx.x));

@@ -107,6 +107,7 @@ void atomic_handler(Warp& w, const Inst& in) {
   lane_addresses(w, in, in.op[1], address);
   const T* operand = reg<T>(w, in.op[2]);
   const Region region = region_of(w, access_space(in));
+  if ((in.target & kSynchronises) != 0) synchronise(w);
   if constexpr (std::is_same_v<Op, Exchange>) w.block->synchronised = true;
   alignas(64) T old[kLanes];
   ++w.serial;
@@ -123,6 +124,7 @@ void atomic_handler(Warp& w, const Inst& in) {
       old[i] = *p;
       *p = Op::apply(old[i], operand[i]);
     } else {
+      if (memory().global.holds(at, 1)) track_global_atomic(w, in, i, at, sizeof(T));
       old[i] = update<T>(at, [&](T value) { return Op::apply(value, operand[i]); });
     }
   }
@@ -135,12 +137,12 @@ void compare_and_swap(Warp& w, const Inst& in) {
   lane_addresses(w, in, in.op[1], address);
   const T *expected = reg<T>(w, in.op[2]), *value = reg<T>(w, in.op[3]);
   const Region region = region_of(w, access_space(in));
-  ++w.block->generation;  // a lock, as far as the race detector knows
-  w.block->synchronised = true;
+  synchronise(w);  // a lock, as far as the race detector knows
   alignas(64) T old[kLanes];
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);
     check_read(w, in, region, i, address[i], sizeof(T), sizeof(T), sizeof(T));
+    if (memory().global.holds(address[i], 1)) track_global_atomic(w, in, i, address[i], sizeof(T));
     T seen = expected[i];
     __atomic_compare_exchange_n(reinterpret_cast<T*>(address[i]), &seen, value[i], false, __ATOMIC_SEQ_CST,
                                 __ATOMIC_SEQ_CST);
@@ -164,6 +166,8 @@ Handler integer_handler(Encoder& e, Type type) {
 
 void encode(Encoder& e) {
   const bool reduction = e.in().parts[0] == "red";
+  bool orders = false;
+  for (const std::string_view name : {"acquire", "release", "acq_rel", "sc"}) orders = e.take(name) || orders;
   take_memory_modifiers(e);
   const Space space = take_space(e);
   const bool noftz = e.take("noftz");
@@ -210,7 +214,7 @@ void encode(Encoder& e) {
   if (op == "cas") sources.push_back(e.src(e.operand(first + 2), type));
   const uint32_t d = reduction ? e.temporary(ptx::size_of(type)) : e.dst(e.operand(0), ptx::size_of(type));
   Inst& in = e.emit(handler, {d}, sources);
-  in.target = mode;
+  in.target = mode | (orders ? kSynchronises : 0);
   in.imm = offset;
   e.accesses(InstructionCost::Access::kAtomic, 1, static_cast<size_t>(ptx::size_of(type)));
 }

@@ -131,11 +131,6 @@ void track_lanes(Warp& w, const Inst& in, const uint64_t* address, uint32_t byte
     }
   }
 }
-// Of a strong access: it orders, and is no race itself.
-void synchronise(Warp& w) {
-  ++w.block->generation;
-  w.block->synchronised = true;
-}
 bool may_be_shared(const Warp& w, const Inst& in, const uint64_t* address) {
   const Space space = access_space(in);
   return space == Space::kShared || (space == Space::kGeneric && in_shared(w, address[std::countr_zero(w.exec)]));

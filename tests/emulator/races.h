@@ -9,7 +9,7 @@
 //
 // Global: each word remembers the launch and block of its last access. Another block of the launch may not write it, nor
 // read what was written, unless it has looked at other blocks before: a fence, a lock, a volatile or stronger access, from
-// where on it is trusted. Atomics are not looked at, nor words that an access covers in part.
+// where on it is trusted. Atomics may meet each other. Words that an access covers in part are not looked at.
 #pragma once
 
 #include "access.h"
@@ -30,6 +30,12 @@ struct RaceCell {
 
 [[noreturn]] void report_race(const Warp& w, const Inst& in, int lane, uint64_t address, AccessKind kind,
                               const RaceCell::Access& other, bool other_writes);
+
+// Of a lock, or of a strong access: it orders, and is no race itself.
+inline void synchronise(Warp& w) {
+  ++w.block->generation;
+  w.block->synchronised = true;
+}
 
 inline bool unordered(const Warp& w, const RaceCell::Access& a, uint32_t thread, uint8_t bytes) {
   if (a.generation != w.block->generation || (a.bytes & bytes) == 0 || a.thread == thread) return false;
@@ -68,30 +74,57 @@ inline void track(Warp& w, const Inst& in, int lane, uint64_t address, uint32_t 
   }
 }
 
-// A word's cell: launch (24 bits), block (32), whether several blocks read it, read, written.
-constexpr uint64_t kWordWritten = 1, kWordRead = 2, kWordReadByMany = 4, kWordBlock = 0xffffffff00;
-[[noreturn]] void report_block_race(const Warp& w, const Inst& in, int lane, uint64_t address, bool write, uint64_t cell);
+// A word's cell: launch (24 bits), block (32), whether the last to write it was an atomic, whether several blocks read it
+// or changed it by atomics, read, written.
+constexpr uint64_t kWordWritten = 1, kWordRead = 2, kWordByMany = 4, kWordAtomic = 8, kWordBlock = 0xffffffff00;
+[[noreturn]] void report_block_race(const Warp& w, const Inst& in, int lane, uint64_t address, AccessKind kind,
+                                    uint64_t cell);
+
+inline uint64_t cell_of(const Warp& w) { return w.block->launch->grid_id << 40 | w.block->linear << 8; }
+inline bool same_launch(uint64_t cell, uint64_t mine) { return (cell ^ mine) >> 40 == 0; }
+inline bool other_block(uint64_t cell, uint64_t mine) {
+  return ((cell ^ mine) & kWordBlock) != 0 || (cell & kWordByMany) != 0;
+}
 
 // `count` accesses side by side, of `step` bytes each, from lane `first` on.
 inline void track_global(Warp& w, const Inst& in, int first, uint64_t address, uint64_t count, uint32_t step,
                          const void* values) {
   const uint64_t begin = (address + 3) / 4 * 4, end = (address + count * step) / 4 * 4;
-  const uint64_t mine = w.block->launch->grid_id << 40 | w.block->linear << 8;
+  const uint64_t mine = cell_of(w);
   uint64_t* cell = memory().word(begin);
   for (uint64_t at = begin; at < end; at += 4, ++cell) {
     const uint64_t c = __atomic_load_n(cell, __ATOMIC_RELAXED);
     uint64_t next = mine | (values != nullptr ? kWordWritten : kWordRead);
-    if ((c ^ mine) >> 40 == 0) {
-      const bool other = ((c ^ mine) & kWordBlock) != 0 || (c & kWordReadByMany) != 0;
+    if (same_launch(c, mine)) {
+      const bool other = other_block(c, mine);
       if (other && !w.block->synchronised && (values != nullptr || (c & kWordWritten) != 0)) [[unlikely]] {
         const bool same =
             values != nullptr && (c & kWordWritten) != 0 &&
             std::memcmp(reinterpret_cast<const void*>(at), static_cast<const uint8_t*>(values) + (at - address), 4) == 0;
-        if (!same) report_block_race(w, in, first + static_cast<int>((at - address) / step), at, values != nullptr, c);
+        if (!same)
+          report_block_race(w, in, first + static_cast<int>((at - address) / step), at,
+                            values != nullptr ? AccessKind::kWrite : AccessKind::kRead, c);
       }
-      if (values == nullptr) next = c | ((c & kWordWritten) == 0 && other ? kWordReadByMany : 0);
+      if (values == nullptr) next = c | ((c & kWordWritten) == 0 && other ? kWordByMany : 0);
     }
     if (next != c) __atomic_store_n(cell, next, __ATOMIC_RELAXED);
+  }
+}
+
+// One lane's atomic of `bytes`.
+inline void track_global_atomic(Warp& w, const Inst& in, int lane, uint64_t address, uint32_t bytes) {
+  const uint64_t mine = cell_of(w);
+  uint64_t* cell = memory().word(address);
+  for (uint64_t at = address; at + 4 <= address + bytes; at += 4, ++cell) {
+    uint64_t c = __atomic_load_n(cell, __ATOMIC_RELAXED), next;
+    do {
+      next = mine | kWordWritten | kWordAtomic;
+      if (!same_launch(c, mine) || !other_block(c, mine)) continue;
+      if ((c & kWordAtomic) != 0)
+        next |= kWordByMany;
+      else if (!w.block->synchronised) [[unlikely]]
+        report_block_race(w, in, lane, at, AccessKind::kAtomic, c);
+    } while (!__atomic_compare_exchange_n(cell, &c, next, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
   }
 }
 
