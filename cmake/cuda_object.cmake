@@ -1,7 +1,7 @@
 # cuda_object(RESULT SOURCE): compiles a .cu file by nvcc directly (CMake's own CUDA language needs a whole toolkit on the path) for
 # what WARPLOOM_CUDA says, and sets RESULT to the object's path.
 if(WARPLOOM_CUDA STREQUAL "real")
-  set(WARPLOOM_CUDA_CODE -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90
+  set(WARPLOOM_CUDA_CODE -gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90,code=sm_90
     -gencode arch=compute_120,code=[sm_120,compute_120])
 elseif(WARPLOOM_CUDA STREQUAL "emulated")
   set(WARPLOOM_CUDA_CODE -gencode arch=compute_80,code=compute_80 --no-compress)

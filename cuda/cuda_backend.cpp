@@ -1,7 +1,8 @@
 // The ops on a GPU: checks what ops.h leaves to the backend, turns its arguments into those of the kernels, and launches on one
-// stream. Nothing waits but synchronise(), upload() and download().
+// stream. Nothing waits but synchronise(), upload() and download(), and what makes memory: that has a stream of its own, so that it
+// never gets into a step that another thread is recording.
 #include <algorithm>
-#include <optional>
+#include <atomic>
 
 #include <fmt/format.h>
 
@@ -39,7 +40,7 @@ class KvBlocks final : public KvStorage {
   std::uint64_t bytes() const override { return static_cast<std::uint64_t>(view_.bytes()); }
   const cuda::KvCacheView& view() const { return view_; }
 
- private:
+  /// Throws InvalidArgument.
   static cuda::KvCacheView view_of(const KvShape& s) {
     const bool blocks = s.block_tokens == 8 || s.block_tokens == 16 || s.block_tokens == 32;
     if (s.layers < 1 || s.kv_heads < 1 || s.blocks < 1 || s.head_dim < 16 || s.head_dim > 256 || s.head_dim % 16 != 0 || !blocks)
@@ -49,6 +50,7 @@ class KvBlocks final : public KvStorage {
     return {nullptr, s.type, s.layers, s.blocks, s.kv_heads, s.head_dim, s.block_tokens};
   }
 
+ private:
   KvShape shape_;
   cuda::KvCacheView view_;
   cuda::DeviceBuffer buffer_;
@@ -86,8 +88,11 @@ cuda::MatmulOptions matmul_options(const CudaOptions& options) {
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaOptions& options)
-      : options_(options), description_(describe(options)), stream_(cuda::create_stream()), matmul_(matmul_options(options), stream_.get()) {}
-  ~CudaBackend() override { static_cast<void>(cudaSetDevice(options_.gpu)); }
+      : options_(options),
+        description_(describe(options)),
+        stream_(cuda::create_stream()),
+        memory_stream_(cuda::create_stream()),
+        matmul_(matmul_options(options), stream_.get()) {}
 
   std::string description() const override { return description_; }
   FloatType activation_type() const override { return options_.activations; }
@@ -108,7 +113,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<DeviceMemory> alloc(std::size_t bytes) override {
     return guarded([&] {
       auto memory = std::make_unique<Memory>(bytes);
-      if (bytes > 0) check(cudaMemsetAsync(memory->data(), 0, bytes, stream_.get()), "clearing memory");
+      clear(memory->data(), bytes);
       return memory;
     });
   }
@@ -138,7 +143,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<KvStorage> create_kv_storage(const KvShape& shape) override {
     return guarded([&] {
       auto cache = std::make_unique<KvBlocks>(shape);
-      check(cudaMemsetAsync(cache->view().data, 0, cache->bytes(), stream_.get()), "clearing the KV cache");
+      clear(cache->view().data, cache->bytes());
       return cache;
     });
   }
@@ -146,11 +151,14 @@ class CudaBackend final : public Backend {
     return guarded([&] { return std::make_unique<cuda::CudaStepMemory>(bytes); });
   }
 
-  std::size_t workspace_bytes(const AttentionArgs& args) const override {
-    return cuda::paged_attention_workspace_bytes(attention_args(args));
+  void check_kv_shape(const KvShape& shape) const override { static_cast<void>(view_of(shape)); }
+
+  std::size_t workspace_bytes(const AttentionArgs& args, const KvShape& cache) const override {
+    return cuda::paged_attention_workspace_bytes(attention_args(args, view_of(cache)));
   }
   // Fewer rows can need more: they are shared by several blocks each.
   std::size_t workspace_bytes(const SampleArgs& args) const override {
+    check(cudaSetDevice(options_.gpu), "choosing the GPU");
     std::size_t most = 0;
     for (cuda::SampleArgs a = sample_args(args); a.rows > 0; a.rows = a.rows > 64 ? 64 : a.rows - 1)
       most = std::max(most, cuda::sample_workspace_bytes(a));
@@ -176,7 +184,7 @@ class CudaBackend final : public Backend {
   void attention(const AttentionArgs& args) override {
     guarded([&] {
       void* workspace = args.workspace ? args.workspace->data() : nullptr;
-      cuda::paged_attention(attention_args(args), workspace, args.workspace ? args.workspace->bytes() : 0, stream_.get());
+      cuda::paged_attention(attention_args(args, view_of(args.cache)), workspace, args.workspace ? args.workspace->bytes() : 0, stream_.get());
     });
   }
   void swiglu(const SwigluArgs& args) override {
@@ -189,7 +197,7 @@ class CudaBackend final : public Backend {
     });
   }
   void copy_block(const CopyBlockArgs& args) override {
-    guarded([&] { cuda::copy_block(static_cast<const KvBlocks&>(*args.cache).view(), args.from, args.to, stream_.get()); });
+    guarded([&] { cuda::copy_block(view_of(args.cache), args.from, args.to, stream_.get()); });
   }
 
  private:
@@ -215,6 +223,15 @@ class CudaBackend final : public Backend {
     }
   }
 
+  void clear(void* memory, std::size_t bytes) {
+    if (bytes == 0) return;
+    check(cudaMemsetAsync(memory, 0, bytes, memory_stream_.get()), "clearing memory");
+    check(cudaStreamSynchronize(memory_stream_.get()), "clearing memory");
+  }
+
+  static const cuda::KvCacheView& view_of(const KvStorage* cache) { return static_cast<const KvBlocks*>(cache)->view(); }
+  static cuda::KvCacheView view_of(const KvShape& shape) { return KvBlocks::view_of(shape); }
+
   void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, const char* what) {
     check(cudaMemcpyAsync(to, from, bytes, kind, stream_.get()), what);
     check(cudaStreamSynchronize(stream_.get()), what);
@@ -234,13 +251,12 @@ class CudaBackend final : public Backend {
     a.adjacent_pairs = rope.params().adjacent_pairs;
     a.attention_scale = rope.params().attention_scale;
     a.step = step_of(args.layout);
-    a.cache = static_cast<const KvBlocks&>(*args.cache).view();
+    a.cache = view_of(args.cache);
     a.layer = args.layer;
     return a;
   }
 
-  cuda::PagedAttentionArgs attention_args(const AttentionArgs& args) const {
-    const KvShape& kv = args.cache->shape();
+  cuda::PagedAttentionArgs attention_args(const AttentionArgs& args, const cuda::KvCacheView& kv) const {
     cuda::PagedAttentionArgs a;
     a.queries = {const_cast<float*>(args.qkv), FloatType::f32, (args.heads + 2 * kv.kv_heads) * kv.head_dim};
     a.heads = args.heads;
@@ -248,7 +264,7 @@ class CudaBackend final : public Backend {
     a.soft_cap = args.soft_cap;
     a.window = args.window;
     a.step = step_of(args.layout);
-    a.cache = static_cast<const KvBlocks&>(*args.cache).view();
+    a.cache = kv;
     a.layer = args.layer;
     a.out = {args.out, options_.activations, args.heads * kv.head_dim};
     return a;
@@ -282,9 +298,9 @@ class CudaBackend final : public Backend {
 
   CudaOptions options_;
   std::string description_;
-  cuda::Stream stream_;
+  cuda::Stream stream_, memory_stream_;
   cuda::Matmul matmul_;
-  bool failed_ = false;
+  std::atomic<bool> failed_ = false;
 };
 
 void check_options(const CudaOptions& options, int gpus) {
@@ -306,5 +322,11 @@ extern "C" WARPLOOM_EXPORT warploom::Backend* WARPLOOM_CREATE_CUDA_BACKEND(const
     return nullptr;
   }
   warploom::check_options(options.cuda, gpus);
+  int major = 0;
+  warploom::cuda::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, options.cuda.gpu), "asking what the GPU is");
+  if (major < 8) {
+    missing = fmt::format("GPU {} is of compute capability {}; it takes 8.0 (A100) or later", options.cuda.gpu, major);
+    return nullptr;
+  }
   return new warploom::CudaBackend(options.cuda);
 }

@@ -3,10 +3,13 @@
 #include <cstring>
 
 #include "cuda/runtime/check.h"
+#include "warploom/error.h"
 
 namespace warploom::cuda {
 
 namespace {
+
+constexpr std::size_t kMostRecorded = 512;  // a graph takes about 100 kB on the device
 
 /// A capture that is under way; whatever happens, it does not stay so.
 class Capture {
@@ -61,10 +64,19 @@ GraphExec CudaStepMemory::capture(const StepKey& key, StepMemory& out, cudaStrea
 void CudaStepMemory::run(const StepKey& key, StepMemory& out, cudaStream_t stream, bool record_graphs,
                          const std::function<void()>& record) {
   if (!record_graphs || !key.repeats) return enqueue(key, out, stream, record);
+  if (recorded_.size() >= kMostRecorded) recorded_.clear();
   Recorded& step = recorded_[{key, &out}];
+  if (!step.seen) {
+    enqueue(key, out, stream, record);
+    step.seen = true;
+    return;
+  }
   if (!step.graph) {
-    if (!std::exchange(step.seen, true)) return enqueue(key, out, stream, record);
-    step.graph = capture(key, out, stream, record);
+    try {
+      step.graph = capture(key, out, stream, record);
+    } catch (const OutOfMemory&) {
+      return enqueue(key, out, stream, record);  // works as well, but slower
+    }
   }
   check(cudaGraphLaunch(step.graph.get(), stream), "replaying a step");
 }

@@ -230,7 +230,7 @@ __global__ void __launch_bounds__(32 * DecodeShape<S, kMaxDim>::kWarps)
 // What the host knows of the grid.
 struct Grid {
   std::int64_t group, tiles, chunks, splits;
-  int warps, threads, shared_bytes;
+  int warps, threads, shared_bytes, most_shared_bytes;
   const void* kernel;
 };
 
@@ -247,8 +247,11 @@ Grid grid_of(const PagedAttentionArgs& a) {
     using Shape = DecodeShape<S, size()>;
     grid.warps = Shape::kWarps;
     grid.threads = 32 * Shape::kWarps;
-    grid.shared_bytes = QueryTile<S>::bytes(head_dim) + RunningRows::bytes(rows, head_dim) +
-                        Shape::kWarps * Shape::kStages * tile_bytes<S>(head_dim);
+    const auto shared_bytes = [](int some_rows, int dim) {
+      return QueryTile<S>::bytes(dim) + RunningRows::bytes(some_rows, dim) + Shape::kWarps * Shape::kStages * tile_bytes<S>(dim);
+    };
+    grid.shared_bytes = shared_bytes(rows, head_dim);
+    grid.most_shared_bytes = shared_bytes(kRows, size());
     grid.kernel = reinterpret_cast<const void*>(decode_attention_kernel<S, size()>);
   });
   const std::int64_t groups = (grid.chunks + grid.warps - 1) / grid.warps;
@@ -276,7 +279,7 @@ void launch_decode(const PagedAttentionArgs& args, void* workspace, cudaStream_t
   void* arguments[] = {&copy, &partials, &counters, &chunks};
   const dim3 blocks(static_cast<unsigned>(grid.splits), static_cast<unsigned>(grid.tiles / args.step.sequences),
                     static_cast<unsigned>(args.step.sequences));
-  launch_attention(grid.kernel, blocks, grid.threads, grid.shared_bytes, arguments, "decode_attention_kernel", stream);
+  launch_attention(grid.kernel, blocks, grid.threads, grid.shared_bytes, grid.most_shared_bytes, arguments, "decode_attention_kernel", stream);
 }
 
 }  // namespace warploom::cuda

@@ -11,9 +11,9 @@ namespace {
 constexpr std::size_t kMostPitch = 0x7fffffff;
 }
 
-void launch_attention(const void* kernel, dim3 grid, int threads, int shared_bytes, void** arguments, const char* what,
-                      cudaStream_t stream) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes), "cudaFuncSetAttribute");
+void launch_attention(const void* kernel, dim3 grid, int threads, int shared_bytes, int most_shared_bytes, void** arguments,
+                      const char* what, cudaStream_t stream) {
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most_shared_bytes), "cudaFuncSetAttribute");
   check(cudaLaunchKernel(kernel, grid, dim3(static_cast<unsigned>(threads)), arguments,
                          static_cast<std::size_t>(shared_bytes), stream),
         what);

@@ -179,7 +179,7 @@ void launch_prefill(const PagedAttentionArgs& args, bool leave_single_tokens, cu
     PagedAttentionArgs copy = args;
     void* arguments[] = {&copy, &leave_single_tokens};
     launch_attention(reinterpret_cast<const void*>(prefill_attention_kernel<S, size()>), blocks, 32 * Shape::kWarps,
-                     Shape::shared_bytes(head_dim), arguments, "prefill_attention_kernel", stream);
+                     Shape::shared_bytes(head_dim), Shape::shared_bytes(size()), arguments, "prefill_attention_kernel", stream);
   });
 }
 

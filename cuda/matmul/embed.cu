@@ -13,7 +13,7 @@
 // History:  none yet.
 #include "cuda/device/mma.cuh"
 #include "cuda/matmul/kernels.h"
-#include "cuda/runtime/check.h"
+#include "cuda/runtime/launch.cuh"
 
 namespace warploom::cuda {
 namespace {
@@ -79,21 +79,19 @@ void launch_packed_embed(const PackedView& table, FloatType type, int first_row,
                          float* out, cudaStream_t stream) {
   if (tokens == 0) return;
   const auto kernel = type == FloatType::f16 ? packed_embed_kernel<__half> : packed_embed_kernel<__nv_bfloat16>;
-  kernel<<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(table, first_row, ids, out);
-  check(cudaGetLastError(), "launching packed_embed_kernel");
+  launch(kernel, "packed_embed_kernel", dim3(static_cast<unsigned>(tokens)), kThreads, 0, stream, table, first_row, ids, out);
 }
 
 void launch_dense_embed(const void* rows, FloatType type, std::int64_t cols, std::int64_t stride, const TokenId* ids,
                         std::int64_t tokens, float* out, cudaStream_t stream) {
   if (tokens == 0) return;
-  const auto blocks = static_cast<unsigned>(tokens);
+  const dim3 blocks(static_cast<unsigned>(tokens));
   if (type == FloatType::f16)
-    dense_embed_kernel<<<blocks, kThreads, 0, stream>>>(static_cast<const __half*>(rows), static_cast<int>(cols), stride,
-                                                        ids, out);
+    launch(dense_embed_kernel<__half>, "dense_embed_kernel", blocks, kThreads, 0, stream, static_cast<const __half*>(rows),
+           static_cast<int>(cols), stride, ids, out);
   else
-    dense_embed_kernel<<<blocks, kThreads, 0, stream>>>(static_cast<const __nv_bfloat16*>(rows), static_cast<int>(cols),
-                                                        stride, ids, out);
-  check(cudaGetLastError(), "launching dense_embed_kernel");
+    launch(dense_embed_kernel<__nv_bfloat16>, "dense_embed_kernel", blocks, kThreads, 0, stream,
+           static_cast<const __nv_bfloat16*>(rows), static_cast<int>(cols), stride, ids, out);
 }
 
 }  // namespace warploom::cuda

@@ -26,7 +26,7 @@
 
 #include "cuda/matmul/kernels.h"
 #include "cuda/matmul/tile.cuh"
-#include "cuda/runtime/check.h"
+#include "cuda/runtime/launch.cuh"
 
 namespace warploom::cuda {
 namespace {
@@ -163,24 +163,23 @@ __global__ void __launch_bounds__(32 * kMaxWarps, kTokenTiles <= 1 ? 3 : 2)
 }
 
 template <typename T, int kTokenTiles>
-void launch(const PackedView& weight, const Launch& shape, const void* x, const float* bias, float* out,
+void launch_tiles(const PackedView& weight, const Launch& shape, const void* x, const float* bias, float* out,
             cudaStream_t stream) {
   constexpr int kTokens = kTokenTile * kTokenTiles;
   const dim3 grid(static_cast<unsigned>(weight.row_tiles), static_cast<unsigned>((shape.tokens + kTokens - 1) / kTokens));
   const auto shared = static_cast<std::size_t>(shape.warps * kTokenTiles * 4 * 32) * sizeof(float);
-  packed_matmul_kernel<T, kTokenTiles>
-      <<<grid, 32 * shape.warps, shared, stream>>>(weight, shape, static_cast<const T*>(x), bias, out);
-  check(cudaGetLastError(), "launching packed_matmul_kernel");
+  launch(packed_matmul_kernel<T, kTokenTiles>, "packed_matmul_kernel", grid, 32 * static_cast<unsigned>(shape.warps), shared, stream,
+         weight, shape, static_cast<const T*>(x), bias, out);
 }
 
 template <typename T>
 void launch_for(const PackedView& weight, const Launch& shape, const void* x, const float* bias, float* out,
                 cudaStream_t stream) {
   const bool ragged = shape.whole_tiles < weight.col_tiles;
-  if (shape.tokens <= kTokenTile) return launch<T, 1>(weight, shape, x, bias, out, stream);
-  if (shape.tokens <= 2 * kTokenTile || ragged) return launch<T, kMaxRaggedTokenTiles>(weight, shape, x, bias, out, stream);
-  if (shape.tokens <= 4 * kTokenTile) return launch<T, 4>(weight, shape, x, bias, out, stream);
-  launch<T, 8>(weight, shape, x, bias, out, stream);
+  if (shape.tokens <= kTokenTile) return launch_tiles<T, 1>(weight, shape, x, bias, out, stream);
+  if (shape.tokens <= 2 * kTokenTile || ragged) return launch_tiles<T, kMaxRaggedTokenTiles>(weight, shape, x, bias, out, stream);
+  if (shape.tokens <= 4 * kTokenTile) return launch_tiles<T, 4>(weight, shape, x, bias, out, stream);
+  launch_tiles<T, 8>(weight, shape, x, bias, out, stream);
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 // History:  none yet.
 #include "cuda/matmul/kernels.h"
 #include "cuda/matmul/tile.cuh"
-#include "cuda/runtime/check.h"
+#include "cuda/runtime/launch.cuh"
 
 namespace warploom::cuda {
 namespace {
@@ -65,10 +65,11 @@ void launch_unpack(const PackedView& weight, FloatType type, int begin, int end,
   const int first_row = first_row_of(weight, begin);
   const dim3 grid(static_cast<unsigned>(end - begin), static_cast<unsigned>((weight.col_tiles + kWarps - 1) / kWarps));
   if (type == FloatType::f16)
-    unpack_kernel<<<grid, 32 * kWarps, 0, stream>>>(weight, begin, first_row, stride, static_cast<__half*>(out));
+    launch(unpack_kernel<__half>, "unpack_kernel", grid, 32 * kWarps, 0, stream, weight, begin, first_row, stride,
+           static_cast<__half*>(out));
   else
-    unpack_kernel<<<grid, 32 * kWarps, 0, stream>>>(weight, begin, first_row, stride, static_cast<__nv_bfloat16*>(out));
-  check(cudaGetLastError(), "launching unpack_kernel");
+    launch(unpack_kernel<__nv_bfloat16>, "unpack_kernel", grid, 32 * kWarps, 0, stream, weight, begin, first_row, stride,
+           static_cast<__nv_bfloat16*>(out));
 }
 
 }  // namespace warploom::cuda

@@ -7,6 +7,10 @@
 namespace warploom::cuda {
 
 void check(cudaError_t error, const char* what) {
+  if (error == cudaErrorMemoryAllocation) {
+    static_cast<void>(cudaGetLastError());  // no fault of the device: work can go on
+    throw OutOfMemory(fmt::format("{}: out of device memory", what));
+  }
   if (error != cudaSuccess)
     throw BackendError(fmt::format("{}: {} ({})", what, cudaGetErrorName(error), cudaGetErrorString(error)));
 }

@@ -5,7 +5,7 @@
 
 namespace warploom::cuda {
 
-/// Throws BackendError naming what was being done and the runtime's error.
+/// Throws OutOfMemory where that is the error, else BackendError, naming what was being done and the runtime's error.
 void check(cudaError_t error, const char* what);
 
 }  // namespace warploom::cuda

@@ -28,12 +28,6 @@ Stream create_stream() {
   return Stream(stream);
 }
 
-Event create_event() {
-  cudaEvent_t event = nullptr;
-  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "creating an event");
-  return Event(event);
-}
-
 DeviceBuffer::DeviceBuffer(std::size_t bytes, const char* what) : bytes_(bytes) {
   void* memory = nullptr;
   check_allocation(cudaMalloc(&memory, std::max<std::size_t>(bytes, 1)), bytes, what, "device memory");

@@ -30,13 +30,11 @@ class Owner {
 };
 
 using Stream = Owner<cudaStream_t, cudaStreamDestroy>;
-using Event = Owner<cudaEvent_t, cudaEventDestroy>;
 using Graph = Owner<cudaGraph_t, cudaGraphDestroy>;
 using GraphExec = Owner<cudaGraphExec_t, cudaGraphExecDestroy>;
 
-/// Throw BackendError.
+/// Throws BackendError.
 Stream create_stream();
-Event create_event();
 
 /// Bytes of device memory; `what` they are for stands in the OutOfMemory that is thrown where there are too few.
 class DeviceBuffer {

@@ -27,7 +27,7 @@ enum class CudaWeights : std::uint8_t {
 };
 
 struct CudaOptions {
-  int gpu = 0;  ///< index, as the driver counts
+  int gpu = 0;  ///< index, as the driver counts. Calls that work on it leave it the calling thread's current device
   CudaWeights weights = CudaWeights::packed;
   FloatType activations = FloatType::f16;  ///< f16 or bf16: what matrix products read
   bool deterministic = false;              ///< a sequence's logits do not depend, bit for bit, on what shares its steps

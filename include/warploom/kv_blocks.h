@@ -13,6 +13,11 @@
 
 namespace warploom {
 
+/// Blocks of `block_tokens` tokens that `tokens` tokens take.
+constexpr std::int64_t blocks_for(std::int64_t tokens, std::int64_t block_tokens) {
+  return tokens / block_tokens + (tokens % block_tokens != 0);
+}
+
 /// Blocks of `block_tokens` tokens each, and how many tables hold each of them. Not thread-safe. Must outlive the block tables
 /// that hold its blocks.
 class WARPLOOM_EXPORT BlockPool {
@@ -23,7 +28,7 @@ class WARPLOOM_EXPORT BlockPool {
   std::int64_t size() const { return static_cast<std::int64_t>(holders_.size()); }
   std::int64_t block_tokens() const { return block_tokens_; }
   /// Blocks that `tokens` tokens take.
-  std::int64_t blocks_for(std::int64_t tokens) const { return tokens / block_tokens_ + (tokens % block_tokens_ != 0); }
+  std::int64_t blocks_for(std::int64_t tokens) const { return warploom::blocks_for(tokens, block_tokens_); }
   std::int64_t free_count() const { return static_cast<std::int64_t>(free_.size()); }
   int holders(std::int32_t block) const { return holders_[static_cast<std::size_t>(block)]; }
 

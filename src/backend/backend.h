@@ -34,13 +34,13 @@ struct StepKey {
   bool samples = false;   // ops for drawing tokens are in it
   bool logprobs = false;
   std::size_t bytes = 0;    // of the input
-  const KvStorage* cache = nullptr;
   std::int64_t biases = 0;  // in the lists of logit biases
   bool penalised = false;   // penalties and their histories are there
   auto operator<=>(const StepKey&) const = default;
 };
 
-/// Not thread-safe but for step_mutex(): hold it for a whole step.
+/// Hold step_mutex() for a whole step, and for uploads, downloads and copies. alloc(), create_*() and prepare*() may be called by one
+/// thread while another runs a step.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -64,11 +64,13 @@ class Backend {
   virtual std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts) = 0;
   /// factors: [dims / 2] divisors of each pair's frequency, or null; host memory.
   virtual std::unique_ptr<PreparedRope> prepare_rope(const RopeParams& params, const float* factors) = 0;
+  /// Throws InvalidArgument where create_kv_storage() would.
+  virtual void check_kv_shape(const KvShape& shape) const = 0;
   virtual std::unique_ptr<KvStorage> create_kv_storage(const KvShape& shape) = 0;
   virtual std::unique_ptr<StepMemory> create_step_memory(std::size_t bytes) = 0;
 
   /// Scratch memory that the op needs for every step of at most these sizes; from alloc(), not shared with another op.
-  virtual std::size_t workspace_bytes(const AttentionArgs&) const { return 0; }
+  virtual std::size_t workspace_bytes(const AttentionArgs&, const KvShape& /*cache*/) const { return 0; }
   virtual std::size_t workspace_bytes(const SampleArgs&) const { return 0; }
 
   /// Brings key.bytes bytes of `in` to the device, runs `record`, which calls ops, and brings `out` back; done when synchronise()

@@ -3,7 +3,7 @@
 //
 // Glossary: tokens = rows of this step over all sequences; dim = width of the residual stream; heads, kv_heads, head_dim;
 // block = block_tokens tokens of KV cache; activations = what matrix products read, elements of Backend::activation_type().
-// Arrays start on 16-byte boundaries; rows follow one another without gaps. Every row's result depends on that row's own inputs alone, bit for bit (matmul on CUDA: where DeviceOptions::deterministic).
+// Arrays start on 16-byte boundaries; rows follow one another without gaps. Every row's result depends on that row's own inputs alone, bit for bit (on CUDA with CudaOptions::deterministic).
 #pragma once
 
 #include <cstdint>

@@ -71,6 +71,7 @@ class CpuBackend final : public Backend {
   void synchronise() override {}
 
   std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts) override { return pack(parts, pool_); }
+  void check_kv_shape(const KvShape& shape) const override { cpu::check_kv_shape(shape); }
   std::unique_ptr<KvStorage> create_kv_storage(const KvShape& shape) override { return std::make_unique<CpuKvStorage>(shape); }
 
   std::unique_ptr<PreparedRope> prepare_rope(const RopeParams& params, const float* factors) override {

@@ -8,7 +8,7 @@
 
 namespace warploom::cpu {
 
-CpuKvStorage::CpuKvStorage(const KvShape& shape) : shape_(shape) {
+void check_kv_shape(const KvShape& shape) {
   if (shape.layers < 1 || shape.kv_heads < 1 || shape.head_dim < 16 || shape.head_dim % 16 != 0 || shape.blocks < 1)
     throw InvalidArgument(fmt::format("KV cache: {} layers, {} heads of {}, {} blocks; heads must be a multiple of 16 wide",
                                       shape.layers, shape.kv_heads, shape.head_dim, shape.blocks));
@@ -16,6 +16,10 @@ CpuKvStorage::CpuKvStorage(const KvShape& shape) : shape_(shape) {
     throw InvalidArgument(fmt::format("KV cache: blocks of {} tokens; on the CPU it must be {}", shape.block_tokens, kKvBlockTokens));
   if (shape.type != KvType::f16 && shape.type != KvType::f32)
     throw InvalidArgument("KV cache: bf16 is not to be had on the CPU, where it is f16 or f32");
+}
+
+CpuKvStorage::CpuKvStorage(const KvShape& shape) : shape_(shape) {
+  check_kv_shape(shape);
   head_bytes_ = 2 * static_cast<std::size_t>(shape.head_dim) * kKvBlockTokens * element_bytes();
   block_bytes_ = head_bytes_ * static_cast<std::size_t>(shape.kv_heads);
   layer_bytes_ = block_bytes_ * static_cast<std::size_t>(shape.blocks);

@@ -10,6 +10,9 @@ namespace warploom::cpu {
 
 inline constexpr std::int64_t kKvBlockTokens = 16;  // the kernels' vectors are so wide
 
+/// Throws InvalidArgument.
+void check_kv_shape(const KvShape& shape);
+
 class CpuKvStorage final : public KvStorage {
  public:
   explicit CpuKvStorage(const KvShape& shape);

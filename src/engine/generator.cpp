@@ -6,14 +6,11 @@
 #include "engine/run.h"
 #include "engine/scheduler.h"
 #include "warploom/error.h"
+#include "warploom/kv_blocks.h"
 
 namespace warploom {
 
 namespace {
-
-std::int64_t blocks_for(std::int64_t tokens, std::int64_t block_tokens) {
-  return tokens / block_tokens + (tokens % block_tokens != 0);
-}
 
 /// Tokens that a sequence may come to hold.
 std::int64_t longest(std::span<const TokenId> prompt, const GenerateOptions& options, const ModelShape& shape) {
@@ -93,17 +90,22 @@ Engine engine_for(const std::shared_ptr<const Model>& model, const std::shared_p
   engine.shape = model->shape();
   engine.tokenizer = tokenizer;
   engine.block_tokens = kv_block_tokens_of(*model);
-  engine.create_session = [model](const StepLimits& limits) { return create_session(transformer_of(*model), limits); };
+  engine.create_session = [model](StepLimits limits) {
+    limits.kv_type = kv_type_of(*model);
+    limits.kv_block_tokens = kv_block_tokens_of(*model);
+    return create_session(transformer_of(*model), limits);
+  };
   engine.create_cache = [model](std::int64_t blocks) {
     const ModelShape& shape = model->shape();
     return transformer_of(*model).backend().create_kv_storage(
         {shape.layers, shape.kv_heads, shape.head_dim, blocks, kv_type_of(*model), kv_block_tokens_of(*model)});
   };
   engine.room_for_blocks = [model] {
-    constexpr std::uint64_t kReserve = std::uint64_t{64} << 20;  // what the driver and fragments take
     const std::uint64_t free = transformer_of(*model).backend().free_bytes();
+    // What the driver takes yet for kernels and recorded steps, and fragments.
+    const std::uint64_t reserve = std::min<std::uint64_t>(free / 8, std::uint64_t{512} << 20);
     const std::uint64_t block = model->memory().kv_per_token * static_cast<std::uint64_t>(kv_block_tokens_of(*model));
-    return static_cast<std::int64_t>(std::min<std::uint64_t>((free > kReserve ? free - kReserve : 0) / block, INT32_MAX));
+    return static_cast<std::int64_t>(std::min<std::uint64_t>((free - reserve) / block, INT32_MAX));
   };
   return engine;
 }

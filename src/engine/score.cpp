@@ -34,7 +34,7 @@ Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> 
   for (const TokenId token : tokens) check_prompt({&token, 1}, 0, engine.shape);
 
   const std::int64_t longest = std::min(window, count);
-  const std::int64_t blocks = (longest + engine.block_tokens - 1) / engine.block_tokens;
+  const std::int64_t blocks = blocks_for(longest, engine.block_tokens);
   BlockPool pool(blocks, engine.block_tokens);
   const auto cache = engine.create_cache(blocks);
   const auto session = engine.create_session({.max_tokens = kRows, .max_outputs = kRows, .max_sequences = 1, .table_stride = blocks});

@@ -42,6 +42,8 @@ class LoadedModel final : public Model {
 
 std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, const ModelOptions& options) {
   std::unique_ptr<Backend> backend = create_backend(options.device);
+  // Before the weights are read: what the cache is to be like. Heads follow from the file.
+  backend->check_kv_shape({.layers = 1, .kv_heads = 1, .head_dim = 64, .blocks = 1, .type = options.kv_type, .block_tokens = options.kv_block_tokens});
   const std::shared_ptr<const GgufFile> file = GgufFile::open(path);
   std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(file);
   std::unique_ptr<Transformer> transformer = load_transformer(*file, std::move(backend), options.progress);

@@ -27,30 +27,32 @@ class StepBuffer {
   std::unique_ptr<DeviceMemory> memory_;
 };
 
-/// Where the device leaves what it drew, for `rows` rows.
+/// Where the device leaves what it drew, for `rows` rows: log-probabilities, tokens, then statuses.
 class StepResults {
  public:
   StepResults(Backend& backend, std::int64_t rows)
-      : rows_(static_cast<std::size_t>(rows)), memory_(backend.create_step_memory(rows_ * kRowBytes)) {}
-  void place(SampleArgs& args, bool logprobs) {
+      : tokens_(aligned(static_cast<std::size_t>(rows) * sizeof(double))),
+        statuses_(tokens_ + aligned(static_cast<std::size_t>(rows) * sizeof(TokenId))),
+        memory_(backend.create_step_memory(statuses_ + static_cast<std::size_t>(rows) * sizeof(SampleStatus))) {}
+  void place(SampleArgs& args, bool logprobs) const {
     std::byte* at = memory_->device();
     if (logprobs) args.logprob = reinterpret_cast<double*>(at);
-    args.token = reinterpret_cast<TokenId*>(at + rows_ * sizeof(double));
-    args.status = reinterpret_cast<SampleStatus*>(at + rows_ * (sizeof(double) + sizeof(TokenId)));
+    args.token = reinterpret_cast<TokenId*>(at + tokens_);
+    args.status = reinterpret_cast<SampleStatus*>(at + statuses_);
   }
   SampleResult result(std::size_t row, bool logprobs) const {
     const std::byte* at = memory_->host();
     SampleResult result;
     if (logprobs) result.logprob = reinterpret_cast<const double*>(at)[row];
-    result.token = reinterpret_cast<const TokenId*>(at + rows_ * sizeof(double))[row];
-    result.status = reinterpret_cast<const SampleStatus*>(at + rows_ * (sizeof(double) + sizeof(TokenId)))[row];
+    result.token = reinterpret_cast<const TokenId*>(at + tokens_)[row];
+    result.status = reinterpret_cast<const SampleStatus*>(at + statuses_)[row];
     return result;
   }
   StepMemory& memory() const { return *memory_; }
 
  private:
-  static constexpr std::size_t kRowBytes = sizeof(double) + sizeof(TokenId) + sizeof(SampleStatus);
-  std::size_t rows_;
+  static std::size_t aligned(std::size_t bytes) { return (bytes + 15) / 16 * 16; }
+  std::size_t tokens_, statuses_;  // bytes from the start
   std::unique_ptr<StepMemory> memory_;
 };
 
@@ -79,18 +81,20 @@ class LlamaSession final : public TransformerSession {
         delta_(backend_, limits_.max_tokens * shape_.dim),
         gate_up_(backend_, limits_.max_tokens * 2 * shape_.ffn_dim),
         hidden_(backend_, limits_.max_tokens * shape_.ffn_dim, activation_bytes()),
-        logits_(backend_, limits_.max_outputs * shape_.vocab) {}
+        logits_(backend_, limits_.max_outputs * shape_.vocab),
+        attention_workspace_(attention_workspace()),
+        sample_workspace_(sample_workspace()) {}
 
   void run(const StepInput& input, KvStorage& cache, std::span<const SampleRow> rows, bool logprobs,
            std::span<SampleResult> results) override {
+    if (cache_ && cache_ != &cache) throw InvalidArgument("step: its KV cache is another than that of this session's first step");
     check(input, cache, rows, results);
+    cache_ = &cache;
     guarded([&] {
       StepPlace place = inputs_.pack(input, rows);
       place.key.logprobs = logprobs;
-      place.key.cache = &cache;
       results_.place(place.sample, logprobs);
       output_count_ = static_cast<std::int64_t>(input.outputs.size());
-      make_workspaces(place, cache);
       backend_.run_step(place.key, inputs_.memory(), results_.memory(), [&] { record(place, cache); });
       backend_.synchronise();
       for (std::size_t i = 0; i < rows.size(); ++i) results[i] = results_.result(i, logprobs);
@@ -110,7 +114,7 @@ class LlamaSession final : public TransformerSession {
   std::uint64_t bytes() const override {
     return inputs_.memory().bytes() + results_.memory().bytes() + residual_.bytes() + normed_.bytes() + qkv_.bytes() +
            attended_.bytes() + delta_.bytes() + gate_up_.bytes() + hidden_.bytes() + logits_.bytes() +
-           (attention_workspace_ ? attention_workspace_->bytes() : 0) + (sample_workspace_ ? sample_workspace_->bytes() : 0);
+           attention_workspace_->bytes() + sample_workspace_->bytes();
   }
 
  private:
@@ -159,33 +163,33 @@ class LlamaSession final : public TransformerSession {
     for (const std::int32_t output : input.outputs) need(output >= 0 && output < tokens, "output", output, tokens - 1);
   }
 
-  // Scratch memory for any step within the limits, once the ops and the cache are known.
-  void make_workspaces(const StepPlace& place, KvStorage& cache) {
-    if (!attention_workspace_) {
-      AttentionArgs args = attention_args(place, cache, 0);
-      args.layout.tokens = limits_.max_tokens;
-      args.layout.sequence_count = limits_.max_sequences;
-      args.layout.most_tokens = limits_.max_tokens;
-      args.layout.table_stride = limits_.table_stride;
-      attention_workspace_ = backend_.alloc(backend_.workspace_bytes(args));
-    }
-    if (place.sample.rows > 0 && !sample_workspace_) {
-      SampleArgs args = place.sample;
-      args.logits = logits_.data();
-      args.rows = limits_.max_outputs;
-      args.vocab = shape_.vocab;
-      sample_workspace_ = backend_.alloc(backend_.workspace_bytes(args));
-    }
+  // Scratch memory for any step within the limits.
+  std::unique_ptr<DeviceMemory> attention_workspace() const {
+    AttentionArgs args = attention_args({}, nullptr, 0);
+    args.layout.tokens = limits_.max_tokens;
+    args.layout.sequence_count = limits_.max_sequences;
+    args.layout.most_tokens = limits_.max_tokens;
+    args.layout.table_stride = limits_.table_stride;
+    const KvShape cache{shape_.layers, shape_.kv_heads, shape_.head_dim, 1, limits_.kv_type, limits_.kv_block_tokens};
+    return backend_.alloc(backend_.workspace_bytes(args, cache));
+  }
+  std::unique_ptr<DeviceMemory> sample_workspace() {
+    SampleArgs args;
+    results_.place(args, true);
+    args.logits = logits_.data();
+    args.rows = limits_.max_outputs;
+    args.vocab = shape_.vocab;
+    return backend_.alloc(backend_.workspace_bytes(args));
   }
 
-  AttentionArgs attention_args(const StepPlace& place, const KvStorage& cache, std::int64_t layer) const {
+  AttentionArgs attention_args(const StepLayout& layout, const KvStorage* cache, std::int64_t layer) const {
     AttentionArgs args;
     args.qkv = qkv_.data();
     args.heads = shape_.heads;
     args.scale = model_.config().attention_scale;
     args.window = model_.config().sliding_window;
-    args.layout = place.layout;
-    args.cache = &cache;
+    args.layout = layout;
+    args.cache = cache;
     args.layer = layer;
     args.out = attended_.data();
     args.workspace = attention_workspace_.get();
@@ -201,7 +205,7 @@ class LlamaSession final : public TransformerSession {
       norm(layer.attention_norm, delta, nullptr, tokens);
       backend_.matmul({layer.qkv.get(), normed_.data(), floats(layer.qkv_bias), tokens, qkv_.data()});
       backend_.rope_append({qkv_.data(), shape_.heads, model_.rope.get(), place.layout, &cache, i});
-      backend_.attention(attention_args(place, cache, i));
+      backend_.attention(attention_args(place.layout, &cache, i));
       backend_.matmul({layer.output.get(), attended_.data(), floats(layer.output_bias), tokens, delta_.data()});
       norm(layer.ffn_norm, delta_.data(), nullptr, tokens);
       backend_.matmul({layer.gate_up.get(), normed_.data(), floats(layer.gate_up_bias), tokens, gate_up_.data()});
@@ -240,6 +244,7 @@ class LlamaSession final : public TransformerSession {
   StepBuffer<void> hidden_;
   StepBuffer<float> logits_;
   std::unique_ptr<DeviceMemory> attention_workspace_, sample_workspace_;
+  const KvStorage* cache_ = nullptr;  // of the first step, and so of all
   std::int64_t output_count_ = 0;
   bool failed_ = false;
 };

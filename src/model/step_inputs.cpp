@@ -129,6 +129,9 @@ StepInputs::StepInputs(Backend& backend, const StepLimits& limits)
 StepPlace StepInputs::pack(const StepInput& input, std::span<const SampleRow> rows) {
   const auto given = static_cast<std::int64_t>(input.ids.size()), outputs = static_cast<std::int64_t>(input.outputs.size());
   const std::int64_t sequences = given == 0 ? 0 : input.sequences.back() + 1;
+  if (sequences > limits_.max_sequences || input.table_stride > limits_.table_stride)
+    throw InvalidArgument(fmt::format("step: {} sequences of {} block table entries; planned for {} of {}", sequences,
+                                      input.table_stride, limits_.max_sequences, limits_.table_stride));
   // A decode step: every sequence has one token and draws the next.
   const bool decodes = sequences == given && outputs == given && static_cast<std::int64_t>(rows.size()) == given;
   std::int64_t tokens = given, stride = input.table_stride;
@@ -174,8 +177,7 @@ StepPlace StepInputs::pack(const StepInput& input, std::span<const SampleRow> ro
   for (const SampleRow& row : rows) place.key.biases += static_cast<std::int64_t>(row.bias.size());
   place.key.penalised = place.sample.history != nullptr;
   // Histories grow from step to step: a few sizes stand for all.
-  place.bytes = place.sample.history ? std::min(std::bit_ceil(packer.used()), packer.capacity()) : packer.used();
-  place.key.bytes = place.bytes;
+  place.key.bytes = place.sample.history ? std::min(std::bit_ceil(packer.used()), packer.capacity()) : packer.used();
   return place;
 }
 

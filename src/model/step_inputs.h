@@ -31,6 +31,8 @@ struct StepLimits {
   std::int64_t table_stride = 0;  // block-table entries of a sequence
   std::int64_t history = 0;       // tokens that penalties count, over all rows of a step
   std::int64_t biases = 0;        // logit biases, over all rows of a step
+  KvType kv_type = KvType::f16;   // of the cache
+  std::int64_t kv_block_tokens = 16;
 };
 
 /// Where the parts of a step lie on the device.
@@ -40,7 +42,6 @@ struct StepPlace {
   StepLayout layout;
   SampleArgs sample;  // parameters; no logits and no results
   StepKey key;        // without what is drawn
-  std::size_t bytes = 0;
 };
 
 /// Memory for the inputs of any step within the limits. Everything lies packed: where follows from the key alone.

@@ -22,7 +22,7 @@ class Transformer {
   virtual std::uint64_t weight_bytes() const = 0;
 };
 
-/// Step buffers of fixed address and the step itself. One per user of a model; not thread-safe, takes the backend's
+/// Step buffers of fixed address and the step itself, on one KV cache, which must outlive it. One per user of a model; not thread-safe, takes the backend's
 /// step_mutex for each call. After a BackendError every further call throws one too.
 class TransformerSession {
  public:

@@ -39,7 +39,7 @@ struct PlacedStep {
 };
 
 inline void attend_with_workspace(Backend& backend, AttentionArgs args) {
-  const auto workspace = backend.alloc(backend.workspace_bytes(args));
+  const auto workspace = backend.alloc(backend.workspace_bytes(args, args.cache->shape()));
   args.workspace = workspace.get();
   backend.attention(args);
   backend.synchronise();

@@ -180,6 +180,7 @@ TEST(CommandErrors, Options) {
     SCOPED_TRACE(testing::PrintToString(c));
     expect_error(run_warploom({"generate", "x", "-m", model, c[0], c[1]}), 1, c[2]);
   }
+  expect_error(run_warploom({"generate", "x", "-m", model, "--kv-block", "0"}), 1, "blocks of 0 tokens");
   // What only CUDA has.
   expect_error(run_warploom({"generate", "x", "-m", model, "--device", "cpu", "--kv-block", "8"}), 1, "on the CPU it must be 16");
   expect_error(run_warploom({"generate", "x", "-m", model, "--device", "cpu", "--kv-type", "bf16"}), 1, "bf16");

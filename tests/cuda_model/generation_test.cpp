@@ -2,10 +2,12 @@
 // cache and the way that steps are launched.
 #include <random>
 #include <set>
+#include <thread>
 
 #include <gtest/gtest.h>
 
 #include "cuda_model/fixture.h"
+#include "emulator/emulator.h"
 #include "support/float_weights.h"
 #include "support/stepper.h"
 #include "support/prompts.h"
@@ -108,6 +110,43 @@ TEST(CudaGeneration, BlocksOfTheCacheAreReusedWhateverTheyHeld) {
   expect_same(generate(model, prompts, options), want, "reused blocks");
 }
 
+// One makes its buffers while another records a step.
+TEST(CudaGeneration, OneModelServesSeveralThreadsAtOnce) {
+  const auto prompts = ragged_prompts(4);
+  const auto model = load(on_cuda());
+  std::vector<Generation> alone;
+  for (const auto& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, sampled(5)).at(0));
+  std::vector<std::vector<Generation>> together(prompts.size());
+  std::vector<std::thread> users;
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    users.emplace_back([&, i] {
+      for (int round = 0; round < 3; ++round) together[i].push_back(generate(model, {&prompts[i], 1}, sampled(5)).at(0));
+    });
+  for (std::thread& user : users) user.join();
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    expect_same(together[i], {alone[i], alone[i], alone[i]}, "user " + std::to_string(i));
+}
+
+// The pool takes what is left when every buffer of a step is there.
+TEST(CudaGeneration, LongContextsRunInWhatMemoryThereIs) {
+  if (warploom_emulator_limit_memory == nullptr) GTEST_SKIP() << "only the emulator's memory can be limited";
+  test::TinyModel shape;
+  shape.context = 100000;
+  const auto model = load(on_cuda(), shape);
+  const auto prompts = ragged_prompts(8);
+  GenerateOptions options = sampled(6);
+  const auto want = generate(model, prompts, options);
+  options.max_tokens = 90000;
+  options.should_stop = [steps = 0]() mutable { return ++steps > 8; };
+  warploom_emulator_limit_memory(std::size_t{500} << 20);
+  const auto got = generate(model, prompts, options);
+  warploom_emulator_limit_memory(std::size_t{8} << 30);
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    ASSERT_GE(got[i].ids.size(), 6u) << i;
+    EXPECT_TRUE(std::equal(want[i].ids.begin(), want[i].ids.end(), got[i].ids.begin())) << i;
+  }
+}
+
 TEST(CudaGeneration, EveryWeightTypeCacheTypeAndBlockSizeIsNearTheCpu) {
   std::vector<Choice> choices;
   for (const WeightType type : test::kAllWeightTypes) {
@@ -160,10 +199,11 @@ TEST(CudaGeneration, BadOptionsAreRefused) {
   options = on_cuda();
   options.device.cuda.activations = FloatType::f32;
   EXPECT_THROW(load(options), InvalidArgument);
-  options = on_cuda();
-  options.kv_block_tokens = 12;
-  const auto prompts = ragged_prompts(1);
-  EXPECT_THROW(generate(load(options), prompts, sampled()), InvalidArgument);
+  for (const std::int64_t block_tokens : {0, -16, 12}) {
+    options = on_cuda();
+    options.kv_block_tokens = block_tokens;
+    EXPECT_THROW(load(options), InvalidArgument) << block_tokens;
+  }
 }
 
 }  // namespace

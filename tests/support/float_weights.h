@@ -36,6 +36,7 @@ class FloatWeights final : public Backend {
   std::unique_ptr<PreparedRope> prepare_rope(const RopeParams& params, const float* factors) override {
     return cpu_->prepare_rope(params, factors);
   }
+  void check_kv_shape(const KvShape& shape) const override { cpu_->check_kv_shape(shape); }
   std::unique_ptr<KvStorage> create_kv_storage(const KvShape& shape) override { return cpu_->create_kv_storage(shape); }
   std::unique_ptr<StepMemory> create_step_memory(std::size_t bytes) override { return cpu_->create_step_memory(bytes); }
   void run_step(const StepKey& key, StepMemory& in, StepMemory& out, const std::function<void()>& record) override {

@@ -24,6 +24,8 @@ class Stepper {
     limits.max_tokens = std::max(prefill, sequences);
     limits.max_outputs = limits.max_sequences = sequences;
     limits.table_stride = stride_;
+    limits.kv_type = kv_type;
+    limits.kv_block_tokens = block_tokens;
     session_ = create_session(*model_, limits);
     for (std::int64_t s = 0; s < sequences; ++s) tables_.emplace_back(pool_);
     lengths_.assign(static_cast<std::size_t>(sequences), 0);
