@@ -26,12 +26,10 @@ class Capture {
     const Graph dropped(graph);
   }
   Graph finish() {
-    under_way_ = false;
     cudaGraph_t graph = nullptr;
-    const cudaError_t error = cudaStreamEndCapture(stream_, &graph);
-    Graph owner(graph);
-    check(error, "recording a step");
-    return owner;
+    check(cudaStreamEndCapture(stream_, &graph), "recording a step");
+    under_way_ = false;
+    return Graph(graph);
   }
 
  private:

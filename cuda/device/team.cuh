@@ -21,6 +21,7 @@ inline constexpr int kBins = kCoarseBins * kFineBins;
 inline constexpr u32 kRanked = 256;     // entries of a list that are ordered by counting, not by a sort
 inline constexpr u32 kListRoom = 1024;  // of a shortlist, which lies where the histogram was
 inline constexpr int kListed = static_cast<int>(kListRoom) / kThreads;
+inline constexpr int kExtents = 7;      // of the row, and of what a selection narrows: twice for top-k, four times for top-p
 inline constexpr int kMaxSegments = 256;
 inline constexpr int kMaxParts = kMaxSampleParts;
 inline constexpr int kStep = 128;  // values that a warp reads at once, 4 a lane
@@ -29,11 +30,13 @@ inline constexpr u32 kAllLanes = 0xffffffffu;
 // What the parts of a row tell each other. Unused with a single part.
 struct RowExchange {  // zero before the launch
   u32 arrived;
-  u32 invalid;
-  u32 least;  // complement, so that the largest is the answer
   u32 listed;
   u32 found[2];  // ids
-  u64 best;
+  struct {
+    u64 best;
+    u32 least;  // complement, so that the largest is the answer
+    u32 flag;
+  } extents[kExtents];
   u64 sums[2];                           // over all parts
   u64 bins[2][kCoarseBins + kFineBins];  // histograms take turns
 };
@@ -58,6 +61,8 @@ struct TeamScratch {
   u64 message[2];
   u32 flags[2];
   u32 listed;
+  u32 row;                  // here to spare registers, as are the counts of
+  u32 round, turn, extent;  // barriers, histograms and extents so far
   BlockScan::TempStorage scan;
 };
 
@@ -96,10 +101,16 @@ class Team {
  public:
   /// exchanges and lists of all rows; kernel parameters, which cost no registers.
   __device__ Team(const RowShape& shape, RowExchange* const& exchanges, RowLists* const& lists, TeamScratch& scratch)
-      : shape_(shape), exchanges_(exchanges), lists_(lists), scratch_(scratch), row_(blockIdx.x / shape.parts) {}
+      : shape_(shape), exchanges_(exchanges), lists_(lists), scratch_(scratch) {
+    if (threadIdx.x == 0) {
+      scratch.row = blockIdx.x / static_cast<u32>(shape.parts);
+      scratch.round = scratch.turn = scratch.extent = 0;
+    }
+    __syncthreads();
+  }
 
-  __device__ u32 row() const { return row_; }
-  __device__ int part() const { return static_cast<int>(blockIdx.x - row_ * static_cast<u32>(shape_.parts)); }
+  __device__ u32 row() const { return scratch_.row; }
+  __device__ int part() const { return static_cast<int>(blockIdx.x - row() * static_cast<u32>(shape_.parts)); }
   __device__ bool alone() const { return shape_.parts == 1; }
   __device__ bool leads() const { return part() == 0; }
   __device__ int first() const { return part() * shape_.segments * shape_.segment; }
@@ -112,36 +123,39 @@ class Team {
   __device__ void barrier() {
     __syncthreads();
     if (alone()) return;
-    ++round_;
     if (threadIdx.x == 0) {
+      const u32 all = ++scratch_.round * static_cast<u32>(shape_.parts);
       ::cuda::atomic_ref<u32, ::cuda::thread_scope_device> arrived(exchange().arrived);
       arrived.fetch_add(1, ::cuda::memory_order_acq_rel);
-      while (arrived.load(::cuda::memory_order_acquire) < round_ * static_cast<u32>(shape_.parts)) __nanosleep(32);
+      while (arrived.load(::cuda::memory_order_acquire) < all) __nanosleep(32);
     }
     __syncthreads();
   }
 
   __device__ void clear_histogram() {
-    ++turn_;
-    for (int i = threadIdx.x; i < kBins; i += kThreads) scratch_.histogram[i] = 0;
+    if (threadIdx.x == 0) ++scratch_.turn;
+    for (int i = 0; i < kBins; i += kThreads) scratch_.histogram[i + threadIdx.x] = 0;  // a constant number of turns
     __syncthreads();
   }
   /// Sums of kFineBins bins each, over all parts once a barrier has followed.
   __device__ void publish_histogram() {
     __syncthreads();
-    for (int c = threadIdx.x / 32; c < kCoarseBins; c += kWarps) {
-      const u64 sum = warp_sum(scratch_.histogram[c * kFineBins + threadIdx.x % 32]);
-      if (threadIdx.x % 32 != 0) continue;
-      scratch_.coarse[c] = sum;
-      if (!alone() && sum != 0) atomicAdd(&exchange().bins[turn_ % 2][c], sum);
+    for (int i = 0; i < kBins; i += kThreads) {
+      const u64 sum = warp_sum(scratch_.histogram[i + threadIdx.x]);
+      if (threadIdx.x % 32 == 0) scratch_.coarse[(i + threadIdx.x) / kFineBins] = sum;
     }
+    if (alone()) return;
+    __syncthreads();
+    if (threadIdx.x < kCoarseBins && scratch_.coarse[threadIdx.x] != 0)  // by neighbouring threads: 16 sectors in all
+      atomicAdd(&exchange().bins[scratch_.turn % 2][threadIdx.x], scratch_.coarse[threadIdx.x]);
   }
   /// After that barrier. From the second on find_bin must follow: the slot of the histogram before is cleared here, and
   /// find_bin's barrier comes before the next one's use of it.
   __device__ void read_histogram() {
     if (!alone()) {
-      if (threadIdx.x < kCoarseBins) scratch_.coarse[threadIdx.x] = exchange().bins[turn_ % 2][threadIdx.x];
-      if (turn_ > 1 && leads() && threadIdx.x < kCoarseBins + kFineBins) exchange().bins[(turn_ + 1) % 2][threadIdx.x] = 0;
+      const u32 turn = scratch_.turn;
+      if (threadIdx.x < kCoarseBins) scratch_.coarse[threadIdx.x] = exchange().bins[turn % 2][threadIdx.x];
+      if (turn > 1 && leads() && threadIdx.x < kCoarseBins + kFineBins) exchange().bins[(turn + 1) % 2][threadIdx.x] = 0;
     }
     __syncthreads();
   }
@@ -153,7 +167,7 @@ class Team {
     const Bin coarse = find_among(scratch_.coarse, kCoarseBins, need);
     const u64* fine = scratch_.histogram + coarse.bin * kFineBins;
     if (!alone()) {
-      u64* shared = exchange().bins[turn_ % 2] + kCoarseBins;
+      u64* shared = exchange().bins[scratch_.turn % 2] + kCoarseBins;
       if (threadIdx.x < kFineBins && fine[threadIdx.x] != 0) atomicAdd(shared + threadIdx.x, fine[threadIdx.x]);
       barrier();
       if (threadIdx.x < kFineBins) scratch_.fine[threadIdx.x] = shared[threadIdx.x];
@@ -210,17 +224,19 @@ class Team {
     __syncthreads();
   }
 
-  /// Between two calls there must be a barrier. Each thread's value to the sum over the row's earlier parts and threads, the
-  /// part's own before it, and the row's sum.
+  /// Each thread's value to the sum over the row's earlier parts and threads, the part's own before it, and the row's sum.
+  /// Between two calls there must be a barrier. published: publish_part() and a barrier came before, with the same values.
   struct Prefix {
     u64 before_part, before_thread, total;
   };
-  __device__ Prefix prefix(u64 value) {
+  __device__ Prefix prefix(u64 value, bool published = false) {
     Prefix p{0, 0, 0};
     BlockScan(scratch_.scan).ExclusiveSum(value, p.before_thread, p.total);
     if (!alone()) {
-      if (threadIdx.x == 0) lists().part_sums[part()] = p.total;
-      barrier();
+      if (!published) {
+        if (threadIdx.x == 0) lists().part_sums[part()] = p.total;
+        barrier();
+      }
       if (threadIdx.x < 32) {
         u64 before = 0, all = 0;
         for (int i = threadIdx.x; i < shape_.parts; i += 32) {
@@ -239,13 +255,16 @@ class Team {
     __syncthreads();
     return p;
   }
+  /// The part's sum, for a prefix() after the next barrier, where one is wanted.
+  __device__ void publish_part(u64 value) {
+    if (alone()) return;
+    const u64 all = block_sum(value);
+    if (threadIdx.x == 0) lists().part_sums[part()] = all;
+  }
 
   /// The row's sum of every thread's value, in every thread.
   __device__ u64 sum(int slot, u64 value) {
-    value = warp_sum(value);
-    if (threadIdx.x % 32 == 0) scratch_.warps[threadIdx.x / 32] = value;
-    __syncthreads();
-    u64 all = warp_sum(threadIdx.x % 32 < kWarps ? scratch_.warps[threadIdx.x % 32] : 0);
+    u64 all = block_sum(value);
     if (!alone()) {
       if (threadIdx.x == 0) atomicAdd(&exchange().sums[slot], all);
       barrier();
@@ -268,7 +287,7 @@ class Team {
     return all;
   }
 
-  /// Largest and least over the row, and whether any thread saw a flag; publish, then barrier, then read.
+  /// Largest and least over the row, and whether any thread saw a flag; publish, then barrier, then read. kExtents times.
   struct Extent {
     u64 best;
     u32 least;
@@ -293,17 +312,19 @@ class Team {
       for (int w = 1; w < kWarps; ++w) e.best = scratch_.warps[w] > e.best ? scratch_.warps[w] : e.best;
       scratch_.message[0] = e.best;
       if (!alone()) {
-        atomicMax(&exchange().best, e.best);
-        atomicMax(&exchange().least, scratch_.flags[0]);
-        if (scratch_.flags[1]) atomicOr(&exchange().invalid, 1u);
+        auto& shared = exchange().extents[scratch_.extent];
+        atomicMax(&shared.best, e.best);
+        atomicMax(&shared.least, scratch_.flags[0]);
+        if (scratch_.flags[1]) atomicOr(&shared.flag, 1u);
       }
     }
   }
   __device__ Extent read_extent() {
     if (!alone() && threadIdx.x == 0) {
-      scratch_.message[0] = exchange().best;
-      scratch_.flags[0] = exchange().least;
-      scratch_.flags[1] = exchange().invalid;
+      const auto& shared = exchange().extents[scratch_.extent++];
+      scratch_.message[0] = shared.best;
+      scratch_.flags[0] = shared.least;
+      scratch_.flags[1] = shared.flag;
     }
     __syncthreads();
     const Extent e{scratch_.message[0], ~scratch_.flags[0], scratch_.flags[1] != 0};
@@ -312,16 +333,19 @@ class Team {
   }
 
  private:
-  __device__ RowExchange& exchange() const { return exchanges_[row_]; }
-  __device__ RowLists& lists() const { return lists_[row_]; }
+  __device__ u64 block_sum(u64 value) {
+    value = warp_sum(value);
+    if (threadIdx.x % 32 == 0) scratch_.warps[threadIdx.x / 32] = value;
+    __syncthreads();
+    return warp_sum(threadIdx.x % 32 < kWarps ? scratch_.warps[threadIdx.x % 32] : 0);
+  }
+  __device__ RowExchange& exchange() const { return exchanges_[row()]; }
+  __device__ RowLists& lists() const { return lists_[row()]; }
 
   const RowShape& shape_;
   RowExchange* const& exchanges_;
   RowLists* const& lists_;
   TeamScratch& scratch_;
-  u32 row_;
-  u32 round_ = 0;
-  u32 turn_ = 0;  // histograms so far
 };
 
 }  // namespace warploom::cuda::device

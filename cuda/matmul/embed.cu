@@ -79,7 +79,7 @@ void launch_packed_embed(const PackedView& table, FloatType type, int first_row,
                          float* out, cudaStream_t stream) {
   if (tokens == 0) return;
   const auto kernel = type == FloatType::f16 ? packed_embed_kernel<__half> : packed_embed_kernel<__nv_bfloat16>;
-  launch(kernel, "packed_embed_kernel", dim3(static_cast<unsigned>(tokens)), kThreads, 0, stream, table, first_row, ids, out);
+  launch(kernel, "launching packed_embed_kernel", dim3(static_cast<unsigned>(tokens)), kThreads, 0, stream, table, first_row, ids, out);
 }
 
 void launch_dense_embed(const void* rows, FloatType type, std::int64_t cols, std::int64_t stride, const TokenId* ids,
@@ -87,10 +87,10 @@ void launch_dense_embed(const void* rows, FloatType type, std::int64_t cols, std
   if (tokens == 0) return;
   const dim3 blocks(static_cast<unsigned>(tokens));
   if (type == FloatType::f16)
-    launch(dense_embed_kernel<__half>, "dense_embed_kernel", blocks, kThreads, 0, stream, static_cast<const __half*>(rows),
+    launch(dense_embed_kernel<__half>, "launching dense_embed_kernel", blocks, kThreads, 0, stream, static_cast<const __half*>(rows),
            static_cast<int>(cols), stride, ids, out);
   else
-    launch(dense_embed_kernel<__nv_bfloat16>, "dense_embed_kernel", blocks, kThreads, 0, stream,
+    launch(dense_embed_kernel<__nv_bfloat16>, "launching dense_embed_kernel", blocks, kThreads, 0, stream,
            static_cast<const __nv_bfloat16*>(rows), static_cast<int>(cols), stride, ids, out);
 }
 

@@ -168,7 +168,7 @@ void launch_tiles(const PackedView& weight, const Launch& shape, const void* x, 
   constexpr int kTokens = kTokenTile * kTokenTiles;
   const dim3 grid(static_cast<unsigned>(weight.row_tiles), static_cast<unsigned>((shape.tokens + kTokens - 1) / kTokens));
   const auto shared = static_cast<std::size_t>(shape.warps * kTokenTiles * 4 * 32) * sizeof(float);
-  launch(packed_matmul_kernel<T, kTokenTiles>, "packed_matmul_kernel", grid, 32 * static_cast<unsigned>(shape.warps), shared, stream,
+  launch(packed_matmul_kernel<T, kTokenTiles>, "launching packed_matmul_kernel", grid, 32 * static_cast<unsigned>(shape.warps), shared, stream,
          weight, shape, static_cast<const T*>(x), bias, out);
 }
 

@@ -50,10 +50,10 @@ struct Octaves {
   __device__ int bin(float y) const {
     return kBins - 1 - static_cast<int>(fminf(weight.octaves_down(y) * per_octave, kBins - 1.0f));
   }
-  // No more tokens than this lie in a bin of that mass.
+  // No more tokens than this lie in a bin of that mass. Weights are cut to integers, and at least 1.
   __device__ float most_tokens(const Bin& bin) const {
     const float octaves_down = static_cast<float>(kBins - bin.bin) / per_octave;
-    return static_cast<float>(bin.inside) / fmaxf(exp2f(40.0f - octaves_down) * 0.999f, 1.0f);
+    return static_cast<float>(bin.inside) / fmaxf(floorf(exp2f(40.0f - octaves_down) * 0.999f), 1.0f);
   }
 };
 
@@ -68,7 +68,7 @@ __device__ Team::Extent scan_row(const R& row, Team& team, bool by_count) {
     extent.best = pack(key, id) > extent.best ? pack(key, id) : extent.best;
     if (key <= kMaskedKey) return;
     extent.least = min(extent.least, key);
-    if (by_count) atomicAdd(&team.scratch().histogram[key >> digit_shift(0)], u64{1});
+    if (by_count) atomicAdd(&team.scratch().histogram[key >> kFirstDigit], u64{1});
   });
   extent.flag |= invalid;
   team.publish_extent(extent);

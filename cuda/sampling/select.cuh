@@ -1,5 +1,9 @@
 // Radix selection, most significant digit first: the border behind which the running sum of a mass, in the contract's order,
 // has reached what is needed. Masses are 1 for top-k and weights for top-p.
+//
+// A digit is cut from the keys that are there, not from all that could be: logits that were once of half precision differ in
+// few bits, so that one key is often left after the first digit. What is left then is a tie, for which each part has to tell
+// how many tokens it has, and no more.
 #pragma once
 
 #include "cuda/device/order_key.cuh"
@@ -7,9 +11,19 @@
 
 namespace warploom::cuda::device {
 
-// Digits of the order key.
-__device__ inline int digit_shift(int level) { return level == 0 ? 21 : level == 1 ? 10 : 0; }
-__device__ inline int digit_bits(int level) { return level == 2 ? 10 : 11; }
+inline constexpr int kFirstDigit = 21;  // of 11 bits: the shift that leaves it of a key
+
+// The tokens whose keys lie from low to high.
+struct Keys {
+  u32 low, high;
+
+  __device__ static Keys of_first_digit(u32 digit) {
+    return {digit << kFirstDigit, digit << kFirstDigit | ((1u << kFirstDigit) - 1)};
+  }
+  __device__ bool hold(u32 key) const { return low <= key && key <= high; }
+  // Of 2048 bins that hold them all, ascending, the width's logarithm.
+  __device__ int bin_shift() const { return max(0, 32 - 11 - __clz(static_cast<int>(high - low))); }
+};
 
 // Histogram over the row of place(id, y, mass), which gives a bin, or -1, and its mass.
 template <class R, class Place>
@@ -29,69 +43,103 @@ __device__ void make_histogram(const R& row, Team& team, Place place) {
   team.read_histogram();
 }
 
-// Histogram of the masses of the keys that share the prefix of the levels above.
-template <class R, class Mass>
-__device__ void count_digits(const R& row, Team& team, int level, u32 prefix, Mass mass) {
-  const int shift = digit_shift(level), bits = digit_bits(level);
-  make_histogram(row, team, [&](int id, float y, u64& m) {
-    const u32 key = order_key(y);
-    if (level > 0 && key >> (shift + bits) != prefix) return -1;
-    m = mass(id, y, key);
-    return static_cast<int>(key >> shift & ((1u << bits) - 1));
-  });
-}
+// Where a border lies: among the tokens whose keys are within `keys`. Sums of a mass: of what is needed, in all; of the tokens
+// above; of those among which the border lies. In shared memory, to spare registers.
+struct Border {
+  Keys keys;
+  u64 need, above, inside;
+};
 
-// 0 < need <= the sum of all masses. The histogram of level 0 stands ready. Uses part sums and found[] of `which`.
-// mass(id, y, key) is 0 for what is no candidate, and the same for all candidates of one key.
-// kListable, for masses of 1: stops as soon as the candidates down to the cut's key fit a shortlist, and says so in `fits`.
-template <bool kListable, class R, class Mass>
-__device__ Cut select(const R& row, Team& team, u64 need, int which, Mass mass, bool* fits = nullptr) {
-  u32 prefix = 0;
-  u64 above = 0;
-  Bin bin{};
-#pragma unroll 1
-  for (int level = 0; level < 3; ++level) {
-    if (level > 0) count_digits(row, team, level, prefix, mass);
-    bin = team.find_bin(need);
-    need -= bin.above;
-    above += bin.above;
-    prefix = prefix << digit_bits(level) | bin.bin;
-    if constexpr (kListable) {
-      *fits = above + bin.inside <= team.list_limit();
-      if (*fits) return {prefix << digit_shift(level), 0xffffffffu};
-    }
-    if (bin.inside == need) return {prefix << digit_shift(level), 0xffffffffu};
-  }
-  // Ties: the lower ids, as many as are needed.
-  const auto tied = [&](int id, float y) -> u64 { return order_key(y) == prefix && mass(id, y, prefix) != 0; };
-  u64 ties = 0;
-  u64* sums = team.scratch().segment_sums;
+// Narrows the border's keys to those that have a mass, and counts their tokens for Team::prefix().
+template <class R, class Mass>
+__device__ void narrow(const R& row, Team& team, Border& border, Mass mass) {
+  u32 low = 0xffffffffu, high = 0, tokens = 0;
   for_each_token(
-      row, team, [&](int id, float y) { ties += tied(id, y); },
+      row, team,
+      [&](int id, float y) {
+        const u32 key = order_key(y);
+        if (!border.keys.hold(key) || mass(id, y, key) == 0) return;
+        low = min(low, key);
+        high = max(high, key);
+        ++tokens;
+      },
       [&](int s) {
-        const u64 all = warp_sum(ties);
-        if (threadIdx.x % 32 == 0) sums[s] = all;
-        ties = 0;
+        const u32 all = __reduce_add_sync(kAllLanes, tokens);
+        if (threadIdx.x % 32 == 0) team.scratch().segment_sums[s] = all;
+        tokens = 0;
       });
   __syncthreads();
-  const u64 mine = threadIdx.x < team.shape().segments ? sums[threadIdx.x] : 0;
-  const Team::Prefix p = team.prefix(mine);
-  const u64 each = bin.inside / p.total;
-  const u64 last = (need + each - 1) / each - 1;  // which of the ties, from 0
-  const u64 before = p.before_part + p.before_thread;
+  team.publish_part(threadIdx.x < team.shape().segments ? team.scratch().segment_sums[threadIdx.x] : 0);
+  team.publish_extent({high, low, false});
+  team.barrier();
+  const Team::Extent extent = team.read_extent();
+  if (threadIdx.x == 0) border.keys = {extent.least, static_cast<u32>(extent.best)};
+  __syncthreads();
+}
+
+// 0 < need <= the sum of all masses. mass(id, y, key) is 0 for what is no candidate, and the same for all candidates of one
+// key. bounded: all candidates of the border's keys are those among which it lies; else mass is 0 for the others as well. Uses
+// found[which].
+// kListable, for masses of 1: stops as soon as the candidates down to the cut's key fit a shortlist, and says so in `fits`.
+template <bool kListable, class R, class Mass>
+__device__ Cut select(const R& row, Team& team, Border& border, bool bounded, int which, Mass mass, bool* fits = nullptr) {
+#pragma unroll 1
+  for (;; bounded = false) {
+    if constexpr (kListable) {
+      *fits = border.above + border.inside <= team.list_limit();
+      if (*fits) return {border.keys.low, 0xffffffffu};
+    }
+    if (!bounded) narrow(row, team, border, mass);
+    if (border.above + border.inside == border.need) return {border.keys.low, 0xffffffffu};
+    if (border.keys.low == border.keys.high) break;
+    make_histogram(row, team, [&](int id, float y, u64& m) {
+      const u32 key = order_key(y);
+      if (!border.keys.hold(key)) return -1;
+      m = mass(id, y, key);
+      return static_cast<int>((key - border.keys.low) >> border.keys.bin_shift());
+    });
+    const Bin bin = team.find_bin(border.need - border.above);
+    if (threadIdx.x == 0) {
+      const int shift = border.keys.bin_shift();
+      border.above += bin.above;
+      border.inside = bin.inside;
+      border.keys.low += bin.bin << shift;
+      border.keys.high = border.keys.low + ((1u << shift) - 1);
+    }
+    __syncthreads();
+  }
+  // Ties: the lower ids, as many as are needed.
+  TeamScratch& scratch = team.scratch();
+  const u64 mine = threadIdx.x < team.shape().segments ? scratch.segment_sums[threadIdx.x] : 0;
+  const Team::Prefix prefix = team.prefix(mine, true);
+  // Which of the ties, from 0: each has the same share of what is inside.
+  const u64 each = border.inside / prefix.total;
+  const u64 last = (border.need - border.above - 1) / each;
+  const u64 before = prefix.before_part + prefix.before_thread;
   const bool hit = before <= last && last < before + mine;
   if (hit) {
-    team.scratch().message[0] = threadIdx.x;
-    team.scratch().message[1] = last - before;
+    scratch.message[0] = threadIdx.x;
+    scratch.message[1] = last - before;
   }
   const bool here = __syncthreads_or(hit);
+  const auto tied = [&](int id) -> u64 {
+    const float y = row.at(id);
+    return order_key(y) == border.keys.low && mass(id, y, border.keys.low) != 0;
+  };
   int id = 0;
   const bool found = here && threadIdx.x < 32 &&
-                     walk(
-                         row.vocab(), team, static_cast<int>(team.scratch().message[0]), team.scratch().message[1],
-                         [&](int i) { return tied(i, row.at(i)); }, id);
+                     walk(row.vocab(), team, static_cast<int>(scratch.message[0]), scratch.message[1], tied, id);
   __syncthreads();
-  return {prefix, team.broadcast(which, found, static_cast<u32>(id))};
+  return {border.keys.low, team.broadcast(which, found, static_cast<u32>(id))};
+}
+
+// The border of the first `count` candidates, 0 < count <= all of them, whose first digits scan_row() has counted.
+template <class R>
+__device__ Cut select_first(const R& row, Team& team, Border& border, u64 count, bool& fits) {
+  const Bin bin = team.find_bin(count);
+  if (threadIdx.x == 0) border = {Keys::of_first_digit(bin.bin), count, bin.above, bin.inside};
+  __syncthreads();
+  return select<true>(row, team, border, true, 0, [](int, float, u32 key) -> u64 { return key > kMaskedKey; }, &fits);
 }
 
 }  // namespace warploom::cuda::device

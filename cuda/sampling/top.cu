@@ -28,6 +28,7 @@ __global__ void __launch_bounds__(kThreads, 2)
                const RowRecord* const __grid_constant__ records) {
   __shared__ TeamScratch scratch;
   __shared__ RowParams params;
+  __shared__ Border border;
   Team team(shape, exchanges, lists, scratch);
   if (threadIdx.x == 0) params.read(a, team.row());
   __syncthreads();
@@ -46,8 +47,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     const auto candidates = static_cast<std::int64_t>(team.histogram_sum());
     count = static_cast<int>(candidates < a.top ? candidates : a.top);
     bool fits = false;
-    const Cut cut = select<true>(
-        row, team, static_cast<u64>(count), 0, [](int, float, u32 key) -> u64 { return key > kMaskedKey; }, &fits);
+    const Cut cut = select_first(row, team, border, static_cast<u64>(count), fits);
     team.begin_list();
     for_each_token(
         row, team,

@@ -92,6 +92,14 @@ TEST(DeviceSampleArguments, WhatTheHostSeesIsRefused) {
   expect_refused(probabilities([](auto& a) { a.bias = reinterpret_cast<const LogitBias*>(a.token); }), "bias");
   expect_refused(probabilities([](auto& a) { a.logprob = reinterpret_cast<double*>(a.token); }), "logprob");
   expect_refused([](auto& a) { a.allowed = reinterpret_cast<const std::uint32_t*>(a.token); }, "allowed_stride");
+  expect_refused([](auto& a) { a.bias = reinterpret_cast<const LogitBias*>(a.token); }, "bias_offsets");
+  expect_refused([](auto& a) { a.parts = -1; }, "parts");
+  expect_refused([](auto& a) { a.rows = std::int64_t{1} << 24; }, "rows");
+  Call call(2);
+  call.args.parts = 2;
+  EXPECT_THROW(cuda::sample(call.args, nullptr, cuda::sample_workspace_bytes(call.args), nullptr), InvalidArgument);
+  EXPECT_THROW(cuda::sample(call.args, call.token.data(), cuda::sample_workspace_bytes(call.args) - 1, nullptr),
+               InvalidArgument);
 }
 
 // Each bad row gets its status; the others what they get alone.
@@ -123,6 +131,54 @@ TEST(DeviceSampleArguments, WhatOnlyTheDeviceSeesIsARowsStatus) {
       const bool good = r == 0 || r == 8;
       EXPECT_EQ(status[r], good ? SampleStatus::ok : SampleStatus::invalid_parameters) << r;
       EXPECT_EQ(token[r], good ? want : -1) << r;
+    }
+  }
+}
+
+// Every parameter in turn, with all outputs between guards; the other rows are the CPU's.
+TEST(DeviceSampleArguments, ABadRowWritesItsStatusAndNoMore) {
+  const std::vector<TokenId> beyond{static_cast<TokenId>(kVocab)}, below{-1};
+  const std::vector<LogitBias> bad_bias{{-1, 1.0f}}, not_a_number{{7, NAN}};
+  std::vector<SampleRow> rows(15);
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    rows[r].position = r;
+    rows[r].params.repetition_penalty = 1.5f;
+  }
+  rows[1].params.temperature = -1.0f;
+  rows[2].params.top_k = -1;
+  rows[3].params.top_p = 0.0f;
+  rows[4].params.top_p = NAN;
+  rows[5].params.min_p = -0.1f;
+  rows[6].params.min_p = 1.5f;
+  rows[7].params.repetition_penalty = 0.0f;
+  rows[8].params.frequency_penalty = NAN;
+  rows[9].params.presence_penalty = INFINITY;
+  rows[10].history = beyond;
+  rows[11].history = below;
+  rows[12].bias = bad_bias;
+  rows[13].bias = not_a_number;  // the logit is then none
+  const std::vector<float> logits = Call::make(rows.size());
+  const SampleWants wants{.logprob = true, .filtered_logprob = true, .top_logprobs = 3, .kept = true};
+  for (const int parts : {0, 1, 3}) {
+    const auto got = test::sample_on_device(
+        {logits.data(), LogitType::f32, static_cast<std::int64_t>(rows.size()), kVocab, kVocab}, rows, parts, wants);
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      SCOPED_TRACE(testing::Message() << "row " << r << " parts " << parts);
+      if (r == 0 || r == 14) {
+        const auto want =
+            sample({logits.data() + r * kVocab, LogitType::f32, 1, kVocab, kVocab}, {&rows[r], 1}, wants).at(0);
+        EXPECT_EQ(got[r].token, want.token);
+        EXPECT_EQ(got[r].total_weight, want.total_weight);
+        EXPECT_EQ(got[r].kept, want.kept);
+        continue;
+      }
+      EXPECT_EQ(got[r].status, r == 13 ? SampleStatus::invalid_logits : SampleStatus::invalid_parameters);
+      EXPECT_EQ(got[r].token, -1);
+      EXPECT_EQ(got[r].argmax, -1);
+      EXPECT_EQ(got[r].survivors, 0);
+      EXPECT_EQ(got[r].total_weight, 0u);
+      EXPECT_TRUE(got[r].top.empty());
+      EXPECT_TRUE(got[r].kept.empty());
     }
   }
 }

@@ -18,9 +18,9 @@ std::vector<float> normal_row(double deviation, std::uint64_t seed) {
   return row;
 }
 
-double modelled_us(const char* kernels, const char* gpu) {
+double modelled_us(const char* gpu) {
   WarploomModelledTime time{};
-  return warploom_emulator_modelled(kernels, gpu, &time) > 0 ? 1e6 * time.total : 0.0;
+  return warploom_emulator_modelled("", gpu, &time) > 0 ? 1e6 * time.total : 0.0;
 }
 
 void sort_on_device(const LogitsView& logits, const SamplingParams& params) {
@@ -82,11 +82,10 @@ std::optional<Traffic> measure_traffic(const TrafficCase& c, TrafficOf what) {
   } else {
     sort_on_device(logits, c.params);
   }
-  const char* kernels = what == TrafficOf::sample ? kSampleKernel : "";
   warploom_emulator_count(0);
-  warploom_emulator_counters(kernels, &traffic.counters);
-  traffic.a100_us = modelled_us(kernels, "a100");
-  traffic.h100_us = modelled_us(kernels, "h100");
+  warploom_emulator_counters("", &traffic.counters);
+  traffic.a100_us = modelled_us("a100");
+  traffic.h100_us = modelled_us("h100");
   return traffic;
 }
 

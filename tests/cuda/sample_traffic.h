@@ -29,14 +29,13 @@ struct Traffic {
 };
 
 inline constexpr std::int64_t kTrafficVocab = 128256;
-inline constexpr const char* kSampleKernel = "sample_kernel";
 
 /// All strategies on peaked and flat rows of both types.
 std::vector<TrafficCase> traffic_cases(std::int64_t rows);
 
 enum class TrafficOf { sample, full_sort };
 
-/// Empty where the runtime counts nothing, as on a GPU. full_sort: all kernels of test::full_sort_sample().
+/// Of all kernels of cuda::sample() or test::full_sort_sample(). Empty where the runtime counts nothing, as on a GPU.
 std::optional<Traffic> measure_traffic(const TrafficCase& c, TrafficOf what = TrafficOf::sample);
 
 }  // namespace warploom::test
