@@ -1,16 +1,15 @@
 // Rotates queries in place; rotates keys and stores them with the values at their tokens' places in the KV cache.
 //
 // Shapes:   queries [tokens, heads, head_dim]; keys, values [tokens, kv_heads, head_dim]; frequencies [rope_dims / 2].
-// Layout:   a block takes one to eight tokens, so that it has some 1024 items: four neighbouring elements, or two times four
-//           where pairs lie rope_dims / 2 apart. Sines and cosines are made once a block, in shared memory.
-// Bytes:    queries read and written (their leading rope_dims), keys and values read and stored, each once; beside them 12
-//           bytes a token of positions and tables, and the frequencies once a block.
+// Layout:   a block takes one to eight tokens, so that it has some 1024 items: four neighbouring elements, or two times
+//           four where pairs lie rope_dims / 2 apart. Sines and cosines are made once a block, in shared memory.
+// Bytes:    queries read and written (their leading rope_dims), keys and values read and stored, each once; beside them
+//           12 bytes a token of positions and tables, and the frequencies once a block.
 // Launch:   256 threads; tokens / (tokens a block) blocks.
 // Limits:   rope_dims not a multiple of 8: element by element.
 // Capture:  yes, one kernel.
-// Numerics: angle = position * frequency, reduced to half a turn, in double; sine and cosine of that in f32; rotation in
-// f32.
-//           Stores round to nearest even; f16 saturates.
+// Numerics: angle = position * frequency, reduced to half a turn, in double; sine and cosine of that in f32; rotation
+//           in f32. Stores round to nearest even; f16 saturates.
 // Source:   Su et al., "RoFormer", arXiv:2104.09864.
 // History:  two tokens a block asked for 1.023x the bytes of a small model, mostly for frequencies: now four.
 #include <algorithm>

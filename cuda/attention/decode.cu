@@ -1,23 +1,24 @@
 // Attention over pages where a sequence has one query token: its context is split over warps, and over blocks where
 // sequences are few.
 //
-// Shapes:   queries, out [tokens, heads, head_dim] of f32, f16 or bf16; keys and values [blocks, 2, kv_heads, block_tokens,
-//           head_dim] of the layer.
+// Shapes:   queries, out [tokens, heads, head_dim] of f32, f16 or bf16; keys and values [blocks, 2, kv_heads,
+//           block_tokens, head_dim] of the layer.
 // Layout:   a row is a query head; up to 16 rows of one kv head are a tile, so that keys and values are read once for a
-// group.
-//           A warp takes chunks of 128 keys, in which it copies 16 at a time into its own shared memory while it multiplies
-//           the 16 before. Its result (max, sum, values of a row) merges into the block's in the order of the chunks; or,
-//           where several blocks share a context, goes to the workspace, and the last block to arrive merges all of them.
-// Bytes:    keys and values once; queries once a block, results once; 4 bytes a page of the context; where blocks share a
-//           context 4 * (head_dim + 2) bytes a row and chunk, written and read once.
-// Launch:   1 to 4 warps; grid (blocks a context, kv heads * tiles, sequences). Blocks beyond a context's end leave at once.
+//           group. A warp takes chunks of 128 keys, in which it copies 16 at a time into its own shared memory while it
+//           multiplies the 16 before. Its result (max, sum, values of a row) merges into the block's in the order of
+//           the chunks; or, where several blocks share a context, goes to the workspace, and the last block to arrive
+//           merges all of them.
+// Bytes:    keys and values once; queries once a block, results once; 4 bytes a page of the context; where blocks share
+//           a context 4 * (head_dim + 2) bytes a row and chunk, written and read once.
+// Launch:   1 to 4 warps; grid (blocks a context, kv heads * tiles, sequences). Blocks beyond a context's end leave at
+//           once.
 // Limits:   head_dim a multiple of 16, at most 256; blocks of 8, 16 or 32 tokens.
 // Capture:  yes, one kernel; positions may move on between replays. Counters in the workspace are back at 0 at its end.
-// Numerics: products by mma.sync with f32 sums. f16: queries and weights rounded to f16; bf16: to sums of two bf16; f32: all
-// as
-//           sums of three bf16. Off by 1e-3, 1.4e-5 and 2e-6 for normal queries, keys and values. A row's bits depend on its
-//           own position and context alone, not on how that is split.
-// Source:   online softmax: Milakov and Gimelshein, arXiv:1805.02867; split contexts: Dao et al., "Flash-Decoding", 2023.
+// Numerics: products by mma.sync with f32 sums. f16: queries and weights rounded to f16; bf16: to sums of two bf16;
+//           f32: all as sums of three bf16. Off by 1e-3, 1.4e-5 and 2e-6 for normal queries, keys and values. A row's
+//           bits depend on its own position and context alone, not on how that is split.
+// Source:   online softmax: Milakov and Gimelshein, arXiv:1805.02867; split contexts: Dao et al., "Flash-Decoding",
+//           2023.
 // History:  bf16 with queries and weights of one part was off by 1.2e-2.
 #include <algorithm>
 

@@ -1,21 +1,19 @@
 // Attention over pages where sequences have several query tokens: causal, over what is cached before them too.
 //
-// Shapes:   queries, out [tokens, heads, head_dim] of f32, f16 or bf16; keys and values [blocks, 2, kv_heads, block_tokens,
-//           head_dim] of the layer.
-// Layout:   a row is a query head of a token; a sequence's rows of one kv head's group lie token by token, and a warp takes
-// 16
-//           of them. The block's warps share the keys and values that they copy, 16 or 32 at a time, into shared memory. A
-//           warp's result of each 128 keys merges into its running one, in shared memory.
+// Shapes:   queries, out [tokens, heads, head_dim] of f32, f16 or bf16; keys and values [blocks, 2, kv_heads,
+//           block_tokens, head_dim] of the layer.
+// Layout:   a row is a query head of a token; a sequence's rows of one kv head's group lie token by token, and a warp
+//           takes 16 of them. The block's warps share the keys and values that they copy, 16 or 32 at a time, into
+//           shared memory. A warp's result of each 128 keys merges into its running one, in shared memory.
 // Bytes:    keys and values once for every block, that is for 16 to 64 rows; queries and results once.
-// Launch:   1 to 4 warps; grid (most_tokens * group / rows of a block, sequences, kv heads), the rows that see most first.
-//           Blocks beyond a sequence's tokens leave at once.
+// Launch:   1 to 4 warps; grid (most_tokens * group / rows of a block, sequences, kv heads), the rows that see most
+//           first. Blocks beyond a sequence's tokens leave at once.
 // Limits:   as the decode kernel.
 // Capture:  yes, one kernel.
 // Numerics: as the decode kernel, bit by bit: both run the same WarpAttention over the same chunks.
 // Source:   Dao, "FlashAttention-2", arXiv:2307.08691.
-// History:  queries of f16 that leave their shared memory to the running results, once they are in registers: two blocks of
-// 128
-//           dimensions instead of one fit an A100's multiprocessor.
+// History:  queries of f16 that leave their shared memory to the running results, once they are in registers: two
+//           blocks of 128 dimensions instead of one fit an A100's multiprocessor.
 #include <algorithm>
 
 #include "cuda/attention/launch.h"

@@ -7,8 +7,7 @@
 // Limits:   ids within the table: those that are not leave their token as it is.
 // Capture:  yes.
 // Numerics: scale * (code - zero) + minimum in f32, rounded once: what the file says, but for the scales and minima of
-// K-quants,
-//           which are products rounded to f16; floats as they are kept.
+//           K-quants, which are products rounded to f16; floats as they are kept.
 // Source:   packed.h.
 // History:  none yet.
 #include "cuda/device/mma.cuh"

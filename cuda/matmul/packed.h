@@ -4,8 +4,8 @@
 // Lane l of a warp, g = l / 4 and t = l % 4, owns rows g and g + 8 and two runs of 8 inputs, from 8 t and from 32 + 8 t on,
 // so that the four lanes of a token read its inputs as whole sectors. Product s of the four takes inputs 4 s to 4 s + 3 of
 // each lane's 16: which of them counts as which k of the instruction is free as long as A and B agree. Its fragments:
-//   a0 = row g, the first two inputs     a1 = row g + 8, the same     a2 = row g, the last two inputs     a3 = row g + 8,
-//   the same
+//   a0 = row g, the first two inputs        a1 = row g + 8, the same inputs
+//   a2 = row g, the last two                a3 = row g + 8, the same inputs
 //
 // Codes come first in a tile, 128 bytes for each bit of their width, a lane's 16 bytes beside the next lane's:
 //   4 bits:  [32 lanes][4 products], words whose bits 4 j and 16 + 4 j hold the two codes of a_j

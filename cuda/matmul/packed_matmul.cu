@@ -1,26 +1,23 @@
 // Products of packed weights with the activations of a few tokens: what decoding spends its time on.
 //
 // Shapes:   weight [rows, cols]; x [tokens, cols] of f16 or bf16; bias [rows] f32 or none; out [tokens, rows] f32.
-// Layout:   packed.h. A block owns 16 rows, its warps share the inputs: warp w takes the w-th run of tiles. Their sums meet
-// in
-//           shared memory.
-// Bytes:    every packed byte once for 64 tokens (for 16 where cols is no multiple of 64, or x not on a 16-byte boundary); x
-// once a
-//           block, from L1 or L2; out once.
-// Launch:   grid (rows of tiles, groups of 64 tokens); 1 to 8 warps by cols alone; tokens in tiles of 8, of which a kernel
-// is
-//           compiled for 1, 2, 4 and 8.
+// Layout:   packed.h. A block owns 16 rows, its warps share the inputs: warp w takes the w-th run of tiles. Their sums
+//           meet in shared memory.
+// Bytes:    every packed byte once for 64 tokens (for 16 where cols is no multiple of 64, or x not on a 16-byte
+//           boundary); x once a block, from L1 or L2; out once.
+// Launch:   grid (rows of tiles, groups of 64 tokens); 1 to 8 warps by cols alone; tokens in tiles of 8, of which a
+//           kernel is compiled for 1, 2, 4 and 8.
 // Limits:   at most kMaxSegments formats a launch; at most 2^20 tokens.
 // Capture:  yes.
-// Numerics: a weight is rounded once to the type of x (its scale and minimum to f16 where the file's own are products, as in
-//           K-quants); sums are f32, along a warp's inputs in order, then across warps in order: a token's result has the
-//           same bits whatever the number of tokens. Inputs beyond cols count as zero, whatever lies there is not read.
-// Source:   Frantar et al., MARLIN, 2024 (fragments in the order of memory); Kim et al., Who Says Elephants Can't Run, 2022
-// (codes
-//           to f16 by bits).
-// History:  in instructions a weight of Q4_1, 4,096 inputs, a token: prefetch in a ring with branches 3.6, loads by predicates in
-//           groups 2.7; runs of 16 inputs a lane ask for every sector of x twice, two runs of 8 once, for 0.1 more. Four tiles of
-//           tokens and more are bound by the inputs, which each block reads from L2 again.
+// Numerics: a weight is rounded once to the type of x (its scale and minimum to f16 where the file's own are products,
+//           as in K-quants); sums are f32, along a warp's inputs in order, then across warps in order: a token's result
+//           has the same bits whatever the number of tokens. Inputs beyond cols count as zero, whatever lies there is
+//           not read.
+// Source:   Frantar et al., MARLIN, 2024 (fragments in the order of memory); Kim et al., Who Says Elephants Can't Run,
+//           2022 (codes to f16 by bits).
+// History:  in instructions a weight of Q4_1, 4,096 inputs, a token: prefetch in a ring with branches 3.6, loads by
+//           predicates in groups 2.7; runs of 16 inputs a lane ask for every sector of x twice, two runs of 8 once, for
+//           0.1 more. Four tiles of tokens and more are bound by the inputs, which each block reads from L2 again.
 #include <algorithm>
 #include <utility>
 

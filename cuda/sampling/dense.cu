@@ -5,9 +5,8 @@
 // Bytes:    the row once (from L2 where the draw left it there) and each output once.
 // Launch:   512 threads; rows * vocab / 8192 blocks.
 // Capture:  yes.
-// Numerics: a probability is the share of the survivors' weight, rounded once from binary64, without the cut to integers
-// that
-//           weights have: docs/sampling.md section 7.
+// Numerics: a probability is the share of the survivors' weight, rounded once from binary64, without the cut to
+//           integers that weights have: docs/sampling.md section 7.
 #include <cmath>
 
 #include "cuda/runtime/check.h"
