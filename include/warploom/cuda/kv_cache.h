@@ -90,7 +90,8 @@ struct PagedAttentionArgs {
 /// How many bytes at the start of paged_attention()'s workspace must be zero: its counters.
 inline constexpr std::size_t kAttentionZeroBytes = 1024;
 
-/// Both throw InvalidArgument for what the host can see to be out of range, BackendError where the launch fails.
+// These throw InvalidArgument for what the host can see to be out of range, BackendError where a launch or a copy fails.
+
 WARPLOOM_EXPORT void rope_append(const RopeAppendArgs& args, cudaStream_t stream);
 /// workspace: device memory, 16-byte aligned, of paged_attention_workspace_bytes(); calls that may run at once need one each.
 /// Its first kAttentionZeroBytes (or as many as it has) are zero before the first call; every call leaves them so. The rest may
