@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 
+#include "core/penalties.h"
 #include "core/sampling_math.h"
 
 namespace warploom::cpu {
@@ -23,7 +24,7 @@ bool RowSampler::load(const void* logits, LogitType type, std::int64_t vocab, co
   vocab_ = vocab;
   const SamplingParams& p = row.params;
   const bool penalised =
-      !row.history.empty() && (p.repetition_penalty != 1.0f || p.frequency_penalty != 0.0f || p.presence_penalty != 0.0f);
+      !row.history.empty() && has_penalties(p);
   const bool changed = penalised || !row.bias.empty();
   // A block's maximum is a bound for top-k only where blocks are well more than k.
   block_ = kCoarse;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/penalties.h"
 #include "engine/check_options.h"
 #include "engine/run.h"
 #include "engine/scheduler.h"
@@ -59,13 +60,11 @@ std::vector<Generation> run_generation(const Engine& engine, std::span<const std
   const bool recomputes = !options.kv_cache || options.kv_tokens > 0;
   limits.prefill_chunk = std::min(options.prefill_chunk, recomputes ? most_tokens * limits.max_running : pending + total);
 
-  const bool penalised = options.sampling.repetition_penalty != 1.0f || options.sampling.frequency_penalty != 0.0f ||
-                         options.sampling.presence_penalty != 0.0f;
   StepLimits step;
   step.max_tokens = limits.prefill_chunk + limits.max_running;
   step.max_outputs = step.max_sequences = limits.max_running;
   step.table_stride = blocks_for(most_tokens, engine.block_tokens) + 1;
-  step.history = penalised ? limits.max_running * most_tokens : 0;
+  step.history = has_penalties(options.sampling) ? limits.max_running * most_tokens : 0;
   step.biases = limits.max_running * static_cast<std::int64_t>(options.bias.size());
   const auto session = engine.create_session(step);
   BlockPool pool(pool_blocks(prompts, options, engine), engine.block_tokens);

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "core/penalties.h"
 #include "warploom/error.h"
 
 namespace warploom {
@@ -65,10 +66,7 @@ std::size_t capacity_for(const StepLimits& limits) {
   return std::bit_ceil(tokens + drawing + lists);
 }
 
-bool is_penalised(const SampleRow& row) {
-  const SamplingParams& p = row.params;
-  return p.repetition_penalty != 1.0f || p.frequency_penalty != 0.0f || p.presence_penalty != 0.0f;
-}
+bool is_penalised(const SampleRow& row) { return has_penalties(row.params); }
 
 // One field of every row; padding rows are greedy, and what else they have does not matter.
 template <typename T, typename Get>
