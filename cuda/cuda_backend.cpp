@@ -8,6 +8,7 @@
 
 #include "backend/cuda_module.h"
 #include "cuda/elementwise/elementwise.h"
+#include "cuda/kv_cache_args.h"
 #include "cuda/matmul/matmul.h"
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/raii.h"
@@ -40,14 +41,11 @@ class KvBlocks final : public KvStorage {
   std::uint64_t bytes() const override { return static_cast<std::uint64_t>(view_.bytes()); }
   const cuda::KvCacheView& view() const { return view_; }
 
-  /// Throws InvalidArgument.
+  /// Without memory yet. Throws InvalidArgument.
   static cuda::KvCacheView view_of(const KvShape& s) {
-    const bool blocks = s.block_tokens == 8 || s.block_tokens == 16 || s.block_tokens == 32;
-    if (s.layers < 1 || s.kv_heads < 1 || s.blocks < 1 || s.head_dim < 16 || s.head_dim > 256 || s.head_dim % 16 != 0 || !blocks)
-      throw InvalidArgument(fmt::format("KV cache: {} layers, {} heads of {}, {} blocks of {} tokens; heads must be a multiple of 16, "
-                                        "at most 256, and blocks of 8, 16 or 32 tokens",
-                                        s.layers, s.kv_heads, s.head_dim, s.blocks, s.block_tokens));
-    return {nullptr, s.type, s.layers, s.blocks, s.kv_heads, s.head_dim, s.block_tokens};
+    const cuda::KvCacheView view{nullptr, s.type, s.layers, s.blocks, s.kv_heads, s.head_dim, s.block_tokens};
+    cuda::check_cache_shape(view);
+    return view;
   }
 
  private:

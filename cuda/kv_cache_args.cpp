@@ -24,17 +24,6 @@ bool aligned(const void* pointer) { return reinterpret_cast<std::uintptr_t>(poin
 
 void require_array(const void* pointer, const char* what) { require(pointer != nullptr, what, "null", "device memory"); }
 
-void check_cache_shape(const KvCacheView& c) {
-  require(c.type <= FloatType::bf16, "cache.type", static_cast<int>(c.type), "a FloatType");
-  require(c.layers >= 1, "cache.layers", c.layers, "at least 1");
-  require(c.blocks >= 1 && c.blocks < kMostTokens, "cache.blocks", c.blocks, "in [1, 2^31)");
-  require(c.kv_heads >= 1 && c.kv_heads <= kMostHeads, "cache.kv_heads", c.kv_heads, "in [1, 8192]");
-  require(c.head_dim >= 16 && c.head_dim <= 256 && c.head_dim % 16 == 0, "cache.head_dim", c.head_dim,
-          "a multiple of 16 in [16, 256]");
-  require(c.block_tokens == 8 || c.block_tokens == 16 || c.block_tokens == 32, "cache.block_tokens", c.block_tokens,
-          "8, 16 or 32");
-}
-
 void check_step_shape(const KvStep& step, std::int64_t block_tokens) {
   require(step.tokens >= 0 && step.tokens < kMostTokens, "step.tokens", step.tokens, "in [0, 2^31)");
   if (step.tokens == 0) return;
@@ -51,6 +40,17 @@ void check_step(const KvStep& step, std::int64_t block_tokens) {
 }
 
 }  // namespace
+
+void check_cache_shape(const KvCacheView& c) {
+  require(c.type <= FloatType::bf16, "cache.type", static_cast<int>(c.type), "a FloatType");
+  require(c.layers >= 1, "cache.layers", c.layers, "at least 1");
+  require(c.blocks >= 1 && c.blocks < kMostTokens, "cache.blocks", c.blocks, "in [1, 2^31)");
+  require(c.kv_heads >= 1 && c.kv_heads <= kMostHeads, "cache.kv_heads", c.kv_heads, "in [1, 8192]");
+  require(c.head_dim >= 16 && c.head_dim <= 256 && c.head_dim % 16 == 0, "cache.head_dim", c.head_dim,
+          "a multiple of 16 in [16, 256]");
+  require(c.block_tokens == 8 || c.block_tokens == 16 || c.block_tokens == 32, "cache.block_tokens", c.block_tokens,
+          "8, 16 or 32");
+}
 
 void check_cache(const KvCacheView& c) {
   check_cache_shape(c);

@@ -7,7 +7,7 @@
 //           boundary); x once a block, from L1 or L2; out once.
 // Launch:   grid (rows of tiles, groups of 64 tokens); 1 to 8 warps by cols alone; tokens in tiles of 8, of which a
 //           kernel is compiled for 1, 2, 4 and 8.
-// Limits:   at most kMaxSegments formats a launch; at most 2^20 tokens.
+// Limits:   at most kMaxSegments formats a launch. More than 2^19 tokens take several launches.
 // Capture:  yes.
 // Numerics: a weight is rounded once to the type of x (its scale and minimum to f16 where the file's own are products,
 //           as in K-quants); sums are f32, along a warp's inputs in order, then across warps in order: a token's result
@@ -34,6 +34,7 @@ constexpr int kMaxWarps = 8;
 constexpr int kTokenTile = 8;
 constexpr int kMaxRaggedTokenTiles = 2;  // where inputs cannot be read 16 bytes at a time: no model does that
 constexpr int kTilesOfWarp = 4;          // at least, where there are so many
+constexpr int kMostTokens = 1 << 19;     // of a launch: groups of 16 are a dimension of the grid
 
 template <typename T>
 struct Inputs {
@@ -183,13 +184,17 @@ void launch_for(const PackedView& weight, const Launch& shape, const void* x, co
 
 void launch_packed_matmul(const PackedView& weight, FloatType type, const void* x, const float* bias, std::int64_t tokens,
                           std::int64_t out_stride, float* out, cudaStream_t stream) {
-  if (tokens == 0 || weight.row_tiles == 0) return;
+  if (weight.row_tiles == 0) return;
   const int warps = std::clamp(weight.col_tiles / kTilesOfWarp, 1, kMaxWarps);
   const bool aligned = reinterpret_cast<std::uintptr_t>(x) % 16 == 0 && weight.cols % 8 == 0;
-  const Launch shape{static_cast<int>(tokens), warps, (weight.col_tiles + warps - 1) / warps,
-                     aligned ? weight.cols / kTileInputs : 0, out_stride};
-  type == FloatType::f16 ? launch_for<__half>(weight, shape, x, bias, out, stream)
-                         : launch_for<__nv_bfloat16>(weight, shape, x, bias, out, stream);
+  Launch shape{0, warps, (weight.col_tiles + warps - 1) / warps, aligned ? weight.cols / kTileInputs : 0, out_stride};
+  for (std::int64_t first = 0; first < tokens; first += kMostTokens) {
+    shape.tokens = static_cast<int>(std::min<std::int64_t>(tokens - first, kMostTokens));
+    const void* from = static_cast<const std::byte*>(x) + first * weight.cols * bytes_of(type);
+    float* to = out + first * out_stride;
+    type == FloatType::f16 ? launch_for<__half>(weight, shape, from, bias, to, stream)
+                           : launch_for<__nv_bfloat16>(weight, shape, from, bias, to, stream);
+  }
 }
 
 }  // namespace warploom::cuda

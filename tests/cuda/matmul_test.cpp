@@ -187,6 +187,16 @@ TEST_F(CudaMatmul, WeightsBeyondHalfPrecisionSaturate) {
   }
 }
 
+// A launch has 65,535 groups of 16 tokens at most.
+TEST_F(CudaMatmul, TakesMoreTokensThanAGridHolds) {
+  cuda::Matmul matmul({FloatType::f16, false, true}, stream.get());
+  const float two = 2.0f;
+  const WeightView view{WeightType::f32, 1, 1, reinterpret_cast<const std::byte*>(&two), "two"};
+  const auto x = test::random_inputs(rng, (1 << 20) + 5, FloatType::f16);
+  const std::vector<float> got = run(matmul, *matmul.prepare({&view, 1}), x, {3.0f});
+  for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(got[i], 2 * half_to_float(x[i]) + 3) << i;
+}
+
 TEST_F(CudaMatmul, NoTokensNoWork) {
   cuda::Matmul matmul({}, stream.get());
   const RandomWeight weight(rng, WeightType::q8_0, 4, 64);
