@@ -9,7 +9,8 @@
 //           the chunks; or, where several blocks share a context, goes to the workspace, and the last block to arrive
 //           merges all of them.
 // Bytes:    keys and values once; queries once a block, results once; 4 bytes a page of the context; where blocks share
-//           a context 4 * (head_dim + 2) bytes a row and chunk, written and read once.
+//           a context 4 * (head_dim + 2) bytes a row and chunk, written and read once (but for one chunk, which the last
+//           block has itself).
 // Launch:   1 to 4 warps; grid (blocks a context, kv heads * tiles, sequences). Blocks beyond a context's end leave at
 //           once.
 // Limits:   head_dim a multiple of 16, at most 256; blocks of 8, 16 or 32 tokens.
@@ -79,15 +80,20 @@ struct Partials {
         },
         [&](int row, int dim, float2 x) { *reinterpret_cast<float2*>(values(chunk) + row * head_dim + dim) = x; });
   }
-  // Four neighbours of a row after all chunks, in their order.
-  __device__ float4 merge_all(int chunks, int row, int dim) const {
+  // Four neighbours of a row after all chunks, in their order. Chunk `own` lies in `near` too.
+  __device__ float4 merge_all(int chunks, int own, const RunningRows& near, int row, int dim) const {
     SoftmaxState merged;
     float4 y{0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll 4
     for (int c = 0; c < chunks; ++c) {
-      const float2 state = __ldcg(reinterpret_cast<const float2*>(states(c) + row));
-      const float4 x = __ldcg(reinterpret_cast<const float4*>(values(c) + row * head_dim + dim));
-      const Shares shares = merge(merged, {state.x, state.y});
+      SoftmaxState state = near.states[row];
+      float4 x = near.row_values(row, dim);
+      if (c != own) {
+        const float2 far = __ldcg(reinterpret_cast<const float2*>(states(c) + row));
+        state = {far.x, far.y};
+        x = __ldcg(reinterpret_cast<const float4*>(values(c) + row * head_dim + dim));
+      }
+      const Shares shares = merge(merged, state);
       y = {merge_value(shares, y.x, x.x), merge_value(shares, y.y, x.y), merge_value(shares, y.z, x.z),
            merge_value(shares, y.w, x.w)};
     }
@@ -224,8 +230,12 @@ __global__ void __launch_bounds__(32 * DecodeShape<S, kMaxDim>::kWarps)
   }
   if (split.blocks == 1) return write_rows(a, token, head, rows, [&](int row, int dim) { return running.result(row, dim); });
   if (!arrives_last(counters + tile, split.blocks)) return;
+  // The first warp has its last chunk still, which so need not be read again.
+  if (warp == 0) attention.merge_into(running, 0, rows);
+  __syncthreads();
   const int chunks = split.last_chunk - split.first_chunk + 1;
-  write_rows(a, token, head, rows, [&](int row, int dim) { return partial.merge_all(chunks, row, dim); });
+  const int own = (split.groups - 1 - static_cast<int>(blockIdx.x)) / split.blocks * split.blocks + static_cast<int>(blockIdx.x);
+  write_rows(a, token, head, rows, [&](int row, int dim) { return partial.merge_all(chunks, own * kWarps, running, row, dim); });
 }
 
 // What the host knows of the grid.

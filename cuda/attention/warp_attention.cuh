@@ -94,9 +94,13 @@ struct RunningRows {
     for (int i = thread; i < rows * row_floats(head_dim); i += threads) values[first * row_floats(head_dim) + i] = 0.0f;
     for (int i = thread; i < rows; i += threads) states[first + i] = SoftmaxState{};
   }
-  /// Four neighbours of a row, finished.
+  /// Four neighbours of a row.
+  __device__ float4 row_values(int row, int dim) const {
+    return *reinterpret_cast<const float4*>(values + row * row_floats(head_dim) + dim);
+  }
+  /// The same, finished.
   __device__ float4 result(int row, int dim) const {
-    const float4 x = *reinterpret_cast<const float4*>(values + row * row_floats(head_dim) + dim);
+    const float4 x = row_values(row, dim);
     const float sum = states[row].sum;
     return {finish_value(x.x, sum), finish_value(x.y, sum), finish_value(x.z, sum), finish_value(x.w, sum)};
   }
