@@ -61,6 +61,7 @@ class WARPLOOM_EXPORT BlockTable {
   BlockTable& operator=(BlockTable&& other) noexcept;
 
   std::span<const std::int32_t> blocks() const { return blocks_; }
+  std::int64_t block_tokens() const { return pool_->block_tokens(); }
 
   /// Makes positions [from, to) writable: adds blocks, and replaces by a copy every touched block that others hold too.
   /// False where the pool has too few blocks; then nothing that was held is lost, and the call can be repeated.

@@ -5,6 +5,7 @@
 #include "warploom/error.h"
 #include "warploom/generator.h"
 #include "warploom/model.h"
+#include "warploom/prefix_cache.h"
 #include "warploom/sampling.h"
 #include "warploom/tokenizer.h"
 #include "warploom/types.h"

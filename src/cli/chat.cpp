@@ -41,6 +41,7 @@ void run(Chat& chat) {
   const bool terminal = isatty(STDIN_FILENO) && !chat.model.quiet;
   if (terminal) fmt::print(stderr, "Type a message. {}\n", kCommands);
 
+  chat.options.prefix_cache = std::make_shared<PrefixCache>(model);  // so that a turn computes what is new
   std::vector<ChatMessage> messages;
   const auto reset = [&] {
     messages.clear();

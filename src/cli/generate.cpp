@@ -84,6 +84,7 @@ nlohmann::json to_json(const Generation& g, double load_seconds, std::uint64_t s
           {"finish_reason", name(g.finish_reason)},
           {"timings",
            {{"prompt_tokens", g.timings.prompt_tokens},
+            {"reused_tokens", g.timings.reused_tokens},
             {"generated_tokens", g.timings.generated_tokens},
             {"load_seconds", load_seconds},
             {"prefill_seconds", g.timings.prefill_seconds},

@@ -19,6 +19,10 @@ void check_options(const GenerateOptions& options, const ModelShape& shape) {
   require(options.max_tokens >= 1, fmt::format("max_tokens is {}; it must be at least 1", options.max_tokens));
   require(options.n >= 1 && options.n <= 65536, fmt::format("n is {}; it must be in [1, 65536]", options.n));
   require(options.kv_tokens >= 0, fmt::format("kv_tokens is {}; it must be >= 0 (0: what the request needs)", options.kv_tokens));
+  if (options.prefix_cache) {
+    require(options.kv_cache, "prefix_cache is given but kv_cache is false");
+    require(options.kv_tokens == 0, fmt::format("kv_tokens is {}; with a prefix_cache, which is the KV pool, it must be 0", options.kv_tokens));
+  }
   require(options.prefill_chunk >= 1, fmt::format("prefill_chunk is {}; it must be at least 1", options.prefill_chunk));
   require(options.max_batch >= 1 && options.max_batch <= 4096, fmt::format("max_batch is {}; it must be in [1, 4096]", options.max_batch));
   for (std::size_t i = 0; i < options.stop.size(); ++i) require(!options.stop[i].empty(), fmt::format("stop string {} is empty", i));

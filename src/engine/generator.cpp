@@ -4,7 +4,9 @@
 
 #include "core/penalties.h"
 #include "engine/check_options.h"
+#include "engine/prefix_cache.h"
 #include "engine/run.h"
+#include "engine/run_memory.h"
 #include "engine/scheduler.h"
 #include "warploom/error.h"
 #include "warploom/kv_blocks.h"
@@ -35,57 +37,83 @@ std::int64_t pool_blocks(std::span<const std::vector<TokenId>> prompts, const Ge
   return std::max<std::int64_t>(sum, 1);
 }
 
-}  // namespace
+/// What the request takes: of steps, and of the scheduler.
+struct Plan {
+  Scheduler::Limits limits;
+  StepLimits step;
+};
 
-std::vector<Generation> run_generation(const Engine& engine, std::span<const std::vector<TokenId>> prompts,
-                                       const GenerateOptions& options, const TokenCallback& callback) {
-  const ModelShape& shape = engine.shape;
-  check_options(options, shape);
-  for (std::size_t i = 0; i < prompts.size(); ++i) check_prompt(prompts[i], i, shape);
-  if (prompts.empty()) return {};
-
+Plan plan_for(std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options, const Engine& engine) {
   const std::int64_t total = static_cast<std::int64_t>(prompts.size()) * options.n;
   std::int64_t most_tokens = 0, pending = 0;
+  // Texts may grow from call to call: step buffers need not.
+  if (options.prefix_cache) most_tokens = std::min(engine.shape.context_length, options.prefix_cache->capacity());
   for (const auto& prompt : prompts) {
-    most_tokens = std::max(most_tokens, longest(prompt, options, shape));
+    most_tokens = std::max(most_tokens, longest(prompt, options, engine.shape));
     pending += static_cast<std::int64_t>(prompt.size());
   }
-  Scheduler::Limits limits;
+  Plan plan;
+  Scheduler::Limits& limits = plan.limits;
   limits.max_running = std::min(total, options.max_batch);
-  limits.context_length = shape.context_length;
+  limits.context_length = engine.shape.context_length;
   limits.kv_cache = options.kv_cache;
   limits.logprobs = options.logprobs;
   limits.should_stop = options.should_stop;
   // No step can hold more than there is to compute at once.
-  const bool recomputes = !options.kv_cache || options.kv_tokens > 0;
+  const bool recomputes = !options.kv_cache || options.kv_tokens > 0 || options.prefix_cache;
   limits.prefill_chunk = std::min(options.prefill_chunk, recomputes ? most_tokens * limits.max_running : pending + total);
 
-  StepLimits step;
+  StepLimits& step = plan.step;
   step.max_tokens = limits.prefill_chunk + limits.max_running;
   step.max_outputs = step.max_sequences = limits.max_running;
   step.table_stride = blocks_for(most_tokens, engine.block_tokens) + 1;
   step.history = has_penalties(options.sampling) ? limits.max_running * most_tokens : 0;
   step.biases = limits.max_running * static_cast<std::int64_t>(options.bias.size());
-  const auto session = engine.create_session(step);
-  BlockPool pool(pool_blocks(prompts, options, engine), engine.block_tokens);
-  const auto cache = engine.create_cache(pool.size());
+  return plan;
+}
+
+std::vector<Generation> run_in(RunMemory& memory, const Scheduler::Limits& limits, const Engine& engine,
+                               std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options,
+                               const TokenCallback& callback) {
   std::vector<Sequence> sequences;
-  sequences.reserve(static_cast<std::size_t>(total));
+  sequences.reserve(prompts.size() * static_cast<std::size_t>(options.n));
   for (std::size_t p = 0; p < prompts.size(); ++p)
     for (int i = 0; i < options.n; ++i)
-      sequences.emplace_back(pool, engine.tokenizer, options, p, static_cast<std::uint32_t>(i), prompts[p]);
-  Scheduler(*session, *cache, pool, limits).run(sequences, callback);
-  pool.check();
+      sequences.emplace_back(memory.pool(), engine.tokenizer, options, p, static_cast<std::uint32_t>(i), prompts[p]);
+  Scheduler(memory, limits).run(sequences, callback);
+  memory.pool().check();
 
   std::vector<Generation> generations;
   for (Sequence& sequence : sequences) generations.push_back(std::move(sequence.generation));
   return generations;
 }
 
+}  // namespace
+
+std::vector<Generation> run_generation(const Engine& engine, std::span<const std::vector<TokenId>> prompts,
+                                       const GenerateOptions& options, const TokenCallback& callback) {
+  check_options(options, engine.shape);
+  for (std::size_t i = 0; i < prompts.size(); ++i) check_prompt(prompts[i], i, engine.shape);
+  if (prompts.empty()) return {};
+
+  const Plan plan = plan_for(prompts, options, engine);
+  if (options.prefix_cache) {
+    const PrefixCacheUse use(*options.prefix_cache);
+    if (&use.model() != engine.model) throw InvalidArgument("prefix_cache is of another model");
+    use.memory().fit_session(engine, plan.step);
+    return run_in(use.memory(), plan.limits, engine, prompts, options, callback);
+  }
+  RunMemory memory;
+  memory.fit_session(engine, plan.step);
+  memory.make_pool(engine, pool_blocks(prompts, options, engine));
+  return run_in(memory, plan.limits, engine, prompts, options, callback);
+}
+
 Engine engine_for(const std::shared_ptr<const Model>& model, const std::shared_ptr<const Tokenizer>& tokenizer) {
   if (!model) throw InvalidArgument("model is null");
   if (!tokenizer) throw InvalidArgument("tokenizer is null");
   Engine engine;
+  engine.model = model.get();
   engine.shape = model->shape();
   engine.tokenizer = tokenizer;
   engine.block_tokens = kv_block_tokens_of(*model);

@@ -12,6 +12,7 @@
 namespace warploom {
 
 struct Engine {
+  const Model* model = nullptr;
   ModelShape shape;
   std::shared_ptr<const Tokenizer> tokenizer;
   std::int64_t block_tokens = 16;

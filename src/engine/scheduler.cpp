@@ -4,10 +4,13 @@
 
 namespace warploom {
 
-Scheduler::Scheduler(TransformerSession& session, KvStorage& cache, BlockPool& pool, const Limits& limits)
-    : session_(session), cache_(cache), pool_(pool), limits_(limits), copy_([this](std::int32_t from, std::int32_t to) {
-        session_.copy_block(cache_, from, to);
-      }) {}
+Scheduler::Scheduler(RunMemory& memory, const Limits& limits)
+    : session_(memory.session()),
+      cache_(memory.cache()),
+      pool_(memory.pool()),
+      texts_(memory.texts()),
+      limits_(limits),
+      copy_([this](std::int32_t from, std::int32_t to) { session_.copy_block(cache_, from, to); }) {}
 
 void Scheduler::run(std::vector<Sequence>& sequences, const TokenCallback& callback) {
   struct GiveBack {
@@ -37,8 +40,12 @@ void Scheduler::admit() {
     bool wait = false;
     if (!share_prompt(next, &wait)) {
       if (wait) return;
-      const auto tokens = static_cast<std::int64_t>(next.tokens.size());
-      if (!running_.empty() && pool_.blocks_for(tokens + 1) > pool_.free_count()) return;
+      share_text(next);
+      const std::int64_t held = static_cast<std::int64_t>(next.table.blocks().size());
+      if (!make_free(pool_.blocks_for(static_cast<std::int64_t>(next.tokens.size()) + 1) - held) && !running_.empty()) {
+        next.forget();
+        return;
+      }
     }
     waiting_.erase(waiting_.begin());
     next.running = true;
@@ -48,7 +55,7 @@ void Scheduler::admit() {
 }
 
 // Continuations of one prompt share its blocks. Each computes the prompt's last token for itself: that gives its logits.
-bool Scheduler::share_prompt(Sequence& sequence, bool* wait) const {
+bool Scheduler::share_prompt(Sequence& sequence, bool* wait) {
   if (!limits_.kv_cache || sequence.cached > 0) return false;
   const std::int64_t shared = sequence.prompt_size() - 1;
   for (const Sequence* other : running_) {
@@ -58,12 +65,24 @@ bool Scheduler::share_prompt(Sequence& sequence, bool* wait) const {
       continue;
     }
     *wait = false;
-    if (pool_.free_count() < pool_.blocks_for(static_cast<std::int64_t>(sequence.tokens.size()) + 1 - shared) + 1) continue;
+    if (!make_free(pool_.blocks_for(static_cast<std::int64_t>(sequence.tokens.size()) + 1 - shared) + 1)) continue;
     sequence.table.share_prefix(other->table, shared);
-    sequence.cached = shared;
+    sequence.reuse(shared);
     return true;
   }
   return false;
+}
+
+// The last token is computed again in any case, for its logits.
+void Scheduler::share_text(Sequence& sequence) {
+  if (texts_) sequence.reuse(texts_->share(std::span(sequence.tokens).first(sequence.tokens.size() - 1), sequence.table));
+}
+
+// Texts that nobody works on go first. False where that is not enough.
+bool Scheduler::make_free(std::int64_t blocks) {
+  while (pool_.free_count() < blocks)
+    if (!texts_ || !texts_->evict()) return false;
+  return true;
 }
 
 void Scheduler::plan_step(const TokenCallback& callback) {
@@ -82,6 +101,7 @@ void Scheduler::plan_step(const TokenCallback& callback) {
     if (!make_room(sequence, sequence.cached + count)) {
       if (running_.size() == 1) {
         sequence.end(FinishReason::context_full, callback);
+        keep_text(sequence);
         leave(sequence);
       } else {
         preempt(sequence);
@@ -93,10 +113,11 @@ void Scheduler::plan_step(const TokenCallback& callback) {
   }
 }
 
-// Takes blocks from the youngest sequences until positions up to `tokens` are writable; false where only older ones are
-// left.
+// Takes blocks from kept texts, then from the youngest sequences, until positions up to `tokens` are writable; false where only
+// older ones are left.
 bool Scheduler::make_room(Sequence& sequence, std::int64_t tokens) {
   while (!sequence.table.make_writable(sequence.cached, tokens, copy_)) {
+    if (texts_ && texts_->evict()) continue;
     if (running_.back() == &sequence) return false;
     preempt(*running_.back());
   }
@@ -105,7 +126,7 @@ bool Scheduler::make_room(Sequence& sequence, std::int64_t tokens) {
 
 void Scheduler::preempt(Sequence& victim) {
   leave(victim);
-  victim.cached = 0;
+  victim.forget();
   waiting_.insert(waiting_.begin(), &victim);
 }
 
@@ -115,9 +136,18 @@ void Scheduler::leave(Sequence& sequence) {
   std::erase(running_, &sequence);
 }
 
+// Bad logits come from keys and values that nobody should begin with.
+void Scheduler::keep_text(Sequence& sequence) {
+  if (!texts_ || sequence.generation.finish_reason == FinishReason::invalid_logits) return;
+  texts_->keep(std::span(sequence.tokens).first(static_cast<std::size_t>(sequence.cached)), std::move(sequence.table));
+}
+
 void Scheduler::cancel(const TokenCallback& callback) {
   for (const auto* list : {&running_, &waiting_})
-    for (Sequence* sequence : *list) sequence->end(FinishReason::cancelled, callback);
+    for (Sequence* sequence : *list) {
+      sequence->end(FinishReason::cancelled, callback);
+      keep_text(*sequence);
+    }
   running_.clear();
   waiting_.clear();
 }
@@ -157,6 +187,7 @@ void Scheduler::finish_step(Clock::time_point start, const TokenCallback& callba
     const bool room = static_cast<std::int64_t>(sequence.tokens.size()) + 1 < limits_.context_length;
     sequence.take(results_[next++], room, start, callback);
     if (sequence.finished()) {
+      keep_text(sequence);
       leave(sequence);
     } else if (!limits_.kv_cache) {
       sequence.cached = 0;

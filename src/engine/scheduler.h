@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "engine/run_memory.h"
 #include "engine/sequence.h"
-#include "model/transformer.h"
 
 namespace warploom {
 
@@ -21,9 +21,10 @@ class Scheduler {
     std::function<bool()> should_stop;  // asked before each step; may be null
   };
 
-  Scheduler(TransformerSession& session, KvStorage& cache, BlockPool& pool, const Limits& limits);
+  Scheduler(RunMemory& memory, const Limits& limits);
 
-  /// Returns when every sequence has finished; their blocks are back in the pool then, and also when something throws.
+  /// Returns when every sequence has finished; their blocks are back in the pool then, or with the texts that are kept, and also
+  /// when something throws.
   void run(std::vector<Sequence>& sequences, const TokenCallback& callback);
 
  private:
@@ -34,7 +35,9 @@ class Scheduler {
   };
 
   void admit();
-  bool share_prompt(Sequence& sequence, bool* wait) const;
+  bool share_prompt(Sequence& sequence, bool* wait);
+  void share_text(Sequence& sequence);
+  bool make_free(std::int64_t blocks);
   void plan_step(const TokenCallback& callback);
   bool make_room(Sequence& sequence, std::int64_t tokens);
   void preempt(Sequence& victim);
@@ -42,11 +45,13 @@ class Scheduler {
   void run_step();
   void finish_step(Clock::time_point start, const TokenCallback& callback);
   void leave(Sequence& sequence);
+  void keep_text(Sequence& sequence);
   void cancel(const TokenCallback& callback);
 
   TransformerSession& session_;
   KvStorage& cache_;
   BlockPool& pool_;
+  PrefixIndex* texts_;  // null: none are kept
   Limits limits_;
   CopyBlock copy_;
   std::vector<Sequence*> waiting_;  // in order of arrival; preempted ones in front

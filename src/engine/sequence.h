@@ -25,6 +25,10 @@ class Sequence {
   void end(FinishReason reason, const TokenCallback& callback);
   bool finished() const { return generation.finish_reason != FinishReason::running; }
 
+  /// `table` holds the keys and values of the first `count` tokens already.
+  void reuse(std::int64_t count);
+  /// Gives its blocks back: everything is to be computed again.
+  void forget();
   /// Tokens that the cache does not hold yet; the last one's logits give the next token.
   std::int64_t pending() const { return static_cast<std::int64_t>(tokens.size()) - cached; }
   std::int64_t prompt_size() const { return static_cast<std::int64_t>(generation.prompt_ids.size()); }

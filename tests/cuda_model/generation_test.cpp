@@ -99,6 +99,33 @@ TEST(CudaGeneration, SmallPoolsSharingAndNoCacheChangeNothing) {
   expect_same(generate(model, prompts, recomputed), short_want, "no cache");
 }
 
+// A turn computes what is new, in the step buffers and with the recorded steps of the turns before.
+TEST(CudaGeneration, ATextThatGrowsIsComputedFromItsEnd) {
+  test::TinyModel shape;
+  shape.context = 1024;
+  const auto model = load(on_cuda(), shape);
+  const auto calls = [](const char* name) { return warploom_emulator_calls == nullptr ? 0 : warploom_emulator_calls(name); };
+  GenerateOptions options = sampled();
+  options.prefix_cache = std::make_shared<PrefixCache>(model);
+  options.sampling.presence_penalty = 0.1f;
+  std::vector<TokenId> text;
+  int turn = 0;
+  for (const auto& message : ragged_prompts(5)) {
+    text.insert(text.end(), message.begin(), message.end());
+    const std::uint64_t allocated = calls("cudaMalloc") + calls("cudaHostAlloc"), recorded = calls("cudaGraphInstantiate");
+    const auto got = generate(model, {&text, 1}, options);
+    if (turn > 0) {
+      EXPECT_EQ(calls("cudaMalloc") + calls("cudaHostAlloc"), allocated) << "turn " << turn;
+      EXPECT_LE(calls("cudaGraphInstantiate"), recorded + 1) << "turn " << turn;  // one where the block table doubles
+    }
+    GenerateOptions alone = options;
+    alone.prefix_cache = nullptr;
+    expect_same(got, generate(model, {&text, 1}, alone), "turn " + std::to_string(turn));
+    if (turn++ > 0) EXPECT_GT(got[0].timings.reused_tokens, 0);
+    text.insert(text.end(), got[0].ids.begin(), got[0].ids.end());
+  }
+}
+
 // A block whose last owner left NaN behind goes to another sequence.
 TEST(CudaGeneration, BlocksOfTheCacheAreReusedWhateverTheyHeld) {
   const auto model = load(on_cuda());

@@ -1,0 +1,33 @@
+#include "engine/prefix_cache.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "warploom/error.h"
+
+namespace warploom {
+
+PrefixCache::State::State(std::shared_ptr<const Model> of, std::int64_t tokens) : model(std::move(of)) {
+  if (!model) throw InvalidArgument("model is null");
+  if (tokens < 0) throw InvalidArgument(fmt::format("tokens of a prefix cache are {}; it must be >= 0 (0: the model's context)", tokens));
+  const Engine engine = engine_for(model, model->tokenizer());
+  std::int64_t blocks = blocks_for(tokens > 0 ? tokens : engine.shape.context_length, engine.block_tokens);
+  if (tokens == 0 && engine.room_for_blocks) blocks = std::clamp<std::int64_t>(engine.room_for_blocks(), 1, blocks);
+  memory.make_pool(engine, blocks);
+  memory.keep_texts();
+}
+
+PrefixCacheUse::PrefixCacheUse(const PrefixCache& cache) : state_(*cache.state_) {
+  if (state_.used.exchange(true)) throw InvalidArgument("prefix_cache is in use by another call");
+}
+
+PrefixCache::PrefixCache(std::shared_ptr<const Model> model, std::int64_t tokens)
+    : state_(std::make_unique<State>(std::move(model), tokens)) {}
+PrefixCache::~PrefixCache() = default;
+
+std::int64_t PrefixCache::capacity() const { return state_->memory.pool().size() * state_->memory.pool().block_tokens(); }
+std::int64_t PrefixCache::size() const { return PrefixCacheUse(*this).memory().texts()->tokens(); }
+void PrefixCache::clear() { PrefixCacheUse(*this).memory().texts()->clear(); }
+
+}  // namespace warploom

@@ -1,0 +1,35 @@
+// What runs work in: step buffers, the KV cache, and who holds its blocks.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "engine/run.h"
+#include "kv/prefix_index.h"
+#include "warploom/kv_blocks.h"
+
+namespace warploom {
+
+class RunMemory {
+ public:
+  /// Step buffers for steps within `limits`; made anew where those that there are are too small.
+  void fit_session(const Engine& engine, const StepLimits& limits);
+  void make_pool(const Engine& engine, std::int64_t blocks);
+  /// From now on texts are kept.
+  void keep_texts() { texts_.emplace(); }
+
+  TransformerSession& session() { return *session_; }
+  KvStorage& cache() { return *cache_; }
+  BlockPool& pool() { return *pool_; }
+  const BlockPool& pool() const { return *pool_; }
+  PrefixIndex* texts() { return texts_ ? &*texts_ : nullptr; }  // null: none are kept
+
+ private:
+  std::unique_ptr<KvStorage> cache_;  // outlives the session
+  std::unique_ptr<TransformerSession> session_;
+  StepLimits limits_;
+  std::optional<BlockPool> pool_;     // outlives the texts
+  std::optional<PrefixIndex> texts_;
+};
+
+}  // namespace warploom
