@@ -80,7 +80,7 @@ void launch_dense(const SampleArgs& a, const SampleScratch& scratch, cudaStream_
   bool stores_aligned = addresses % sizeof(float4) == 0 && a.dense_stride % 4 == 0;
   void* arguments[] = {&args, &aligned, &stores_aligned, &records};
   check(
-      cudaLaunchKernel(kernel, dim3(static_cast<unsigned>(all_tiles(a))), dim3(kThreads), arguments, mark_bytes(a), stream),
+      cudaLaunchKernel(kernel, dim3(static_cast<unsigned>(all_tiles(a))), dim3(kThreads), arguments, sparse_bytes(a), stream),
       "launching dense_kernel");
 }
 

@@ -350,17 +350,17 @@ const void* kernel_of(const SampleArgs& a) {
   });
 }
 
-// Shared memory beside the kernel's own: the marks, and the part's logits where they fit beside a second block.
+// Shared memory beside the kernel's own: marks and counts, and the part's logits where they fit beside a second block.
 struct DynamicBytes {
-  std::size_t marks, cache;
+  std::size_t sparse, cache;
 };
 constexpr std::size_t kDynamicRoom = 48 * 1024 - sizeof(TeamScratch) - sizeof(Plan<float>) - 64;
 
 DynamicBytes dynamic_bytes(const SampleArgs& a, const RowShape& shape) {
-  DynamicBytes bytes{mark_bytes(a), 0};
+  DynamicBytes bytes{sparse_bytes(a), 0};
   const std::size_t logits =
       static_cast<std::size_t>(shape.segments) * static_cast<std::size_t>(shape.segment) * sizeof(float);
-  if (bytes.marks + logits <= kDynamicRoom) bytes.cache = logits;
+  if (bytes.sparse + logits <= kDynamicRoom) bytes.cache = logits;
   return bytes;
 }
 
@@ -375,7 +375,7 @@ void launch_draw(const SampleArgs& a, const RowShape& shape, const SampleScratch
   const DynamicBytes dynamic = dynamic_bytes(a, shape);
   bool aligned = rows_aligned(a), cached = dynamic.cache > 0;
   void* arguments[] = {&args, &cut, &aligned, &cached, &s.exchanges, &s.lists, &s.records};
-  launch_team(a, kernel_of(a), shape, dynamic.marks + dynamic.cache, arguments, scratch, "launching sample_kernel", stream);
+  launch_team(a, kernel_of(a), shape, dynamic.sparse + dynamic.cache, arguments, scratch, "launching sample_kernel", stream);
 }
 
 }  // namespace warploom::cuda

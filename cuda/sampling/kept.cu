@@ -122,7 +122,7 @@ void launch_kept(const SampleArgs& a, const SampleScratch& scratch, cudaStream_t
   SampleScratch s = scratch;
   bool aligned = rows_aligned(a);
   void* arguments[] = {&args, &aligned, &s.records, &s.tiles};
-  check(cudaLaunchKernel(kernel, dim3(static_cast<unsigned>(tiles)), dim3(kThreads), arguments, mark_bytes(a), stream),
+  check(cudaLaunchKernel(kernel, dim3(static_cast<unsigned>(tiles)), dim3(kThreads), arguments, sparse_bytes(a), stream),
         "launching kept_kernel");
 }
 

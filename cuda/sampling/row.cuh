@@ -56,12 +56,62 @@ struct Probability {
 };
 
 // Tokens that a penalty or a bias may touch are marked in a bit map, so that all others pass at the price of one look.
-inline constexpr u32 kMarkBits = 1u << 17;
+inline constexpr u32 kMarkBits = 1u << 16;
+
+// How often tokens stand in the history: a hash table in shared memory, behind the marks. Slots are never emptied, so a token
+// that finds none of its kProbes slots free never does, and is counted in the history itself whenever it is asked for.
+class HistoryCounts {
+ public:
+  static constexpr u32 kSlots = 2048;
+  static constexpr std::size_t kBytes = kSlots * 8;
+
+  // By the whole block; then __syncthreads().
+  static __device__ void clear() {
+    for (u32 i = threadIdx.x; i < kSlots; i += kThreads) slots()[i] = {kFree, 0};
+  }
+  static __device__ void add(TokenId token) {
+#pragma unroll 1
+    for (u32 probe = 0; probe < kProbes; ++probe) {
+      Slot& slot = slot_of(token, probe);
+      const int there = atomicCAS(&slot.token, kFree, token);
+      if (there != kFree && there != token) continue;
+      atomicAdd(&slot.times, 1u);
+      return;
+    }
+  }
+  static __device__ u32 times(const RowParams& p, TokenId token) {
+#pragma unroll 1
+    for (u32 probe = 0; probe < kProbes; ++probe) {
+      const Slot slot = slot_of(token, probe);
+      if (slot.token == token) return slot.times;
+      if (slot.token == kFree) return 0;
+    }
+    u32 times = 0;
+#pragma unroll 1
+    for (int i = 0; i < p.history_count; ++i) times += p.history[i] == token;
+    return times;
+  }
+
+ private:
+  static constexpr int kFree = -1;
+  static constexpr u32 kProbes = 32;
+  struct __align__(8) Slot {
+    int token;
+    u32 times;
+  };
+  static __device__ Slot* slots() {
+    extern __shared__ float4 dynamic[];
+    return reinterpret_cast<Slot*>(dynamic + kMarkBits / 128);
+  }
+  // Knuth's multiplicative hash: its top bits.
+  static __device__ Slot& slot_of(TokenId token, u32 probe) {
+    return slots()[((static_cast<u32>(token) * 2654435761u >> 21) + probe) % kSlots];
+  }
+};
 
 // Penalties and biases of one token.
 __device__ inline float adjust_one(const RowParams& p, int id, float y) {
-  u32 times = 0;
-  for (int i = 0; i < p.history_count; ++i) times += p.history[i] == id;
+  const u32 times = p.history_count > 0 ? HistoryCounts::times(p, id) : 0;
   if (times > 0) {
     if (p.repetition != 1.0f) y = y > 0.0f ? __fdiv_rn(y, p.repetition) : __fmul_rn(y, p.repetition);
     if (p.frequency != 0.0f) y = __fadd_rn(y, -__fmul_rn(p.frequency, static_cast<float>(times)));
@@ -88,13 +138,19 @@ __device__ static __noinline__
   return y;
 }
 
+// What a kernel's dynamic shared memory begins with: marks, and the counts of a history.
+__host__ __device__ inline std::size_t sparse_bytes(const SampleArgs& a) {
+  if (!a.history && !a.bias && !a.allowed) return 0;
+  return kMarkBits / 8 + (a.history ? HistoryCounts::kBytes : 0);
+}
+
 template <typename T, bool kSparse>
 class Row {
  public:
   using Value = T;
   static constexpr bool kProbabilities = std::is_same_v<T, Probability>;
 
-  // Dynamic shared memory: kMarkBits bits where kSparse, then where `cached` room for the part's logits from `first` on.
+  // Dynamic shared memory: sparse_bytes() where kSparse, then where `cached` room for the part's logits from `first` on.
   __device__ Row(const SampleArgs& a, std::int64_t r, const RowParams& params, const bool& aligned, const bool& cached,
                  int first)
       : a_(a),
@@ -112,16 +168,17 @@ class Row {
       return false;
     } else {
       for (u32 i = threadIdx.x; i < kMarkBits / 32; i += kThreads) marks()[i] = 0;
+      if (params_.history_count > 0) HistoryCounts::clear();
       __syncthreads();
       bool bad = false;
       const auto one = [&](TokenId token) {
-        if (token < 0 || token >= vocab()) {
-          bad = true;
-        } else {
-          atomicOr(&marks()[static_cast<u32>(token) % kMarkBits / 32], 1u << (token % 32));
-        }
+        const bool known = token >= 0 && token < vocab();
+        if (known) atomicOr(&marks()[static_cast<u32>(token) % kMarkBits / 32], 1u << (token % 32));
+        bad |= !known;
+        return known;
       };
-      for (int i = threadIdx.x; i < params_.history_count; i += kThreads) one(params_.history[i]);
+      for (int i = threadIdx.x; i < params_.history_count; i += kThreads)
+        if (one(params_.history[i])) HistoryCounts::add(params_.history[i]);
       for (int i = threadIdx.x; i < params_.bias_count; i += kThreads) one(params_.bias[i].token);
       return __syncthreads_or(bad);
     }
@@ -202,7 +259,7 @@ class Row {
   }
   __device__ float4* cache(int at) const {
     extern __shared__ float4 dynamic[];
-    return dynamic + (kSparse ? kMarkBits / 128 : 0) + (at - first_) / 4;
+    return dynamic + (kSparse ? sparse_bytes(a_) / 16 : 0) + (at - first_) / 4;
   }
 
   const SampleArgs& a_;
@@ -276,9 +333,6 @@ __device__ bool walk(int vocab, const Team& team, int s, u64 rest, Mass mass, in
   return false;
 }
 
-// The bit map that a kernel's dynamic shared memory begins with.
-inline std::size_t mark_bytes(const SampleArgs& a) { return a.history || a.bias || a.allowed ? kMarkBits / 8 : 0; }
-
 // Whether four neighbours can be read at once.
 inline bool rows_aligned(const SampleArgs& a) {
   const std::size_t element = a.type == LogitType::f32 ? 4 : 2;
@@ -289,7 +343,7 @@ inline bool rows_aligned(const SampleArgs& a) {
 template <class Make>
 const void* with_row_type(const SampleArgs& a, Make make) {
   const auto of = [&](auto type) {
-    return mark_bytes(a) > 0 ? make(type, std::true_type()) : make(type, std::false_type());
+    return sparse_bytes(a) > 0 ? make(type, std::true_type()) : make(type, std::false_type());
   };
   if (a.input == SampleInput::probabilities) return make(std::type_identity<Probability>(), std::false_type());
   switch (a.type) {

@@ -81,7 +81,7 @@ const void* kernel_of(const SampleArgs& a) {
 
 }  // namespace
 
-RowShape top_shape(const SampleArgs& a) { return shape_for(a, kernel_of(a), mark_bytes(a)); }
+RowShape top_shape(const SampleArgs& a) { return shape_for(a, kernel_of(a), sparse_bytes(a)); }
 
 void launch_top(const SampleArgs& a, const RowShape& shape, const SampleScratch& scratch, cudaStream_t stream) {
   SampleArgs args = a;
@@ -89,7 +89,7 @@ void launch_top(const SampleArgs& a, const RowShape& shape, const SampleScratch&
   SampleScratch s = scratch;
   bool aligned = rows_aligned(a), cached = false;
   void* arguments[] = {&args, &cut, &aligned, &cached, &s.exchanges, &s.lists, &s.records};
-  launch_team(a, kernel_of(a), shape, mark_bytes(a), arguments, scratch, "launching top_kernel", stream);
+  launch_team(a, kernel_of(a), shape, sparse_bytes(a), arguments, scratch, "launching top_kernel", stream);
 }
 
 }  // namespace warploom::cuda

@@ -294,7 +294,8 @@ void Encoder::layout_variables() {
   for (const ptx::Variable* v : shared)
     if (dynamic(v)) end = round_up(end, std::max<uint64_t>(v->align, 16));
   for (const ptx::Variable* v : shared)
-    if (dynamic(v)) symbols_[v->name] = {Symbol::Kind::kShared, end};  // all begin where the static ones have ended
+    if (dynamic(v))  // all begin where the kernel's static ones have ended, which a device function does not know
+      symbols_[v->name] = function_.is_entry ? Symbol{Symbol::Kind::kShared, end} : Symbol{Symbol::Kind::kDynamicShared, 0};
   code_.static_shared = static_cast<uint32_t>(end);
 }
 

@@ -80,7 +80,7 @@ class Encoder {
 
   // Names.
   struct Symbol {
-    enum class Kind : uint8_t { kNone, kAddress, kShared, kLocal, kParam, kCallParam, kFunction };
+    enum class Kind : uint8_t { kNone, kAddress, kShared, kDynamicShared, kLocal, kParam, kCallParam, kFunction };
     Kind kind = Kind::kNone;
     uint64_t value = 0;  // address, or offset in the space
   };

@@ -66,6 +66,33 @@ TEST(Language, FunctionPointers) {
   for (int t = 0; t < 64; ++t) EXPECT_EQ(got[t], t % 3 == 0 ? 2 * t : t % 3 == 1 ? -t : t + 1);
 }
 
+// A function's dynamic shared memory is its kernel's, wherever that begins.
+__device__ __noinline__ int* dynamic_slot(int i) {
+  extern __shared__ int dynamic[];
+  return dynamic + i;
+}
+template <int kStatic>
+__global__ void dynamic_kernel(int* out) {
+  __shared__ int fixed[kStatic];
+  extern __shared__ int dynamic[];
+  for (int i = threadIdx.x; i < kStatic; i += blockDim.x) fixed[i] = -1;
+  *dynamic_slot(threadIdx.x) = threadIdx.x * kStatic;
+  __syncthreads();
+  const int other = blockDim.x - 1 - threadIdx.x;
+  out[threadIdx.x] = dynamic[other] + fixed[other % kStatic] + 1;
+}
+TEST(Language, DynamicSharedMemoryInFunctions) {
+  const auto check = [](auto kernel, int fixed) {
+    DeviceBuffer<int> out(std::vector<int>(64));
+    kernel<<<1, 64, 64 * sizeof(int)>>>(out.data());
+    const auto got = out.host();
+    EXPECT_STREQ(warploom_emulator_report(), "");
+    for (int t = 0; t < 64; ++t) EXPECT_EQ(got[t], (63 - t) * fixed);
+  };
+  check(dynamic_kernel<3>, 3);
+  check(dynamic_kernel<500>, 500);
+}
+
 template <class T>
 __host__ __device__ T chosen(int which, T v) {
   switch (which) {

@@ -131,6 +131,11 @@ void special_handler(Warp& w, const Inst& in) {
 }
 
 template <class T>
+void dynamic_shared_address(Warp& w, const Inst& in) {
+  const uint64_t address = w.block->launch->code->static_shared + static_cast<uint64_t>(in.imm);
+  fill<T>(w, in, [&](uint32_t) { return address; });
+}
+template <class T>
 void local_address(Warp& w, const Inst& in) {
   const uint64_t base = w.local_begin + w.frame->local_offset + static_cast<uint64_t>(in.imm);
   fill<T>(w, in, [&](uint32_t lane) { return base + lane * uint64_t{w.local_stride}; });
@@ -273,6 +278,10 @@ void emit_symbol(Encoder& e, const ptx::Operand& o, uint32_t destination, int by
     case Encoder::Symbol::Kind::kShared: e.emit(move_of(e, bytes), {destination}, {e.constant(value, bytes)}); return;
     case Encoder::Symbol::Kind::kFunction:
       e.emit(move_of(e, bytes), {destination}, {e.constant(function_address(e.program(), o.name), bytes)});
+      return;
+    case Encoder::Symbol::Kind::kDynamicShared:
+      e.emit(wide ? &dynamic_shared_address<uint64_t> : &dynamic_shared_address<uint32_t>, {destination}, {}).imm =
+          static_cast<int64_t>(value);
       return;
     case Encoder::Symbol::Kind::kLocal:
       e.emit(wide ? &local_address<uint64_t> : &local_address<uint32_t>, {destination}, {}).imm =

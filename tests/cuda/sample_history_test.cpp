@@ -1,0 +1,88 @@
+// Penalties over long histories: the device equals the CPU, and its work grows with the history, not with its square.
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <random>
+
+#include "cuda/device_sampling.h"
+#include "emulator/emulator.h"
+
+namespace warploom {
+namespace {
+
+std::vector<float> normal_logits(std::size_t count, std::mt19937_64& rng) {
+  std::normal_distribution<float> normal(0.0f, 2.0f);
+  std::vector<float> logits(count);
+  for (float& y : logits) y = normal(rng);
+  return logits;
+}
+
+// `length` tokens of at most `kinds` different ones.
+std::vector<TokenId> random_history(std::size_t length, std::uint32_t kinds, std::mt19937_64& rng) {
+  std::vector<TokenId> history(length);
+  for (TokenId& token : history) token = static_cast<TokenId>(rng() % kinds);
+  return history;
+}
+
+SampleRow row_of(const std::vector<TokenId>& history) {
+  SampleRow row;
+  row.params = {.top_k = 200, .top_p = 0.95f, .repetition_penalty = 1.2f, .frequency_penalty = 0.01f, .presence_penalty = 0.3f};
+  row.params.seed = history.size();
+  row.history = history;
+  return row;
+}
+
+// From none to many more kinds of tokens than there are slots to count them in.
+TEST(SampleHistory, OfAnyLengthEqualsTheCpu) {
+  std::mt19937_64 rng(31);
+  constexpr std::int64_t kVocab = 4000;
+  std::vector<std::vector<TokenId>> histories;
+  for (const auto& [length, kinds] : std::initializer_list<std::pair<std::size_t, std::uint32_t>>{
+           {0, 1}, {1, kVocab}, {700, 1}, {3000, 40}, {2048, 2048}, {4000, 1900}, {5000, kVocab}})
+    histories.push_back(random_history(length, kinds, rng));
+  histories.emplace_back(kVocab);
+  for (std::size_t i = 0; i < histories.back().size(); ++i) histories.back()[i] = static_cast<TokenId>(i);
+  const std::vector<float> logits = normal_logits(histories.size() * static_cast<std::size_t>(kVocab), rng);
+  const LogitsView view{logits.data(), LogitType::f32, static_cast<std::int64_t>(histories.size()), kVocab, kVocab};
+  std::vector<SampleRow> rows;
+  for (const auto& history : histories) rows.push_back(row_of(history));
+  const SampleWants wants{.logprob = true, .kept = true};
+  const auto want = sample(view, rows, wants);
+  for (const int parts : {1, 5}) {
+    const auto got = test::sample_on_device(view, rows, parts, wants);
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      SCOPED_TRACE(testing::Message() << "parts " << parts << ", a history of " << histories[r].size());
+      ASSERT_EQ(got[r].status, SampleStatus::ok);
+      EXPECT_EQ(got[r].token, want[r].token);
+      EXPECT_EQ(got[r].argmax, want[r].argmax);
+      EXPECT_EQ(got[r].survivors, want[r].survivors);
+      EXPECT_EQ(got[r].total_weight, want[r].total_weight);
+      EXPECT_TRUE(got[r].kept == want[r].kept);
+    }
+  }
+}
+
+TEST(SampleHistory, CostsWhatItIsLong) {
+  if (warploom_emulator_count == nullptr) GTEST_SKIP() << "only the emulator counts";
+  std::mt19937_64 rng(32);
+  constexpr std::int64_t kVocab = 32000;
+  const std::vector<float> logits = normal_logits(kVocab, rng);
+  const auto instructions = [&](std::size_t length) {
+    const std::vector<TokenId> history = random_history(length, 1500, rng);
+    const std::vector<SampleRow> rows{row_of(history)};
+    warploom_emulator_reset_counters();
+    warploom_emulator_count(1);
+    test::sample_on_device({logits.data(), LogitType::f32, 1, kVocab, kVocab}, rows, 1);
+    warploom_emulator_count(0);
+    WarploomCounters n{};
+    EXPECT_EQ(warploom_emulator_counters("sample_kernel", &n), 1);
+    return static_cast<double>(std::accumulate(std::begin(n.warp_instructions), std::end(n.warp_instructions), std::uint64_t{0}));
+  };
+  const double shorter = instructions(2000), longer = instructions(16000);
+  RecordProperty("shorter", std::to_string(shorter));
+  RecordProperty("longer", std::to_string(longer));
+  EXPECT_LE(longer, 2 * shorter);
+}
+
+}  // namespace
+}  // namespace warploom
