@@ -2,6 +2,7 @@
 // not flushed between runs.
 #include <memory>
 #include <random>
+#include <vector>
 
 #include <benchmark/benchmark.h>
 
@@ -54,6 +55,38 @@ void swiglu(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * bytes_moved(args));
 }
 BENCHMARK(swiglu)->Arg(1)->Arg(128);
+
+std::int32_t* integers(std::unique_ptr<DeviceMemory>& memory, const std::vector<std::int32_t>& values) {
+  memory = backend().alloc(values.size() * sizeof(std::int32_t));
+  backend().upload(memory->data(), values.data(), values.size() * sizeof(std::int32_t));
+  return static_cast<std::int32_t*>(memory->data());
+}
+
+// One sequence's last tokens over its context, in an f16 cache.
+void attention(benchmark::State& state) {
+  const std::int64_t context = state.range(0), tokens = state.range(1), heads = 9, kv_heads = 3, head_dim = 64;
+  const std::int64_t blocks = (context + 15) / 16;
+  const auto cache = backend().create_kv_storage({1, kv_heads, head_dim, blocks, KvType::f16, 16});
+  std::vector<std::int32_t> positions, table;
+  for (std::int64_t t = context - tokens; t < context; ++t) positions.push_back(static_cast<std::int32_t>(t));
+  for (std::int64_t b = 0; b < blocks; ++b) table.push_back(static_cast<std::int32_t>(b));
+  std::unique_ptr<DeviceMemory> memory[6];
+  AttentionArgs args;
+  args.heads = heads;
+  args.scale = 0.125f;
+  args.layout = {tokens, 1, tokens, integers(memory[0], positions), integers(memory[1], std::vector<std::int32_t>(positions.size())),
+                 integers(memory[2], {0, static_cast<std::int32_t>(tokens)}), integers(memory[3], table), blocks};
+  args.cache = cache.get();
+  args.qkv = floats(memory[4], tokens * (heads + 2 * kv_heads) * head_dim);
+  args.out = floats(memory[5], tokens * heads * head_dim);
+  const auto workspace = backend().alloc(backend().workspace_bytes(args, cache->shape()));
+  args.workspace = workspace.get();
+  for (auto _ : state) backend().attention(args);
+  const std::int64_t pairs = tokens * context - tokens * (tokens - 1) / 2;
+  state.counters["MAC/s"] =
+      benchmark::Counter(static_cast<double>(2 * pairs * heads * head_dim), benchmark::Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(attention)->Args({512, 512})->Args({4096, 512})->Args({4096, 1});
 
 }  // namespace
 }  // namespace warploom

@@ -37,16 +37,10 @@ void Scheduler::run(std::vector<Sequence>& sequences, const TokenCallback& callb
 void Scheduler::admit() {
   while (!waiting_.empty() && static_cast<std::int64_t>(running_.size()) < limits_.max_running) {
     Sequence& next = *waiting_.front();
-    bool wait = false;
-    if (!share_prompt(next, &wait)) {
-      if (wait) return;
-      share_text(next);
-      const std::int64_t held = static_cast<std::int64_t>(next.table.blocks().size());
-      if (!make_free(pool_.blocks_for(static_cast<std::int64_t>(next.tokens.size()) + 1) - held) && !running_.empty()) {
-        next.forget();
-        return;
-      }
-    }
+    if (limits_.kv_cache && !share_prefix(next)) return;
+    const std::int64_t whole_blocks = next.cached / pool_.block_tokens();  // a shared part of one is copied
+    const std::int64_t blocks = pool_.blocks_for(static_cast<std::int64_t>(next.tokens.size()) + 1) - whole_blocks;
+    if (!make_free(blocks) && !running_.empty()) return next.forget();
     waiting_.erase(waiting_.begin());
     next.running = true;
     next.admitted = admissions_++;
@@ -54,28 +48,32 @@ void Scheduler::admit() {
   }
 }
 
-// Continuations of one prompt share its blocks. Each computes the prompt's last token for itself: that gives its logits.
-bool Scheduler::share_prompt(Sequence& sequence, bool* wait) {
-  if (!limits_.kv_cache || sequence.cached > 0) return false;
-  const std::int64_t shared = sequence.prompt_size() - 1;
+// Begins with what a kept text or a running sequence has computed. False where it is better to wait: a running one is about to.
+bool Scheduler::share_prefix(Sequence& sequence) {
+  std::int64_t most = 0;
+  if (texts_) most = texts_->share(std::span(sequence.tokens).first(sequence.tokens.size() - 1), sequence.table);
+  sequence.reuse(most);
+  const Sequence* best = nullptr;
   for (const Sequence* other : running_) {
-    if (other->generation.prompt != sequence.generation.prompt) continue;
-    if (other->cached < shared) {
-      *wait = true;  // it is computing what we need
-      continue;
-    }
-    *wait = false;
-    if (!make_free(pool_.blocks_for(static_cast<std::int64_t>(sequence.tokens.size()) + 1 - shared) + 1)) continue;
-    sequence.table.share_prefix(other->table, shared);
-    sequence.reuse(shared);
-    return true;
+    const std::int64_t tokens = shareable(sequence, *other);
+    const bool sooner = best && tokens == most && best->cached < most && other->cached >= most;
+    if (tokens <= most && !sooner) continue;
+    most = tokens;
+    best = other;
   }
-  return false;
+  if (!best) return true;
+  sequence.forget();
+  if (best->cached < most) return false;
+  sequence.table.share_prefix(best->table, most);
+  sequence.reuse(most);
+  return true;
 }
 
-// The last token is computed again in any case, for its logits.
-void Scheduler::share_text(Sequence& sequence) {
-  if (texts_) sequence.reuse(texts_->share(std::span(sequence.tokens).first(sequence.tokens.size() - 1), sequence.table));
+// Continuations of one prompt share all of it but the last token, which each computes for its logits. Others share whole blocks.
+std::int64_t Scheduler::shareable(const Sequence& sequence, const Sequence& other) const {
+  if (sequence.generation.prompt == other.generation.prompt) return sequence.prompt_size() - 1;
+  const auto common = static_cast<std::int64_t>(common_prefix(std::span(sequence.tokens).first(sequence.tokens.size() - 1), other.tokens));
+  return common / pool_.block_tokens() * pool_.block_tokens();
 }
 
 // Texts that nobody works on go first. False where that is not enough.

@@ -35,8 +35,8 @@ class Scheduler {
   };
 
   void admit();
-  bool share_prompt(Sequence& sequence, bool* wait);
-  void share_text(Sequence& sequence);
+  bool share_prefix(Sequence& sequence);
+  std::int64_t shareable(const Sequence& sequence, const Sequence& other) const;
   bool make_free(std::int64_t blocks);
   void plan_step(const TokenCallback& callback);
   bool make_room(Sequence& sequence, std::int64_t tokens);

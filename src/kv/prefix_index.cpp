@@ -5,14 +5,10 @@
 
 namespace warploom {
 
-namespace {
-
 std::size_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
   const std::size_t most = std::min(a.size(), b.size());
   return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(most), b.begin()).first - a.begin());
 }
-
-}  // namespace
 
 void PrefixIndex::keep(std::span<const TokenId> tokens, BlockTable table) {
   if (tokens.empty()) return;

@@ -10,6 +10,9 @@
 
 namespace warploom {
 
+/// How many tokens `a` and `b` both begin with.
+std::size_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b);
+
 /// Owner of its share of blocks, whose pool must outlive it. Shares whole blocks only, so that nobody writes to what it holds.
 class PrefixIndex {
  public:

@@ -144,6 +144,34 @@ TEST(Engine, ContinuationsShareTheirPromptAndDiffer) {
   }
 }
 
+// Prompts of one batch that begin alike: whole blocks are computed once, whenever and in whatever room the others come.
+TEST(Engine, PromptsThatBeginAlikeShareWhatTheyBeginWith) {
+  const auto model = load({});
+  std::vector<std::vector<TokenId>> prompts = ragged_prompts(8, 4);
+  for (std::size_t i = 0; i < prompts.size(); ++i) prompts[i].insert(prompts[i].begin(), i == 3 ? 20 : 50, 9);
+  prompts[5] = prompts[4];
+  std::vector<Generation> alone;
+  for (const auto& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, sampled()).at(0));
+  for (const std::int64_t kv_tokens : {0, 192, 300, 500}) {
+    for (const std::int64_t chunk : {7, 512}) {
+      GenerateOptions options = sampled();
+      options.kv_tokens = kv_tokens;
+      options.prefill_chunk = chunk;
+      const auto all = generate(model, prompts, options);
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        expect_same(all[i], alone[i], std::to_string(i) + " with " + std::to_string(kv_tokens));
+        if (kv_tokens > 0) continue;
+        if (i == 5) {
+          EXPECT_EQ(all[i].timings.reused_tokens, static_cast<std::int64_t>(prompts[i].size() - 1) / 16 * 16);
+        } else {
+          EXPECT_GE(all[i].timings.reused_tokens, i == 0 ? 0 : i == 3 ? 16 : 48) << i;
+        }
+      }
+      EXPECT_EQ(all[0].timings.reused_tokens, 0);
+    }
+  }
+}
+
 TEST(Engine, CallbacksSeeTheTextAndCanStop) {
   const auto prompts = ragged_prompts(4);
   const auto model = load({});
