@@ -28,7 +28,8 @@ struct GenerateOptions {
   int n = 1;                          ///< continuations of each prompt; continuation i draws from stream i
   bool kv_cache = true;               ///< false: recompute the whole sequence at every step
   std::int64_t kv_tokens = 0;         ///< size of the KV pool in tokens; 0: what the request can need
-  std::shared_ptr<PrefixCache> prefix_cache;  ///< of the same model: is the KV pool, and goes on being it; null: none
+  /// Of the same model; null: none. It is the call's KV pool: kv_cache must be true and kv_tokens 0.
+  std::shared_ptr<PrefixCache> prefix_cache;
   std::int64_t prefill_chunk = 512;   ///< most prompt tokens in one step
   std::int64_t max_batch = 64;        ///< most sequences in one step; the others wait
   bool logprobs = false;              ///< fill Generation::logprobs
@@ -37,7 +38,7 @@ struct GenerateOptions {
 
 struct Timings {
   std::int64_t prompt_tokens = 0;
-  std::int64_t reused_tokens = 0;  ///< of the prompt, whose keys and values were there already
+  std::int64_t reused_tokens = 0;  ///< of the prompt, whose keys and values were there when it was first admitted
   std::int64_t generated_tokens = 0;
   double prefill_seconds = 0.0;  ///< from start to this sequence's first token
   double decode_seconds = 0.0;   ///< from its first token to its last

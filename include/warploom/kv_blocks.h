@@ -70,7 +70,9 @@ class WARPLOOM_EXPORT BlockTable {
   /// Holds the blocks of the first `tokens` positions of `other` too. This table must be empty, of the same pool.
   void share_prefix(const BlockTable& other, std::int64_t tokens);
 
-  void clear();
+  /// Gives back the blocks beyond those of the first `tokens` positions.
+  void truncate(std::int64_t tokens);
+  void clear() { truncate(0); }
 
  private:
   BlockPool* pool_;

@@ -45,6 +45,7 @@ void run(Chat& chat) {
   std::vector<ChatMessage> messages;
   const auto reset = [&] {
     messages.clear();
+    chat.options.prefix_cache->clear();
     if (!chat.system.empty()) messages.push_back({"system", chat.system});
   };
   reset();

@@ -10,6 +10,7 @@
 
 #include "backend/backend.h"
 #include "cpu/attention.h"
+#include "cpu/host_memory.h"
 #include "cpu/isa.h"
 #include "cpu/kv_storage.h"
 #include "cpu/matmul.h"
@@ -69,6 +70,7 @@ class CpuBackend final : public Backend {
   void upload(void* device, const void* host, std::size_t bytes) override { std::memcpy(device, host, bytes); }
   void download(void* host, const void* device, std::size_t bytes) override { std::memcpy(host, device, bytes); }
   void synchronise() override {}
+  std::uint64_t free_bytes() const override { return available_memory(); }
 
   std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts) override { return pack(parts, pool_); }
   void check_kv_shape(const KvShape& shape) const override { cpu::check_kv_shape(shape); }

@@ -14,6 +14,10 @@ void require(bool ok, const std::string& what) {
 
 }  // namespace
 
+void check_max_batch(std::int64_t max_batch) {
+  require(max_batch >= 1 && max_batch <= 4096, fmt::format("max_batch is {}; it must be in [1, 4096]", max_batch));
+}
+
 void check_options(const GenerateOptions& options, const ModelShape& shape) {
   validate(options.sampling);
   require(options.max_tokens >= 1, fmt::format("max_tokens is {}; it must be at least 1", options.max_tokens));
@@ -24,7 +28,7 @@ void check_options(const GenerateOptions& options, const ModelShape& shape) {
     require(options.kv_tokens == 0, fmt::format("kv_tokens is {}; with a prefix_cache, which is the KV pool, it must be 0", options.kv_tokens));
   }
   require(options.prefill_chunk >= 1, fmt::format("prefill_chunk is {}; it must be at least 1", options.prefill_chunk));
-  require(options.max_batch >= 1 && options.max_batch <= 4096, fmt::format("max_batch is {}; it must be in [1, 4096]", options.max_batch));
+  check_max_batch(options.max_batch);
   for (std::size_t i = 0; i < options.stop.size(); ++i) require(!options.stop[i].empty(), fmt::format("stop string {} is empty", i));
   const auto in_vocab = [&](TokenId token, const char* where) {
     require(token >= 0 && token < shape.vocab, fmt::format("{}: token {} is not in [0, {})", where, token, shape.vocab));

@@ -59,16 +59,15 @@ Plan plan_for(std::span<const std::vector<TokenId>> prompts, const GenerateOptio
   limits.kv_cache = options.kv_cache;
   limits.logprobs = options.logprobs;
   limits.should_stop = options.should_stop;
-  // No step can hold more than there is to compute at once.
-  const bool recomputes = !options.kv_cache || options.kv_tokens > 0 || options.prefix_cache;
-  limits.prefill_chunk = std::min(options.prefill_chunk, recomputes ? most_tokens * limits.max_running : pending + total);
+  // No step need hold more than there is to compute at once.
+  const bool recomputes = !options.kv_cache || options.kv_tokens > 0;
+  std::int64_t at_once = recomputes ? most_tokens * limits.max_running : pending + total;
+  if (options.prefix_cache) at_once = std::max(at_once, GenerateOptions().prefill_chunk);
+  limits.prefill_chunk = std::min(options.prefill_chunk, at_once);
 
-  StepLimits& step = plan.step;
-  step.max_tokens = limits.prefill_chunk + limits.max_running;
-  step.max_outputs = step.max_sequences = limits.max_running;
-  step.table_stride = blocks_for(most_tokens, engine.block_tokens) + 1;
-  step.history = has_penalties(options.sampling) ? limits.max_running * most_tokens : 0;
-  step.biases = limits.max_running * static_cast<std::int64_t>(options.bias.size());
+  plan.step = step_limits(limits.prefill_chunk, limits.max_running, most_tokens, engine.block_tokens);
+  plan.step.history = has_penalties(options.sampling) ? limits.max_running * most_tokens : 0;
+  plan.step.biases = limits.max_running * static_cast<std::int64_t>(options.bias.size());
   return plan;
 }
 

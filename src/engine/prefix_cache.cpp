@@ -4,15 +4,19 @@
 
 #include <fmt/format.h>
 
+#include "engine/check_options.h"
 #include "warploom/error.h"
 
 namespace warploom {
 
-PrefixCache::State::State(std::shared_ptr<const Model> of, std::int64_t tokens) : model(std::move(of)) {
+PrefixCache::State::State(std::shared_ptr<const Model> of, std::int64_t tokens, std::int64_t max_batch) : model(std::move(of)) {
   if (!model) throw InvalidArgument("model is null");
   if (tokens < 0) throw InvalidArgument(fmt::format("tokens of a prefix cache are {}; it must be >= 0 (0: the model's context)", tokens));
+  check_max_batch(max_batch);
   const Engine engine = engine_for(model, model->tokenizer());
-  std::int64_t blocks = blocks_for(tokens > 0 ? tokens : engine.shape.context_length, engine.block_tokens);
+  const std::int64_t context = engine.shape.context_length, most_tokens = tokens > 0 ? std::min(tokens, context) : context;
+  memory.fit_session(engine, step_limits(GenerateOptions().prefill_chunk, max_batch, most_tokens, engine.block_tokens));
+  std::int64_t blocks = blocks_for(tokens > 0 ? tokens : context, engine.block_tokens);
   if (tokens == 0 && engine.room_for_blocks) blocks = std::clamp<std::int64_t>(engine.room_for_blocks(), 1, blocks);
   memory.make_pool(engine, blocks);
   memory.keep_texts();
@@ -22,8 +26,8 @@ PrefixCacheUse::PrefixCacheUse(const PrefixCache& cache) : state_(*cache.state_)
   if (state_.used.exchange(true)) throw InvalidArgument("prefix_cache is in use by another call");
 }
 
-PrefixCache::PrefixCache(std::shared_ptr<const Model> model, std::int64_t tokens)
-    : state_(std::make_unique<State>(std::move(model), tokens)) {}
+PrefixCache::PrefixCache(std::shared_ptr<const Model> model, std::int64_t tokens, std::int64_t max_batch)
+    : state_(std::make_unique<State>(std::move(model), tokens, max_batch)) {}
 PrefixCache::~PrefixCache() = default;
 
 std::int64_t PrefixCache::capacity() const { return state_->memory.pool().size() * state_->memory.pool().block_tokens(); }

@@ -2,18 +2,36 @@
 
 #include <algorithm>
 
+#include "warploom/error.h"
+
 namespace warploom {
 
+StepLimits step_limits(std::int64_t chunk, std::int64_t running, std::int64_t most_tokens, std::int64_t block_tokens) {
+  StepLimits limits;
+  limits.max_tokens = chunk + running;
+  limits.max_outputs = limits.max_sequences = running;
+  limits.table_stride = blocks_for(most_tokens, block_tokens) + 1;
+  return limits;
+}
+
 void RunMemory::fit_session(const Engine& engine, const StepLimits& limits) {
+  StepLimits wanted = limits_;
   bool fits = session_ != nullptr;
   for (const auto member : {&StepLimits::max_tokens, &StepLimits::max_outputs, &StepLimits::max_sequences, &StepLimits::table_stride,
                             &StepLimits::history, &StepLimits::biases}) {
     fits = fits && limits.*member <= limits_.*member;
-    limits_.*member = std::max(limits_.*member, limits.*member);
+    wanted.*member = std::max(limits_.*member, limits.*member);
   }
   if (fits) return;
   session_.reset();  // first, so that there is room
-  session_ = engine.create_session(limits_);
+  limits_ = {};
+  try {
+    session_ = engine.create_session(wanted);
+  } catch (const OutOfMemory&) {  // for what this call and all those before need; for this one there may be enough
+    wanted = limits;
+    session_ = engine.create_session(wanted);
+  }
+  limits_ = wanted;
 }
 
 void RunMemory::make_pool(const Engine& engine, std::int64_t blocks) {

@@ -10,9 +10,13 @@
 
 namespace warploom {
 
+/// Of steps with up to `chunk` tokens of prompts beside one each of up to `running` sequences, none longer than `most_tokens`.
+StepLimits step_limits(std::int64_t chunk, std::int64_t running, std::int64_t most_tokens, std::int64_t block_tokens);
+
 class RunMemory {
  public:
-  /// Step buffers for steps within `limits`; made anew where those that there are are too small.
+  /// Step buffers for steps within `limits`; made anew, for those asked for before too, where those that there are are too small.
+  /// Throws OutOfMemory; the next call tries again.
   void fit_session(const Engine& engine, const StepLimits& limits);
   void make_pool(const Engine& engine, std::int64_t blocks);
   /// From now on texts are kept.

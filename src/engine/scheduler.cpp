@@ -42,7 +42,8 @@ void Scheduler::admit() {
     const std::int64_t blocks = pool_.blocks_for(static_cast<std::int64_t>(next.tokens.size()) + 1) - whole_blocks;
     if (!make_free(blocks) && !running_.empty()) return next.forget();
     waiting_.erase(waiting_.begin());
-    next.running = true;
+    if (!next.started) next.generation.timings.reused_tokens = next.cached;
+    next.running = next.started = true;
     next.admitted = admissions_++;
     running_.push_back(&next);
   }
@@ -52,7 +53,7 @@ void Scheduler::admit() {
 bool Scheduler::share_prefix(Sequence& sequence) {
   std::int64_t most = 0;
   if (texts_) most = texts_->share(std::span(sequence.tokens).first(sequence.tokens.size() - 1), sequence.table);
-  sequence.reuse(most);
+  sequence.cached = most;
   const Sequence* best = nullptr;
   for (const Sequence* other : running_) {
     const std::int64_t tokens = shareable(sequence, *other);
@@ -65,7 +66,7 @@ bool Scheduler::share_prefix(Sequence& sequence) {
   sequence.forget();
   if (best->cached < most) return false;
   sequence.table.share_prefix(best->table, most);
-  sequence.reuse(most);
+  sequence.cached = most;
   return true;
 }
 
@@ -76,10 +77,11 @@ std::int64_t Scheduler::shareable(const Sequence& sequence, const Sequence& othe
   return common / pool_.block_tokens() * pool_.block_tokens();
 }
 
-// Texts that nobody works on go first. False where that is not enough.
+// Lets go of kept texts, where that gives enough; else they stay.
 bool Scheduler::make_free(std::int64_t blocks) {
-  while (pool_.free_count() < blocks)
-    if (!texts_ || !texts_->evict()) return false;
+  if (pool_.free_count() >= blocks) return true;
+  if (!texts_ || pool_.free_count() + texts_->reclaimable(pool_) < blocks) return false;
+  while (pool_.free_count() < blocks) texts_->evict();
   return true;
 }
 
@@ -115,7 +117,7 @@ void Scheduler::plan_step(const TokenCallback& callback) {
 // older ones are left.
 bool Scheduler::make_room(Sequence& sequence, std::int64_t tokens) {
   while (!sequence.table.make_writable(sequence.cached, tokens, copy_)) {
-    if (texts_ && texts_->evict()) continue;
+    if (make_free(pool_.free_count() + 1)) continue;
     if (running_.back() == &sequence) return false;
     preempt(*running_.back());
   }

@@ -19,14 +19,9 @@ Sequence::Sequence(BlockPool& pool, const std::shared_ptr<const Tokenizer>& toke
   generation.timings.prompt_tokens = prompt_size();
 }
 
-void Sequence::reuse(std::int64_t count) {
-  cached = count;
-  generation.timings.reused_tokens = std::min(count, prompt_size());
-}
-
 void Sequence::forget() {
   table.clear();
-  reuse(0);
+  cached = 0;
 }
 
 SampleRow Sequence::sample_row() const {

@@ -25,8 +25,6 @@ class Sequence {
   void end(FinishReason reason, const TokenCallback& callback);
   bool finished() const { return generation.finish_reason != FinishReason::running; }
 
-  /// `table` holds the keys and values of the first `count` tokens already.
-  void reuse(std::int64_t count);
   /// Gives its blocks back: everything is to be computed again.
   void forget();
   /// Tokens that the cache does not hold yet; the last one's logits give the next token.
@@ -39,6 +37,7 @@ class Sequence {
   std::int64_t cached = 0;
   BlockTable table;
   bool running = false;          // admitted
+  bool started = false;          // admitted, now or before
   std::uint64_t admitted = 0;    // order of admission: the youngest is preempted first
 
  private:

@@ -42,9 +42,9 @@ void BlockTable::share_prefix(const BlockTable& other, std::int64_t tokens) {
   }
 }
 
-void BlockTable::clear() {
-  for (const std::int32_t block : blocks_) pool_->release(block);
-  blocks_.clear();
+void BlockTable::truncate(std::int64_t tokens) {
+  const auto keep = static_cast<std::size_t>(pool_->blocks_for(tokens));
+  for (; blocks_.size() > keep; blocks_.pop_back()) pool_->release(blocks_.back());
 }
 
 }  // namespace warploom

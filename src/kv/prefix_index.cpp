@@ -1,6 +1,7 @@
 #include "kv/prefix_index.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
 
 namespace warploom {
@@ -17,6 +18,7 @@ void PrefixIndex::keep(std::span<const TokenId> tokens, BlockTable table) {
     text.used = ++now_;
     return;  // it is there already
   }
+  table.truncate(static_cast<std::int64_t>(tokens.size()));
   std::erase_if(texts_, [&](const Text& text) { return common_prefix(text.tokens, tokens) == text.tokens.size(); });
   texts_.push_back({{tokens.begin(), tokens.end()}, std::move(table), ++now_});
 }
@@ -42,6 +44,13 @@ bool PrefixIndex::evict() {
   if (oldest == texts_.end()) return false;
   texts_.erase(oldest);
   return true;
+}
+
+std::int64_t PrefixIndex::reclaimable(const BlockPool& pool) const {
+  std::unordered_map<std::int32_t, int> held;
+  for (const Text& text : texts_)
+    for (const std::int32_t block : text.table.blocks()) ++held[block];
+  return std::count_if(held.begin(), held.end(), [&](const auto& entry) { return entry.second == pool.holders(entry.first); });
 }
 
 std::int64_t PrefixIndex::tokens() const {

@@ -16,7 +16,7 @@ std::size_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b
 /// Owner of its share of blocks, whose pool must outlive it. Shares whole blocks only, so that nobody writes to what it holds.
 class PrefixIndex {
  public:
-  /// Takes over `table`, which holds the keys and values of `tokens`.
+  /// Takes over `table`, which holds the keys and values of `tokens`; blocks beyond go back.
   void keep(std::span<const TokenId> tokens, BlockTable table);
 
   /// The longest run of whole blocks that hold the first of `tokens`: `table`, which must be empty, holds them too from then
@@ -25,6 +25,8 @@ class PrefixIndex {
 
   /// Lets go of the text that was kept or shared least recently. False where there is none.
   bool evict();
+  /// Blocks that nobody else holds.
+  std::int64_t reclaimable(const BlockPool& pool) const;
   void clear() { texts_.clear(); }
 
   /// Tokens of all texts; those that several begin with count once for each.

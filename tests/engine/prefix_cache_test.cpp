@@ -168,11 +168,48 @@ TEST(PrefixCache, SurvivesEveryEnd) {
   expect_same(generate(model, {&prompt, 1}, with(cache)).at(0), want, "after an exception");
 }
 
+// What waits for room that only running sequences have costs no text.
+TEST(PrefixCache, WaitingForRoomForgetsNothing) {
+  const auto model = load();
+  const auto cache = std::make_shared<PrefixCache>(model, 20 * 16);
+  const Tokens known(160, 3);
+  generate(model, {&known, 1}, with(cache, 1));
+  const std::vector<Tokens> prompts = {Tokens(100, 4), joined(known, Tokens(60, 5))};
+  std::vector<Generation> alone;
+  for (const Tokens& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, test::sampled(24)).at(0));
+  const auto got = generate(model, prompts, with(cache));
+  for (std::size_t i = 0; i < 2; ++i) expect_same(got[i], alone[i], std::to_string(i));
+  EXPECT_EQ(got[1].timings.reused_tokens, 160);
+}
+
+// A sequence that ended for want of blocks leaves those that hold none of its tokens.
+TEST(PrefixCache, ATextHoldsNoBlockMoreThanItTakes) {
+  const auto model = load();
+  const auto cache = std::make_shared<PrefixCache>(model, 12 * 16);
+  Tokens prompt(300);
+  std::iota(prompt.begin(), prompt.end(), 0);
+  for (TokenId& token : prompt) token %= 250;
+  GenerateOptions options = with(cache);
+  options.prefill_chunk = 96;  // of which a second fits and a third does not
+  EXPECT_EQ(generate(model, {&prompt, 1}, options).at(0).finish_reason, FinishReason::context_full);
+  const std::int64_t kept = cache->size();
+  EXPECT_EQ(kept, 192);
+  cache->clear();
+  options.prefill_chunk = 120;
+  EXPECT_EQ(generate(model, {&prompt, 1}, options).at(0).finish_reason, FinishReason::context_full);
+  EXPECT_EQ(cache->size(), 120);  // in 8 blocks of 12
+  const Tokens other(40, 251);
+  generate(model, {&other, 1}, with(cache, 8));
+  EXPECT_GT(cache->size(), 120);
+}
+
 TEST(PrefixCache, RefusesWhatCannotBe) {
   const auto model = load();
   EXPECT_THROW(PrefixCache(nullptr), InvalidArgument);
   EXPECT_THROW(PrefixCache(model, -1), InvalidArgument);
   EXPECT_THROW(PrefixCache(model, INT64_MAX), Error);
+  EXPECT_THROW(PrefixCache(model, 0, 0), InvalidArgument);
+  EXPECT_THROW(PrefixCache(model, 0, 5000), InvalidArgument);
   const auto cache = std::make_shared<PrefixCache>(model);
   const Tokens prompt = {1, 2, 3};
   const auto expect_refused = [&](const GenerateOptions& options, const std::shared_ptr<const Model>& m, const char* what) {
