@@ -55,57 +55,62 @@ struct Probability {
   __device__ explicit operator float() const { return value; }
 };
 
-// Tokens that a penalty or a bias may touch are marked in a bit map, so that all others pass at the price of one look.
+// Tokens that a penalty or a bias may touch are marked in a bit map, so that all others pass at the price of one look, but for
+// those that share a mark.
 inline constexpr u32 kMarkBits = 1u << 16;
 
-// How often tokens stand in the history: a hash table in shared memory, behind the marks. Slots are never emptied, so a token
-// that finds none of its kProbes slots free never does, and is counted in the history itself whenever it is asked for.
+// How often tokens stand in the history: a hash table in shared memory, behind the marks. A slot is a token + 1 and above it how
+// often it was seen. Slots are never emptied: a token whose kProbes slots all hold others when it first comes has none for good.
+// Such tokens, and those seen too often, are marked in a bit map: whoever shares their bit is counted in the history itself.
 class HistoryCounts {
  public:
-  static constexpr u32 kSlots = 2048;
-  static constexpr std::size_t kBytes = kSlots * 8;
+  static constexpr u32 kSlots = 2048, kUncountedBits = 8192;
+  static constexpr std::size_t kBytes = kSlots * 4 + kUncountedBits / 8;
 
   // By the whole block; then __syncthreads().
   static __device__ void clear() {
-    for (u32 i = threadIdx.x; i < kSlots; i += kThreads) slots()[i] = {kFree, 0};
+    for (u32 i = threadIdx.x; i < kBytes / 4; i += kThreads) slots()[i] = 0;
   }
   static __device__ void add(TokenId token) {
+    const u32 name = static_cast<u32>(token) + 1;
 #pragma unroll 1
     for (u32 probe = 0; probe < kProbes; ++probe) {
-      Slot& slot = slot_of(token, probe);
-      const int there = atomicCAS(&slot.token, kFree, token);
-      if (there != kFree && there != token) continue;
-      atomicAdd(&slot.times, 1u);
-      return;
+      u32& slot = slot_of(token, probe);
+      const u32 there = atomicCAS(&slot, 0u, name) & kName;
+      if (there != 0 && there != name) continue;
+      if (atomicAdd(&slot, kOnce) / kOnce < kMostTimes) return;
+      break;  // the count begins anew, the name stays
     }
+    atomicOr(&uncounted(token), 1u << (token % 32));
   }
   static __device__ u32 times(const RowParams& p, TokenId token) {
+    if (uncounted(token) >> (token % 32) & 1u) return times_in_history(p, token);
 #pragma unroll 1
     for (u32 probe = 0; probe < kProbes; ++probe) {
-      const Slot slot = slot_of(token, probe);
-      if (slot.token == token) return slot.times;
-      if (slot.token == kFree) return 0;
+      const u32 slot = slot_of(token, probe);
+      if ((slot & kName) == static_cast<u32>(token) + 1) return slot / kOnce;
+      if (slot == 0) return 0;
     }
+    return 0;
+  }
+
+ private:
+  static constexpr u32 kProbes = 32;
+  static constexpr u32 kOnce = 1u << 23, kName = kOnce - 1, kMostTimes = ~0u / kOnce;  // ids are below 2^22
+  static __device__ u32* slots() {
+    extern __shared__ float4 dynamic[];
+    return reinterpret_cast<u32*>(dynamic + kMarkBits / 128);
+  }
+  // Knuth's multiplicative hash: its top bits.
+  static __device__ u32& slot_of(TokenId token, u32 probe) {
+    return slots()[((static_cast<u32>(token) * 2654435761u >> 21) + probe) % kSlots];
+  }
+  static __device__ u32& uncounted(TokenId token) { return slots()[kSlots + static_cast<u32>(token) % kUncountedBits / 32]; }
+  static __device__ u32 times_in_history(const RowParams& p, TokenId token) {
     u32 times = 0;
 #pragma unroll 1
     for (int i = 0; i < p.history_count; ++i) times += p.history[i] == token;
     return times;
-  }
-
- private:
-  static constexpr int kFree = -1;
-  static constexpr u32 kProbes = 32;
-  struct __align__(8) Slot {
-    int token;
-    u32 times;
-  };
-  static __device__ Slot* slots() {
-    extern __shared__ float4 dynamic[];
-    return reinterpret_cast<Slot*>(dynamic + kMarkBits / 128);
-  }
-  // Knuth's multiplicative hash: its top bits.
-  static __device__ Slot& slot_of(TokenId token, u32 probe) {
-    return slots()[((static_cast<u32>(token) * 2654435761u >> 21) + probe) % kSlots];
   }
 };
 

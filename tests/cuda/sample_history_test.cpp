@@ -17,10 +17,11 @@ std::vector<float> normal_logits(std::size_t count, std::mt19937_64& rng) {
   return logits;
 }
 
-// `length` tokens of at most `kinds` different ones.
-std::vector<TokenId> random_history(std::size_t length, std::uint32_t kinds, std::mt19937_64& rng) {
-  std::vector<TokenId> history(length);
-  for (TokenId& token : history) token = static_cast<TokenId>(rng() % kinds);
+// `length` tokens of at most `kinds` different ones of the vocabulary.
+std::vector<TokenId> random_history(std::size_t length, std::size_t kinds, std::int64_t vocab, std::mt19937_64& rng) {
+  std::vector<TokenId> ids(kinds), history(length);
+  for (TokenId& id : ids) id = static_cast<TokenId>(rng() % static_cast<std::uint64_t>(vocab));
+  for (TokenId& token : history) token = ids[rng() % kinds];
   return history;
 }
 
@@ -32,23 +33,22 @@ SampleRow row_of(const std::vector<TokenId>& history) {
   return row;
 }
 
-// From none to many more kinds of tokens than there are slots to count them in.
+// From none to more kinds of tokens than there are slots to count them in, some more often than a slot can say; and ids that
+// share their marks.
 TEST(SampleHistory, OfAnyLengthEqualsTheCpu) {
   std::mt19937_64 rng(31);
-  constexpr std::int64_t kVocab = 4000;
+  constexpr std::int64_t kVocab = 100000;
   std::vector<std::vector<TokenId>> histories;
-  for (const auto& [length, kinds] : std::initializer_list<std::pair<std::size_t, std::uint32_t>>{
-           {0, 1}, {1, kVocab}, {700, 1}, {3000, 40}, {2048, 2048}, {4000, 1900}, {5000, kVocab}})
-    histories.push_back(random_history(length, kinds, rng));
-  histories.emplace_back(kVocab);
-  for (std::size_t i = 0; i < histories.back().size(); ++i) histories.back()[i] = static_cast<TokenId>(i);
+  for (const auto& [length, kinds] : std::initializer_list<std::pair<std::size_t, std::size_t>>{
+           {0, 1}, {1, 1}, {700, 1}, {1700, 3}, {3000, 40}, {4000, 1900}, {5000, 3500}})
+    histories.push_back(random_history(length, kinds, kVocab, rng));
   const std::vector<float> logits = normal_logits(histories.size() * static_cast<std::size_t>(kVocab), rng);
   const LogitsView view{logits.data(), LogitType::f32, static_cast<std::int64_t>(histories.size()), kVocab, kVocab};
   std::vector<SampleRow> rows;
   for (const auto& history : histories) rows.push_back(row_of(history));
-  const SampleWants wants{.logprob = true, .kept = true};
+  const SampleWants wants{.logprob = true, .top_logprobs = 5, .kept = true};
   const auto want = sample(view, rows, wants);
-  for (const int parts : {1, 5}) {
+  for (const int parts : {1, 60}) {
     const auto got = test::sample_on_device(view, rows, parts, wants);
     for (std::size_t r = 0; r < rows.size(); ++r) {
       SCOPED_TRACE(testing::Message() << "parts " << parts << ", a history of " << histories[r].size());
@@ -58,6 +58,8 @@ TEST(SampleHistory, OfAnyLengthEqualsTheCpu) {
       EXPECT_EQ(got[r].survivors, want[r].survivors);
       EXPECT_EQ(got[r].total_weight, want[r].total_weight);
       EXPECT_TRUE(got[r].kept == want[r].kept);
+      ASSERT_EQ(got[r].top.size(), want[r].top.size());
+      for (std::size_t i = 0; i < want[r].top.size(); ++i) EXPECT_EQ(got[r].top[i].token, want[r].top[i].token);
     }
   }
 }
@@ -65,10 +67,10 @@ TEST(SampleHistory, OfAnyLengthEqualsTheCpu) {
 TEST(SampleHistory, CostsWhatItIsLong) {
   if (warploom_emulator_count == nullptr) GTEST_SKIP() << "only the emulator counts";
   std::mt19937_64 rng(32);
-  constexpr std::int64_t kVocab = 32000;
+  constexpr std::int64_t kVocab = 128256;
   const std::vector<float> logits = normal_logits(kVocab, rng);
   const auto instructions = [&](std::size_t length) {
-    const std::vector<TokenId> history = random_history(length, 1500, rng);
+    const std::vector<TokenId> history = random_history(length, 1500, kVocab, rng);
     const std::vector<SampleRow> rows{row_of(history)};
     warploom_emulator_reset_counters();
     warploom_emulator_count(1);
