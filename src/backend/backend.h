@@ -40,7 +40,7 @@ struct StepKey {
 };
 
 /// Hold step_mutex() for a whole step, and for uploads, downloads and copies. alloc(), create_*() and prepare*() may be called by one
-/// thread while another runs a step.
+/// thread while another runs a step. After a BackendError every further call throws one: nothing on the device can be trusted.
 class Backend {
  public:
   virtual ~Backend() = default;

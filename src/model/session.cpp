@@ -90,7 +90,7 @@ class LlamaSession final : public TransformerSession {
     if (cache_ && cache_ != &cache) throw InvalidArgument("step: its KV cache is another than that of this session's first step");
     check(input, cache, rows, results);
     cache_ = &cache;
-    guarded([&] {
+    alone([&] {
       StepPlace place = inputs_.pack(input, rows);
       place.key.logprobs = logprobs;
       results_.place(place.sample, logprobs);
@@ -102,13 +102,13 @@ class LlamaSession final : public TransformerSession {
   }
 
   void copy_block(KvStorage& cache, std::int32_t from, std::int32_t to) override {
-    guarded([&] { backend_.copy_block({&cache, from, to}); });
+    alone([&] { backend_.copy_block({&cache, from, to}); });
   }
 
   void download_logits(std::span<float> out) override {
     const auto count = static_cast<std::size_t>(output_count_ * shape_.vocab);
     if (out.size() != count) throw InvalidArgument(fmt::format("download_logits: room for {} values, not {}", out.size(), count));
-    guarded([&] { backend_.download(out.data(), logits_.data(), count * sizeof(float)); });
+    alone([&] { backend_.download(out.data(), logits_.data(), count * sizeof(float)); });
   }
 
   std::uint64_t bytes() const override {
@@ -118,17 +118,10 @@ class LlamaSession final : public TransformerSession {
   }
 
  private:
-  // After a device failure nothing on the device can be trusted any more.
   template <typename Work>
-  void guarded(const Work& work) {
-    if (failed_) throw BackendError("the device failed in an earlier step; load the model again");
+  void alone(const Work& work) {
     const std::lock_guard lock(backend_.step_mutex());
-    try {
-      work();
-    } catch (const BackendError&) {
-      failed_ = true;
-      throw;
-    }
+    work();
   }
 
   std::size_t activation_bytes() const { return static_cast<std::size_t>(bytes_of(backend_.activation_type())); }
@@ -246,7 +239,6 @@ class LlamaSession final : public TransformerSession {
   std::unique_ptr<DeviceMemory> attention_workspace_, sample_workspace_;
   const KvStorage* cache_ = nullptr;  // of the first step, and so of all
   std::int64_t output_count_ = 0;
-  bool failed_ = false;
 };
 
 }  // namespace

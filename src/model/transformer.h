@@ -23,7 +23,7 @@ class Transformer {
 };
 
 /// Step buffers of fixed address and the step itself, on one KV cache, which must outlive it. One per user of a model; not thread-safe, takes the backend's
-/// step_mutex for each call. After a BackendError every further call throws one too.
+/// step_mutex for each call.
 class TransformerSession {
  public:
   virtual ~TransformerSession() = default;
