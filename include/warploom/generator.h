@@ -20,15 +20,16 @@ namespace warploom {
 
 struct GenerateOptions {
   std::int64_t max_tokens = 256;  ///< >= 1, for each sequence
-  SamplingParams sampling;
+  SamplingParams sampling;  ///< penalties count the prompt's tokens too
   std::vector<LogitBias> bias;
   std::vector<std::string> stop;      ///< stop strings, none empty
   std::vector<TokenId> stop_tokens;   ///< beside the model's own
   bool ignore_eos = false;            ///< go on past the model's end-of-sequence tokens
-  int n = 1;                          ///< continuations of each prompt; continuation i draws from stream i
+  int n = 1;                          ///< continuations of each prompt, at most 65536; continuation i draws from stream i
   bool kv_cache = true;               ///< false: recompute the whole sequence at every step
   std::int64_t kv_tokens = 0;         ///< size of the KV pool in tokens; 0: what the request can need
-  /// Of the same model; null: none. It is the call's KV pool: kv_cache must be true and kv_tokens 0.
+  /// Of the same model; null: none. It is the call's KV pool: kv_cache must be true and kv_tokens 0. A conversation: encode_chat()
+  /// of all messages so far as the prompt of each turn, as examples/conversation.cpp does.
   std::shared_ptr<PrefixCache> prefix_cache;
   std::int64_t prefill_chunk = 512;   ///< most prompt tokens in one step
   std::int64_t max_batch = 64;        ///< most sequences in one step; the others wait
@@ -60,7 +61,7 @@ struct TokenEvent {
   std::size_t prompt = 0;
   std::uint32_t stream = 0;
   TokenId token = -1;
-  std::string_view text;  ///< what may be shown now; held back while it may begin a stop string
+  std::string_view text;  ///< what may be shown now, held back while it may begin a stop string; all of a sequence's make its text
   FinishReason finish_reason = FinishReason::running;
 };
 /// Returns false to end that sequence as `cancelled`. Called on the thread that called generate.

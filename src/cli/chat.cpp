@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
+#include "cli/progress.h"
 #include "warploom/error.h"
 
 namespace warploom::cli {
@@ -33,6 +34,14 @@ bool read_line(std::string& line, bool show_prompt) {
   return static_cast<bool>(std::getline(std::cin, line)) && !interrupted();
 }
 
+/// Where the model had not come to its end.
+void say_what_is_missing(const Generation& answer) {
+  if (answer.finish_reason == FinishReason::length)
+    fmt::print(stderr, "(cut after {} tokens; --max-tokens allows more)\n", answer.ids.size());
+  else if (answer.finish_reason == FinishReason::context_full)
+    fmt::print(stderr, "(cut: the context is full; /reset starts a new conversation)\n");
+}
+
 void run(Chat& chat) {
   const auto model = load_model(chat.model);
   const Tokenizer& tokenizer = *model->tokenizer();
@@ -49,6 +58,7 @@ void run(Chat& chat) {
     if (!chat.system.empty()) messages.push_back({"system", chat.system});
   };
   reset();
+  const std::uint64_t seed = chat.options.sampling.seed;
   std::string line;
   for (catch_interrupts(); read_line(line, terminal); catch_interrupts()) {
     if (line.empty()) continue;
@@ -72,8 +82,13 @@ void run(Chat& chat) {
       continue;
     }
     const std::vector<std::vector<TokenId>> prompts = {ids};
-    chat.options.should_stop = interrupted;
-    const auto answer = generate(model, prompts, chat.options, [](const TokenEvent& event) {
+    Progress progress(!chat.model.quiet, 0);
+    chat.options.should_stop = [&progress] {
+      progress.before_step();
+      return interrupted();
+    };
+    const auto answer = generate(model, prompts, chat.options, [&progress](const TokenEvent& event) {
+      progress.see(event);
       std::fwrite(event.text.data(), 1, event.text.size(), stdout);
       std::fflush(stdout);
       return true;
@@ -82,9 +97,11 @@ void run(Chat& chat) {
     std::fflush(stdout);
     if (answer.at(0).finish_reason == FinishReason::invalid_logits)
       throw ModelError("the model gave logits that are not numbers; its weights are damaged");
+    if (!chat.model.quiet) say_what_is_missing(answer.at(0));
     messages.push_back({"assistant", answer.at(0).text});
     ++chat.options.sampling.seed;  // the same question twice need not give the same answer
   }
+  if (!chat.model.quiet) fmt::print(stderr, "--seed {}\n", seed);
 }
 
 }  // namespace

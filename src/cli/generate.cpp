@@ -3,13 +3,13 @@
 #include <optional>
 
 #include <fmt/format.h>
-#include <unistd.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
+#include "cli/progress.h"
 #include "cli/text_input.h"
 #include "warploom/error.h"
 
@@ -53,26 +53,6 @@ double rate(const Timings& t) {
 }
 
 std::string counted(std::int64_t n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); }
-
-/// How many of many sequences have ended, on a terminal, where nothing streams.
-class Progress {
- public:
-  Progress(bool wanted, std::size_t sequences) : shown_(wanted && isatty(STDERR_FILENO)), sequences_(sequences) {}
-  ~Progress() {
-    if (shown_) fmt::print(stderr, "\r\x1b[K");
-  }
-  void see(const TokenEvent& event) {
-    ++tokens_;
-    ended_ += event.finish_reason != FinishReason::running;
-    if (shown_ && (tokens_ % 16 == 0 || event.finish_reason != FinishReason::running))
-      fmt::print(stderr, "\r{} of {} ended, {} tokens", ended_, sequences_, tokens_);
-  }
-
- private:
-  bool shown_;
-  std::size_t sequences_, ended_ = 0;
-  std::int64_t tokens_ = 0;
-};
 
 nlohmann::json to_json(const Generation& g, double load_seconds, std::uint64_t seed) {
   return {{"prompt", g.prompt},
@@ -126,9 +106,12 @@ int run(const CLI::App& command, Generate& g) {
     fmt::print("{}", prompts[0]);
     std::fflush(stdout);
   }
-  g.options.should_stop = interrupted;
-  std::optional<Progress> progress(std::in_place, !stream && !g.model.quiet,
-                                   prompts.size() * static_cast<std::size_t>(std::max(g.options.n, 1)));
+  std::optional<Progress> progress(std::in_place, !g.model.quiet,
+                                   stream ? 0 : prompts.size() * static_cast<std::size_t>(std::max(g.options.n, 1)));
+  g.options.should_stop = [&progress] {
+    progress->before_step();
+    return interrupted();
+  };
   const auto all = generate(model, ids, g.options, [&](const TokenEvent& event) {
     progress->see(event);
     if (stream && !event.text.empty()) {

@@ -34,7 +34,9 @@ int parse_and_run(CLI::App& app, int argc, char** argv, const std::function<int(
   } catch (const CLI::Success& success) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    const std::string unknown = unknown_command(app, argc, argv);
+    std::string unknown = unknown_command(app, argc, argv);
+    if (unknown.empty() && dynamic_cast<const CLI::ExtrasError*>(&error))
+      unknown = fmt::format("{} (text of several words goes in quotes)", error.what());
     fmt::print(stderr, "{}: {} (see {} --help{})\n", app.get_name(), unknown.empty() ? error.what() : unknown,
                app.get_name(),
                app.get_subcommands(nullptr).empty() ? "" : fmt::format(", or {} COMMAND --help", app.get_name()));

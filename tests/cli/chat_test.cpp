@@ -34,6 +34,17 @@ TEST(ChatCommand, KeepsTheHistory) {
   EXPECT_EQ(got.out, answers({"My name is Ada.", "What is my name?"}, "You are a poet."));
 }
 
+TEST(ChatCommand, SaysThatAnAnswerWasCutAndHowToRepeatIt) {
+  const std::vector<std::string> command = {"chat", "-m", model_path(), "-n", "5", "-s", "77"};
+  const auto got = test::run_warploom(command, "Tell me a long story.\n");
+  EXPECT_THAT(got.err, testing::HasSubstr("cut after 5 tokens"));
+  EXPECT_THAT(got.err, testing::HasSubstr("--seed 77"));
+  EXPECT_EQ(test::run_warploom(command, "Tell me a long story.\n").out, got.out);
+  std::vector<std::string> quiet = command;
+  quiet.push_back("-q");
+  EXPECT_EQ(test::run_warploom(quiet, "Tell me a long story.\n").err, "");
+}
+
 TEST(ChatCommand, ResetForgetsIt) {
   const auto got =
       test::run_warploom({"chat", "-m", model_path(), "-t", "0", "-n", "10"}, "My name is Ada.\n/reset\nHello\n");

@@ -105,7 +105,7 @@ class Ticker {
       bytes += kSector * static_cast<double>(counts.distinct_sectors_read + counts.distinct_sectors_written);
       launches += counts.launches;
     }
-    std::fprintf(stderr, "[emulated: %llu kernels, %.1f MB moved; %s would have taken %.2f ms, modelled]\n",
+    std::fprintf(stderr, "\n[emulated: %llu kernels, %.1f MB moved; %s would have taken %.2f ms, modelled]\n",
                  static_cast<unsigned long long>(launches), bytes * 1e-6, model_->name, seconds * 1e3);
   }
 

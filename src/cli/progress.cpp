@@ -1,0 +1,34 @@
+#include "cli/progress.h"
+
+#include <cstdio>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+namespace warploom::cli {
+
+Progress::Progress(bool wanted, std::size_t sequences) : shown_(wanted && isatty(STDERR_FILENO)), sequences_(sequences) {}
+
+void Progress::before_step() {
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  if (!shown_ || tokens_ > 0 || seconds < 1) return;
+  fmt::print(stderr, "\rreading the prompt, {:.0f} s", seconds);
+  there_ = true;
+}
+
+void Progress::see(const TokenEvent& event) {
+  ++tokens_;
+  const bool end = event.finish_reason != FinishReason::running;
+  ended_ += end;
+  if (sequences_ == 0) return clear();
+  if (!shown_ || (tokens_ % 16 != 0 && !end)) return;
+  fmt::print(stderr, "\r\x1b[K{} of {} ended, {} tokens", ended_, sequences_, tokens_);
+  there_ = true;
+}
+
+void Progress::clear() {
+  if (there_) fmt::print(stderr, "\r\x1b[K");
+  there_ = false;
+}
+
+}  // namespace warploom::cli
