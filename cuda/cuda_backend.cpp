@@ -315,7 +315,9 @@ extern "C" WARPLOOM_EXPORT warploom::Backend* WARPLOOM_CREATE_CUDA_BACKEND(const
   int gpus = 0;
   const cudaError_t error = cudaGetDeviceCount(&gpus);
   if (error != cudaSuccess || gpus == 0) {
-    missing = fmt::format("there is no GPU that CUDA can use ({})", cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error));
+    const char* why = error == cudaErrorInsufficientDriver ? "no NVIDIA driver, or one too old for CUDA 13"
+                                                           : cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error);
+    missing = fmt::format("there is no GPU that CUDA can use ({})", why);
     static_cast<void>(cudaGetLastError());
     return nullptr;
   }

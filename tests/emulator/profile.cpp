@@ -84,7 +84,7 @@ std::string row(const LaunchKind& kind, const WarploomCounters& c, const DeviceM
   return line + " " + kind.kernel + "\n";
 }
 
-// WARPLOOM_EMULATOR_TICKER=h100: counts from the start, and says on stderr once a second what the GPU would have done.
+// WARPLOOM_EMULATOR_TICKER=h100: counts from the start, and says on stderr once a second and at exit what the GPU would have done.
 class Ticker {
  public:
   Ticker() {
@@ -98,6 +98,10 @@ class Ticker {
     using Clock = std::chrono::steady_clock;
     if (model_ == nullptr || Clock::now() < next_) return;
     next_ = Clock::now() + std::chrono::seconds(1);
+    say();
+  }
+  void say() const {
+    if (model_ == nullptr) return;
     double seconds = 0, bytes = 0;
     uint64_t launches = 0;
     for (const auto& [kind, counts] : all_counts()) {
@@ -125,6 +129,7 @@ struct ProfileAtExit {
     ticker();
   }
   ~ProfileAtExit() {
+    ticker().say();
     if (const char* gpu = std::getenv("WARPLOOM_EMULATOR_PROFILE")) std::fputs(warploom_emulator_profile(gpu), stderr);
   }
 } profile_at_exit;
