@@ -101,9 +101,10 @@ class HistoryCounts {
     extern __shared__ float4 dynamic[];
     return reinterpret_cast<u32*>(dynamic + kMarkBits / 128);
   }
-  // Knuth's multiplicative hash: its top bits.
+  // Knuth's multiplicative hash: its top bits, and others for a step of the token's own, so that full slots do not cluster.
   static __device__ u32& slot_of(TokenId token, u32 probe) {
-    return slots()[((static_cast<u32>(token) * 2654435761u >> 21) + probe) % kSlots];
+    const u32 hash = static_cast<u32>(token) * 2654435761u;
+    return slots()[((hash >> 21) + probe * (hash >> 10 | 1u)) % kSlots];
   }
   static __device__ u32& uncounted(TokenId token) { return slots()[kSlots + static_cast<u32>(token) % kUncountedBits / 32]; }
   static __device__ u32 times_in_history(const RowParams& p, TokenId token) {
