@@ -33,8 +33,7 @@ std::int64_t pool_blocks(std::span<const std::vector<TokenId>> prompts, const Ge
   std::int64_t sum = 0;
   for (const std::int64_t n : needs) sum += n;
   if (options.kv_tokens > 0) sum = std::min(sum, blocks_for(options.kv_tokens, engine.block_tokens));
-  if (engine.room_for_blocks) sum = std::min(sum, engine.room_for_blocks());
-  return std::max<std::int64_t>(sum, 1);
+  return blocks_with_room(engine, sum);
 }
 
 /// What the request takes: of steps, and of the scheduler.

@@ -14,11 +14,10 @@ PrefixCache::State::State(std::shared_ptr<const Model> of, std::int64_t tokens, 
   if (tokens < 0) throw InvalidArgument(fmt::format("tokens of a prefix cache are {}; it must be >= 0 (0: the model's context)", tokens));
   check_max_batch(max_batch);
   const Engine engine = engine_for(model, model->tokenizer());
-  const std::int64_t context = engine.shape.context_length, most_tokens = tokens > 0 ? std::min(tokens, context) : context;
-  memory.fit_session(engine, step_limits(GenerateOptions().prefill_chunk, max_batch, most_tokens, engine.block_tokens));
-  std::int64_t blocks = blocks_for(tokens > 0 ? tokens : context, engine.block_tokens);
-  if (tokens == 0 && engine.room_for_blocks) blocks = std::clamp<std::int64_t>(engine.room_for_blocks(), 1, blocks);
-  memory.make_pool(engine, blocks);
+  const std::int64_t context = engine.shape.context_length, wanted = tokens > 0 ? tokens : context;
+  memory.fit_session(engine, step_limits(GenerateOptions().prefill_chunk, max_batch, std::min(wanted, context), engine.block_tokens));
+  const std::int64_t blocks = blocks_for(wanted, engine.block_tokens);
+  memory.make_pool(engine, tokens > 0 ? blocks : blocks_with_room(engine, blocks));
   memory.keep_texts();
 }
 

@@ -14,6 +14,11 @@ StepLimits step_limits(std::int64_t chunk, std::int64_t running, std::int64_t mo
   return limits;
 }
 
+std::int64_t blocks_with_room(const Engine& engine, std::int64_t blocks) {
+  if (engine.room_for_blocks) blocks = std::min(blocks, engine.room_for_blocks());
+  return std::max<std::int64_t>(blocks, 1);
+}
+
 void RunMemory::fit_session(const Engine& engine, const StepLimits& limits) {
   StepLimits wanted = limits_;
   bool fits = session_ != nullptr;

@@ -13,6 +13,9 @@ namespace warploom {
 /// Of steps with up to `chunk` tokens of prompts beside one each of up to `running` sequences, none longer than `most_tokens`.
 StepLimits step_limits(std::int64_t chunk, std::int64_t running, std::int64_t most_tokens, std::int64_t block_tokens);
 
+/// As many of `blocks` as the device has memory for, at least one.
+std::int64_t blocks_with_room(const Engine& engine, std::int64_t blocks);
+
 class RunMemory {
  public:
   /// Step buffers for steps within `limits`; made anew, for those asked for before too, where those that there are are too small.

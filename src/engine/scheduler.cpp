@@ -43,8 +43,7 @@ void Scheduler::admit() {
     if (!make_free(blocks) && !running_.empty()) return next.forget();
     waiting_.erase(waiting_.begin());
     if (!next.started) next.generation.timings.reused_tokens = next.cached;
-    next.running = next.started = true;
-    next.admitted = admissions_++;
+    next.started = true;
     running_.push_back(&next);
   }
 }
@@ -52,7 +51,7 @@ void Scheduler::admit() {
 // Begins with what a kept text or a running sequence has computed. False where it is better to wait: a running one is about to.
 bool Scheduler::share_prefix(Sequence& sequence) {
   std::int64_t most = 0;
-  if (texts_) most = texts_->share(std::span(sequence.tokens).first(sequence.tokens.size() - 1), sequence.table);
+  if (texts_) most = texts_->share(sequence.all_but_last(), sequence.table);
   sequence.cached = most;
   const Sequence* best = nullptr;
   for (const Sequence* other : running_) {
@@ -73,8 +72,7 @@ bool Scheduler::share_prefix(Sequence& sequence) {
 // Continuations of one prompt share all of it but the last token, which each computes for its logits. Others share whole blocks.
 std::int64_t Scheduler::shareable(const Sequence& sequence, const Sequence& other) const {
   if (sequence.generation.prompt == other.generation.prompt) return sequence.prompt_size() - 1;
-  const auto common = static_cast<std::int64_t>(common_prefix(std::span(sequence.tokens).first(sequence.tokens.size() - 1), other.tokens));
-  return common / pool_.block_tokens() * pool_.block_tokens();
+  return common_blocks(sequence.all_but_last(), other.tokens, pool_.block_tokens());
 }
 
 // Lets go of kept texts, where that gives enough; else they stay.
@@ -132,7 +130,6 @@ void Scheduler::preempt(Sequence& victim) {
 
 void Scheduler::leave(Sequence& sequence) {
   sequence.table.clear();
-  sequence.running = false;
   std::erase(running_, &sequence);
 }
 

@@ -55,8 +55,7 @@ class Scheduler {
   Limits limits_;
   CopyBlock copy_;
   std::vector<Sequence*> waiting_;  // in order of arrival; preempted ones in front
-  std::vector<Sequence*> running_;  // in order of admission
-  std::uint64_t admissions_ = 0;
+  std::vector<Sequence*> running_;  // in order of admission: the youngest is preempted first
   std::vector<Part> step_;
   StepInput input_;
   std::vector<SampleRow> rows_;

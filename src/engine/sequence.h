@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "engine/stop_matcher.h"
 #include "warploom/generator.h"
@@ -27,6 +28,8 @@ class Sequence {
 
   /// Gives its blocks back: everything is to be computed again.
   void forget();
+  /// What others' keys and values may stand for: the last token is computed in any case, for its logits.
+  std::span<const TokenId> all_but_last() const { return std::span(tokens).first(tokens.size() - 1); }
   /// Tokens that the cache does not hold yet; the last one's logits give the next token.
   std::int64_t pending() const { return static_cast<std::int64_t>(tokens.size()) - cached; }
   std::int64_t prompt_size() const { return static_cast<std::int64_t>(generation.prompt_ids.size()); }
@@ -36,9 +39,7 @@ class Sequence {
   std::vector<TokenId> tokens;   // prompt and generated
   std::int64_t cached = 0;
   BlockTable table;
-  bool running = false;          // admitted
   bool started = false;          // admitted, now or before
-  std::uint64_t admitted = 0;    // order of admission: the youngest is preempted first
 
  private:
   FinishReason reason_after(TokenId token, bool room) const;

@@ -6,9 +6,17 @@
 
 namespace warploom {
 
+namespace {
+
 std::size_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
   const std::size_t most = std::min(a.size(), b.size());
   return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(most), b.begin()).first - a.begin());
+}
+
+}  // namespace
+
+std::int64_t common_blocks(std::span<const TokenId> a, std::span<const TokenId> b, std::int64_t block_tokens) {
+  return static_cast<std::int64_t>(common_prefix(a, b)) / block_tokens * block_tokens;
 }
 
 void PrefixIndex::keep(std::span<const TokenId> tokens, BlockTable table) {
@@ -27,10 +35,9 @@ std::int64_t PrefixIndex::share(std::span<const TokenId> tokens, BlockTable& tab
   Text* best = nullptr;
   std::int64_t most = 0;
   for (Text& text : texts_) {
-    const auto common = static_cast<std::int64_t>(common_prefix(text.tokens, tokens));
-    const std::int64_t whole = common / text.table.block_tokens() * text.table.block_tokens();
-    if (whole <= most) continue;
-    most = whole;
+    const std::int64_t common = common_blocks(text.tokens, tokens, table.block_tokens());
+    if (common <= most) continue;
+    most = common;
     best = &text;
   }
   if (!best) return 0;

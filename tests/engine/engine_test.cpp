@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "support/prompts.h"
+#include "support/same_generation.h"
 #include "support/tiny_model.h"
 #include "warploom/error.h"
 #include "warploom/generator.h"
@@ -19,14 +20,9 @@ std::shared_ptr<const Model> load(const test::TinyModel& shape, int threads = 2,
   return Model::load(file.path(), options);
 }
 
+using test::expect_same;
 using test::ragged_prompts;
 GenerateOptions sampled(std::int64_t max_tokens = 24) { return test::sampled(max_tokens); }
-
-void expect_same(const Generation& a, const Generation& b, const std::string& what) {
-  EXPECT_EQ(a.ids, b.ids) << what;
-  EXPECT_EQ(a.text, b.text) << what;
-  EXPECT_EQ(a.logprobs, b.logprobs) << what;  // bit for bit: they come straight from the logits
-}
 
 TEST(Engine, EveryWeightTypeRunsAndEveryInstructionSetAgrees) {
   for (const WeightType type : test::kAllWeightTypes) {

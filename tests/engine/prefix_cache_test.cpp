@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "support/prompts.h"
+#include "support/same_generation.h"
 #include "support/tiny_model.h"
 #include "warploom/error.h"
 #include "warploom/generator.h"
@@ -15,6 +16,7 @@
 namespace warploom {
 namespace {
 
+using test::expect_same;
 using test::ragged_prompts;
 using Tokens = std::vector<TokenId>;
 
@@ -23,13 +25,6 @@ std::shared_ptr<const Model> load() {
   shape.context = 512;
   const test::TemporaryModel file(test::tiny_model(shape));
   return Model::load(file.path());
-}
-
-void expect_same(const Generation& a, const Generation& b, const std::string& what) {
-  EXPECT_EQ(a.ids, b.ids) << what;
-  EXPECT_EQ(a.text, b.text) << what;
-  EXPECT_EQ(a.logprobs, b.logprobs) << what;
-  EXPECT_EQ(a.finish_reason, b.finish_reason) << what;
 }
 
 GenerateOptions with(const std::shared_ptr<PrefixCache>& cache, std::int64_t max_tokens = 24) {
