@@ -1,0 +1,97 @@
+// Requests of every kind whose tokens and log-probabilities are on record (tests/data/golden_generations.json): what they give
+// must never change, however the library is built inside.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "support/tiny_model.h"
+#include "warploom/generator.h"
+
+namespace warploom::test {
+
+struct GoldenRequest {
+  std::vector<TokenId> prompt;
+  GenerateOptions options;
+};
+
+/// 40 requests for tiny_model(): every strategy, penalties, biases, stop strings, several continuations; prompts of 1 to 120 tokens,
+/// half of which share one of two beginnings. They generate over 2,000 tokens.
+inline std::vector<GoldenRequest> golden_requests() {
+  std::mt19937 rng(2026);
+  const auto tokens = [&](std::size_t count) {
+    std::vector<TokenId> ids(count);
+    for (TokenId& id : ids) id = static_cast<TokenId>(rng() % 260);
+    return ids;
+  };
+  const std::vector<TokenId> beginnings[] = {tokens(50), tokens(33)};
+  std::vector<GoldenRequest> requests(40);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    GoldenRequest& request = requests[i];
+    if (i % 2 == 0) request.prompt = beginnings[i / 2 % 2];
+    const std::vector<TokenId> rest = tokens(1 + rng() % 70);
+    request.prompt.insert(request.prompt.end(), rest.begin(), rest.end());
+    GenerateOptions& options = request.options;
+    options.max_tokens = 40 + static_cast<std::int64_t>(i % 3) * 10;
+    options.ignore_eos = i % 5 != 0;
+    options.logprobs = true;
+    options.n = i % 10 == 3 ? 3 : i % 10 == 6 ? 2 : 1;
+    SamplingParams& sampling = options.sampling;
+    sampling.seed = 1000 + i;
+    switch (i % 8) {
+      case 0: sampling.temperature = 0.0f; break;
+      case 1: sampling.temperature = 0.7f; break;
+      case 2: sampling.top_k = 50; break;
+      case 3: sampling.top_p = 0.9f; break;
+      case 4: sampling = {.temperature = 1.3f, .top_k = 40, .top_p = 0.95f, .seed = 1000 + i}; break;
+      case 5: sampling.min_p = 0.02f; break;
+      case 6:
+        sampling.repetition_penalty = 1.2f;
+        sampling.frequency_penalty = 0.3f;
+        break;
+      default:
+        sampling.presence_penalty = 0.5f;
+        options.bias = {{7, -INFINITY}, {static_cast<TokenId>(i), 2.5f}, {120, -1.0f}};
+        break;
+    }
+    if (i % 9 == 4) options.stop = {"th", "e "};
+    if (i % 11 == 5) options.stop_tokens = {65, 101};
+  }
+  return requests;
+}
+
+/// FNV-1a over ids, log-probabilities (their bits), text and the reason of the end.
+inline void hash_into(std::uint64_t& hash, const Generation& generation) {
+  const auto add = [&hash](std::uint64_t value) {
+    for (int i = 0; i < 8; ++i) hash = (hash ^ (value >> 8 * i & 0xff)) * 0x100000001b3u;
+  };
+  for (const TokenId id : generation.ids) add(static_cast<std::uint64_t>(id));
+  for (const double logprob : generation.logprobs) add(std::bit_cast<std::uint64_t>(logprob));
+  for (const char c : generation.text) add(static_cast<unsigned char>(c));
+  for (const char* c = name(generation.finish_reason); *c; ++c) add(static_cast<unsigned char>(*c));
+}
+
+/// Of all continuations of one request, in their order, as hexadecimal digits.
+inline std::string golden_hash(const std::vector<Generation>& generations) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const Generation& generation : generations) hash_into(hash, generation);
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
+
+/// What is on record for "cpu" or "cuda", a hash a request.
+inline std::vector<std::string> golden_record(const std::string& device) {
+  std::ifstream file(std::string(WARPLOOM_TEST_DATA) + "/golden_generations.json");
+  return nlohmann::json::parse(file).at(device).get<std::vector<std::string>>();
+}
+
+}  // namespace warploom::test
