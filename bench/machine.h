@@ -6,8 +6,8 @@
 namespace warploom::bench {
 
 struct Machine {
-  std::string cpu;       // as the processor calls itself
-  int cores = 0;         // that this process may use
+  std::string cpu;  // as the processor calls itself
+  int cores = 0;    // that this process may use
   double memory_gib = 0;
 };
 Machine this_machine();

@@ -15,7 +15,7 @@ namespace {
 using namespace warploom;
 using namespace warploom::bench;
 
-constexpr std::int64_t kMaxBatch = 4096;  // of GenerateOptions::max_batch
+constexpr std::int64_t kMaxBatch = 4096;  // of GenerateOptions::max_num_seqs
 
 struct Options {
   cli::ModelChoice model;
@@ -75,11 +75,12 @@ int run(const Options& o) {
   };
   if (o.sampler) {
     report.device = fmt::format("cpu: {}, {} threads", name(available_cpu_isas().back()), std::max(1, o.model.threads));
-    for (const std::int64_t vocab : o.vocabs)
+    for (const std::int64_t vocab_size : o.vocabs)
       for (const std::int64_t rows : o.rows) {
-        const std::vector<float> logits = o.logits.empty() ? normal_logits(rows, vocab) : read_logits(o.logits, rows, vocab);
+        const std::vector<float> logits =
+            o.logits.empty() ? normal_logits(rows, vocab_size) : read_logits(o.logits, rows, vocab_size);
         for (const SamplerCase& c : sampler_cases())
-          add(measure_sampler(c, logits, rows, vocab, std::max(1, o.model.threads), o.repeats));
+          add(measure_sampler(c, logits, rows, vocab_size, std::max(1, o.model.threads), o.repeats));
       }
   } else {
     const int threads = o.model.threads > 0 ? o.model.threads : report.machine.cores;

@@ -19,7 +19,7 @@ std::vector<std::vector<TokenId>> random_prompts(const Model& model, std::int64_
   std::vector<std::vector<TokenId>> prompts(static_cast<std::size_t>(batch));
   for (auto& prompt : prompts) {
     while (static_cast<std::int64_t>(prompt.size()) < length) {
-      const auto id = static_cast<TokenId>(rng() % static_cast<std::uint32_t>(model.shape().vocab));
+      const auto id = static_cast<TokenId>(rng() % static_cast<std::uint32_t>(model.shape().vocab_size));
       if (!model.tokenizer()->is_special(id)) prompt.push_back(id);
     }
   }
@@ -43,7 +43,7 @@ Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64
   GenerateOptions options;
   options.max_tokens = 1;
   options.ignore_eos = true;
-  options.max_batch = batch;
+  options.max_num_seqs = batch;
   options.sampling.temperature = 0.0f;
   for (int r = -1; r < repeats; ++r) {  // the first run warms up
     double seconds = 0;
@@ -62,7 +62,7 @@ Measurement measure_generation(const std::shared_ptr<const Model>& model, std::i
   GenerateOptions options;
   options.max_tokens = length;
   options.ignore_eos = true;
-  options.max_batch = batch;
+  options.max_num_seqs = batch;
   options.sampling = sampling;
   options.kv_cache = kv_cache;
   for (int r = kv_cache ? -1 : 0; r < repeats; ++r) {
@@ -70,8 +70,8 @@ Measurement measure_generation(const std::shared_ptr<const Model>& model, std::i
     for (const Generation& g : generate(model, prompts, options)) seconds = std::max(seconds, g.timings.decode_seconds);
     if (r >= 0) m.runs.push_back(static_cast<double>((length - 1) * batch) / seconds);
   }
-  const std::int64_t vocab = model->shape().vocab;
-  const Measurement alone = measure_sampler({"", sampling}, normal_logits(batch, vocab), batch, vocab,
+  const std::int64_t vocab_size = model->shape().vocab_size;
+  const Measurement alone = measure_sampler({"", sampling}, normal_logits(batch, vocab_size), batch, vocab_size,
                                             static_cast<int>(std::min<std::int64_t>(threads, batch)), 3);
   m.sampling_share = alone.median() * 1e-6 * m.median();
   return m;
@@ -86,22 +86,22 @@ std::vector<SamplerCase> sampler_cases() {
           {"min-p 0.05", {.temperature = 1.0f, .min_p = 0.05f}}};
 }
 
-std::vector<float> normal_logits(std::int64_t rows, std::int64_t vocab) {
+std::vector<float> normal_logits(std::int64_t rows, std::int64_t vocab_size) {
   std::mt19937 rng(1);
   std::normal_distribution<float> normal(0.0f, 3.0f);
-  std::vector<float> logits(static_cast<std::size_t>(rows * vocab));
+  std::vector<float> logits(static_cast<std::size_t>(rows * vocab_size));
   for (float& x : logits) x = normal(rng);
   return logits;
 }
 
-std::vector<float> read_logits(const std::string& path, std::int64_t rows, std::int64_t vocab) {
+std::vector<float> read_logits(const std::string& path, std::int64_t rows, std::int64_t vocab_size) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   const std::int64_t bytes = file ? static_cast<std::int64_t>(file.tellg()) : -1;
   if (bytes < 0) throw InvalidArgument(fmt::format("--logits: {} cannot be read", path));
-  const std::int64_t call = rows * vocab * 4;
+  const std::int64_t call = rows * vocab_size * 4;
   if (bytes == 0 || bytes % call != 0)
     throw InvalidArgument(fmt::format("--logits: {} has {} bytes, which are no whole calls of {} rows of {} f32 logits",
-                                      path, bytes, rows, vocab));
+                                      path, bytes, rows, vocab_size));
   std::vector<float> logits(static_cast<std::size_t>(bytes / 4));
   file.seekg(0);
   if (!file.read(reinterpret_cast<char*>(logits.data()), bytes))
@@ -110,26 +110,26 @@ std::vector<float> read_logits(const std::string& path, std::int64_t rows, std::
 }
 
 Measurement measure_sampler(const SamplerCase& strategy, std::span<const float> logits, std::int64_t rows,
-                            std::int64_t vocab, int threads, int repeats) {
-  Measurement m{fmt::format("sample {}, {} rows of {}", strategy.name, rows, vocab), "us/row", {}};
-  std::vector<SampleRow> wants(static_cast<std::size_t>(rows));
-  for (SampleRow& row : wants) row.params = strategy.params;
+                            std::int64_t vocab_size, int threads, int repeats) {
+  Measurement m{fmt::format("sample {}, {} rows of {}", strategy.name, rows, vocab_size), "us/row", {}};
+  std::vector<SamplingInput> wants(static_cast<std::size_t>(rows));
+  for (SamplingInput& row : wants) row.params = strategy.params;
   // Some 64 rows a run, each of `logits` as often as the others.
-  const std::int64_t groups = static_cast<std::int64_t>(logits.size()) / (rows * vocab);
+  const std::int64_t groups = static_cast<std::int64_t>(logits.size()) / (rows * vocab_size);
   const std::int64_t calls = groups * std::max<std::int64_t>(1, 64 / (rows * groups));
-  std::int64_t survivors = 0;
+  std::int64_t num_kept = 0;
   for (int r = -1; r < repeats; ++r) {
-    survivors = 0;
+    num_kept = 0;
     const auto start = std::chrono::steady_clock::now();
     for (std::int64_t c = 0; c < calls; ++c) {
-      for (SampleRow& row : wants) ++row.position;
-      const LogitsView view{logits.data() + c % groups * rows * vocab, LogitType::f32, rows, vocab, vocab};
-      for (const SampleResult& result : sample(view, wants, {}, threads)) survivors += result.survivors;
+      for (SamplingInput& row : wants) ++row.position;
+      const LogitsView view{logits.data() + c % groups * rows * vocab_size, DType::f32, rows, vocab_size, vocab_size};
+      for (const SampleResult& result : sample(view, wants, {}, threads)) num_kept += result.num_kept;
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (r >= 0) m.runs.push_back(seconds * 1e6 / static_cast<double>(calls * rows));
   }
-  m.survivors = static_cast<double>(survivors) / static_cast<double>(calls * rows);
+  m.num_kept = static_cast<double>(num_kept) / static_cast<double>(calls * rows);
   return m;
 }
 

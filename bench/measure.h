@@ -17,7 +17,7 @@ struct Measurement {
   std::string unit;  // e.g. "tokens/s"
   std::vector<double> runs;
   double sampling_share = -1;  // of a generation's time; below 0 where not measured
-  double survivors = -1;       // tokens a row that passed the filters, on average; below 0 where not measured
+  double num_kept = -1;        // tokens a row that passed the filters, on average; below 0 where not measured
 
   double median() const;
   double min() const;
@@ -38,16 +38,16 @@ struct SamplerCase {
 };
 std::vector<SamplerCase> sampler_cases();
 
-/// normal(0, 3) logits, the same in every run: [rows, vocab].
-std::vector<float> normal_logits(std::int64_t rows, std::int64_t vocab);
+/// normal(0, 3) logits, the same in every run: [rows, vocab_size].
+std::vector<float> normal_logits(std::int64_t rows, std::int64_t vocab_size);
 
-/// Raw f32 rows of `vocab` logits from a file. Throws InvalidArgument where it cannot be read, or does not hold whole calls
+/// Raw f32 rows of `vocab_size` logits from a file. Throws InvalidArgument where it cannot be read, or does not hold whole calls
 /// of `rows` rows.
-std::vector<float> read_logits(const std::string& path, std::int64_t rows, std::int64_t vocab);
+std::vector<float> read_logits(const std::string& path, std::int64_t rows, std::int64_t vocab_size);
 
 /// Microseconds a row of sample(), called with `rows` rows at a time, which go round in `logits`: [a multiple of rows,
-/// vocab].
+/// vocab_size].
 Measurement measure_sampler(const SamplerCase& strategy, std::span<const float> logits, std::int64_t rows,
-                            std::int64_t vocab, int threads, int repeats);
+                            std::int64_t vocab_size, int threads, int repeats);
 
 }  // namespace warploom::bench

@@ -17,7 +17,7 @@ Backend& backend() {
   return *one;
 }
 
-float* floats(std::unique_ptr<DeviceMemory>& memory, std::int64_t count) {
+float* floats(std::unique_ptr<Buffer>& memory, std::int64_t count) {
   memory = backend().alloc(static_cast<std::size_t>(count) * sizeof(float));
   return static_cast<float*>(memory->data());
 }
@@ -26,22 +26,29 @@ void matmul(benchmark::State& state, WeightType type) {
   const std::int64_t rows = state.range(0), cols = state.range(1), tokens = state.range(2);
   std::mt19937 rng(1);
   const test::RandomWeight weight(rng, type, rows, cols);
-  const auto prepared = backend().prepare({&weight.view, 1});
-  std::unique_ptr<DeviceMemory> in, out;
+  const auto prepared = backend().load_weight({&weight.view, 1});
+  std::unique_ptr<Buffer> in, out;
   const MatmulArgs args{prepared.get(), floats(in, tokens * cols), nullptr, tokens, floats(out, tokens * rows)};
   for (auto _ : state) backend().matmul(args);
   state.SetBytesProcessed(state.iterations() * bytes_moved(args));
-  state.counters["MAC/s"] = benchmark::Counter(static_cast<double>(rows * cols * tokens), benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["MAC/s"] =
+      benchmark::Counter(static_cast<double>(rows * cols * tokens), benchmark::Counter::kIsIterationInvariantRate);
 }
-BENCHMARK_CAPTURE(matmul, q4_1, WeightType::q4_1)->Args({3072, 576, 1})->Args({3072, 576, 8})->Args({3072, 576, 128})->Args({576, 1536, 1});
+BENCHMARK_CAPTURE(matmul, q4_1, WeightType::q4_1)
+    ->Args({3072, 576, 1})
+    ->Args({3072, 576, 8})
+    ->Args({3072, 576, 128})
+    ->Args({576, 1536, 1});
 BENCHMARK_CAPTURE(matmul, q8_0, WeightType::q8_0)->Args({49152, 576, 1})->Args({49152, 576, 8});
 BENCHMARK_CAPTURE(matmul, q6_k, WeightType::q6_k)->Args({3072, 1536, 1})->Args({3072, 1536, 128});
 BENCHMARK_CAPTURE(matmul, f16, WeightType::f16)->Args({3072, 576, 1})->Args({3072, 576, 128});
 
 void rms_norm(benchmark::State& state) {
   const std::int64_t tokens = state.range(0), dim = 576;
-  std::unique_ptr<DeviceMemory> residual, delta, weight, out;
-  const RmsNormArgs args{floats(residual, tokens * dim), floats(delta, tokens * dim), floats(weight, dim), nullptr, tokens, dim, 1e-5f, floats(out, tokens * dim)};
+  std::unique_ptr<Buffer> residual, delta, weight, out;
+  const RmsNormArgs args{
+      floats(residual, tokens * dim), floats(delta, tokens * dim), floats(weight, dim), nullptr, tokens, dim, 1e-5f,
+      floats(out, tokens * dim)};
   for (auto _ : state) backend().rms_norm(args);
   state.SetBytesProcessed(state.iterations() * bytes_moved(args));
 }
@@ -49,14 +56,14 @@ BENCHMARK(rms_norm)->Arg(1)->Arg(128);
 
 void swiglu(benchmark::State& state) {
   const std::int64_t tokens = state.range(0), ffn = 1536;
-  std::unique_ptr<DeviceMemory> in, out;
+  std::unique_ptr<Buffer> in, out;
   const SwigluArgs args{floats(in, 2 * tokens * ffn), tokens, ffn, floats(out, tokens * ffn)};
   for (auto _ : state) backend().swiglu(args);
   state.SetBytesProcessed(state.iterations() * bytes_moved(args));
 }
 BENCHMARK(swiglu)->Arg(1)->Arg(128);
 
-std::int32_t* integers(std::unique_ptr<DeviceMemory>& memory, const std::vector<std::int32_t>& values) {
+std::int32_t* integers(std::unique_ptr<Buffer>& memory, const std::vector<std::int32_t>& values) {
   memory = backend().alloc(values.size() * sizeof(std::int32_t));
   backend().upload(memory->data(), values.data(), values.size() * sizeof(std::int32_t));
   return static_cast<std::int32_t*>(memory->data());
@@ -66,16 +73,22 @@ std::int32_t* integers(std::unique_ptr<DeviceMemory>& memory, const std::vector<
 void attention(benchmark::State& state) {
   const std::int64_t context = state.range(0), tokens = state.range(1), heads = 9, kv_heads = 3, head_dim = 64;
   const std::int64_t blocks = (context + 15) / 16;
-  const auto cache = backend().create_kv_storage({1, kv_heads, head_dim, blocks, KvType::f16, 16});
+  const auto cache = backend().create_kv_cache({1, kv_heads, head_dim, blocks, DType::f16, 16});
   std::vector<std::int32_t> positions, table;
   for (std::int64_t t = context - tokens; t < context; ++t) positions.push_back(static_cast<std::int32_t>(t));
   for (std::int64_t b = 0; b < blocks; ++b) table.push_back(static_cast<std::int32_t>(b));
-  std::unique_ptr<DeviceMemory> memory[6];
+  std::unique_ptr<Buffer> memory[6];
   AttentionArgs args;
-  args.heads = heads;
-  args.scale = 0.125f;
-  args.layout = {tokens, 1, tokens, integers(memory[0], positions), integers(memory[1], std::vector<std::int32_t>(positions.size())),
-                 integers(memory[2], {0, static_cast<std::int32_t>(tokens)}), integers(memory[3], table), blocks};
+  args.num_heads = heads;
+  args.softmax_scale = 0.125f;
+  args.metadata = {tokens,
+                   1,
+                   tokens,
+                   integers(memory[0], positions),
+                   integers(memory[1], std::vector<std::int32_t>(positions.size())),
+                   integers(memory[2], {0, static_cast<std::int32_t>(tokens)}),
+                   integers(memory[3], table),
+                   blocks};
   args.cache = cache.get();
   args.qkv = floats(memory[4], tokens * (heads + 2 * kv_heads) * head_dim);
   args.out = floats(memory[5], tokens * heads * head_dim);

@@ -11,7 +11,7 @@ namespace warploom::bench {
 
 struct Report {
   Machine machine;
-  std::string model;    // file name; empty where none ran
+  std::string model;  // file name; empty where none ran
   std::string device;
   std::vector<Measurement> measurements;
 };

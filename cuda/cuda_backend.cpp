@@ -12,7 +12,7 @@
 #include "cuda/matmul/matmul.h"
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/raii.h"
-#include "cuda/step_memory.h"
+#include "cuda/staging_buffer.h"
 #include "warploom/cuda/kv_cache.h"
 #include "warploom/cuda/sampling.h"
 #include "warploom/error.h"
@@ -22,7 +22,7 @@ namespace {
 
 using cuda::check;
 
-class Memory final : public DeviceMemory {
+class Memory final : public Buffer {
  public:
   explicit Memory(std::size_t bytes) : buffer_(bytes, "device memory") {}
   void* data() override { return buffer_.data(); }
@@ -32,29 +32,29 @@ class Memory final : public DeviceMemory {
   cuda::DeviceBuffer buffer_;
 };
 
-class KvBlocks final : public KvStorage {
+class CudaKvCache final : public KvCache {
  public:
-  explicit KvBlocks(const KvShape& shape) : shape_(shape), view_(view_of(shape)), buffer_(bytes(), "KV cache") {
+  explicit CudaKvCache(const KvCacheShape& shape) : shape_(shape), view_(view_of(shape)), buffer_(bytes(), "KV cache") {
     view_.data = buffer_.data();
   }
-  const KvShape& shape() const override { return shape_; }
+  const KvCacheShape& shape() const override { return shape_; }
   std::uint64_t bytes() const override { return static_cast<std::uint64_t>(view_.bytes()); }
   const cuda::KvCacheView& view() const { return view_; }
 
   /// Without memory yet. Throws InvalidArgument.
-  static cuda::KvCacheView view_of(const KvShape& s) {
-    const cuda::KvCacheView view{nullptr, s.type, s.layers, s.blocks, s.kv_heads, s.head_dim, s.block_tokens};
+  static cuda::KvCacheView view_of(const KvCacheShape& s) {
+    const cuda::KvCacheView view{nullptr, s.type, s.num_layers, s.num_blocks, s.num_kv_heads, s.head_dim, s.block_size};
     cuda::check_cache_shape(view);
     return view;
   }
 
  private:
-  KvShape shape_;
+  KvCacheShape shape_;
   cuda::KvCacheView view_;
   cuda::DeviceBuffer buffer_;
 };
 
-class Rope final : public PreparedRope {
+class Rope final : public RopeTables {
  public:
   Rope(const RopeParams& params, const std::vector<double>& frequencies)
       : params_(params), frequencies_(frequencies.size() * sizeof(double), "rope frequencies") {}
@@ -66,21 +66,8 @@ class Rope final : public PreparedRope {
   cuda::DeviceBuffer frequencies_;
 };
 
-cuda::KvStep step_of(const StepLayout& layout) {
-  cuda::KvStep step;
-  step.tokens = layout.tokens;
-  step.sequences = layout.sequence_count;
-  step.most_tokens = layout.most_tokens;
-  step.positions = layout.positions;
-  step.sequence = layout.sequences;
-  step.starts = layout.starts;
-  step.block_tables = layout.block_tables;
-  step.table_stride = layout.table_stride;
-  return step;
-}
-
 cuda::MatmulOptions matmul_options(const CudaOptions& options) {
-  return {options.activations, options.weights == CudaWeights::dense, options.deterministic};
+  return {options.compute_type, options.weights == CudaWeights::half, options.deterministic};
 }
 
 class CudaBackend final : public Backend {
@@ -93,10 +80,10 @@ class CudaBackend final : public Backend {
         matmul_(matmul_options(options), stream_.get()) {}
 
   std::string description() const override { return description_; }
-  FloatType activation_type() const override { return options_.activations; }
+  DType activation_type() const override { return options_.compute_type; }
 
   // 1, 2, 4, 8 and then every multiple of 8: what products of so many rows cost is in steps of 8.
-  std::int64_t padded_tokens(std::int64_t tokens) const override {
+  std::int64_t graph_batch_size(std::int64_t tokens) const override {
     if (tokens > 4) return (tokens + 7) / 8 * 8;
     return tokens == 3 ? 4 : tokens;
   }
@@ -108,7 +95,7 @@ class CudaBackend final : public Backend {
     return free;
   }
 
-  std::unique_ptr<DeviceMemory> alloc(std::size_t bytes) override {
+  std::unique_ptr<Buffer> alloc(std::size_t bytes) override {
     return guarded([&] {
       auto memory = std::make_unique<Memory>(bytes);
       clear(memory->data(), bytes);
@@ -126,10 +113,10 @@ class CudaBackend final : public Backend {
     guarded([&] { check(cudaStreamSynchronize(stream_.get()), "a step on the GPU"); });
   }
 
-  std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts) override {
-    return guarded([&] { return matmul_.prepare(parts); });
+  std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override {
+    return guarded([&] { return matmul_.load_weight(parts); });
   }
-  std::unique_ptr<PreparedRope> prepare_rope(const RopeParams& params, const float* factors) override {
+  std::unique_ptr<RopeTables> load_rope(const RopeParams& params, const float* factors) override {
     return guarded([&] {
       const std::vector<double> frequencies = rope_frequencies(params, factors);
       auto rope = std::make_unique<Rope>(params, frequencies);
@@ -138,20 +125,20 @@ class CudaBackend final : public Backend {
       return rope;
     });
   }
-  std::unique_ptr<KvStorage> create_kv_storage(const KvShape& shape) override {
+  std::unique_ptr<KvCache> create_kv_cache(const KvCacheShape& shape) override {
     return guarded([&] {
-      auto cache = std::make_unique<KvBlocks>(shape);
+      auto cache = std::make_unique<CudaKvCache>(shape);
       clear(cache->view().data, cache->bytes());
       return cache;
     });
   }
-  std::unique_ptr<StepMemory> create_step_memory(std::size_t bytes) override {
-    return guarded([&] { return std::make_unique<cuda::CudaStepMemory>(bytes); });
+  std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) override {
+    return guarded([&] { return std::make_unique<cuda::CudaStagingBuffer>(bytes); });
   }
 
-  void check_kv_shape(const KvShape& shape) const override { static_cast<void>(view_of(shape)); }
+  void check_kv_cache_shape(const KvCacheShape& shape) const override { static_cast<void>(view_of(shape)); }
 
-  std::size_t workspace_bytes(const AttentionArgs& args, const KvShape& cache) const override {
+  std::size_t workspace_bytes(const AttentionArgs& args, const KvCacheShape& cache) const override {
     return cuda::paged_attention_workspace_bytes(attention_args(args, view_of(cache)));
   }
   // Fewer rows can need more: they are shared by several blocks each.
@@ -163,15 +150,15 @@ class CudaBackend final : public Backend {
     return most;
   }
 
-  void run_step(const StepKey& key, StepMemory& in, StepMemory& out, const std::function<void()>& record) override {
-    guarded([&] { static_cast<cuda::CudaStepMemory&>(in).run(key, out, stream_.get(), options_.graphs, record); });
+  void run_step(const GraphKey& key, StagingBuffer& in, StagingBuffer& out, const std::function<void()>& record) override {
+    guarded([&] { static_cast<cuda::CudaStagingBuffer&>(in).run(key, out, stream_.get(), options_.cuda_graphs, record); });
   }
 
   void embed(const EmbedArgs& args) override {
     guarded([&] { matmul_.embed(args); });
   }
   void rms_norm(const RmsNormArgs& args) override {
-    guarded([&] { cuda::launch_rms_norm(args, options_.activations, stream_.get()); });
+    guarded([&] { cuda::launch_rms_norm(args, options_.compute_type, stream_.get()); });
   }
   void matmul(const MatmulArgs& args) override {
     guarded([&] { matmul_.run(args); });
@@ -182,11 +169,12 @@ class CudaBackend final : public Backend {
   void attention(const AttentionArgs& args) override {
     guarded([&] {
       void* workspace = args.workspace ? args.workspace->data() : nullptr;
-      cuda::paged_attention(attention_args(args, view_of(args.cache)), workspace, args.workspace ? args.workspace->bytes() : 0, stream_.get());
+      cuda::paged_attention(attention_args(args, view_of(args.cache)), workspace,
+                            args.workspace ? args.workspace->bytes() : 0, stream_.get());
     });
   }
   void swiglu(const SwigluArgs& args) override {
-    guarded([&] { cuda::launch_swiglu(args, options_.activations, stream_.get()); });
+    guarded([&] { cuda::launch_swiglu(args, options_.compute_type, stream_.get()); });
   }
   void sample(const SampleArgs& args) override {
     guarded([&] {
@@ -204,8 +192,8 @@ class CudaBackend final : public Backend {
     cudaDeviceProp properties;
     check(cudaGetDeviceProperties(&properties, options.gpu), "asking what the GPU is");
     return fmt::format("cuda: {}, {} GiB, {} weights, {}{}", properties.name, properties.totalGlobalMem >> 30,
-                       options.weights == CudaWeights::packed ? "packed" : "dense", options.activations == FloatType::f16 ? "f16" : "bf16",
-                       options.deterministic ? ", deterministic" : "");
+                       options.weights == CudaWeights::packed ? "packed" : "half",
+                       options.compute_type == DType::f16 ? "f16" : "bf16", options.deterministic ? ", deterministic" : "");
   }
 
   // On the calling thread the right GPU; after a failure of the device nothing more.
@@ -227,8 +215,8 @@ class CudaBackend final : public Backend {
     check(cudaStreamSynchronize(memory_stream_.get()), "clearing memory");
   }
 
-  static const cuda::KvCacheView& view_of(const KvStorage* cache) { return static_cast<const KvBlocks*>(cache)->view(); }
-  static cuda::KvCacheView view_of(const KvShape& shape) { return KvBlocks::view_of(shape); }
+  static const cuda::KvCacheView& view_of(const KvCache* cache) { return static_cast<const CudaKvCache*>(cache)->view(); }
+  static cuda::KvCacheView view_of(const KvCacheShape& shape) { return CudaKvCache::view_of(shape); }
 
   void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, const char* what) {
     check(cudaMemcpyAsync(to, from, bytes, kind, stream_.get()), what);
@@ -236,19 +224,19 @@ class CudaBackend final : public Backend {
   }
 
   static cuda::RopeAppendArgs append_args(const RopeAppendArgs& args) {
-    const KvShape& kv = args.cache->shape();
+    const KvCacheShape& kv = args.cache->shape();
     const auto& rope = static_cast<const Rope&>(*args.rope);
-    const std::int64_t stride = (args.heads + 2 * kv.kv_heads) * kv.head_dim;
+    const std::int64_t stride = (args.num_heads + 2 * kv.num_kv_heads) * kv.head_dim;
     cuda::RopeAppendArgs a;
-    a.queries = {args.qkv, FloatType::f32, stride};
-    a.keys = {args.qkv + args.heads * kv.head_dim, FloatType::f32, stride};
-    a.values = {args.qkv + (args.heads + kv.kv_heads) * kv.head_dim, FloatType::f32, stride};
-    a.heads = args.heads;
+    a.queries = {args.qkv, DType::f32, stride};
+    a.keys = {args.qkv + args.num_heads * kv.head_dim, DType::f32, stride};
+    a.values = {args.qkv + (args.num_heads + kv.num_kv_heads) * kv.head_dim, DType::f32, stride};
+    a.num_heads = args.num_heads;
     a.frequencies = rope.frequencies();
     a.rope_dims = rope.params().dims;
-    a.adjacent_pairs = rope.params().adjacent_pairs;
-    a.attention_scale = rope.params().attention_scale;
-    a.step = step_of(args.layout);
+    a.interleaved = rope.params().interleaved;
+    a.mscale = rope.params().mscale;
+    a.metadata = args.metadata;
     a.cache = view_of(args.cache);
     a.layer = args.layer;
     return a;
@@ -256,31 +244,31 @@ class CudaBackend final : public Backend {
 
   cuda::PagedAttentionArgs attention_args(const AttentionArgs& args, const cuda::KvCacheView& kv) const {
     cuda::PagedAttentionArgs a;
-    a.queries = {const_cast<float*>(args.qkv), FloatType::f32, (args.heads + 2 * kv.kv_heads) * kv.head_dim};
-    a.heads = args.heads;
-    a.scale = args.scale;
+    a.queries = {const_cast<float*>(args.qkv), DType::f32, (args.num_heads + 2 * kv.num_kv_heads) * kv.head_dim};
+    a.num_heads = args.num_heads;
+    a.softmax_scale = args.softmax_scale;
     a.soft_cap = args.soft_cap;
     a.window = args.window;
-    a.step = step_of(args.layout);
+    a.metadata = args.metadata;
     a.cache = kv;
     a.layer = args.layer;
-    a.out = {args.out, options_.activations, args.heads * kv.head_dim};
+    a.out = {args.out, options_.compute_type, args.num_heads * kv.head_dim};
     return a;
   }
 
   static cuda::SampleArgs sample_args(const SampleArgs& args) {
     cuda::SampleArgs a;
     a.logits = args.logits;
-    a.type = FloatType::f32;
+    a.type = DType::f32;
     a.rows = args.rows;
-    a.vocab = a.row_stride = args.vocab;
+    a.vocab_size = a.row_stride = args.vocab_size;
     a.temperature = args.temperature;
     a.top_k = args.top_k;
     a.top_p = args.top_p;
     a.min_p = args.min_p;
     a.seed = args.seed;
     a.position = args.position;
-    a.stream = args.stream;
+    a.subsequence = args.subsequence;
     a.repetition_penalty = args.repetition_penalty;
     a.frequency_penalty = args.frequency_penalty;
     a.presence_penalty = args.presence_penalty;
@@ -304,26 +292,29 @@ class CudaBackend final : public Backend {
 void check_options(const CudaOptions& options, int gpus) {
   if (options.gpu < 0 || options.gpu >= gpus)
     throw InvalidArgument(fmt::format("gpu is {}; this machine has {}, counted from 0", options.gpu, gpus));
-  if (options.activations != FloatType::f16 && options.activations != FloatType::bf16)
+  if (options.compute_type != DType::f16 && options.compute_type != DType::bf16)
     throw InvalidArgument("activations: f32 is not to be had on CUDA, where they are f16 or bf16");
 }
 
 }  // namespace
 }  // namespace warploom
 
-extern "C" WARPLOOM_EXPORT warploom::Backend* WARPLOOM_CREATE_CUDA_BACKEND(const warploom::DeviceOptions& options, std::string& missing) {
+extern "C" WARPLOOM_EXPORT warploom::Backend* WARPLOOM_CREATE_CUDA_BACKEND(const warploom::DeviceOptions& options,
+                                                                           std::string& missing) {
   int gpus = 0;
   const cudaError_t error = cudaGetDeviceCount(&gpus);
   if (error != cudaSuccess || gpus == 0) {
-    const char* why = error == cudaErrorInsufficientDriver ? "no NVIDIA driver, or one too old for CUDA 13"
-                                                           : cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error);
+    const char* why = error == cudaErrorInsufficientDriver
+                          ? "no NVIDIA driver, or one too old for CUDA 13"
+                          : cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error);
     missing = fmt::format("there is no GPU that CUDA can use ({})", why);
     static_cast<void>(cudaGetLastError());
     return nullptr;
   }
   warploom::check_options(options.cuda, gpus);
   int major = 0;
-  warploom::cuda::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, options.cuda.gpu), "asking what the GPU is");
+  warploom::cuda::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, options.cuda.gpu),
+                        "asking what the GPU is");
   if (major < 8) {
     missing = fmt::format("GPU {} is of compute capability {}; it takes 8.0 (A100) or later", options.cuda.gpu, major);
     return nullptr;

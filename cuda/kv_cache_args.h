@@ -11,7 +11,7 @@ void check_cache(const KvCacheView& cache);
 void check_layer(const KvCacheView& cache, std::int64_t layer);
 void check_block(const KvCacheView& cache, std::int64_t block, const char* name);
 /// heads: how many of head_dim elements a row holds.
-void check_head_rows(const HeadRows& rows, std::int64_t heads, std::int64_t head_dim, const char* name);
+void check_head_rows(const TensorView& rows, std::int64_t heads, std::int64_t head_dim, const char* name);
 void check_heads(std::int64_t heads, std::int64_t kv_heads);
 void check_append(const RopeAppendArgs& args);
 void check_attention_shape(const PagedAttentionArgs& args);  // what the workspace's size follows from: no pointers

@@ -24,9 +24,9 @@ namespace {
 using namespace device;
 
 constexpr int kThreads = 256;
-constexpr int kMostTokens = 8;   // a block
-constexpr int kItems = 1024;     // a block, about
-constexpr int kMostPairs = 128;  // of a head
+constexpr int kMaxTokens = 8;   // a block
+constexpr int kItems = 1024;    // a block, about
+constexpr int kMaxPairs = 128;  // of a head
 
 // How one head's elements are cut into items: first those that rotate, then the others.
 struct Cut {
@@ -36,16 +36,16 @@ struct Cut {
 
   __host__ __device__ Cut(const RopeAppendArgs& a) {
     width = a.rope_dims % 8 == 0 ? 4 : 1;
-    const int elements = width == 4 && a.adjacent_pairs ? 4 : 2 * width;
+    const int elements = width == 4 && a.interleaved ? 4 : 2 * width;
     rotated = static_cast<int>(a.rope_dims) / elements;
     rest = static_cast<int>(a.cache.head_dim - a.rope_dims) / width;
   }
-  __host__ __device__ int query_items(const RopeAppendArgs& a) const { return static_cast<int>(a.heads) * rotated; }
+  __host__ __device__ int query_items(const RopeAppendArgs& a) const { return static_cast<int>(a.num_heads) * rotated; }
   __host__ __device__ int key_items(const RopeAppendArgs& a) const {
-    return static_cast<int>(a.cache.kv_heads) * (rotated + rest);
+    return static_cast<int>(a.cache.num_kv_heads) * (rotated + rest);
   }
   __host__ __device__ int value_items(const RopeAppendArgs& a) const {
-    return static_cast<int>(a.cache.kv_heads * a.cache.head_dim / 4);
+    return static_cast<int>(a.cache.num_kv_heads * a.cache.head_dim / 4);
   }
   __host__ __device__ int items(const RopeAppendArgs& a) const { return query_items(a) + key_items(a) + value_items(a); }
 };
@@ -59,10 +59,10 @@ __device__ float2 rotate(float2 x, float2 turn) { return {x.x * turn.x - x.y * t
 // From one place to another, which may be the same.
 struct Move {
   const void* from;
-  FloatType from_type;
+  DType from_type;
   std::int64_t from_at;
   void* to;
-  FloatType to_type;
+  DType to_type;
   std::int64_t to_at;
 
   __device__ void copy(int width) const {
@@ -75,12 +75,12 @@ struct Move {
   __device__ void turn(const RopeAppendArgs& a, const Cut& cut, int i, const float2* turns) const {
     const int half = static_cast<int>(a.rope_dims) / 2;
     if (cut.width == 1) {
-      const int first = a.adjacent_pairs ? 2 * i : i, second = a.adjacent_pairs ? 2 * i + 1 : i + half;
+      const int first = a.interleaved ? 2 * i : i, second = a.interleaved ? 2 * i + 1 : i + half;
       const float2 x{load_element(from, from_type, from_at + first), load_element(from, from_type, from_at + second)};
       const float2 y = rotate(x, turns[i]);
       store_element(to, to_type, to_at + first, y.x);
       store_element(to, to_type, to_at + second, y.y);
-    } else if (a.adjacent_pairs) {
+    } else if (a.interleaved) {
       const float4 x = load_four(from, from_type, from_at + 4 * i);
       const float2 low = rotate({x.x, x.y}, turns[2 * i]), high = rotate({x.z, x.w}, turns[2 * i + 1]);
       store_four(to, to_type, to_at + 4 * i, {low.x, low.y, high.x, high.y});
@@ -96,7 +96,7 @@ struct Move {
 
 __device__ void move_item(const RopeAppendArgs& a, const Cut& cut, std::int64_t token, const Place& place, int item,
                           const float2* turns) {
-  const int head_dim = static_cast<int>(a.cache.head_dim), per_head = static_cast<int>(a.cache.block_tokens) * head_dim;
+  const int head_dim = static_cast<int>(a.cache.head_dim), per_head = static_cast<int>(a.cache.block_size) * head_dim;
   if (item < cut.query_items(a)) {
     const int head = item / cut.rotated;
     const std::int64_t at = token * a.queries.stride + std::int64_t{head} * head_dim;
@@ -127,19 +127,20 @@ __device__ void move_item(const RopeAppendArgs& a, const Cut& cut, std::int64_t 
 
 __global__ void __launch_bounds__(kThreads)
     rope_append_kernel(const __grid_constant__ RopeAppendArgs a, const __grid_constant__ int tokens_a_block) {
-  __shared__ float2 turns[kMostTokens * kMostPairs];  // cosine and sine, times attention_scale
-  __shared__ int positions[kMostTokens];
-  __shared__ Place places[kMostTokens];
+  __shared__ float2 turns[kMaxTokens * kMaxPairs];  // cosine and sine, times mscale
+  __shared__ int positions[kMaxTokens];
+  __shared__ Place places[kMaxTokens];
   const std::int64_t first = std::int64_t{blockIdx.x} * tokens_a_block;
-  const int tokens = static_cast<int>(min(std::int64_t{tokens_a_block}, a.step.tokens - first));
+  const int tokens = static_cast<int>(min(std::int64_t{tokens_a_block}, a.metadata.num_tokens - first));
   if (static_cast<int>(threadIdx.x) < tokens) {
     const std::int64_t token = first + threadIdx.x;
-    const std::int32_t position = a.step.positions[token];
+    const std::int32_t position = a.metadata.positions[token];
     positions[threadIdx.x] = position;
     Place place{-1, -1};
     if (position >= 0) {
-      const std::int64_t entry = a.step.sequence[token] * a.step.table_stride + position / a.cache.block_tokens;
-      const std::int64_t block = a.step.block_tables[entry], within = position % a.cache.block_tokens * a.cache.head_dim;
+      const std::int64_t entry =
+          a.metadata.token_to_seq[token] * a.metadata.max_blocks_per_seq + position / a.cache.block_size;
+      const std::int64_t block = a.metadata.block_tables[entry], within = position % a.cache.block_size * a.cache.head_dim;
       place = {a.cache.keys(a.layer, block, 0) + within, a.cache.values(a.layer, block, 0) + within};
     }
     places[threadIdx.x] = place;
@@ -152,7 +153,7 @@ __global__ void __launch_bounds__(kThreads)
       const double half_turns = positions[t] * frequency * (1.0 / 3.14159265358979323846);
       float sine, cosine;
       sincospif(static_cast<float>(half_turns - 2.0 * rint(0.5 * half_turns)), &sine, &cosine);
-      turns[t * pairs + pair] = {cosine * a.attention_scale, sine * a.attention_scale};
+      turns[t * pairs + pair] = {cosine * a.mscale, sine * a.mscale};
     }
   }
   __syncthreads();  // so are the turns
@@ -168,9 +169,9 @@ __global__ void __launch_bounds__(kThreads)
 
 void rope_append(const RopeAppendArgs& args, cudaStream_t stream) {
   check_append(args);
-  if (args.step.tokens == 0) return;
-  int tokens = std::clamp(kItems / Cut(args).items(args), 1, kMostTokens);
-  const dim3 blocks(static_cast<unsigned>((args.step.tokens + tokens - 1) / tokens)), threads(kThreads);
+  if (args.metadata.num_tokens == 0) return;
+  int tokens = std::clamp(kItems / Cut(args).items(args), 1, kMaxTokens);
+  const dim3 blocks(static_cast<unsigned>((args.metadata.num_tokens + tokens - 1) / tokens)), threads(kThreads);
   RopeAppendArgs copy = args;
   void* arguments[] = {&copy, &tokens};
   check(cudaLaunchKernel(reinterpret_cast<const void*>(rope_append_kernel), blocks, threads, arguments, 0, stream),

@@ -17,8 +17,8 @@ int main(int argc, char** argv) try {
     const std::vector<std::vector<warploom::TokenId>> prompt = {model->tokenizer()->encode_chat(messages)};
     const warploom::Generation answer = warploom::generate(model, prompt, options).at(0);
     messages.push_back({"assistant", answer.text});
-    std::cout << answer.text << "\n[" << answer.timings.reused_tokens << " of " << answer.timings.prompt_tokens << " tokens were there; first token after "
-              << answer.timings.prefill_seconds << " s]" << std::endl;
+    std::cout << answer.text << "\n[" << answer.timings.cached_tokens << " of " << answer.timings.prompt_tokens
+              << " tokens were there; first token after " << answer.timings.prefill_seconds << " s]" << std::endl;
   }
   return std::cout ? 0 : 1;
 } catch (const warploom::Error& error) {

@@ -15,7 +15,7 @@ namespace {
 // What tells draws apart.
 struct Key {
   std::uint64_t seed = 0, position = 0;
-  std::uint32_t stream = 0;
+  std::uint32_t subsequence = 0;
 };
 
 struct PairTest {
@@ -24,12 +24,12 @@ struct PairTest {
 };
 // The last four: a half of a 64-bit number that is dropped, and numbers that are added where they must be kept apart.
 constexpr PairTest kPairTests[] = {{"neighbouring positions", {}, {.position = 1}},
-                                   {"neighbouring streams", {}, {.stream = 1}},
+                                   {"neighbouring subsequences", {}, {.subsequence = 1}},
                                    {"neighbouring seeds", {}, {.seed = 1}},
                                    {"positions 2^32 apart", {}, {.position = std::uint64_t{1} << 32}},
                                    {"seeds 2^32 apart", {}, {.seed = std::uint64_t{1} << 32}},
                                    {"next seed, next position", {.seed = 1}, {.position = 1}},
-                                   {"next stream, next position", {.stream = 1}, {.position = 1}}};
+                                   {"next subsequence, next position", {.subsequence = 1}, {.position = 1}}};
 
 std::uint64_t splitmix(std::uint64_t z) {
   z *= 0x9E3779B97F4A7C15u;
@@ -46,13 +46,13 @@ void draw_all(const Sampler& sampler, std::span<const float> logits, const Sampl
   const std::int64_t piece = std::clamp((std::int64_t{1} << 28) / static_cast<std::int64_t>(logits.size()),
                                         std::int64_t{256}, std::int64_t{65536}) &
                              ~1;
-  std::vector<SampleRow> rows(static_cast<std::size_t>(std::min(piece, count)));
+  std::vector<SamplingInput> rows(static_cast<std::size_t>(std::min(piece, count)));
   std::vector<TokenId> tokens(rows.size());
   for (std::int64_t first = 0; first < count; first += piece) {
     const auto n = static_cast<std::size_t>(std::min(piece, count - first));
     for (std::size_t r = 0; r < n; ++r) {
       const Key key = key_of(static_cast<std::uint64_t>(first) + r);
-      rows[r] = {params, key.position, key.stream, {}, {}};
+      rows[r] = {params, key.position, key.subsequence, {}, {}};
       rows[r].params.seed = key.seed;
     }
     sampler(logits, std::span(rows).first(n), std::span(tokens).first(n));
@@ -98,7 +98,7 @@ TestResult pair_test(const Sampler& sampler, const PairTest& test, std::uint64_t
     const std::uint64_t pair = i / 2;
     const Key& add = i % 2 ? test.second : test.first;
     return Key{seed + 2 * (pair % 512) + add.seed, 2 * (pair / 2048) + add.position,
-               static_cast<std::uint32_t>(2 * (pair / 512 % 4)) + add.stream};
+               static_cast<std::uint32_t>(2 * (pair / 512 % 4)) + add.subsequence};
   };
   draw_all(sampler, flat, {}, 2 * plan.pairs, progress, key_of, [&](std::int64_t, std::span<const TokenId> tokens) {
     for (std::size_t i = 0; i + 1 < tokens.size(); i += 2) {

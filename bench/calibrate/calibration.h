@@ -12,10 +12,10 @@
 
 namespace warploom::calibrate {
 
-/// Draws one token a row; every row reads the same logits [vocab]. rows and tokens are [n]; rows have no history and no
+/// Draws one token a row; every row reads the same logits [vocab_size]. rows and tokens are [n]; rows have no history and no
 /// bias, penalties are off. A row that gets no token gets -1.
 using Sampler =
-    std::function<void(std::span<const float> logits, std::span<const SampleRow> rows, std::span<TokenId> tokens)>;
+    std::function<void(std::span<const float> logits, std::span<const SamplingInput> rows, std::span<TokenId> tokens)>;
 
 /// What is drawn. 0 draws leave a kind of test out.
 struct Plan {

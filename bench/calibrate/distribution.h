@@ -10,7 +10,7 @@
 namespace warploom::calibrate {
 
 struct Distribution {
-  std::vector<std::uint64_t> weight;  // [vocab] in units of 2^-40 of the argmax's; 0: filtered out
+  std::vector<std::uint64_t> weight;  // [vocab_size] in units of 2^-40 of the argmax's; 0: filtered out
   std::uint64_t total = 0;
 
   double probability(std::size_t token) const {
@@ -24,7 +24,7 @@ Distribution exact_distribution(std::span<const float> logits, const SamplingPar
 /// A partition of the kept tokens.
 struct Cells {
   static constexpr std::int32_t kFilteredOut = -1;
-  std::vector<std::int32_t> of_token;  // [vocab] the cell, or kFilteredOut
+  std::vector<std::int32_t> of_token;  // [vocab_size] the cell, or kFilteredOut
   std::vector<double> probability;     // [cells]
 };
 

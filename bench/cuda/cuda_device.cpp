@@ -49,26 +49,26 @@ class Buffer {
 
 class CudaSampler {
  public:
-  void draw(std::span<const float> logits, std::span<const SampleRow> rows, std::span<TokenId> tokens) {
+  void draw(std::span<const float> logits, std::span<const SamplingInput> rows, std::span<TokenId> tokens) {
     if (rows.empty()) return;
     const auto column = [&](Buffer& buffer, auto value_of) {
       std::vector<decltype(value_of(rows[0]))> values;
       values.reserve(rows.size());
-      for (const SampleRow& row : rows) values.push_back(value_of(row));
+      for (const SamplingInput& row : rows) values.push_back(value_of(row));
       return buffer.upload(std::span<const decltype(value_of(rows[0]))>(values));
     };
     cuda::SampleArgs args;
     args.logits = logits_.upload(logits);
     args.rows = static_cast<std::int64_t>(rows.size());
-    args.vocab = args.row_stride = static_cast<std::int64_t>(logits.size());
-    args.row_index = column(index_, [](const SampleRow&) { return std::int64_t{0}; });
-    args.temperature = column(temperature_, [](const SampleRow& row) { return row.params.temperature; });
-    args.top_k = column(top_k_, [](const SampleRow& row) { return static_cast<std::int32_t>(row.params.top_k); });
-    args.top_p = column(top_p_, [](const SampleRow& row) { return row.params.top_p; });
-    args.min_p = column(min_p_, [](const SampleRow& row) { return row.params.min_p; });
-    args.seed = column(seed_, [](const SampleRow& row) { return row.params.seed; });
-    args.position = column(position_, [](const SampleRow& row) { return row.position; });
-    args.stream = column(stream_, [](const SampleRow& row) { return row.stream; });
+    args.vocab_size = args.row_stride = static_cast<std::int64_t>(logits.size());
+    args.row_index = column(index_, [](const SamplingInput&) { return std::int64_t{0}; });
+    args.temperature = column(temperature_, [](const SamplingInput& row) { return row.params.temperature; });
+    args.top_k = column(top_k_, [](const SamplingInput& row) { return static_cast<std::int32_t>(row.params.top_k); });
+    args.top_p = column(top_p_, [](const SamplingInput& row) { return row.params.top_p; });
+    args.min_p = column(min_p_, [](const SamplingInput& row) { return row.params.min_p; });
+    args.seed = column(seed_, [](const SamplingInput& row) { return row.params.seed; });
+    args.position = column(position_, [](const SamplingInput& row) { return row.position; });
+    args.subsequence = column(subsequence_, [](const SamplingInput& row) { return row.subsequence; });
     args.token = static_cast<TokenId*>(token_.room(tokens.size_bytes()));
     args.status = static_cast<SampleStatus*>(status_.room(rows.size() * sizeof(SampleStatus)));
     const std::size_t bytes = cuda::sample_workspace_bytes(args);
@@ -77,7 +77,7 @@ class CudaSampler {
   }
 
  private:
-  Buffer logits_, index_, temperature_, top_k_, top_p_, min_p_, seed_, position_, stream_, token_, status_, workspace_;
+  Buffer logits_, index_, temperature_, top_k_, top_p_, min_p_, seed_, position_, subsequence_, token_, status_, workspace_;
 };
 
 constexpr int kLeastMajor = 8;  // of the compute capability, below which there are no kernels
@@ -111,7 +111,7 @@ Device cuda_device() {
   const cudaDeviceProp properties = current_gpu();
   const auto sampler = std::make_shared<CudaSampler>();
   return {fmt::format("cuda: {}, compute capability {}.{}", properties.name, properties.major, properties.minor),
-          [sampler](std::span<const float> logits, std::span<const SampleRow> rows, std::span<TokenId> tokens) {
+          [sampler](std::span<const float> logits, std::span<const SamplingInput> rows, std::span<TokenId> tokens) {
             sampler->draw(logits, rows, tokens);
           }};
 }

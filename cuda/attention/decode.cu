@@ -2,7 +2,7 @@
 // sequences are few.
 //
 // Shapes:   queries, out [tokens, heads, head_dim] of f32, f16 or bf16; keys and values [blocks, 2, kv_heads,
-//           block_tokens, head_dim] of the layer.
+//           block_size, head_dim] of the layer.
 // Layout:   a row is a query head; up to 16 rows of one kv head are a tile, so that keys and values are read once for a
 //           group. A warp takes chunks of 128 keys, in which it copies 16 at a time into its own shared memory while it
 //           multiplies the 16 before. Its result (max, sum, values of a row) merges into the block's in the order of
@@ -32,9 +32,9 @@ namespace {
 
 using namespace device;
 
-constexpr std::int64_t kAimedBlocks = 512;             // enough to fill a GPU a few times over
-constexpr std::int64_t kMostSplit = kAimedBlocks / 2;  // tiles of rows; where there are more, a context stays in one block
-static_assert(kMostSplit * sizeof(unsigned) == kAttentionZeroBytes);  // a counter a tile
+constexpr std::int64_t kAimedBlocks = 512;            // enough to fill a GPU a few times over
+constexpr std::int64_t kMaxSplit = kAimedBlocks / 2;  // tiles of rows; where there are more, a context stays in one block
+static_assert(kMaxSplit * sizeof(unsigned) == kAttentionZeroBytes);  // a counter a tile
 
 // Warps of a block and tiles in flight: what fits in the 99 KiB that the smallest GPU gives a block.
 template <class S, int kMaxDim>
@@ -161,16 +161,16 @@ __device__ bool arrives_last(unsigned* counter, int blocks) {
 template <class S, int kMaxDim>
 __global__ void __launch_bounds__(32 * DecodeShape<S, kMaxDim>::kWarps)
     decode_attention_kernel(const __grid_constant__ PagedAttentionArgs a, float* const __grid_constant__ partials,
-                            unsigned* const __grid_constant__ counters, const __grid_constant__ int most_chunks) {
+                            unsigned* const __grid_constant__ counters, const __grid_constant__ int max_chunks) {
   constexpr int kWarps = DecodeShape<S, kMaxDim>::kWarps, kStages = DecodeShape<S, kMaxDim>::kStages;
   extern __shared__ __align__(16) char shared[];
   __shared__ float factors[kRows];
-  const int group = static_cast<int>(a.heads / a.cache.kv_heads), tiles = (group + kRows - 1) / kRows;
+  const int group = static_cast<int>(a.num_heads / a.cache.num_kv_heads), tiles = (group + kRows - 1) / kRows;
   const int kv_head = blockIdx.y / tiles, first_row = blockIdx.y % tiles * kRows, rows = min(group - first_row, kRows);
   const int head = kv_head * group + first_row, head_dim = static_cast<int>(a.cache.head_dim);
-  const std::int64_t sequence = blockIdx.z, token = a.step.starts[sequence];
-  if (a.step.starts[sequence + 1] - token != 1) return;
-  const KeyRange range = keys_of(a.step.positions[token], a.window);
+  const std::int64_t sequence = blockIdx.z, token = a.metadata.qo_indptr[sequence];
+  if (a.metadata.qo_indptr[sequence + 1] - token != 1) return;
+  const KeyRange range = keys_of(a.metadata.positions[token], a.window);
   if (range.first > range.last) {
     if (blockIdx.x == 0) write_rows(a, token, head, rows, [](int, int) { return float4{0.0f, 0.0f, 0.0f, 0.0f}; });
     return;
@@ -180,9 +180,9 @@ __global__ void __launch_bounds__(32 * DecodeShape<S, kMaxDim>::kWarps)
 
   const int warp = threadIdx.x / 32, step = split.blocks * kWarps;
   char* const query_tile = shared;
-  const int most_rows = min(group, kRows);
-  const RunningRows running(shared + QueryTile<S>::bytes(head_dim), most_rows, head_dim);
-  char* const ring = shared + QueryTile<S>::bytes(head_dim) + RunningRows::bytes(most_rows, head_dim) +
+  const int max_rows = min(group, kRows);
+  const RunningRows running(shared + QueryTile<S>::bytes(head_dim), max_rows, head_dim);
+  char* const ring = shared + QueryTile<S>::bytes(head_dim) + RunningRows::bytes(max_rows, head_dim) +
                      warp * kStages * tile_bytes<S>(head_dim);
   int chunk = split.first_chunk + static_cast<int>(blockIdx.x) * kWarps + warp;
   TileStream<S> stream(Pages<S>(a, sequence, kv_head, range), range, chunk, step);
@@ -201,7 +201,7 @@ __global__ void __launch_bounds__(32 * DecodeShape<S, kMaxDim>::kWarps)
   attention.see(1, range);
 
   const std::int64_t tile = sequence * gridDim.y + blockIdx.y;
-  const Partials partial{partials + tile * most_chunks * Partials::chunk_floats(most_rows, head_dim), rows, head_dim};
+  const Partials partial{partials + tile * max_chunks * Partials::chunk_floats(max_rows, head_dim), rows, head_dim};
   int slot = 0, free_slot = kStages - 1;
   for (int g = blockIdx.x; g < split.groups; g += split.blocks, chunk += step) {
     const bool mine = chunk <= split.last_chunk;
@@ -234,22 +234,24 @@ __global__ void __launch_bounds__(32 * DecodeShape<S, kMaxDim>::kWarps)
   if (warp == 0) attention.merge_into(running, 0, rows);
   __syncthreads();
   const int chunks = split.last_chunk - split.first_chunk + 1;
-  const int own = (split.groups - 1 - static_cast<int>(blockIdx.x)) / split.blocks * split.blocks + static_cast<int>(blockIdx.x);
-  write_rows(a, token, head, rows, [&](int row, int dim) { return partial.merge_all(chunks, own * kWarps, running, row, dim); });
+  const int own =
+      (split.groups - 1 - static_cast<int>(blockIdx.x)) / split.blocks * split.blocks + static_cast<int>(blockIdx.x);
+  write_rows(a, token, head, rows,
+             [&](int row, int dim) { return partial.merge_all(chunks, own * kWarps, running, row, dim); });
 }
 
 // What the host knows of the grid.
 struct Grid {
   std::int64_t group, tiles, chunks, splits;
-  int warps, threads, shared_bytes, most_shared_bytes;
+  int warps, threads, shared_bytes, max_shared_bytes;
   const void* kernel;
 };
 
 Grid grid_of(const PagedAttentionArgs& a) {
   Grid grid{};
-  grid.group = a.heads / a.cache.kv_heads;
-  grid.tiles = a.step.sequences * a.cache.kv_heads * ((grid.group + kRows - 1) / kRows);
-  grid.chunks = (a.step.table_stride * a.cache.block_tokens + kChunkKeys - 1) / kChunkKeys;
+  grid.group = a.num_heads / a.cache.num_kv_heads;
+  grid.tiles = a.metadata.num_seqs * a.cache.num_kv_heads * ((grid.group + kRows - 1) / kRows);
+  grid.chunks = (a.metadata.max_blocks_per_seq * a.cache.block_size + kChunkKeys - 1) / kChunkKeys;
   if (a.window > 0) grid.chunks = std::min(grid.chunks, (a.window + kChunkKeys - 2) / kChunkKeys + 1);
   const int head_dim = static_cast<int>(a.cache.head_dim),
             rows = static_cast<int>(std::min<std::int64_t>(grid.group, kRows));
@@ -259,10 +261,11 @@ Grid grid_of(const PagedAttentionArgs& a) {
     grid.warps = Shape::kWarps;
     grid.threads = 32 * Shape::kWarps;
     const auto shared_bytes = [](int some_rows, int dim) {
-      return QueryTile<S>::bytes(dim) + RunningRows::bytes(some_rows, dim) + Shape::kWarps * Shape::kStages * tile_bytes<S>(dim);
+      return QueryTile<S>::bytes(dim) + RunningRows::bytes(some_rows, dim) +
+             Shape::kWarps * Shape::kStages * tile_bytes<S>(dim);
     };
     grid.shared_bytes = shared_bytes(rows, head_dim);
-    grid.most_shared_bytes = shared_bytes(kRows, size());
+    grid.max_shared_bytes = shared_bytes(kRows, size());
     grid.kernel = reinterpret_cast<const void*>(decode_attention_kernel<S, size()>);
   });
   const std::int64_t groups = (grid.chunks + grid.warps - 1) / grid.warps;
@@ -278,7 +281,7 @@ std::size_t decode_workspace_bytes(const PagedAttentionArgs& args) {
   if (grid.chunks <= grid.warps) return 0;
   const std::int64_t floats = Partials::chunk_floats(std::min<std::int64_t>(grid.group, kRows), args.cache.head_dim);
   return kAttentionZeroBytes +
-         static_cast<std::size_t>(std::min(grid.tiles, kMostSplit) * grid.chunks * floats) * sizeof(float);
+         static_cast<std::size_t>(std::min(grid.tiles, kMaxSplit) * grid.chunks * floats) * sizeof(float);
 }
 
 void launch_decode(const PagedAttentionArgs& args, void* workspace, cudaStream_t stream) {
@@ -288,9 +291,10 @@ void launch_decode(const PagedAttentionArgs& args, void* workspace, cudaStream_t
   auto* partials = reinterpret_cast<float*>(static_cast<std::byte*>(workspace) + (workspace ? kAttentionZeroBytes : 0));
   int chunks = static_cast<int>(grid.chunks);
   void* arguments[] = {&copy, &partials, &counters, &chunks};
-  const dim3 blocks(static_cast<unsigned>(grid.splits), static_cast<unsigned>(grid.tiles / args.step.sequences),
-                    static_cast<unsigned>(args.step.sequences));
-  launch_attention(grid.kernel, blocks, grid.threads, grid.shared_bytes, grid.most_shared_bytes, arguments, "decode_attention_kernel", stream);
+  const dim3 blocks(static_cast<unsigned>(grid.splits), static_cast<unsigned>(grid.tiles / args.metadata.num_seqs),
+                    static_cast<unsigned>(args.metadata.num_seqs));
+  launch_attention(grid.kernel, blocks, grid.threads, grid.shared_bytes, grid.max_shared_bytes, arguments,
+                   "decode_attention_kernel", stream);
 }
 
 }  // namespace warploom::cuda

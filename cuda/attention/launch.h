@@ -12,9 +12,9 @@ std::size_t decode_workspace_bytes(const PagedAttentionArgs& args);
 /// All sequences, or those of more than one token.
 void launch_prefill(const PagedAttentionArgs& args, bool leave_single_tokens, cudaStream_t stream);
 
-/// Launches `kernel` with `shared_bytes`. most_shared_bytes: of any launch of this kernel; the limit is set for all of them, as
+/// Launches `kernel` with `shared_bytes`. max_shared_bytes: of any launch of this kernel; the limit is set for all of them, as
 /// other threads may launch it too.
-void launch_attention(const void* kernel, dim3 grid, int threads, int shared_bytes, int most_shared_bytes, void** arguments,
+void launch_attention(const void* kernel, dim3 grid, int threads, int shared_bytes, int max_shared_bytes, void** arguments,
                       const char* what, cudaStream_t stream);
 
 }  // namespace warploom::cuda

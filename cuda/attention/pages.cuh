@@ -14,12 +14,12 @@ class Pages {
       : keys_(static_cast<const char*>(a.cache.data) + a.cache.keys(a.layer, 0, kv_head) * S::kElementBytes),
         block_bytes_(static_cast<std::uint32_t>(a.cache.block_stride() * S::kElementBytes)),
         values_offset_(block_bytes_ / 2),
-        table_(a.step.block_tables + sequence * a.step.table_stride),
+        table_(a.metadata.block_tables + sequence * a.metadata.max_blocks_per_seq),
         range_(range),
         head_dim_(static_cast<int>(a.cache.head_dim)),
-        shift_(a.cache.block_tokens == 8    ? 3
-               : a.cache.block_tokens == 16 ? 4
-                                            : 5) {}
+        shift_(a.cache.block_size == 8    ? 3
+               : a.cache.block_size == 16 ? 4
+                                          : 5) {}
 
   /// Reads the chunk's part of the block table, an entry a lane; copies of its keys may follow. By whole warps.
   __device__ void enter_chunk(int chunk) {

@@ -1,12 +1,12 @@
 // Attention over pages where sequences have several query tokens: causal, over what is cached before them too.
 //
 // Shapes:   queries, out [tokens, heads, head_dim] of f32, f16 or bf16; keys and values [blocks, 2, kv_heads,
-//           block_tokens, head_dim] of the layer.
+//           block_size, head_dim] of the layer.
 // Layout:   a row is a query head of a token; a sequence's rows of one kv head's group lie token by token, and a warp
 //           takes 16 of them. The block's warps share the keys and values that they copy, 16 or 32 at a time, into
 //           shared memory. A warp's result of each 128 keys merges into its running one, in shared memory.
 // Bytes:    keys and values once for every block, that is for 16 to 64 rows; queries and results once.
-// Launch:   1 to 4 warps; grid (most_tokens * group / rows of a block, sequences, kv heads), the rows that see most
+// Launch:   1 to 4 warps; grid (max_query_len * group / rows of a block, sequences, kv heads), the rows that see most
 //           first. Blocks beyond a sequence's tokens leave at once.
 // Limits:   as the decode kernel.
 // Capture:  yes, one kernel.
@@ -54,7 +54,7 @@ struct Rows {
   int group, head, count;  // count: of the sequence
 
   __device__ std::int64_t token(int row) const { return first_token + row / group; }
-  __device__ std::int64_t element(const HeadRows& rows, int row, int head_dim) const {
+  __device__ std::int64_t element(const TensorView& rows, int row, int head_dim) const {
     return token(row) * rows.stride + std::int64_t{head + row % group} * head_dim;
   }
 };
@@ -83,10 +83,10 @@ __global__ void __launch_bounds__(32 * PrefillShape<S, kMaxDim>::kWarps)
   const std::int64_t sequence = blockIdx.y;
   const int head_dim = static_cast<int>(a.cache.head_dim);
   Rows rows;
-  rows.first_token = a.step.starts[sequence];
-  rows.group = static_cast<int>(a.heads / a.cache.kv_heads);
+  rows.first_token = a.metadata.qo_indptr[sequence];
+  rows.group = static_cast<int>(a.num_heads / a.cache.num_kv_heads);
   rows.head = static_cast<int>(blockIdx.z) * rows.group;
-  const int tokens = static_cast<int>(a.step.starts[sequence + 1] - rows.first_token);
+  const int tokens = static_cast<int>(a.metadata.qo_indptr[sequence + 1] - rows.first_token);
   rows.count = tokens * rows.group;
   const int block_row = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kBlockRows;
   if (block_row >= rows.count || (leave_single_tokens && tokens == 1)) return;
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(32 * PrefillShape<S, kMaxDim>::kWarps)
   for (int i = 0; i < kRows; ++i) {
     const int row = first_row + i;
     const bool there = row < rows.count;
-    const KeyRange range = there ? keys_of(a.step.positions[rows.token(row)], a.window) : KeyRange{};
+    const KeyRange range = there ? keys_of(a.metadata.positions[rows.token(row)], a.window) : KeyRange{};
     const std::int64_t at = there && range.last >= 0 ? rows.element(a.queries, row, head_dim) : -1;
     const float factor = QueryTile<S>::store(query_tile, i, a.queries, at, head_dim);
     if (lane == 0) factors[warp * kRows + i] = factor, ranges[warp * kRows + i] = range;
@@ -171,13 +171,14 @@ void launch_prefill(const PagedAttentionArgs& args, bool leave_single_tokens, cu
     using S = decltype(storage);
     using Shape = PrefillShape<S, size()>;
     constexpr int kBlockRows = Shape::kWarps * kRows;
-    const std::int64_t rows = args.step.most_tokens * (args.heads / args.cache.kv_heads);
+    const std::int64_t rows = args.metadata.max_query_len * (args.num_heads / args.cache.num_kv_heads);
     const dim3 blocks(static_cast<unsigned>((rows + kBlockRows - 1) / kBlockRows),
-                      static_cast<unsigned>(args.step.sequences), static_cast<unsigned>(args.cache.kv_heads));
+                      static_cast<unsigned>(args.metadata.num_seqs), static_cast<unsigned>(args.cache.num_kv_heads));
     PagedAttentionArgs copy = args;
     void* arguments[] = {&copy, &leave_single_tokens};
     launch_attention(reinterpret_cast<const void*>(prefill_attention_kernel<S, size()>), blocks, 32 * Shape::kWarps,
-                     Shape::shared_bytes(head_dim), Shape::shared_bytes(size()), arguments, "prefill_attention_kernel", stream);
+                     Shape::shared_bytes(head_dim), Shape::shared_bytes(size()), arguments, "prefill_attention_kernel",
+                     stream);
   });
 }
 

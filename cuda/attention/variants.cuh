@@ -17,8 +17,8 @@ auto with_variant(const KvCacheView& cache, F&& f) {
     if (cache.head_dim <= 128) return f(storage, std::integral_constant<int, 128>());
     return f(storage, std::integral_constant<int, 256>());
   };
-  if (cache.type == FloatType::f16) return with_size(device::HalfStorage<__half>());
-  if (cache.type == FloatType::bf16) return with_size(device::HalfStorage<__nv_bfloat16>());
+  if (cache.type == DType::f16) return with_size(device::HalfStorage<__half>());
+  if (cache.type == DType::bf16) return with_size(device::HalfStorage<__nv_bfloat16>());
   return with_size(device::FloatStorage());
 }
 

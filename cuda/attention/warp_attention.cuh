@@ -28,7 +28,7 @@ struct ScoreScale {
   float scale, cap;  // cap 0: none
 
   __device__ explicit ScoreScale(const PagedAttentionArgs& a)
-      : scale(a.soft_cap > 0.0f ? a.scale : a.scale * kLog2E), cap(a.soft_cap) {}
+      : scale(a.soft_cap > 0.0f ? a.softmax_scale : a.softmax_scale * kLog2E), cap(a.soft_cap) {}
   __device__ float operator()(float x) const { return cap > 0.0f ? cap * tanhf(x / cap) * kLog2E : x; }
 };
 
@@ -40,13 +40,13 @@ struct QueryTile {
 
   /// One warp writes row `row`, elements at `at` of `from`, or zeros where at < 0. Before it is rounded to the storage's
   /// type a row is scaled by a power of two, so that it neither overflows nor vanishes; returns what undoes that.
-  static __device__ float store(char* tile, int row, const HeadRows& from, std::int64_t at, int head_dim) {
-    constexpr int kMostPairs = 4;  // a lane, of 256
+  static __device__ float store(char* tile, int row, const TensorView& from, std::int64_t at, int head_dim) {
+    constexpr int kMaxPairs = 4;  // a lane, of 256
     const int lane = threadIdx.x % 32;
-    float2 x[kMostPairs];
+    float2 x[kMaxPairs];
     float most = 0.0f;
 #pragma unroll
-    for (int i = 0; i < kMostPairs; ++i) {
+    for (int i = 0; i < kMaxPairs; ++i) {
       const int dim = 2 * lane + 64 * i;
       x[i] = at >= 0 && dim < head_dim ? load_pair(from.data, from.type, at + dim) : float2{0.0f, 0.0f};
       most = fmaxf(most, fmaxf(fabsf(x[i].x), fabsf(x[i].y)));
@@ -55,7 +55,7 @@ struct QueryTile {
     const int exponent = min(max(static_cast<int>(bits >> 23), 1), 253) - 127;
     const float down = __uint_as_float(static_cast<std::uint32_t>(127 - exponent) << 23);
 #pragma unroll
-    for (int i = 0; i < kMostPairs; ++i) {
+    for (int i = 0; i < kMaxPairs; ++i) {
       const int dim = 2 * lane + 64 * i;
       if (dim >= head_dim) break;
       std::uint32_t parts[S::kLeft];

@@ -24,39 +24,39 @@ __device__ inline std::uint32_t pack_saturated(float low, float high) {
     return pack<T>(low, high);
 }
 
-__device__ inline float load_element(const void* data, FloatType type, std::int64_t at) {
-  if (type == FloatType::f32) return static_cast<const float*>(data)[at];
-  if (type == FloatType::f16) return __half2float(static_cast<const __half*>(data)[at]);
+__device__ inline float load_element(const void* data, DType type, std::int64_t at) {
+  if (type == DType::f32) return static_cast<const float*>(data)[at];
+  if (type == DType::f16) return __half2float(static_cast<const __half*>(data)[at]);
   return __bfloat162float(static_cast<const __nv_bfloat16*>(data)[at]);
 }
-__device__ inline void store_element(void* data, FloatType type, std::int64_t at, float x) {
-  if (type == FloatType::f32)
+__device__ inline void store_element(void* data, DType type, std::int64_t at, float x) {
+  if (type == DType::f32)
     static_cast<float*>(data)[at] = x;
-  else if (type == FloatType::f16)
+  else if (type == DType::f16)
     static_cast<__half*>(data)[at] = __float2half_rn(saturate_half(x));
   else
     static_cast<__nv_bfloat16*>(data)[at] = __float2bfloat16_rn(x);
 }
 
 /// Two neighbours, `at` even.
-__device__ inline float2 load_pair(const void* data, FloatType type, std::int64_t at) {
-  if (type == FloatType::f32) return static_cast<const float2*>(data)[at / 2];
+__device__ inline float2 load_pair(const void* data, DType type, std::int64_t at) {
+  if (type == DType::f32) return static_cast<const float2*>(data)[at / 2];
   const std::uint32_t bits = static_cast<const std::uint32_t*>(data)[at / 2];
-  return type == FloatType::f16 ? unpack<__half>(bits) : unpack<__nv_bfloat16>(bits);
+  return type == DType::f16 ? unpack<__half>(bits) : unpack<__nv_bfloat16>(bits);
 }
 
 /// Four neighbours, `at` a multiple of 4, the data 16-byte aligned.
-__device__ inline float4 load_four(const void* data, FloatType type, std::int64_t at) {
-  if (type == FloatType::f32) return static_cast<const float4*>(data)[at / 4];
+__device__ inline float4 load_four(const void* data, DType type, std::int64_t at) {
+  if (type == DType::f32) return static_cast<const float4*>(data)[at / 4];
   const uint2 bits = static_cast<const uint2*>(data)[at / 4];
-  const float2 a = type == FloatType::f16 ? unpack<__half>(bits.x) : unpack<__nv_bfloat16>(bits.x);
-  const float2 b = type == FloatType::f16 ? unpack<__half>(bits.y) : unpack<__nv_bfloat16>(bits.y);
+  const float2 a = type == DType::f16 ? unpack<__half>(bits.x) : unpack<__nv_bfloat16>(bits.x);
+  const float2 b = type == DType::f16 ? unpack<__half>(bits.y) : unpack<__nv_bfloat16>(bits.y);
   return {a.x, a.y, b.x, b.y};
 }
-__device__ inline void store_four(void* data, FloatType type, std::int64_t at, float4 x) {
-  if (type == FloatType::f32)
+__device__ inline void store_four(void* data, DType type, std::int64_t at, float4 x) {
+  if (type == DType::f32)
     static_cast<float4*>(data)[at / 4] = x;
-  else if (type == FloatType::f16)
+  else if (type == DType::f16)
     static_cast<uint2*>(data)[at / 4] = {pack_saturated<__half>(x.x, x.y), pack_saturated<__half>(x.z, x.w)};
   else
     static_cast<uint2*>(data)[at / 4] = {pack<__nv_bfloat16>(x.x, x.y), pack<__nv_bfloat16>(x.z, x.w)};

@@ -8,7 +8,7 @@
 namespace warploom::cuda {
 
 /// Both throw InvalidArgument where a shape is beyond the kernel's limits, BackendError where the launch fails.
-void launch_rms_norm(const RmsNormArgs& args, FloatType out, cudaStream_t stream);
-void launch_swiglu(const SwigluArgs& args, FloatType out, cudaStream_t stream);
+void launch_rms_norm(const RmsNormArgs& args, DType out, cudaStream_t stream);
+void launch_swiglu(const SwigluArgs& args, DType out, cudaStream_t stream);
 
 }  // namespace warploom::cuda

@@ -30,10 +30,10 @@ __device__ float warp_sum(float x) {
 }
 
 template <int kThreads, int kWidth>
-__global__ void __launch_bounds__(kThreads) rms_norm_kernel(const __grid_constant__ RmsNormArgs a, const FloatType type) {
+__global__ void __launch_bounds__(kThreads) rms_norm_kernel(const __grid_constant__ RmsNormArgs a, const DType type) {
   __shared__ float sums[kThreads / 32];
   const long long token = blockIdx.x, row = a.rows ? a.rows[token] : token;
-  const int dim = static_cast<int>(a.dim);
+  const int dim = static_cast<int>(a.hidden_size);
   float held[kHeld / kWidth][kWidth];
   float squares = 0.0f;
 #pragma unroll
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(const __grid_constan
       device::load_some<kWidth>(a.delta, row * dim + at, delta);
 #pragma unroll
       for (int j = 0; j < kWidth; ++j) held[i][j] += delta[j];
-      device::store_some<kWidth>(a.residual, FloatType::f32, row * dim + at, held[i]);
+      device::store_some<kWidth>(a.residual, DType::f32, row * dim + at, held[i]);
     }
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) squares = fmaf(held[i][j], held[i][j], squares);
@@ -71,17 +71,19 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(const __grid_constan
 
 }  // namespace
 
-void launch_rms_norm(const RmsNormArgs& args, FloatType out, cudaStream_t stream) {
-  if (args.dim < 1 || args.dim > 1024 * kHeld)
-    throw InvalidArgument("rms_norm: dim is " + std::to_string(args.dim) + "; it must be in [1, " + std::to_string(1024 * kHeld) + "]");
+void launch_rms_norm(const RmsNormArgs& args, DType out, cudaStream_t stream) {
+  if (args.hidden_size < 1 || args.hidden_size > 1024 * kHeld)
+    throw InvalidArgument("rms_norm: dim is " + std::to_string(args.hidden_size) + "; it must be in [1, " +
+                          std::to_string(1024 * kHeld) + "]");
   if (args.tokens == 0) return;
-  const bool wide = args.dim > 256 * kHeld, vector = args.dim % 4 == 0;
-  const void* kernel = wide ? vector ? reinterpret_cast<const void*>(&rms_norm_kernel<1024, 4>)
-                                     : reinterpret_cast<const void*>(&rms_norm_kernel<1024, 1>)
-                       : vector ? reinterpret_cast<const void*>(&rms_norm_kernel<256, 4>)
+  const bool wide = args.hidden_size > 256 * kHeld, vector = args.hidden_size % 4 == 0;
+  const void* kernel = wide     ? vector ? reinterpret_cast<const void*>(&rms_norm_kernel<1024, 4>)
+                                         : reinterpret_cast<const void*>(&rms_norm_kernel<1024, 1>)
+                           : vector ? reinterpret_cast<const void*>(&rms_norm_kernel<256, 4>)
                                 : reinterpret_cast<const void*>(&rms_norm_kernel<256, 1>);
   void* arguments[] = {const_cast<RmsNormArgs*>(&args), &out};
-  check(cudaLaunchKernel(kernel, dim3(static_cast<unsigned>(args.tokens)), dim3(wide ? 1024 : 256), arguments, 0, stream), "rms_norm");
+  check(cudaLaunchKernel(kernel, dim3(static_cast<unsigned>(args.tokens)), dim3(wide ? 1024 : 256), arguments, 0, stream),
+        "rms_norm");
 }
 
 }  // namespace warploom::cuda

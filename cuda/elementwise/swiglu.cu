@@ -21,27 +21,28 @@ namespace {
 constexpr int kThreads = 256;
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) swiglu_kernel(const __grid_constant__ SwigluArgs a, const FloatType type) {
+__global__ void __launch_bounds__(kThreads) swiglu_kernel(const __grid_constant__ SwigluArgs a, const DType type) {
   const long long at = (static_cast<long long>(blockIdx.x) * kThreads + threadIdx.x) * kWidth;
-  if (at >= a.ffn) return;
+  if (at >= a.intermediate_size) return;
   for (long long token = blockIdx.y; token < a.tokens; token += gridDim.y) {
     float gate[kWidth], up[kWidth];
-    device::load_some<kWidth>(a.gate_up, 2 * token * a.ffn + at, gate);
-    device::load_some<kWidth>(a.gate_up, (2 * token + 1) * a.ffn + at, up);
+    device::load_some<kWidth>(a.gate_up, 2 * token * a.intermediate_size + at, gate);
+    device::load_some<kWidth>(a.gate_up, (2 * token + 1) * a.intermediate_size + at, up);
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) up[j] = gate[j] / (1.0f + expf(-gate[j])) * up[j];
-    device::store_some<kWidth>(a.out, type, token * a.ffn + at, up);
+    device::store_some<kWidth>(a.out, type, token * a.intermediate_size + at, up);
   }
 }
 
 }  // namespace
 
-void launch_swiglu(const SwigluArgs& args, FloatType out, cudaStream_t stream) {
-  if (args.tokens == 0 || args.ffn == 0) return;
-  const int width = args.ffn % 4 == 0 ? 4 : 1;
-  const std::int64_t blocks = (args.ffn / width + kThreads - 1) / kThreads;
+void launch_swiglu(const SwigluArgs& args, DType out, cudaStream_t stream) {
+  if (args.tokens == 0 || args.intermediate_size == 0) return;
+  const int width = args.intermediate_size % 4 == 0 ? 4 : 1;
+  const std::int64_t blocks = (args.intermediate_size / width + kThreads - 1) / kThreads;
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(std::min<std::int64_t>(args.tokens, 65535)));
-  const void* kernel = width == 4 ? reinterpret_cast<const void*>(&swiglu_kernel<4>) : reinterpret_cast<const void*>(&swiglu_kernel<1>);
+  const void* kernel =
+      width == 4 ? reinterpret_cast<const void*>(&swiglu_kernel<4>) : reinterpret_cast<const void*>(&swiglu_kernel<1>);
   void* arguments[] = {const_cast<SwigluArgs*>(&args), &out};
   check(cudaLaunchKernel(kernel, grid, dim3(kThreads), arguments, 0, stream), "swiglu");
 }

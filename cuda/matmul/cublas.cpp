@@ -11,7 +11,7 @@ namespace warploom::cuda {
 namespace {
 
 constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what NVIDIA advises for Hopper, the hungriest
-constexpr std::size_t kMostPlans = 4096;                        // prompts come in every length
+constexpr std::size_t kMaxPlans = 4096;                         // prompts come in every length
 
 void check_lt(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
@@ -35,7 +35,7 @@ auto make_layout(cudaDataType type, std::int64_t rows, std::int64_t columns, std
 
 }  // namespace
 
-DenseMatmul::DenseMatmul(FloatType type, cudaStream_t stream)
+DenseMatmul::DenseMatmul(DType type, cudaStream_t stream)
     : type_(type), stream_(stream), workspace_(kWorkspaceBytes, "workspace of cuBLASLt") {
   cublasLtHandle_t handle = nullptr;
   check_lt(cublasLtCreate(&handle), "cublasLtCreate");
@@ -45,7 +45,7 @@ DenseMatmul::DenseMatmul(FloatType type, cudaStream_t stream)
 // cuBLASLt counts in columns: out is [rows, tokens] by columns, x [cols, tokens], and the weight, [cols, rows], is
 // transposed.
 DenseMatmul::Plan DenseMatmul::make_plan(const DenseProduct& p, const Shape& shape) const {
-  const cudaDataType type = type_ == FloatType::f16 ? CUDA_R_16F : CUDA_R_16BF;
+  const cudaDataType type = type_ == DType::f16 ? CUDA_R_16F : CUDA_R_16BF;
   Plan plan;
   cublasLtMatmulDesc_t product = nullptr;
   check_lt(cublasLtMatmulDescCreate(&product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
@@ -101,7 +101,7 @@ void DenseMatmul::run(const DenseProduct& p) {
   auto at = plans_.find(shape);
   if (at == plans_.end()) {
     Plan plan = make_plan(p, shape);
-    if (plans_.size() >= kMostPlans) plans_.clear();
+    if (plans_.size() >= kMaxPlans) plans_.clear();
     at = plans_.emplace(shape, std::move(plan)).first;
   }
   const Plan& plan = at->second;

@@ -26,7 +26,7 @@ struct DenseProduct {
 class DenseMatmul {
  public:
   /// Throws OutOfMemory, BackendError.
-  DenseMatmul(FloatType type, cudaStream_t stream);
+  DenseMatmul(DType type, cudaStream_t stream);
   /// On the stream. Allocates nothing on the device. Throws BackendError naming the call that failed.
   void run(const DenseProduct& p);
 
@@ -42,7 +42,7 @@ class DenseMatmul {
   };
   Plan make_plan(const DenseProduct& p, const Shape& shape) const;
 
-  FloatType type_;
+  DType type_;
   cudaStream_t stream_;
   DeviceBuffer workspace_;
   Owner<cublasLtHandle_t, cublasLtDestroy> handle_;

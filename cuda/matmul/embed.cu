@@ -1,6 +1,6 @@
 // Rows of a table, one a token.
 //
-// Shapes:   table [vocab, cols], packed or rows of 16-bit floats; ids [tokens]; out [tokens, cols] f32.
+// Shapes:   table [vocab_size, cols], packed or rows of 16-bit floats; ids [tokens]; out [tokens, cols] f32.
 // Layout:   packed.h; a thread takes every 256th input of its token.
 // Bytes:    a row's codes and scales (from tiles of 16 rows: whole sectors of them), out once.
 // Launch:   a block of 256 threads a token.
@@ -74,20 +74,21 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void launch_packed_embed(const PackedView& table, FloatType type, int first_row, const TokenId* ids, std::int64_t tokens,
+void launch_packed_embed(const PackedView& table, DType type, int first_row, const TokenId* ids, std::int64_t tokens,
                          float* out, cudaStream_t stream) {
   if (tokens == 0) return;
-  const auto kernel = type == FloatType::f16 ? packed_embed_kernel<__half> : packed_embed_kernel<__nv_bfloat16>;
-  launch(kernel, "launching packed_embed_kernel", dim3(static_cast<unsigned>(tokens)), kThreads, 0, stream, table, first_row, ids, out);
+  const auto kernel = type == DType::f16 ? packed_embed_kernel<__half> : packed_embed_kernel<__nv_bfloat16>;
+  launch(kernel, "launching packed_embed_kernel", dim3(static_cast<unsigned>(tokens)), kThreads, 0, stream, table, first_row,
+         ids, out);
 }
 
-void launch_dense_embed(const void* rows, FloatType type, std::int64_t cols, std::int64_t stride, const TokenId* ids,
+void launch_dense_embed(const void* rows, DType type, std::int64_t cols, std::int64_t stride, const TokenId* ids,
                         std::int64_t tokens, float* out, cudaStream_t stream) {
   if (tokens == 0) return;
   const dim3 blocks(static_cast<unsigned>(tokens));
-  if (type == FloatType::f16)
-    launch(dense_embed_kernel<__half>, "launching dense_embed_kernel", blocks, kThreads, 0, stream, static_cast<const __half*>(rows),
-           static_cast<int>(cols), stride, ids, out);
+  if (type == DType::f16)
+    launch(dense_embed_kernel<__half>, "launching dense_embed_kernel", blocks, kThreads, 0, stream,
+           static_cast<const __half*>(rows), static_cast<int>(cols), stride, ids, out);
   else
     launch(dense_embed_kernel<__nv_bfloat16>, "launching dense_embed_kernel", blocks, kThreads, 0, stream,
            static_cast<const __nv_bfloat16*>(rows), static_cast<int>(cols), stride, ids, out);

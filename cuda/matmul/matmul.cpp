@@ -15,23 +15,23 @@ namespace warploom::cuda {
 
 namespace {
 
-constexpr std::int64_t kMostPackedTokens = 64;                 // more are worth unpacking for
+constexpr std::int64_t kMaxPackedTokens = 64;                  // more are worth unpacking for
 constexpr std::size_t kUnpackedBytes = std::size_t{32} << 20;  // at a time: about what stays in the L2 cache
 
 }  // namespace
 
 struct Matmul::State {
   State(const MatmulOptions& o, cudaStream_t s) : options(o), stream(s), uploader(o, s) {
-    if (options.activations != FloatType::f16 && options.activations != FloatType::bf16)
+    if (options.compute_type != DType::f16 && options.compute_type != DType::bf16)
       throw InvalidArgument("activations of matrix products are f32; f16 or bf16 are supported");
     if (options.deterministic) return;
-    dense.emplace(options.activations, stream);
+    dense.emplace(options.compute_type, stream);
     if (!options.dense) unpacked = DeviceBuffer(kUnpackedBytes, "unpacked weights");
   }
 
   void run_packed(const DeviceWeight& weight, const MatmulArgs& args) const {
     for (const PackedPart& part : weight.packed())
-      launch_packed_matmul(part.view, options.activations, args.x, args.bias ? args.bias + part.first_row : nullptr,
+      launch_packed_matmul(part.view, options.compute_type, args.x, args.bias ? args.bias + part.first_row : nullptr,
                            args.tokens, weight.rows(), args.out + part.first_row, stream);
   }
 
@@ -43,7 +43,7 @@ struct Matmul::State {
       for (int begin = 0; begin < part.view.row_tiles; begin += slice) {
         const int end = std::min(begin + slice, part.view.row_tiles);
         const int first = first_row_of(part.view, begin), rows = first_row_of(part.view, end) - first;
-        launch_unpack(part.view, options.activations, begin, end, stride, unpacked.data(), stream);
+        launch_unpack(part.view, options.compute_type, begin, end, stride, unpacked.data(), stream);
         run_dense(unpacked.data(), stride, part.first_row + first, rows, weight, args);
       }
   }
@@ -74,14 +74,14 @@ struct Matmul::State {
 Matmul::Matmul(const MatmulOptions& options, cudaStream_t stream) : state_(std::make_unique<State>(options, stream)) {}
 Matmul::~Matmul() = default;
 
-std::unique_ptr<PreparedWeight> Matmul::prepare(std::span<const WeightView> parts) { return state_->uploader.upload(parts); }
+std::unique_ptr<Weight> Matmul::load_weight(std::span<const WeightView> parts) { return state_->uploader.upload(parts); }
 
 void Matmul::run(const MatmulArgs& args) {
   const auto& weight = static_cast<const DeviceWeight&>(*args.weight);
   if (args.tokens == 0) return;
   if (weight.stride() != 0)
     state_->run_dense(weight.dense(), weight.stride(), 0, weight.rows(), weight, args);
-  else if (args.tokens <= kMostPackedTokens || state_->options.deterministic)
+  else if (args.tokens <= kMaxPackedTokens || state_->options.deterministic)
     state_->run_packed(weight, args);
   else
     state_->run_unpacked(weight, args);
@@ -89,7 +89,7 @@ void Matmul::run(const MatmulArgs& args) {
 
 void Matmul::embed(const EmbedArgs& args) {
   const auto& table = static_cast<const DeviceWeight&>(*args.table);
-  const FloatType type = state_->options.activations;
+  const DType type = state_->options.compute_type;
   if (table.stride() != 0)
     return launch_dense_embed(table.dense(), type, table.cols(), table.stride(), args.ids, args.tokens, args.out,
                               state_->stream);

@@ -13,9 +13,9 @@
 namespace warploom::cuda {
 
 struct MatmulOptions {
-  FloatType activations = FloatType::f16;  ///< f16 or bf16: of x, and of weights that are not quantised
-  bool dense = false;                      ///< unpack every weight to 16 bits at load
-  bool deterministic = false;              ///< a row's result does not depend on how many rows there are
+  DType compute_type = DType::f16;  ///< f16 or bf16: of x, and of weights that are not quantised
+  bool dense = false;               ///< unpack every weight to 16 bits at load
+  bool deterministic = false;       ///< a row's result does not depend on how many rows there are
 };
 
 /// Weights and products on one device. Not thread-safe.
@@ -25,11 +25,11 @@ class Matmul {
   Matmul(const MatmulOptions& options, cudaStream_t stream);
   ~Matmul();
 
-  /// As Backend::prepare. Synchronous: the parts may go away afterwards. At most 2^30 rows and 2^20 columns. Throws
+  /// As Backend::load_weight. Synchronous: the parts may go away afterwards. At most 2^30 rows and 2^20 columns. Throws
   /// InvalidArgument, OutOfMemory, BackendError.
-  std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts);
+  std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts);
 
-  /// As Backend::matmul, on the stream; x is of the type of the activations. Up to 64 tokens, and any number where it is
+  /// As Backend::matmul, on the stream; x is of the compute type. Up to 64 tokens, and any number where it is
   /// deterministic, a token's result is the same bits whatever the number of tokens; not so in dense mode that is not
   /// deterministic. Weights come from prepare() of this object. Allocates no device memory; can be captured once a shape
   /// (a weight's and the number of tokens) has been seen. Throws BackendError.

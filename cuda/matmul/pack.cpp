@@ -42,7 +42,7 @@ void put_codes16(std::byte* tile, int row, int half, int t, const std::uint16_t*
 
 void put_scales(std::byte* tile, TileFormat format, int row, int group, const QuantGroup& from) {
   std::byte* scales = tile + code_bytes(format.bits);
-  const auto half = [](float value) { return narrow(value, FloatType::f16); };
+  const auto half = [](float value) { return narrow(value, DType::f16); };
   if (format.scales == ScaleLayout::plain) {
     put_u16(scales + 8 * (row % 8) + (row < 8 ? 0 : 4) + 2 * group, half(from.scale[0]));
     return;
@@ -79,10 +79,10 @@ float float_at(WeightType type, const std::byte* row, std::int64_t i) {
 }
 
 // Inputs [begin, begin + count) of a row; begin and count are whole groups where the type is quantised.
-void narrow_inputs(const WeightView& part, FloatType type, const std::byte* from, std::int64_t begin, std::int64_t count,
+void narrow_inputs(const WeightView& part, DType type, const std::byte* from, std::int64_t begin, std::int64_t count,
                    std::uint16_t* out) {
   const bool as_it_is =
-      (part.type == WeightType::f16 && type == FloatType::f16) || (part.type == WeightType::bf16 && type == FloatType::bf16);
+      (part.type == WeightType::f16 && type == DType::f16) || (part.type == WeightType::bf16 && type == DType::bf16);
   if (as_it_is) {
     std::memcpy(out, from + 2 * begin, static_cast<std::size_t>(2 * count));
   } else if (!is_quantised(part.type)) {
@@ -95,7 +95,7 @@ void narrow_inputs(const WeightView& part, FloatType type, const std::byte* from
   }
 }
 
-void pack_wide_row(const WeightView& part, FloatType type, const std::byte* from, int row, std::byte* tiles) {
+void pack_wide_row(const WeightView& part, DType type, const std::byte* from, int row, std::byte* tiles) {
   for (std::int64_t k = 0; k < part.cols; k += kTileInputs, tiles += code_bytes(16)) {
     std::uint16_t values[kTileInputs] = {};
     narrow_inputs(part, type, from, k, std::min<std::int64_t>(kTileInputs, part.cols - k), values);
@@ -105,13 +105,13 @@ void pack_wide_row(const WeightView& part, FloatType type, const std::byte* from
 
 }  // namespace
 
-std::uint16_t narrow(float value, FloatType type) {
-  if (type == FloatType::bf16) return float_to_bfloat16(value);
+std::uint16_t narrow(float value, DType type) {
+  if (type == DType::bf16) return float_to_bfloat16(value);
   const std::uint16_t half = float_to_half(value);
   return (half & 0x7fff) == 0x7c00 && std::isfinite(value) ? static_cast<std::uint16_t>(half - 1) : half;
 }
 
-void pack_tiles(const WeightView& part, TileFormat format, FloatType type, std::int64_t begin, std::int64_t end,
+void pack_tiles(const WeightView& part, TileFormat format, DType type, std::int64_t begin, std::int64_t end,
                 std::byte* out) {
   const std::int64_t col_tiles = (part.cols + kTileInputs - 1) / kTileInputs;
   const auto bytes = static_cast<std::size_t>(col_tiles * tile_bytes(format));
@@ -126,7 +126,7 @@ void pack_tiles(const WeightView& part, TileFormat format, FloatType type, std::
   }
 }
 
-void pack_rows(const WeightView& part, FloatType type, std::int64_t begin, std::int64_t end, std::int64_t stride,
+void pack_rows(const WeightView& part, DType type, std::int64_t begin, std::int64_t end, std::int64_t stride,
                std::uint16_t* out) {
   for (std::int64_t row = begin; row < end; ++row, out += stride) {
     narrow_inputs(part, type, part.data + static_cast<std::size_t>(row) * part.row_bytes(), 0, part.cols, out);

@@ -11,14 +11,13 @@
 namespace warploom::cuda {
 
 /// `value` as f16 or bf16, to nearest even. Finite values beyond f16's range become +-65504; NaN and infinities stay.
-std::uint16_t narrow(float value, FloatType type);
+std::uint16_t narrow(float value, DType type);
 
 /// Rows of tiles `begin` to `end` of a part to `out`, (end - begin) * col_tiles * tile_bytes(format) bytes.
-void pack_tiles(const WeightView& part, TileFormat format, FloatType type, std::int64_t begin, std::int64_t end,
-                std::byte* out);
+void pack_tiles(const WeightView& part, TileFormat format, DType type, std::int64_t begin, std::int64_t end, std::byte* out);
 
 /// Rows `begin` to `end` of a part to `out`, 16 bits an element, rows `stride` elements apart, zeros behind their end.
-void pack_rows(const WeightView& part, FloatType type, std::int64_t begin, std::int64_t end, std::int64_t stride,
+void pack_rows(const WeightView& part, DType type, std::int64_t begin, std::int64_t end, std::int64_t stride,
                std::uint16_t* out);
 
 }  // namespace warploom::cuda

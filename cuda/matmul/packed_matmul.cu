@@ -34,7 +34,7 @@ constexpr int kMaxWarps = 8;
 constexpr int kTokenTile = 8;
 constexpr int kMaxRaggedTokenTiles = 2;  // where inputs cannot be read 16 bytes at a time: no model does that
 constexpr int kTilesOfWarp = 4;          // at least, where there are so many
-constexpr int kMostTokens = 1 << 19;     // of a launch: groups of 16 are a dimension of the grid
+constexpr int kMaxTokens = 1 << 19;      // of a launch: groups of 16 are a dimension of the grid
 
 template <typename T>
 struct Inputs {
@@ -162,12 +162,12 @@ __global__ void __launch_bounds__(32 * kMaxWarps, kTokenTiles <= 1 ? 3 : 2)
 
 template <typename T, int kTokenTiles>
 void launch_tiles(const PackedView& weight, const Launch& shape, const void* x, const float* bias, float* out,
-            cudaStream_t stream) {
+                  cudaStream_t stream) {
   constexpr int kTokens = kTokenTile * kTokenTiles;
   const dim3 grid(static_cast<unsigned>(weight.row_tiles), static_cast<unsigned>((shape.tokens + kTokens - 1) / kTokens));
   const auto shared = static_cast<std::size_t>(shape.warps * kTokenTiles * 4 * 32) * sizeof(float);
-  launch(packed_matmul_kernel<T, kTokenTiles>, "launching packed_matmul_kernel", grid, 32 * static_cast<unsigned>(shape.warps), shared, stream,
-         weight, shape, static_cast<const T*>(x), bias, out);
+  launch(packed_matmul_kernel<T, kTokenTiles>, "launching packed_matmul_kernel", grid,
+         32 * static_cast<unsigned>(shape.warps), shared, stream, weight, shape, static_cast<const T*>(x), bias, out);
 }
 
 template <typename T>
@@ -175,25 +175,26 @@ void launch_for(const PackedView& weight, const Launch& shape, const void* x, co
                 cudaStream_t stream) {
   const bool ragged = shape.whole_tiles < weight.col_tiles;
   if (shape.tokens <= kTokenTile) return launch_tiles<T, 1>(weight, shape, x, bias, out, stream);
-  if (shape.tokens <= 2 * kTokenTile || ragged) return launch_tiles<T, kMaxRaggedTokenTiles>(weight, shape, x, bias, out, stream);
+  if (shape.tokens <= 2 * kTokenTile || ragged)
+    return launch_tiles<T, kMaxRaggedTokenTiles>(weight, shape, x, bias, out, stream);
   if (shape.tokens <= 4 * kTokenTile) return launch_tiles<T, 4>(weight, shape, x, bias, out, stream);
   launch_tiles<T, 8>(weight, shape, x, bias, out, stream);
 }
 
 }  // namespace
 
-void launch_packed_matmul(const PackedView& weight, FloatType type, const void* x, const float* bias, std::int64_t tokens,
+void launch_packed_matmul(const PackedView& weight, DType type, const void* x, const float* bias, std::int64_t tokens,
                           std::int64_t out_stride, float* out, cudaStream_t stream) {
   if (weight.row_tiles == 0) return;
   const int warps = std::clamp(weight.col_tiles / kTilesOfWarp, 1, kMaxWarps);
   const bool aligned = reinterpret_cast<std::uintptr_t>(x) % 16 == 0 && weight.cols % 8 == 0;
   Launch shape{0, warps, (weight.col_tiles + warps - 1) / warps, aligned ? weight.cols / kTileInputs : 0, out_stride};
-  for (std::int64_t first = 0; first < tokens; first += kMostTokens) {
-    shape.tokens = static_cast<int>(std::min<std::int64_t>(tokens - first, kMostTokens));
+  for (std::int64_t first = 0; first < tokens; first += kMaxTokens) {
+    shape.tokens = static_cast<int>(std::min<std::int64_t>(tokens - first, kMaxTokens));
     const void* from = static_cast<const std::byte*>(x) + first * weight.cols * bytes_of(type);
     float* to = out + first * out_stride;
-    type == FloatType::f16 ? launch_for<__half>(weight, shape, from, bias, to, stream)
-                           : launch_for<__nv_bfloat16>(weight, shape, from, bias, to, stream);
+    type == DType::f16 ? launch_for<__half>(weight, shape, from, bias, to, stream)
+                       : launch_for<__nv_bfloat16>(weight, shape, from, bias, to, stream);
   }
 }
 

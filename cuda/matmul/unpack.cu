@@ -59,17 +59,17 @@ __global__ void __launch_bounds__(32 * kWarps)
 
 }  // namespace
 
-void launch_unpack(const PackedView& weight, FloatType type, int begin, int end, std::int64_t stride, void* out,
+void launch_unpack(const PackedView& weight, DType type, int begin, int end, std::int64_t stride, void* out,
                    cudaStream_t stream) {
   if (begin == end) return;
   const int first_row = first_row_of(weight, begin);
   const dim3 grid(static_cast<unsigned>(end - begin), static_cast<unsigned>((weight.col_tiles + kWarps - 1) / kWarps));
-  if (type == FloatType::f16)
+  if (type == DType::f16)
     launch(unpack_kernel<__half>, "launching unpack_kernel", grid, 32 * kWarps, 0, stream, weight, begin, first_row, stride,
            static_cast<__half*>(out));
   else
-    launch(unpack_kernel<__nv_bfloat16>, "launching unpack_kernel", grid, 32 * kWarps, 0, stream, weight, begin, first_row, stride,
-           static_cast<__nv_bfloat16*>(out));
+    launch(unpack_kernel<__nv_bfloat16>, "launching unpack_kernel", grid, 32 * kWarps, 0, stream, weight, begin, first_row,
+           stride, static_cast<__nv_bfloat16*>(out));
 }
 
 }  // namespace warploom::cuda

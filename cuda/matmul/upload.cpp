@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kStagingBytes = std::size_t{16} << 20;
 constexpr std::size_t kThreadBytes = std::size_t{256} << 10;  // worth a thread
-constexpr std::size_t kMostThreads = 16;
+constexpr std::size_t kMaxThreads = 16;
 constexpr std::size_t kBoundary = 256;  // of the segments: whole sectors, and more than any load needs
 
 std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
@@ -29,7 +29,7 @@ void pack_in_parallel(std::int64_t first, std::int64_t count, std::size_t unit_b
                       const PackUnits& pack) {
   const std::size_t bytes = static_cast<std::size_t>(count) * unit_bytes;
   const auto threads = static_cast<std::int64_t>(std::clamp<std::size_t>(
-      std::min<std::size_t>(bytes / kThreadBytes, std::thread::hardware_concurrency()), 1, kMostThreads));
+      std::min<std::size_t>(bytes / kThreadBytes, std::thread::hardware_concurrency()), 1, kMaxThreads));
   const auto part = [&](std::int64_t i) {
     const std::int64_t begin = count * i / threads, end = count * (i + 1) / threads;
     pack(first + begin, first + end, out + static_cast<std::size_t>(begin) * unit_bytes);
@@ -108,7 +108,7 @@ void WeightUploader::upload_packed(std::span<const WeightView> parts, DeviceWeig
     segment.tiles = tiles;
     copy_in_pieces((parts[i].rows + kTileRows - 1) / kTileRows, static_cast<std::size_t>(segment.tile_row_bytes), tiles,
                    [&](std::int64_t begin, std::int64_t end, std::byte* out) {
-                     pack_tiles(parts[i], segment.format, options_.activations, begin, end, out);
+                     pack_tiles(parts[i], segment.format, options_.compute_type, begin, end, out);
                    });
   }
 }
@@ -120,7 +120,7 @@ void WeightUploader::upload_dense(std::span<const WeightView> parts, DeviceWeigh
   auto* to = static_cast<std::byte*>(weight.memory_.data());
   for (const WeightView& part : parts) {
     copy_in_pieces(part.rows, row_bytes, to, [&](std::int64_t begin, std::int64_t end, std::byte* out) {
-      pack_rows(part, options_.activations, begin, end, weight.stride_, reinterpret_cast<std::uint16_t*>(out));
+      pack_rows(part, options_.compute_type, begin, end, weight.stride_, reinterpret_cast<std::uint16_t*>(out));
     });
     to += static_cast<std::size_t>(part.rows) * row_bytes;
   }

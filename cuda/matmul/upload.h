@@ -23,7 +23,7 @@ class WeightUploader {
  public:
   WeightUploader(const MatmulOptions& options, cudaStream_t stream) : options_(options), stream_(stream) {}
 
-  /// As Matmul::prepare.
+  /// As Matmul::load_weight.
   std::unique_ptr<DeviceWeight> upload(std::span<const WeightView> parts);
 
  private:

@@ -15,7 +15,7 @@ struct PackedPart {
   int first_row = 0;  // in the weight
 };
 
-class DeviceWeight final : public PreparedWeight {
+class DeviceWeight final : public Weight {
  public:
   std::int64_t rows() const override { return rows_; }
   std::int64_t cols() const override { return cols_; }

@@ -12,8 +12,8 @@ namespace warploom::cuda {
 
 /// Throws BackendError naming `what` where the launch fails.
 template <typename... Parameters>
-void launch(void (*kernel)(Parameters...), const char* what, dim3 grid, unsigned threads, std::size_t shared_bytes, cudaStream_t stream,
-            std::type_identity_t<Parameters>... arguments) {
+void launch(void (*kernel)(Parameters...), const char* what, dim3 grid, unsigned threads, std::size_t shared_bytes,
+            cudaStream_t stream, std::type_identity_t<Parameters>... arguments) {
   void* pointers[] = {const_cast<void*>(static_cast<const void*>(&arguments))...};
   check(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, dim3(threads), pointers, shared_bytes, stream), what);
 }

@@ -36,7 +36,8 @@ DeviceBuffer::DeviceBuffer(std::size_t bytes, const char* what) : bytes_(bytes) 
 
 PinnedBuffer::PinnedBuffer(std::size_t bytes, const char* what) : bytes_(bytes) {
   void* memory = nullptr;
-  check_allocation(cudaHostAlloc(&memory, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault), bytes, what, "pinned memory");
+  check_allocation(cudaHostAlloc(&memory, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault), bytes, what,
+                   "pinned memory");
   memory_ = Owner<void*, cudaFreeHost>(memory);
 }
 

@@ -9,13 +9,13 @@ namespace warploom::cuda {
 
 namespace {
 
-SampleArgs reading(const Rows& rows, SampleInput input = SampleInput::logits) {
+SampleArgs reading(const InputRows& rows, SampleInput input = SampleInput::logits) {
   SampleArgs a;
   a.logits = rows.data;
   a.input = input;
   a.type = rows.type;
   a.rows = rows.rows;
-  a.vocab = rows.vocab;
+  a.vocab_size = rows.vocab_size;
   a.row_stride = rows.stride;
   a.row_index = rows.index;
   return a;
@@ -29,10 +29,10 @@ SampleArgs filtering(SampleArgs a, const Filters& filters, SampleStatus* status)
   return a;
 }
 
-SampleArgs drawing(SampleArgs a, const Randomness& randomness, TokenId* token) {
-  a.seed = randomness.seed;
-  a.position = randomness.position;
-  a.stream = randomness.stream;
+SampleArgs drawing(SampleArgs a, const RngState& rng, TokenId* token) {
+  a.seed = rng.seed;
+  a.position = rng.position;
+  a.subsequence = rng.subsequence;
   a.token = token;
   return a;
 }
@@ -46,14 +46,14 @@ void checked_run(const SampleArgs& a, const void* output, const char* name, Work
 
 }  // namespace
 
-std::size_t block_workspace_bytes(const Rows& rows) {
+std::size_t block_workspace_bytes(const InputRows& rows) {
   SampleArgs a = reading(rows);
   check_rows(a);
   float dense = 0;  // never written: it asks for room
   a.probabilities = &dense;
-  a.dense_stride = a.vocab;
+  a.dense_stride = a.vocab_size;
   SampleArgs probabilities = a;
-  if (rows.type == LogitType::f32) probabilities.input = SampleInput::probabilities;
+  if (rows.type == DType::f32) probabilities.input = SampleInput::probabilities;
   SampleArgs list = reading(rows);
   list.default_temperature = 0.0f;
   list.top = kMaxTop;
@@ -61,7 +61,7 @@ std::size_t block_workspace_bytes(const Rows& rows) {
       {workspace_bytes_of(a), workspace_bytes_of(probabilities), workspace_bytes_of(list), weighted_workspace_bytes(a)});
 }
 
-void softmax(const Rows& logits, const float* temperature, const Filters& filters, const DenseRows& probabilities,
+void softmax(const InputRows& logits, const float* temperature, const Filters& filters, const OutputRows& probabilities,
              SampleStatus* status, Workspace workspace, cudaStream_t stream) {
   SampleArgs a = filtering(reading(logits), filters, status);
   a.temperature = temperature;
@@ -70,7 +70,7 @@ void softmax(const Rows& logits, const float* temperature, const Filters& filter
   checked_run(a, probabilities.data, "probabilities", workspace, stream);
 }
 
-void mask(const Rows& logits, const float* temperature, const Filters& filters, const DenseRows& masked,
+void mask(const InputRows& logits, const float* temperature, const Filters& filters, const OutputRows& masked,
           SampleStatus* status, Workspace workspace, cudaStream_t stream) {
   SampleArgs a = filtering(reading(logits), filters, status);
   a.temperature = temperature;
@@ -79,15 +79,15 @@ void mask(const Rows& logits, const float* temperature, const Filters& filters, 
   checked_run(a, masked.data, "masked", workspace, stream);
 }
 
-void renormalize(const Rows& probabilities, const Filters& filters, const DenseRows& renormalized, SampleStatus* status,
-                 Workspace workspace, cudaStream_t stream) {
+void renormalize(const InputRows& probabilities, const Filters& filters, const OutputRows& renormalized,
+                 SampleStatus* status, Workspace workspace, cudaStream_t stream) {
   SampleArgs a = filtering(reading(probabilities, SampleInput::probabilities), filters, status);
   a.probabilities = renormalized.data;
   a.dense_stride = renormalized.stride;
   checked_run(a, renormalized.data, "renormalized", workspace, stream);
 }
 
-void argmax(const Rows& logits, TokenId* token, SampleStatus* status, Workspace workspace, cudaStream_t stream) {
+void argmax(const InputRows& logits, TokenId* token, SampleStatus* status, Workspace workspace, cudaStream_t stream) {
   SampleArgs a = reading(logits);
   a.default_temperature = 0.0f;
   a.token = token;
@@ -95,7 +95,7 @@ void argmax(const Rows& logits, TokenId* token, SampleStatus* status, Workspace 
   checked_run(a, token, "token", workspace, stream);
 }
 
-void top_k(const Rows& logits, int k, TokenId* ids, float* values, SampleStatus* status, Workspace workspace,
+void top_k(const InputRows& logits, int k, TokenId* ids, float* values, SampleStatus* status, Workspace workspace,
            cudaStream_t stream) {
   SampleArgs a = reading(logits);
   a.default_temperature = 0.0f;
@@ -107,19 +107,18 @@ void top_k(const Rows& logits, int k, TokenId* ids, float* values, SampleStatus*
   checked_run(a, values, "values", workspace, stream);
 }
 
-void multinomial(const Rows& probabilities, const Filters& filters, const Randomness& randomness, TokenId* token,
+void multinomial(const InputRows& probabilities, const Filters& filters, const RngState& rng, TokenId* token,
                  SampleStatus* status, Workspace workspace, cudaStream_t stream) {
-  const SampleArgs a =
-      drawing(filtering(reading(probabilities, SampleInput::probabilities), filters, status), randomness, token);
+  const SampleArgs a = drawing(filtering(reading(probabilities, SampleInput::probabilities), filters, status), rng, token);
   checked_run(a, token, "token", workspace, stream);
 }
 
-void multinomial(const WeightRows& weights, const Randomness& randomness, TokenId* token, SampleStatus* status,
-                 Workspace workspace, cudaStream_t stream) {
-  SampleArgs a = drawing({}, randomness, token);
+void multinomial(const WeightRows& weights, const RngState& rng, TokenId* token, SampleStatus* status, Workspace workspace,
+                 cudaStream_t stream) {
+  SampleArgs a = drawing({}, rng, token);
   a.logits = weights.data;
   a.rows = weights.rows;
-  a.vocab = weights.vocab;
+  a.vocab_size = weights.vocab_size;
   a.row_stride = weights.stride;
   a.status = status;
   check_rows(a);

@@ -1,14 +1,14 @@
 // Draws one token a row: penalties, bias, mask, top-k, top-p, min-p and the draw, in one launch.
 //
-// Shapes:   logits [rows, vocab] of f32, f16 or bf16, rows row_stride apart; parameters and outputs [rows].
+// Shapes:   logits [rows, vocab_size] of f32, f16 or bf16, rows row_stride apart; parameters and outputs [rows].
 // Layout:   a row is cut into parts (blocks), those into segments (warps); a lane reads 4 neighbouring logits at once.
-// Bytes:    rows * vocab * element from DRAM. One block a row reads the row again from L2 for each further pass: 1 for a
+// Bytes:    rows * vocab_size * element from DRAM. One block a row reads the row again from L2 for each further pass: 1 for a
 //           temperature or top-k of a short list, 2 for top-p, 3 where more than 1024 equal logits lie at its border, 5 or
 //           more where as many different ones do. Where parts share a row, a part keeps its logits in shared memory, and
 //           the parts exchange under 2.5 kB a row.
 // Launch:   512 threads. One block a row where rows are many, up to 128 where they are few; those are launched
 //           cooperatively and meet at barriers in device memory.
-// Limits:   vocab in [1, 2^22].
+// Limits:   vocab_size in [1, 2^22].
 // Capture:  yes: a fill of the exchanges where parts share rows, and one kernel.
 // Numerics: docs/sampling.md. All sums are of 64-bit integers; no result depends on the launch.
 // Source:   radix selection: Alabi et al., "Fast k-selection algorithms for graphics processing units", JEA 2012; Philox:
@@ -33,7 +33,7 @@ using namespace device;
 struct Outcome {
   TokenId token = -1, argmax = -1;
   SampleStatus status = SampleStatus::ok;
-  std::int64_t survivors = 0;
+  std::int64_t num_kept = 0;
   u64 total = 0;
   double logprob = 0.0, filtered_logprob = 0.0;
 };
@@ -42,7 +42,7 @@ __device__ void write(const SampleArgs& a, std::int64_t r, const Outcome& o) {
   if (a.token) a.token[r] = o.token;
   if (a.status) a.status[r] = o.status;
   if (a.argmax) a.argmax[r] = o.argmax;
-  if (a.survivors) a.survivors[r] = o.survivors;
+  if (a.num_kept) a.num_kept[r] = o.num_kept;
   if (a.total_weight) a.total_weight[r] = o.total;
   if (a.logprob) a.logprob[r] = o.logprob;
   if (a.filtered_logprob) a.filtered_logprob[r] = o.filtered_logprob;
@@ -56,7 +56,7 @@ struct Plan {
   RowParams params;
   Octaves<T> octaves;
   TokenId argmax;
-  u64 least;  // weight of a survivor
+  u64 least;  // weight of a kept token
   int bin;    // in which top-p ends
   Border border;
   Cut cut;
@@ -80,12 +80,12 @@ struct Draw {
   }
   __device__ u64 at(u64 total) const {
     const RowParams& p = plan.params;
-    return sampling::draw(sampling::random_bits(p.seed, p.position, p.stream), total);
+    return sampling::draw(sampling::random_bits(p.seed, p.position, p.subsequence), total);
   }
 
-  // total: the sum of the survivors' weights; all: of every plain weight.
-  __device__ void finish(int id, float y, u64 weight, u64 total, std::int64_t survivors, u64 all) const {
-    Outcome out{.token = id, .argmax = plan.argmax, .survivors = survivors, .total = total};
+  // total: the sum of the weights of the kept tokens; all: of every plain weight.
+  __device__ void finish(int id, float y, u64 weight, u64 total, std::int64_t num_kept, u64 all) const {
+    Outcome out{.token = id, .argmax = plan.argmax, .num_kept = num_kept, .total = total};
     if (a.logprob)
       out.logprob =
           (static_cast<double>(y) - static_cast<double>(plan.octaves.weight.max)) - log(static_cast<double>(all) * 0x1p-40);
@@ -121,19 +121,19 @@ __device__ void draw_from_list(const Draw<R>& d, u64 all, u64 (&entries)[kListed
   // Now by id, complemented to ascend, beside the weight: 22 and 41 bits.
   constexpr u64 kWeightBits = (u64{1} << 41) - 1;
   constexpr int kLastId = (1 << 22) - 1;
-  int survivors = 0;
+  int num_kept = 0;
 #pragma unroll
   for (int j = 0; j < kListed; ++j) {
     const bool keeps = before < threshold && weights[j] >= d.plan.least;  // the first ones in order, so their places stay
     before += weights[j];
-    survivors += __syncthreads_count(keeps);
+    num_kept += __syncthreads_count(keeps);
     scratch.list[kListed * threadIdx.x + j] = static_cast<u64>(kLastId - id_of(entries[j])) << 41 | weights[j];
   }
 #pragma unroll
   for (int j = 0; j < kListed; ++j)  // without top-p the k-th, even if its weight is 0
-    if (static_cast<int>(kListed * threadIdx.x) + j + 1 == (p.top_p < 1.0f ? survivors : p.top_k))
+    if (static_cast<int>(kListed * threadIdx.x) + j + 1 == (p.top_p < 1.0f ? num_kept : p.top_k))
       d.plan.cut = {key_of(entries[j]), static_cast<u32>(id_of(entries[j]))};
-  d.team.sort_list(static_cast<u32>(survivors), entries);
+  d.team.sort_list(static_cast<u32>(num_kept), entries);
   sum = 0;
 #pragma unroll
   for (int j = 0; j < kListed; ++j) {
@@ -146,7 +146,7 @@ __device__ void draw_from_list(const Draw<R>& d, u64 all, u64 (&entries)[kListed
   for (int j = 0; j < kListed; ++j) {
     if (before <= at && at < before + weights[j]) {
       const int id = kLastId - static_cast<int>(entries[j] >> 41);
-      d.finish(id, d.row.at(id), weights[j], total, survivors, all);
+      d.finish(id, d.row.at(id), weights[j], total, num_kept, all);
     }
     before += weights[j];
   }
@@ -173,7 +173,7 @@ __device__ void draw_top_k(const Draw<R>& d) {
 // Sums of a thread's tokens as a pass goes along.
 struct Sums {
   u64 segment = 0, all = 0;
-  u32 survivors = 0;
+  u32 num_kept = 0;
 
   __device__ void end_segment(TeamScratch& scratch, int s) {
     segment = warp_sum(segment);
@@ -201,7 +201,7 @@ __device__ void cut_in_list(const Draw<R>& d, Sums& sums) {
         if (at == plan.bin) team.append(pack(key, id));
         if (at <= plan.bin || w < plan.least) return;
         sums.segment += w;
-        ++sums.survivors;
+        ++sums.num_kept;
       },
       [&](int s) { sums.end_segment(scratch, s); });
   team.end_list(entries);
@@ -221,7 +221,7 @@ __device__ void cut_in_list(const Draw<R>& d, Sums& sums) {
       const int offset = id_of(entries[j]) - team.first();
       if (weights[j] >= plan.least && offset >= 0 && offset < shape.segments * shape.segment) {
         atomicAdd(&scratch.segment_sums[offset / shape.segment], weights[j]);
-        ++sums.survivors;
+        ++sums.num_kept;
       }
     }
     before += weights[j];
@@ -229,7 +229,7 @@ __device__ void cut_in_list(const Draw<R>& d, Sums& sums) {
   __syncthreads();
 }
 
-// Sets the cut of top-p. True where the survivors are summed up already.
+// Sets the cut of top-p. True where the kept tokens are summed up already.
 template <class R>
 __device__ bool cut_top_p(const Draw<R>& d, Sums& sums) {
   Team& team = d.team;
@@ -245,7 +245,7 @@ __device__ bool cut_top_p(const Draw<R>& d, Sums& sums) {
     plan.border = {{kMaskedKey + 1, 0xffffffffu}, threshold, bin.above, bin.inside};
   }
   __syncthreads();
-  if (plan.octaves.most_tokens(bin) <= static_cast<float>(team.list_limit())) {
+  if (plan.octaves.max_query_len(bin) <= static_cast<float>(team.list_limit())) {
     cut_in_list(d, sums);
     return true;
   }
@@ -257,15 +257,15 @@ __device__ bool cut_top_p(const Draw<R>& d, Sums& sums) {
   return false;
 }
 
-// The draw among all survivors, whose sums stand in segment_sums: the thread into whose segment it falls calls the first
+// The draw among all kept tokens, whose sums stand in segment_sums: the thread into whose segment it falls calls the first
 // warp.
-template <class R, class Survivor>
-__device__ void draw_from_row(const Draw<R>& d, const Sums& sums, Survivor survivor) {
+template <class R, class KeptWeight>
+__device__ void draw_from_row(const Draw<R>& d, const Sums& sums, KeptWeight kept_weight) {
   Team& team = d.team;
   TeamScratch& scratch = team.scratch();
   __syncthreads();
   const u64 mine = threadIdx.x < team.shape().segments ? scratch.segment_sums[threadIdx.x] : 0;
-  const u64 survivors = team.sum(0, sums.survivors);
+  const u64 num_kept = team.sum(0, sums.num_kept);
   const u64 all = wants_plain(d.a) ? team.sum(1, sums.all) : 0;
   const Team::Prefix prefix = team.prefix(mine);
   const u64 at = d.at(prefix.total);
@@ -278,10 +278,10 @@ __device__ void draw_from_row(const Draw<R>& d, const Sums& sums, Survivor survi
   if (!__syncthreads_or(hit) || threadIdx.x >= 32) return;
   int id = 0;
   if (walk(
-          d.row.vocab(), team, static_cast<int>(scratch.message[0]), scratch.message[1],
-          [&](int i) { return survivor(i, d.row.at(i)); }, id)) {
+          d.row.vocab_size(), team, static_cast<int>(scratch.message[0]), scratch.message[1],
+          [&](int i) { return kept_weight(i, d.row.at(i)); }, id)) {
     const float y = d.row.at(id);
-    d.finish(id, y, survivor(id, y), prefix.total, static_cast<std::int64_t>(survivors), all);
+    d.finish(id, y, kept_weight(id, y), prefix.total, static_cast<std::int64_t>(num_kept), all);
   }
 }
 
@@ -302,7 +302,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   if (!p.valid() || row.mark()) return d.refuse(SampleStatus::invalid_parameters);
 
   const bool greedy = p.temperature == 0.0f;
-  const bool by_count = !greedy && p.top_k > 0 && p.top_k < a.vocab;
+  const bool by_count = !greedy && p.top_k > 0 && p.top_k < a.vocab_size;
   const Team::Extent extent = scan_row(row, team, by_count);
   if (extent.flag) return d.refuse(SampleStatus::invalid_logits);
   if (key_of(extent.best) <= kMaskedKey) return d.refuse(SampleStatus::all_masked);
@@ -327,7 +327,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   }
   Sums sums;
   const bool summed = !greedy && p.top_p < 1.0f && cut_top_p(d, sums);
-  const auto survivor = [&](int id, float y) -> u64 {
+  const auto kept_weight = [&](int id, float y) -> u64 {
     const u64 w = plan.weight_within(order_key(y), id, y);
     return w >= plan.least ? w : 0;
   };
@@ -335,13 +335,13 @@ __global__ void __launch_bounds__(kThreads, 2)
     for_each_token(
         row, team,
         [&](int id, float y) {
-          const u64 w = survivor(id, y);
+          const u64 w = kept_weight(id, y);
           sums.segment += w;
-          sums.survivors += w != 0;
+          sums.num_kept += w != 0;
           sums.all += d.plain_weight(y);
         },
         [&](int s) { sums.end_segment(scratch, s); });
-  draw_from_row(d, sums, survivor);
+  draw_from_row(d, sums, kept_weight);
 }
 
 const void* kernel_of(const SampleArgs& a) {

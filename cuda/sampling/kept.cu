@@ -1,9 +1,9 @@
-// Lists the survivors of every row's draw, by ascending id, row after row in one array.
+// Lists the kept tokens of every row's draw, by ascending id, row after row in one array.
 //
-// Shapes:   logits [rows, vocab] of f32, f16 or bf16; kept_offsets [rows + 1], kept [kept_capacity].
+// Shapes:   logits [rows, vocab_size] of f32, f16 or bf16; kept_offsets [rows + 1], kept [kept_capacity].
 // Layout:   a block takes 8192 neighbouring tokens of one row, a thread 4 of them at once.
 // Bytes:    the row once (from L2 where the draw left it there), the list once, 8 bytes a tile.
-// Launch:   512 threads; rows * vocab / 8192 blocks, which take tickets so that each one's predecessors run.
+// Launch:   512 threads; rows * vocab_size / 8192 blocks, which take tickets so that each one's predecessors run.
 // Capture:  yes: a fill of the tiles' sums, and one kernel.
 // Numerics: exact.
 // Source:   decoupled look-back: Merrill and Garland, "Single-pass parallel prefix scan with decoupled look-back", NVIDIA
@@ -51,14 +51,14 @@ __global__ void __launch_bounds__(kThreads, 2)
   __shared__ RowParams params;
   __shared__ u32 ticket;
   __shared__ u64 before_tile;
-  const u32 tiles = row_tiles(a.vocab);
+  const u32 tiles = row_tiles(a.vocab_size);
   if (threadIdx.x == 0) {
     ticket = static_cast<u32>(atomicAdd(words, u64{1}));
     params.read(a, ticket / tiles);
   }
   __syncthreads();
   const std::int64_t r = ticket / tiles;
-  const int first = static_cast<int>(ticket % tiles) * kTile, end = min(first + kTile, static_cast<int>(a.vocab));
+  const int first = static_cast<int>(ticket % tiles) * kTile, end = min(first + kTile, static_cast<int>(a.vocab_size));
   const RowRecord record = records[r];
   const Row<T, kSparse> row(a, r, params, aligned, false, first);
   u32 kept = 0;  // a bit a token
@@ -66,14 +66,14 @@ __global__ void __launch_bounds__(kThreads, 2)
   constexpr int kSteps = kTile / (4 * kThreads);
   if (record.status == SampleStatus::ok) {
     row.mark();
-    const Survivors<T> survivors(record);
+    const Kept<T> filter(record);
 #pragma unroll 1
     for (int step = 0; step < kSteps; ++step) {
       const int at = at_step(step);
       if (at >= end) break;
       const float4 y = row.load(at, end);
-      const u32 here = survivors.draws(at, y.x) | survivors.draws(at + 1, y.y) << 1 | survivors.draws(at + 2, y.z) << 2 |
-                       survivors.draws(at + 3, y.w) << 3;
+      const u32 here = filter.draws(at, y.x) | filter.draws(at + 1, y.y) << 1 | filter.draws(at + 2, y.z) << 2 |
+                       filter.draws(at + 3, y.w) << 3;
       kept |= here << (4 * step);
     }
   }
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     if (threadIdx.x == 0) {
       before_tile = sum;
       if (first == 0) a.kept_offsets[r] = static_cast<std::int64_t>(sum);
-      if (r == a.rows - 1 && end == a.vocab) a.kept_offsets[a.rows] = static_cast<std::int64_t>(sum + own);
+      if (r == a.rows - 1 && end == a.vocab_size) a.kept_offsets[a.rows] = static_cast<std::int64_t>(sum + own);
     }
   }
   __syncthreads();

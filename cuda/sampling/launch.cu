@@ -14,11 +14,11 @@ constexpr std::int64_t kManyRows = 64;     // from here on a row is one block's
 
 std::int64_t divide_up(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 
-RowShape cut_row(std::int64_t vocab, std::int64_t parts) {
+RowShape cut_row(std::int64_t vocab_size, std::int64_t parts) {
   RowShape shape;
-  shape.segment =
-      static_cast<int>(divide_up(divide_up(divide_up(vocab, parts), device::kMaxSegments), device::kStep)) * device::kStep;
-  const std::int64_t segments = divide_up(vocab, shape.segment);
+  shape.segment = static_cast<int>(divide_up(divide_up(divide_up(vocab_size, parts), device::kMaxSegments), device::kStep)) *
+                  device::kStep;
+  const std::int64_t segments = divide_up(vocab_size, shape.segment);
   shape.segments = static_cast<int>(divide_up(segments, parts));
   shape.parts = static_cast<int>(divide_up(segments, shape.segments));
   return shape;
@@ -32,7 +32,7 @@ std::size_t team_list_bytes() { return sizeof(device::RowLists); }
 // All parts of all rows must run at once: so many that they do.
 RowShape shape_for(const SampleArgs& a, const void* kernel, std::size_t dynamic_bytes) {
   std::int64_t parts = a.parts;
-  if (parts == 0) parts = a.rows >= kManyRows ? 1 : std::clamp<std::int64_t>(a.vocab / kLeastPart, 1, kMaxSampleParts);
+  if (parts == 0) parts = a.rows >= kManyRows ? 1 : std::clamp<std::int64_t>(a.vocab_size / kLeastPart, 1, kMaxSampleParts);
   if (parts > 1) {
     int device = 0, processors = 0, blocks = 0;
     check(cudaGetDevice(&device), "cudaGetDevice");
@@ -41,7 +41,7 @@ RowShape shape_for(const SampleArgs& a, const void* kernel, std::size_t dynamic_
           "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
     parts = std::clamp<std::int64_t>(std::int64_t{processors} * blocks / a.rows, 1, parts);
   }
-  return cut_row(a.vocab, parts);
+  return cut_row(a.vocab_size, parts);
 }
 
 void launch_team(const SampleArgs& a, const void* kernel, const RowShape& shape, std::size_t dynamic_bytes, void** arguments,

@@ -18,7 +18,7 @@ struct RowShape {
 
 /// Which tokens of a row survive: those down to the cut (key, id) in the order that weigh at least `least`.
 struct RowRecord {
-  unsigned long long total;  // the survivors' weights
+  unsigned long long total;  // the weights of the kept tokens
   unsigned long long all;    // every weight at temperature 1; only where log-probabilities are wanted
   unsigned long long least;
   std::uint32_t key, id;
@@ -31,7 +31,7 @@ struct SampleScratch {
   RowRecord* records = nullptr;         // [rows], null where no kernel follows
   void* exchanges = nullptr;            // [rows] of team_exchange_bytes(); of one kernel after the other
   void* lists = nullptr;                // [rows] of team_list_bytes()
-  unsigned long long* tiles = nullptr;  // of the survivors' list, a ticket before them
+  unsigned long long* tiles = nullptr;  // of the list of kept tokens, a ticket before them
 };
 
 /// What parts of one row need, and how rows are cut for a kernel of which every block must be running at once.

@@ -17,7 +17,7 @@ struct RowParams {
   float temperature, top_p, min_p, repetition, frequency, presence;
   int top_k;
   u64 seed, position;
-  u32 stream;
+  u32 subsequence;
   const u32* allowed;
   const TokenId* history;
   const LogitBias* bias;
@@ -33,7 +33,7 @@ struct RowParams {
     top_k = a.top_k ? a.top_k[r] : 0;
     seed = a.seed ? a.seed[r] : 0;
     position = a.position ? a.position[r] : 0;
-    stream = a.stream ? a.stream[r] : 0;
+    subsequence = a.subsequence ? a.subsequence[r] : 0;
     allowed = a.allowed ? a.allowed + r * a.allowed_stride : nullptr;
     const bool penalised = repetition != 1.0f || frequency != 0.0f || presence != 0.0f;
     history = a.history && penalised ? a.history + a.history_offsets[r] : nullptr;
@@ -78,7 +78,7 @@ class HistoryCounts {
       u32& slot = slot_of(token, probe);
       const u32 there = atomicCAS(&slot, 0u, name) & kName;
       if (there != 0 && there != name) continue;
-      if (atomicAdd(&slot, kOnce) / kOnce < kMostTimes) return;
+      if (atomicAdd(&slot, kOnce) / kOnce < kMaxTimes) return;
       break;  // the count begins anew, the name stays
     }
     atomicOr(&uncounted(token), 1u << (token % 32));
@@ -96,7 +96,7 @@ class HistoryCounts {
 
  private:
   static constexpr u32 kProbes = 32;
-  static constexpr u32 kOnce = 1u << 23, kName = kOnce - 1, kMostTimes = ~0u / kOnce;  // ids are below 2^22
+  static constexpr u32 kOnce = 1u << 23, kName = kOnce - 1, kMaxTimes = ~0u / kOnce;  // ids are below 2^22
   static __device__ u32* slots() {
     extern __shared__ float4 dynamic[];
     return reinterpret_cast<u32*>(dynamic + kMarkBits / 128);
@@ -166,7 +166,7 @@ class Row {
         cached_(cached),
         first_(first) {}
 
-  __device__ int vocab() const { return static_cast<int>(a_.vocab); }
+  __device__ int vocab_size() const { return static_cast<int>(a_.vocab_size); }
 
   // Marks what is touched, by the whole block. True where a token is out of range.
   __device__ bool mark() const {
@@ -178,7 +178,7 @@ class Row {
       __syncthreads();
       bool bad = false;
       const auto one = [&](TokenId token) {
-        const bool known = token >= 0 && token < vocab();
+        const bool known = token >= 0 && token < vocab_size();
         if (known) atomicOr(&marks()[static_cast<u32>(token) % kMarkBits / 32], 1u << (token % 32));
         bad |= !known;
         return known;
@@ -280,11 +280,11 @@ class Row {
 // when a warp has finished one. A visit must take -inf for a token that is not there. kUnroll: 4 where it pays; more and the
 // passes' code outgrows the instruction cache.
 template <int kUnroll, class Load, class Visit, class Done>
-__device__ __forceinline__ void for_each_of(int vocab, const Team& team, Load load, Visit visit, Done done) {
+__device__ __forceinline__ void for_each_of(int vocab_size, const Team& team, Load load, Visit visit, Done done) {
   const int lane = threadIdx.x % 32;
   for (int s = threadIdx.x / 32; s < team.shape().segments; s += kWarps) {
     const int from = team.first() + s * team.shape().segment;
-    const int end = min(from + team.shape().segment, vocab);
+    const int end = min(from + team.shape().segment, vocab_size);
 #pragma unroll 1
     for (int at = from + 4 * lane; at < end; at += kStep) {
       float4 y = load(at, end);
@@ -302,7 +302,7 @@ __device__ __forceinline__ void for_each_of(int vocab, const Team& team, Load lo
 template <int kUnroll = 1, class R, class Visit, class Done>
 __device__ __forceinline__ void for_each_token(const R& row, const Team& team, Visit visit, Done done) {
   for_each_of<kUnroll>(
-      row.vocab(), team, [&](int at, int end) { return row.load(at, end); }, visit, done);
+      row.vocab_size(), team, [&](int at, int end) { return row.load(at, end); }, visit, done);
 }
 
 // The first pass over a row. True where a logit, as it stands in memory, is NaN or +inf.
@@ -310,17 +310,17 @@ template <class R, class Visit>
 __device__ __forceinline__ bool for_each_token_first(const R& row, const Team& team, Visit visit) {
   bool invalid = false;
   for_each_of<4>(
-      row.vocab(), team, [&](int at, int end) { return row.load_first(at, end, invalid); }, visit, [](int) {});
+      row.vocab_size(), team, [&](int at, int end) { return row.load_first(at, end, invalid); }, visit, [](int) {});
   return invalid;
 }
 
 // Finds in segment s, by one whole warp, the token at which the running sum of mass(id), in ascending id, exceeds `rest`.
 // True in the one lane that found it, which gets its id.
 template <class Mass>
-__device__ bool walk(int vocab, const Team& team, int s, u64 rest, Mass mass, int& id) {
+__device__ bool walk(int vocab_size, const Team& team, int s, u64 rest, Mass mass, int& id) {
   const int lane = threadIdx.x % 32;
   const int from = team.first() + s * team.shape().segment;
-  const int end = min(from + team.shape().segment, vocab);
+  const int end = min(from + team.shape().segment, vocab_size);
   u64 before = 0;
 #pragma unroll 1
   for (int base = from; base < end; base += 32) {  // one each: a segment is short
@@ -341,7 +341,7 @@ __device__ bool walk(int vocab, const Team& team, int s, u64 rest, Mass mass, in
 
 // Whether four neighbours can be read at once.
 inline bool rows_aligned(const SampleArgs& a) {
-  const std::size_t element = a.type == LogitType::f32 ? 4 : 2;
+  const std::size_t element = a.type == DType::f32 ? 4 : 2;
   return reinterpret_cast<std::uintptr_t>(a.logits) % (4 * element) == 0 && a.row_stride % 4 == 0;
 }
 
@@ -353,9 +353,9 @@ const void* with_row_type(const SampleArgs& a, Make make) {
   };
   if (a.input == SampleInput::probabilities) return make(std::type_identity<Probability>(), std::false_type());
   switch (a.type) {
-    case LogitType::f32: return of(std::type_identity<float>());
-    case LogitType::f16: return of(std::type_identity<__half>());
-    case LogitType::bf16: return of(std::type_identity<__nv_bfloat16>());
+    case DType::f32: return of(std::type_identity<float>());
+    case DType::f16: return of(std::type_identity<__half>());
+    case DType::bf16: return of(std::type_identity<__nv_bfloat16>());
   }
   return nullptr;
 }

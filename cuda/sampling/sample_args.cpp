@@ -18,11 +18,11 @@ void require(bool ok, const char* what, const T& value, const char* bound) {
 }  // namespace
 
 void check_rows(const SampleArgs& a) {
-  require(a.vocab >= 1 && a.vocab <= (std::int64_t{1} << 22), "vocab", a.vocab, "in [1, 2^22]");
+  require(a.vocab_size >= 1 && a.vocab_size <= (std::int64_t{1} << 22), "vocab", a.vocab_size, "in [1, 2^22]");
   require(a.rows >= 0 && a.rows < (std::int64_t{1} << 31) / kMaxSampleParts, "rows", a.rows, "in [0, 2^24)");
-  require(a.row_stride >= a.vocab, "row_stride", a.row_stride, "at least the vocabulary");
+  require(a.row_stride >= a.vocab_size, "row_stride", a.row_stride, "at least the vocabulary");
   require(a.parts >= 0 && a.parts <= kMaxSampleParts, "parts", a.parts, "in [0, 128]");
-  require(a.type <= LogitType::bf16, "type", static_cast<int>(a.type), "a LogitType");
+  require(a.type <= DType::bf16, "type", static_cast<int>(a.type), "a DType");
   require(a.input <= SampleInput::probabilities, "input", static_cast<int>(a.input), "a SampleInput");
   require(a.default_temperature >= 0.0f && std::isfinite(a.default_temperature), "default_temperature",
           a.default_temperature, "finite and not negative");
@@ -30,10 +30,10 @@ void check_rows(const SampleArgs& a) {
   require(a.logits != nullptr, "logits", "null", "device memory");
   require(!a.history || a.history_offsets, "history_offsets", "null", "given with history");
   require(!a.bias || a.bias_offsets, "bias_offsets", "null", "given with bias");
-  require(!a.allowed || a.allowed_stride >= (a.vocab + 31) / 32, "allowed_stride", a.allowed_stride,
-          "at least vocab / 32, rounded up");
+  require(!a.allowed || a.allowed_stride >= (a.vocab_size + 31) / 32, "allowed_stride", a.allowed_stride,
+          "at least vocab_size / 32, rounded up");
   if (a.input != SampleInput::probabilities) return;
-  require(a.type == LogitType::f32, "type", static_cast<int>(a.type), "f32 for probabilities");
+  require(a.type == DType::f32, "type", static_cast<int>(a.type), "f32 for probabilities");
   const bool changed = a.temperature || a.default_temperature != 1.0f || a.history || a.bias || a.allowed;
   require(!changed, "temperature, history, bias or allowed", "given", "left out: probabilities are drawn as they are");
 }
@@ -58,9 +58,9 @@ void check_lists(const SampleArgs& a) {
   require(a.kept_capacity == 0 || a.kept, "kept", "null", "device memory for kept_capacity ids");
   require(!a.kept || a.kept_offsets, "kept_offsets", "null", "given with kept");
   const bool dense = a.probabilities || a.filtered_logits;
-  require(!dense || a.dense_stride >= a.vocab, "dense_stride", a.dense_stride, "at least the vocabulary");
+  require(!dense || a.dense_stride >= a.vocab_size, "dense_stride", a.dense_stride, "at least the vocabulary");
   const bool tiled = dense || a.kept_offsets;
-  require(!tiled || a.rows * ((a.vocab + 8191) / 8192) < std::int64_t{1} << 31, "rows", a.rows,
+  require(!tiled || a.rows * ((a.vocab_size + 8191) / 8192) < std::int64_t{1} << 31, "rows", a.rows,
           "fewer for so large a vocabulary with kept_offsets, probabilities or filtered_logits");
   require(a.input == SampleInput::logits || !(a.logprob || a.top > 0), "logprob or top", "given",
           "left out where the input is probabilities");

@@ -128,7 +128,7 @@ __device__ Cut select(const R& row, Team& team, Border& border, bool bounded, in
   };
   int id = 0;
   const bool found = here && threadIdx.x < 32 &&
-                     walk(row.vocab(), team, static_cast<int>(scratch.message[0]), scratch.message[1], tied, id);
+                     walk(row.vocab_size(), team, static_cast<int>(scratch.message[0]), scratch.message[1], tied, id);
   __syncthreads();
   return {border.keys.low, team.broadcast(which, found, static_cast<u32>(id))};
 }
@@ -139,7 +139,8 @@ __device__ Cut select_first(const R& row, Team& team, Border& border, u64 count,
   const Bin bin = team.find_bin(count);
   if (threadIdx.x == 0) border = {Keys::of_first_digit(bin.bin), count, bin.above, bin.inside};
   __syncthreads();
-  return select<true>(row, team, border, true, 0, [](int, float, u32 key) -> u64 { return key > kMaskedKey; }, &fits);
+  return select<true>(
+      row, team, border, true, 0, [](int, float, u32 key) -> u64 { return key > kMaskedKey; }, &fits);
 }
 
 }  // namespace warploom::cuda::device

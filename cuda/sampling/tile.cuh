@@ -8,18 +8,20 @@ namespace warploom::cuda::device {
 
 inline constexpr int kTile = 16 * kThreads;  // neighbouring tokens of one row
 
-__host__ __device__ inline u32 row_tiles(std::int64_t vocab) { return static_cast<u32>((vocab + kTile - 1) / kTile); }
-inline std::int64_t all_tiles(const SampleArgs& a) { return a.rows * row_tiles(a.vocab); }
+__host__ __device__ inline u32 row_tiles(std::int64_t vocab_size) {
+  return static_cast<u32>((vocab_size + kTile - 1) / kTile);
+}
+inline std::int64_t all_tiles(const SampleArgs& a) { return a.rows * row_tiles(a.vocab_size); }
 
 template <class T>
-struct Survivors {
+struct Kept {
   Weights<T> weight;
   Cut cut;
   u64 least;
 
-  __device__ explicit Survivors(const RowRecord& record)
+  __device__ explicit Kept(const RowRecord& record)
       : weight{record.max, record.scale}, cut{record.key, record.id}, least(record.least) {}
-  // With min-p off a weight of 0 is no survivor of a draw, yet it has its share of a row of probabilities.
+  // With min-p off a weight of 0 is not kept by a draw, yet it has its share of a row of probabilities.
   __device__ bool keep(int id, float y) const {
     return cut.keeps(order_key(y), static_cast<u32>(id)) && (least == 1 || weight(y) >= least);
   }

@@ -1,6 +1,6 @@
 // Lists the most probable tokens of a row, before temperature and filters, in order.
 //
-// Shapes:   logits [rows, vocab] of f32, f16 or bf16; lists [rows, top].
+// Shapes:   logits [rows, vocab_size] of f32, f16 or bf16; lists [rows, top].
 // Layout:   as the draw: a row is cut into parts (blocks), those into segments (warps).
 // Bytes:    the row twice, mostly from L2: digits of its first level, then what reaches the border. More levels where more
 //           tokens than a shortlist holds share the border's digit.

@@ -1,10 +1,10 @@
 // Draws one token a row by integer weights that stand in memory.
 //
-// Shapes:   weights u64 [rows, vocab], rows row_stride apart; token and status [rows].
+// Shapes:   weights u64 [rows, vocab_size], rows row_stride apart; token and status [rows].
 // Layout:   a row is cut into parts (blocks), those into segments (warps); a lane reads every 32nd weight.
 // Bytes:    the row once, and one segment of it again.
 // Launch:   512 threads; cooperative where parts share rows.
-// Limits:   vocab in [1, 2^22], weights below 2^42, so that a row's sum fits 64 bits.
+// Limits:   vocab_size in [1, 2^22], weights below 2^42, so that a row's sum fits 64 bits.
 // Capture:  yes.
 // Numerics: exact: docs/sampling.md section 5.
 #include "core/sampling_math.h"
@@ -25,10 +25,10 @@ __global__ void __launch_bounds__(kThreads, 2)
   Team team(shape, exchanges, lists, scratch);
   const std::int64_t r = team.row();
   const auto* weights = static_cast<const u64*>(a.logits) + r * a.row_stride;
-  const int vocab = static_cast<int>(a.vocab), lane = threadIdx.x % 32;
+  const int vocab_size = static_cast<int>(a.vocab_size), lane = threadIdx.x % 32;
   u64 too_large = 0;
   for (int s = threadIdx.x / 32; s < shape.segments; s += kWarps) {
-    const int from = team.first() + s * shape.segment, end = min(from + shape.segment, vocab);
+    const int from = team.first() + s * shape.segment, end = min(from + shape.segment, vocab_size);
     u64 sum = 0;
     for (int i = from + lane; i < end; i += 32) {
       too_large += weights[i] > kLargestWeight;
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     return;
   }
   const auto at = sampling::draw(
-      sampling::random_bits(a.seed ? a.seed[r] : 0, a.position ? a.position[r] : 0, a.stream ? a.stream[r] : 0),
+      sampling::random_bits(a.seed ? a.seed[r] : 0, a.position ? a.position[r] : 0, a.subsequence ? a.subsequence[r] : 0),
       prefix.total);
   const u64 before = prefix.before_part + prefix.before_thread;
   const bool hit = before <= at && at < before + mine;
@@ -58,7 +58,8 @@ __global__ void __launch_bounds__(kThreads, 2)
   if (!__syncthreads_or(hit) || threadIdx.x >= 32) return;
   int id = 0;
   if (walk(
-          vocab, team, static_cast<int>(scratch.message[0]), scratch.message[1], [&](int i) { return weights[i]; }, id)) {
+          vocab_size, team, static_cast<int>(scratch.message[0]), scratch.message[1], [&](int i) { return weights[i]; },
+          id)) {
     if (a.token) a.token[r] = id;
     if (a.status) a.status[r] = SampleStatus::ok;
   }

@@ -23,15 +23,15 @@ enum class CpuIsa : std::uint8_t { automatic, generic, avx2, avx2_vnni, avx512, 
 /// How CUDA keeps weights.
 enum class CudaWeights : std::uint8_t {
   packed,  ///< 4- and 8-bit types as they are: what makes decoding fast; others in 16 bits
-  dense,   ///< everything in 16 bits
+  half,    ///< everything in 16 bits, dequantised at load
 };
 
 struct CudaOptions {
   int gpu = 0;  ///< index, as the driver counts. Calls that work on it leave it the calling thread's current device
   CudaWeights weights = CudaWeights::packed;
-  FloatType activations = FloatType::f16;  ///< f16 or bf16: what matrix products read
-  bool deterministic = false;              ///< a sequence's logits do not depend, bit for bit, on what shares its steps
-  bool graphs = true;                      ///< record decode steps and replay them
+  DType compute_type = DType::f16;  ///< f16 or bf16: what matrix products read
+  bool deterministic = false;       ///< a sequence's logits do not depend, bit for bit, on what shares its steps
+  bool cuda_graphs = true;          ///< capture decode steps as CUDA graphs and replay them
 };
 
 struct DeviceOptions {

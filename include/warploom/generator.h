@@ -20,35 +20,35 @@ namespace warploom {
 
 struct GenerateOptions {
   std::int64_t max_tokens = 256;  ///< >= 1, for each sequence
-  SamplingParams sampling;  ///< penalties count the prompt's tokens too
+  SamplingParams sampling;        ///< penalties count the prompt's tokens too
   std::vector<LogitBias> bias;
-  std::vector<std::string> stop;      ///< stop strings, none empty
-  std::vector<TokenId> stop_tokens;   ///< beside the model's own
-  bool ignore_eos = false;            ///< go on past the model's end-of-sequence tokens
-  int n = 1;                          ///< continuations of each prompt, at most 65536; continuation i draws from stream i
-  bool kv_cache = true;               ///< false: recompute the whole sequence at every step
-  std::int64_t kv_tokens = 0;         ///< size of the KV pool in tokens; 0: what the request can need
-  /// Of the same model; null: none. It is the call's KV pool: kv_cache must be true and kv_tokens 0. A conversation: encode_chat()
+  std::vector<std::string> stop;     ///< stop strings, none empty
+  std::vector<TokenId> stop_tokens;  ///< beside the model's own
+  bool ignore_eos = false;           ///< go on past the model's end-of-sequence tokens
+  int n = 1;             ///< continuations of each prompt, at most 65536; continuation i draws from subsequence i
+  bool kv_cache = true;  ///< false: recompute the whole sequence at every step
+  std::int64_t kv_cache_tokens = 0;  ///< size of the KV pool in tokens; 0: what the request can need
+  /// Of the same model; null: none. It is the call's KV pool: kv_cache must be true and kv_cache_tokens 0. A conversation: encode_chat()
   /// of all messages so far as the prompt of each turn, as examples/conversation.cpp does.
   std::shared_ptr<PrefixCache> prefix_cache;
-  std::int64_t prefill_chunk = 512;   ///< most prompt tokens in one step
-  std::int64_t max_batch = 64;        ///< most sequences in one step; the others wait
-  bool logprobs = false;              ///< fill Generation::logprobs
-  std::function<bool()> should_stop;  ///< asked before each step; true ends every sequence as `cancelled`
+  std::int64_t max_num_batched_tokens = 512;  ///< most prompt tokens in one step
+  std::int64_t max_num_seqs = 64;             ///< most sequences in one step; the others wait
+  bool logprobs = false;                      ///< fill Generation::logprobs
+  std::function<bool()> abort_requested;      ///< asked before each step; true ends every sequence as `cancelled`
 };
 
 struct Timings {
   std::int64_t prompt_tokens = 0;
-  std::int64_t reused_tokens = 0;  ///< of the prompt, whose keys and values were there when it was first admitted
+  std::int64_t cached_tokens = 0;  ///< of the prompt, whose keys and values were there when it was first admitted
   std::int64_t generated_tokens = 0;
   double prefill_seconds = 0.0;  ///< from start to this sequence's first token
   double decode_seconds = 0.0;   ///< from its first token to its last
 };
 
 struct Generation {
-  std::size_t prompt = 0;    ///< index of the prompt that it continues
-  std::uint32_t stream = 0;  ///< which of the n continuations
-  std::vector<TokenId> prompt_ids;
+  std::size_t prompt = 0;   ///< index of the prompt that it continues
+  std::uint32_t index = 0;  ///< which of the n continuations
+  std::vector<TokenId> prompt_token_ids;
   std::vector<TokenId> ids;      ///< generated tokens, the one that stopped it included
   std::string text;              ///< without special tokens, and without the stop string
   std::vector<double> logprobs;  ///< of each id at temperature 1 before filters; empty unless asked for
@@ -59,9 +59,10 @@ struct Generation {
 /// Handed to the callback for every token, in the order in which tokens are made.
 struct TokenEvent {
   std::size_t prompt = 0;
-  std::uint32_t stream = 0;
+  std::uint32_t index = 0;
   TokenId token = -1;
-  std::string_view text;  ///< what may be shown now, held back while it may begin a stop string; all of a sequence's make its text
+  std::string_view
+      text;  ///< what may be shown now, held back while it may begin a stop string; all of a sequence's make its text
   FinishReason finish_reason = FinishReason::running;
 };
 /// Returns false to end that sequence as `cancelled`. Called on the thread that called generate.

@@ -14,29 +14,29 @@
 
 namespace warploom {
 
-/// Blocks of `block_tokens` tokens that `tokens` tokens take.
-constexpr std::int64_t blocks_for(std::int64_t tokens, std::int64_t block_tokens) {
-  return tokens / block_tokens + (tokens % block_tokens != 0);
+/// Blocks of `block_size` tokens that `tokens` tokens take.
+constexpr std::int64_t blocks_for(std::int64_t tokens, std::int64_t block_size) {
+  return tokens / block_size + (tokens % block_size != 0);
 }
 
-/// Blocks of `block_tokens` tokens each, and how many tables hold each of them. Not thread-safe. Must outlive the block tables
+/// Blocks of `block_size` tokens each, and how many tables hold each of them. Not thread-safe. Must outlive the block tables
 /// that hold its blocks.
 class WARPLOOM_EXPORT BlockPool {
  public:
-  /// Throws InvalidArgument unless 1 <= blocks <= 2^31 - 1 and block_tokens >= 1.
-  explicit BlockPool(std::int64_t blocks, std::int64_t block_tokens = 16);
+  /// Throws InvalidArgument unless 1 <= blocks <= 2^31 - 1 and block_size >= 1.
+  explicit BlockPool(std::int64_t blocks, std::int64_t block_size = 16);
 
-  std::int64_t size() const { return static_cast<std::int64_t>(holders_.size()); }
-  std::int64_t block_tokens() const { return block_tokens_; }
+  std::int64_t size() const { return static_cast<std::int64_t>(ref_counts_.size()); }
+  std::int64_t block_size() const { return block_size_; }
   /// Blocks that `tokens` tokens take.
-  std::int64_t blocks_for(std::int64_t tokens) const { return warploom::blocks_for(tokens, block_tokens_); }
+  std::int64_t blocks_for(std::int64_t tokens) const { return warploom::blocks_for(tokens, block_size_); }
   std::int64_t free_count() const { return static_cast<std::int64_t>(free_.size()); }
-  int holders(std::int32_t block) const { return holders_[static_cast<std::size_t>(block)]; }
+  int ref_count(std::int32_t block) const { return ref_counts_[static_cast<std::size_t>(block)]; }
 
   /// A free block, held once; empty where there is none.
   std::optional<std::int32_t> allocate();
   /// One more holder of a held block. Throws std::logic_error where it is free.
-  void share(std::int32_t block);
+  void add_ref(std::int32_t block);
   /// One holder less; the last one's leaving frees the block. Throws std::logic_error where it is free already.
   void release(std::int32_t block);
 
@@ -44,8 +44,8 @@ class WARPLOOM_EXPORT BlockPool {
   void check() const;
 
  private:
-  std::int64_t block_tokens_;
-  std::vector<std::int32_t> holders_;
+  std::int64_t block_size_;
+  std::vector<std::int32_t> ref_counts_;
   std::vector<std::int32_t> free_;  // a stack: the block freed last is warm in the caches
 };
 
@@ -62,14 +62,14 @@ class WARPLOOM_EXPORT BlockTable {
   BlockTable& operator=(BlockTable&& other) noexcept;
 
   std::span<const std::int32_t> blocks() const { return blocks_; }
-  std::int64_t block_tokens() const { return pool_->block_tokens(); }
+  std::int64_t block_size() const { return pool_->block_size(); }
 
   /// Makes positions [from, to) writable: adds blocks, and replaces by a copy every touched block that others hold too.
   /// False where the pool has too few blocks; then nothing that was held is lost, and the call can be repeated.
-  bool make_writable(std::int64_t from, std::int64_t to, const CopyBlock& copy);
+  bool ensure_writable(std::int64_t from, std::int64_t to, const CopyBlock& copy);
 
   /// Holds the blocks of the first `tokens` positions of `other` too. This table must be empty, of the same pool.
-  void share_prefix(const BlockTable& other, std::int64_t tokens);
+  void fork(const BlockTable& other, std::int64_t tokens);
 
   /// Gives back the blocks beyond those of the first `tokens` positions.
   void truncate(std::int64_t tokens);

@@ -17,8 +17,8 @@ namespace warploom {
 
 struct ModelOptions {
   DeviceOptions device;
-  KvType kv_type = KvType::f16;
-  std::int64_t kv_block_tokens = 16;  ///< tokens a block of the KV cache; on CUDA 8, 16 or 32
+  DType kv_type = DType::f16;
+  std::int64_t kv_block_size = 16;  ///< tokens a block of the KV cache; on CUDA 8, 16 or 32
   /// Called from the loading thread with the share done, in [0, 1].
   std::function<void(double)> progress;
 };
@@ -26,14 +26,14 @@ struct ModelOptions {
 /// The shape of a transformer of the Llama family.
 struct ModelShape {
   std::string architecture;  ///< as the file names it, e.g. "llama"
-  std::int64_t vocab = 0;
+  std::int64_t vocab_size = 0;
   std::int64_t context_length = 0;  ///< tokens the model was trained for
-  std::int64_t layers = 0;
-  std::int64_t dim = 0;  ///< width of the residual stream
-  std::int64_t heads = 0;
-  std::int64_t kv_heads = 0;
+  std::int64_t num_layers = 0;
+  std::int64_t hidden_size = 0;  ///< width of the residual stream
+  std::int64_t num_heads = 0;
+  std::int64_t num_kv_heads = 0;
   std::int64_t head_dim = 0;
-  std::int64_t ffn_dim = 0;
+  std::int64_t intermediate_size = 0;
 };
 
 struct ModelMemory {

@@ -17,11 +17,11 @@ namespace warploom {
 /// One call at a time may use it, size() and clear() among them; others throw InvalidArgument meanwhile. Keeps the model alive.
 class WARPLOOM_EXPORT PrefixCache {
  public:
-  /// Takes memory on the model's device: step buffers for `max_batch` sequences at a time (calls with more of them enlarge those,
+  /// Takes memory on the model's device: step buffers for `max_num_seqs` sequences at a time (calls with more of them enlarge those,
   /// where there is room), then room for `tokens` tokens, those of running sequences among them, in whole blocks; 0: as many as
   /// the model's context, or as the device has memory for. A sequence that outgrows it ends as `context_full`. On the CPU,
   /// memory is taken as it is filled. Throws InvalidArgument, OutOfMemory or BackendError.
-  explicit PrefixCache(std::shared_ptr<const Model> model, std::int64_t tokens = 0, std::int64_t max_batch = 1);
+  explicit PrefixCache(std::shared_ptr<const Model> model, std::int64_t tokens = 0, std::int64_t max_num_seqs = 1);
   ~PrefixCache();
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;

@@ -52,7 +52,7 @@ class WARPLOOM_EXPORT Tokenizer {
   virtual std::size_t vocab_size() const = 0;
   virtual bool is_special(TokenId id) const = 0;
   /// True for every token that ends a generation: end of sequence, end of turn.
-  virtual bool ends_generation(TokenId id) const = 0;
+  virtual bool is_eog(TokenId id) const = 0;
   virtual TokenId bos() const = 0;  ///< -1 where the model has none
   virtual TokenId eos() const = 0;  ///< -1 where the model has none
 

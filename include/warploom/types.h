@@ -8,12 +8,10 @@ namespace warploom {
 /// Index into a model's vocabulary; -1 stands for "no token".
 using TokenId = std::int32_t;
 
-/// Element types of logits, activations and the KV cache.
-enum class FloatType : std::uint8_t { f32, f16, bf16 };
-using LogitType = FloatType;
-using KvType = FloatType;  // the CPU stores f16 or f32
+/// Element types of logits, activations and the KV cache. The CPU's KV cache stores f16 or f32.
+enum class DType : std::uint8_t { f32, f16, bf16 };
 
-constexpr std::int64_t bytes_of(FloatType type) { return type == FloatType::f32 ? 4 : 2; }
+constexpr std::int64_t bytes_of(DType type) { return type == DType::f32 ? 4 : 2; }
 
 /// Why a sequence ended.
 enum class FinishReason : std::uint8_t {
@@ -22,7 +20,7 @@ enum class FinishReason : std::uint8_t {
   stop_string,     ///< one of the caller's stop strings appeared; the text ends before it
   length,          ///< max_tokens were generated
   context_full,    ///< the model's context length, or the whole KV cache, is used up
-  cancelled,       ///< the callback returned false, or should_stop true
+  cancelled,       ///< the callback returned false, or abort_requested true
   invalid_logits,  ///< the model produced NaN or +inf (or masked every token): nothing can be drawn
 };
 

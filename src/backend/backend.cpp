@@ -15,26 +15,26 @@ std::int64_t bytes_moved(const EmbedArgs& args) {
   return args.tokens * (row + args.table->cols() * kFloat);
 }
 
-std::int64_t bytes_moved(const RmsNormArgs& args, FloatType activations) {
+std::int64_t bytes_moved(const RmsNormArgs& args, DType activations) {
   const std::int64_t stream = args.delta ? 3 : 1;  // with delta: two rows in, one out
-  return args.tokens * args.dim * (stream * kFloat + bytes_of(activations)) + args.dim * kFloat;
+  return args.tokens * args.hidden_size * (stream * kFloat + bytes_of(activations)) + args.hidden_size * kFloat;
 }
 
-std::int64_t bytes_moved(const MatmulArgs& args, FloatType activations) {
+std::int64_t bytes_moved(const MatmulArgs& args, DType activations) {
   const std::int64_t rows = args.weight->cols() * bytes_of(activations) + args.weight->rows() * kFloat;
   return static_cast<std::int64_t>(args.weight->bytes()) + args.tokens * rows;
 }
 
 std::int64_t bytes_moved(const RopeAppendArgs& args) {
-  const KvShape& kv = args.cache->shape();
+  const KvCacheShape& kv = args.cache->shape();
   const std::int64_t element = bytes_of(kv.type);
-  const std::int64_t rotated = args.heads * kv.head_dim * 2 * kFloat;
-  const std::int64_t stored = 2 * kv.kv_heads * kv.head_dim * (kFloat + element);
-  return args.layout.tokens * (rotated + stored);
+  const std::int64_t rotated = args.num_heads * kv.head_dim * 2 * kFloat;
+  const std::int64_t stored = 2 * kv.num_kv_heads * kv.head_dim * (kFloat + element);
+  return args.metadata.num_tokens * (rotated + stored);
 }
 
-std::int64_t bytes_moved(const SwigluArgs& args, FloatType activations) {
-  return args.tokens * args.ffn * (2 * kFloat + bytes_of(activations));
+std::int64_t bytes_moved(const SwigluArgs& args, DType activations) {
+  return args.tokens * args.intermediate_size * (2 * kFloat + bytes_of(activations));
 }
 
 DeviceKind parse_device_kind(std::string_view text) {

@@ -17,26 +17,26 @@ namespace warploom {
 
 /// Memory of fixed address that the host fills before a step and the device reads in it, or that the device fills and the
 /// host reads when the step is done. On the CPU both are one.
-class StepMemory {
+class StagingBuffer {
  public:
-  virtual ~StepMemory() = default;
+  virtual ~StagingBuffer() = default;
   virtual std::byte* host() = 0;
   virtual std::byte* device() = 0;
   virtual std::size_t bytes() const = 0;
 };
 
 /// What a step's work is recorded and replayed by: same key, same memory, same ops with the same arguments.
-struct StepKey {
+struct GraphKey {
   std::int64_t tokens = 0;
   std::int64_t outputs = 0;
-  std::int64_t table_stride = 0;
-  bool repeats = false;   // worth recording: a decode step, whose key will be seen again
-  bool samples = false;   // ops for drawing tokens are in it
+  std::int64_t max_blocks_per_seq = 0;
+  bool repeats = false;  // worth recording: a decode step, whose key will be seen again
+  bool samples = false;  // ops for drawing tokens are in it
   bool logprobs = false;
   std::size_t bytes = 0;    // of the input
   std::int64_t biases = 0;  // in the lists of logit biases
   bool penalised = false;   // penalties and their histories are there
-  auto operator<=>(const StepKey&) const = default;
+  auto operator<=>(const GraphKey&) const = default;
 };
 
 /// Hold step_mutex() for a whole step, and for uploads, downloads and copies. alloc(), create_*() and prepare*() may be called by one
@@ -48,34 +48,34 @@ class Backend {
   virtual std::string description() const = 0;
 
   /// Throws OutOfMemory. Contents are zero.
-  virtual std::unique_ptr<DeviceMemory> alloc(std::size_t bytes) = 0;
+  virtual std::unique_ptr<Buffer> alloc(std::size_t bytes) = 0;
   virtual void upload(void* device, const void* host, std::size_t bytes) = 0;
   virtual void download(void* host, const void* device, std::size_t bytes) = 0;
   /// Returns when all work given so far is done. Throws BackendError where any of it failed.
   virtual void synchronise() = 0;
 
-  virtual FloatType activation_type() const { return FloatType::f32; }
+  virtual DType activation_type() const { return DType::f32; }
   /// How many tokens a decode step of `tokens` is filled up to with padding tokens, so that few sizes are ever recorded.
-  virtual std::int64_t padded_tokens(std::int64_t tokens) const { return tokens; }
+  virtual std::int64_t graph_batch_size(std::int64_t tokens) const { return tokens; }
   /// Bytes that can still be allocated, as far as the backend knows; else the largest number.
   virtual std::uint64_t free_bytes() const { return UINT64_MAX; }
 
   /// Repacks matrices of equal width, stacked row after row, into one weight. The views may go away afterwards.
-  virtual std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts) = 0;
+  virtual std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) = 0;
   /// factors: [dims / 2] divisors of each pair's frequency, or null; host memory.
-  virtual std::unique_ptr<PreparedRope> prepare_rope(const RopeParams& params, const float* factors) = 0;
-  /// Throws InvalidArgument where create_kv_storage() would.
-  virtual void check_kv_shape(const KvShape& shape) const = 0;
-  virtual std::unique_ptr<KvStorage> create_kv_storage(const KvShape& shape) = 0;
-  virtual std::unique_ptr<StepMemory> create_step_memory(std::size_t bytes) = 0;
+  virtual std::unique_ptr<RopeTables> load_rope(const RopeParams& params, const float* factors) = 0;
+  /// Throws InvalidArgument where create_kv_cache() would.
+  virtual void check_kv_cache_shape(const KvCacheShape& shape) const = 0;
+  virtual std::unique_ptr<KvCache> create_kv_cache(const KvCacheShape& shape) = 0;
+  virtual std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) = 0;
 
   /// Scratch memory that the op needs for every step of at most these sizes; from alloc(), not shared with another op.
-  virtual std::size_t workspace_bytes(const AttentionArgs&, const KvShape& /*cache*/) const { return 0; }
+  virtual std::size_t workspace_bytes(const AttentionArgs&, const KvCacheShape& /*cache*/) const { return 0; }
   virtual std::size_t workspace_bytes(const SampleArgs&) const { return 0; }
 
   /// Brings key.bytes bytes of `in` to the device, runs `record`, which calls ops, and brings `out` back; done when synchronise()
   /// returns. A backend may record the ops for `key` and replay them at the next call with the same memory instead.
-  virtual void run_step(const StepKey& key, StepMemory& in, StepMemory& out, const std::function<void()>& record) = 0;
+  virtual void run_step(const GraphKey& key, StagingBuffer& in, StagingBuffer& out, const std::function<void()>& record) = 0;
 
   virtual void embed(const EmbedArgs& args) = 0;
   virtual void rms_norm(const RmsNormArgs& args) = 0;

@@ -27,7 +27,8 @@ std::filesystem::path own_folder() {
 // Never closed: what it made may live as long as the program.
 void* open_module(std::string& missing) {
   const std::filesystem::path folder = own_folder();
-  for (const auto& path : {folder / kModule, folder.parent_path() / WARPLOOM_LIBDIR / kModule, std::filesystem::path(kModule)}) {
+  for (const auto& path :
+       {folder / kModule, folder.parent_path() / WARPLOOM_LIBDIR / kModule, std::filesystem::path(kModule)}) {
     std::error_code error;
     if (path.has_parent_path() && !std::filesystem::exists(path, error)) continue;
     if (void* module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return module;

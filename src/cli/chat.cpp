@@ -83,7 +83,7 @@ void run(Chat& chat) {
     }
     const std::vector<std::vector<TokenId>> prompts = {ids};
     Progress progress(!chat.model.quiet, 0);
-    chat.options.should_stop = [&progress] {
+    chat.options.abort_requested = [&progress] {
       progress.before_step();
       return interrupted();
     };

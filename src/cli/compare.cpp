@@ -43,7 +43,7 @@ int run(const ModelChoice& choice, const std::string& prompt, std::int64_t max_t
     options.sampling = strategy.params;
     options.sampling.seed = seed;
     options.logprobs = true;
-    options.should_stop = interrupted;
+    options.abort_requested = interrupted;
     const Generation first = generate(model, prompts, options).at(0), second = generate(model, prompts, options).at(0);
     if (interrupted()) return kInterrupted;
     if (first.finish_reason == FinishReason::invalid_logits)

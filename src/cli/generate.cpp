@@ -56,15 +56,15 @@ std::string counted(std::int64_t n, const char* what) { return fmt::format("{} {
 
 nlohmann::json to_json(const Generation& g, double load_seconds, std::uint64_t seed) {
   return {{"prompt", g.prompt},
-          {"stream", g.stream},
+          {"index", g.index},
           {"seed", seed},
-          {"prompt_ids", g.prompt_ids},
+          {"prompt_token_ids", g.prompt_token_ids},
           {"ids", g.ids},
           {"text", g.text},
           {"finish_reason", name(g.finish_reason)},
           {"timings",
            {{"prompt_tokens", g.timings.prompt_tokens},
-            {"reused_tokens", g.timings.reused_tokens},
+            {"cached_tokens", g.timings.cached_tokens},
             {"generated_tokens", g.timings.generated_tokens},
             {"load_seconds", load_seconds},
             {"prefill_seconds", g.timings.prefill_seconds},
@@ -108,7 +108,7 @@ int run(const CLI::App& command, Generate& g) {
   }
   std::optional<Progress> progress(std::in_place, !g.model.quiet,
                                    stream ? 0 : prompts.size() * static_cast<std::size_t>(std::max(g.options.n, 1)));
-  g.options.should_stop = [&progress] {
+  g.options.abort_requested = [&progress] {
     progress->before_step();
     return interrupted();
   };
@@ -129,7 +129,7 @@ int run(const CLI::App& command, Generate& g) {
       fmt::print("{}\n", to_json(one, load_seconds, g.options.sampling.seed)
                              .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     } else if (!stream) {
-      fmt::print("--- prompt {}, continuation {} ---\n{}{}\n", one.prompt + 1, one.stream + 1,
+      fmt::print("--- prompt {}, continuation {} ---\n{}{}\n", one.prompt + 1, one.index + 1,
                  g.echo ? prompts[one.prompt] : "", one.text);
     }
   }

@@ -12,7 +12,7 @@
 namespace warploom::cli {
 
 struct ModelChoice {
-  std::string path;              // empty: the one under models/
+  std::string path;  // empty: the one under models/
   std::string device = "auto";
   std::string kv_type = "f16";
   std::int64_t kv_block = 16;

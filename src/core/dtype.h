@@ -10,9 +10,9 @@ namespace warploom {
 enum class WeightType : std::uint8_t { f32, f16, bf16, q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k };
 
 struct WeightTypeTraits {
-  std::string_view name;     // as GGUF tools print it
-  std::int64_t block;        // elements a block
-  std::size_t block_bytes;   // bytes a block
+  std::string_view name;    // as GGUF tools print it
+  std::int64_t block;       // elements a block
+  std::size_t block_bytes;  // bytes a block
 };
 
 constexpr WeightTypeTraits traits(WeightType type) {

@@ -98,11 +98,11 @@ WARPLOOM_HOST_DEVICE inline std::uint64_t min_p_weight(float min_p) {
   return least < 1.0 ? 1 : static_cast<std::uint64_t>(least);
 }
 
-/// Philox4x32-10 (Salmon et al., SC 2011): the first 64 bits for (seed, position, stream, use).
-WARPLOOM_HOST_DEVICE inline std::uint64_t random_bits(std::uint64_t seed, std::uint64_t position, std::uint32_t stream,
+/// Philox4x32-10 (Salmon et al., SC 2011): the first 64 bits for (seed, position, subsequence, use).
+WARPLOOM_HOST_DEVICE inline std::uint64_t random_bits(std::uint64_t seed, std::uint64_t position, std::uint32_t subsequence,
                                                       std::uint32_t use = 0) {
   std::uint32_t key0 = static_cast<std::uint32_t>(seed), key1 = static_cast<std::uint32_t>(seed >> 32);
-  std::uint32_t c0 = static_cast<std::uint32_t>(position), c1 = static_cast<std::uint32_t>(position >> 32), c2 = stream,
+  std::uint32_t c0 = static_cast<std::uint32_t>(position), c1 = static_cast<std::uint32_t>(position >> 32), c2 = subsequence,
                 c3 = use;
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t a = std::uint64_t{0xD2511F53u} * c0, b = std::uint64_t{0xCD9E8D57u} * c2;

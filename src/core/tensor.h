@@ -13,9 +13,9 @@ namespace warploom {
 struct WeightView {
   WeightType type = WeightType::f32;
   std::int64_t rows = 0;
-  std::int64_t cols = 0;             // a multiple of traits(type).block
-  const std::byte* data = nullptr;   // rows * row_bytes() bytes, any alignment
-  std::string_view name;             // for messages
+  std::int64_t cols = 0;            // a multiple of traits(type).block
+  const std::byte* data = nullptr;  // rows * row_bytes() bytes, any alignment
+  std::string_view name;            // for messages
 
   std::size_t row_bytes() const { return static_cast<std::size_t>(cols / traits(type).block) * traits(type).block_bytes; }
   std::size_t bytes() const { return static_cast<std::size_t>(rows) * row_bytes(); }

@@ -12,14 +12,14 @@ struct Attention::Queries {
   AttentionTile tile;
 
   Queries(const AttentionArgs& args, const Item& item) {
-    const auto& cache = static_cast<const CpuKvStorage&>(*args.cache);
-    const KvShape& kv = cache.shape();
+    const auto& cache = static_cast<const CpuKvCache&>(*args.cache);
+    const KvCacheShape& kv = cache.shape();
     int n = 0;
     for (std::int32_t t = item.token; t < item.token + item.tokens; ++t) {
       for (std::int32_t h = item.head; h < item.head + item.heads; ++h, ++n) {
-        pointers[n] = args.qkv + (t * (args.heads + 2 * kv.kv_heads) + h) * kv.head_dim;
-        positions[n] = args.layout.positions[t];
-        out[n] = static_cast<float*>(args.out) + (t * args.heads + h) * kv.head_dim;
+        pointers[n] = args.qkv + (t * (args.num_heads + 2 * kv.num_kv_heads) + h) * kv.head_dim;
+        positions[n] = args.metadata.positions[t];
+        out[n] = static_cast<float*>(args.out) + (t * args.num_heads + h) * kv.head_dim;
       }
     }
     tile.queries = pointers;
@@ -28,30 +28,30 @@ struct Attention::Queries {
     tile.window = args.window;
     tile.soft_cap = args.soft_cap;
     tile.head_dim = static_cast<int>(kv.head_dim);
-    tile.scale = args.scale;
-    tile.blocks = args.layout.block_tables + args.layout.sequences[item.token] * args.layout.table_stride;
+    tile.scale = args.softmax_scale;
+    tile.blocks = args.metadata.block_tables + args.metadata.token_to_seq[item.token] * args.metadata.max_blocks_per_seq;
     tile.cache = cache.head_base(args.layer, item.kv_head);
     tile.block_stride = cache.block_stride();
-    tile.half = kv.type == KvType::f16;
+    tile.half = kv.type == DType::f16;
   }
 };
 
 void Attention::list_items(const AttentionArgs& args) {
-  const KvShape& kv = args.cache->shape();
-  const StepLayout& layout = args.layout;
-  const auto group = static_cast<std::int32_t>(args.heads / kv.kv_heads);
+  const KvCacheShape& kv = args.cache->shape();
+  const AttentionMetadata& layout = args.metadata;
+  const auto group = static_cast<std::int32_t>(args.num_heads / kv.num_kv_heads);
   const std::int32_t heads = std::min<std::int32_t>(group, kMaxQueries);
   const std::int32_t rows = kMaxQueries / heads;
   items_.clear();
-  for (std::int32_t t = 0; t < layout.tokens;) {
+  for (std::int32_t t = 0; t < layout.num_tokens;) {
     if (layout.positions[t] < 0) {
-      const std::int64_t width = args.heads * kv.head_dim;
+      const std::int64_t width = args.num_heads * kv.head_dim;
       std::fill_n(static_cast<float*>(args.out) + t * width, width, 0.0f);
       ++t;
       continue;
     }
     std::int32_t end = t + 1;
-    while (end < layout.tokens && end - t < rows && layout.sequences[end] == layout.sequences[t]) ++end;
+    while (end < layout.num_tokens && end - t < rows && layout.token_to_seq[end] == layout.token_to_seq[t]) ++end;
     Item item;
     item.token = t;
     item.tokens = end - t;
@@ -59,7 +59,7 @@ void Attention::list_items(const AttentionArgs& args) {
         args.window > 0 ? std::max<std::int64_t>(0, layout.positions[t] - args.window + 1) : std::int64_t{0};
     item.first_chunk = first_seen / kChunkTokens;
     item.chunks = layout.positions[end - 1] / kChunkTokens + 1 - item.first_chunk;
-    for (item.kv_head = 0; item.kv_head < kv.kv_heads; ++item.kv_head) {
+    for (item.kv_head = 0; item.kv_head < kv.num_kv_heads; ++item.kv_head) {
       for (std::int32_t h = 0; h < group; h += heads) {
         item.head = item.kv_head * group + h;
         item.heads = std::min(heads, group - h);
@@ -83,8 +83,8 @@ void Attention::run(const AttentionArgs& args) {
   const auto items = static_cast<std::int64_t>(items_.size());
   // A chunk of one query head takes some 2 head_dim kChunkTokens multiply-adds; a few microseconds' worth goes to a thread.
   constexpr std::int64_t kLeastWork = 1 << 15;
-  const std::int64_t item_work =
-      chunks * 2 * args.heads / args.cache->shape().kv_heads * args.cache->shape().head_dim * kChunkTokens / (4 * items);
+  const std::int64_t item_work = chunks * 2 * args.num_heads / args.cache->shape().num_kv_heads *
+                                 args.cache->shape().head_dim * kChunkTokens / (4 * items);
   const std::int64_t grain = std::max<std::int64_t>(1, kLeastWork / std::max<std::int64_t>(1, item_work));
   if (longest > 1 && items < 4 * pool_.threads() && pool_.threads() > 1) return split(args, chunks);
   pool_.parallel_for(items, grain, [&](std::int64_t begin, std::int64_t end, int) {

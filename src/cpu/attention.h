@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "cpu/kernels.h"
-#include "cpu/kv_storage.h"
+#include "cpu/kv_cache.h"
 #include "cpu/thread_pool.h"
 
 namespace warploom::cpu {
@@ -17,17 +17,17 @@ class Attention {
   void run(const AttentionArgs& args);
 
  private:
-  struct Item {                   // tokens of one sequence times query heads of one kv head
+  struct Item {  // tokens of one sequence times query heads of one kv head
     std::int32_t token = 0;
     std::int32_t tokens = 0;
     std::int32_t kv_head = 0;
-    std::int32_t head = 0;        // first query head
+    std::int32_t head = 0;  // first query head
     std::int32_t heads = 0;
     std::int64_t first_chunk = 0;
     std::int64_t chunks = 0;
-    std::int64_t partials = 0;    // where its partial results start
+    std::int64_t partials = 0;  // where its partial results start
   };
-  struct Queries;                 // an item's pointers, ready for the kernel
+  struct Queries;  // an item's pointers, ready for the kernel
 
   void list_items(const AttentionArgs& args);
   void whole(const AttentionArgs& args, const Item& item);
@@ -36,7 +36,7 @@ class Attention {
   const Kernels& kernels_;
   ThreadPool& pool_;
   std::vector<Item> items_;
-  std::vector<std::int64_t> chunk_item_;   // which item a flat chunk index belongs to
+  std::vector<std::int64_t> chunk_item_;  // which item a flat chunk index belongs to
   std::vector<float> partial_max_, partial_sum_, partial_values_;
 };
 

@@ -40,12 +40,12 @@ class Buckets {
 
 }  // namespace
 
-void Candidates::start(std::int64_t vocab, float floor, float max) {
+void Candidates::start(std::int64_t vocab_size, float floor, float max) {
   count_ = 0;
   floor_ = std::max(floor, kLowest);
   max_ = max;
-  if (room_ >= vocab + kSlack) return;
-  room_ = vocab + kSlack;
+  if (room_ >= vocab_size + kSlack) return;
+  room_ = vocab_size + kSlack;
   const auto room = static_cast<std::size_t>(room_);
   memory_ = std::make_unique_for_overwrite<std::byte[]>(room * (sizeof(float) + sizeof(std::uint32_t)));
   values_ = reinterpret_cast<float*>(memory_.get());

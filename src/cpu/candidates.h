@@ -22,9 +22,9 @@ class Candidates {
 
   explicit Candidates(const SampleKernels& kernels) : kernels_(&kernels) {}
 
-  /// Empties the list and makes room for a row of `vocab` logits. No logit is above max, none below floor is taken, nor is a
+  /// Empties the list and makes room for a row of `vocab_size` logits. No logit is above max, none below floor is taken, nor is a
   /// masked one.
-  void start(std::int64_t vocab, float floor, float max);
+  void start(std::int64_t vocab_size, float floor, float max);
   /// Appends the logits x[i] >= floor as ids first_id + i. Ids must come in ascending order.
   void add(const float* x, std::int64_t count, std::int64_t first_id);
   /// Appends the logits of a whole row, and returns the sum of all its weights, of those below the floor too.

@@ -12,7 +12,7 @@
 #include "cpu/attention.h"
 #include "cpu/host_memory.h"
 #include "cpu/isa.h"
-#include "cpu/kv_storage.h"
+#include "cpu/kv_cache.h"
 #include "cpu/matmul.h"
 #include "cpu/pack.h"
 #include "cpu/rope_table.h"
@@ -24,9 +24,9 @@ namespace warploom {
 namespace cpu {
 namespace {
 
-class HostMemory final : public DeviceMemory {
+class HostBuffer final : public Buffer {
  public:
-  explicit HostMemory(std::size_t bytes) : memory_(allocate_bytes(bytes, "step buffers")), bytes_(bytes) {}
+  explicit HostBuffer(std::size_t bytes) : memory_(allocate_bytes(bytes, "step buffers")), bytes_(bytes) {}
   void* data() override { return memory_.get(); }
   std::size_t bytes() const override { return bytes_; }
 
@@ -35,19 +35,20 @@ class HostMemory final : public DeviceMemory {
   std::size_t bytes_;
 };
 
-class HostStepMemory final : public StepMemory {
+class HostStagingBuffer final : public StagingBuffer {
  public:
-  explicit HostStepMemory(std::size_t bytes) : memory_(bytes) {}
+  explicit HostStagingBuffer(std::size_t bytes) : memory_(bytes) {}
   std::byte* host() override { return static_cast<std::byte*>(memory_.data()); }
   std::byte* device() override { return host(); }
   std::size_t bytes() const override { return memory_.bytes(); }
 
  private:
-  HostMemory memory_;
+  HostBuffer memory_;
 };
 
 int thread_count(int asked) {
-  if (asked < 0 || asked > 1024) throw InvalidArgument(fmt::format("threads: {} is not in [0, 1024]; 0 means one per core", asked));
+  if (asked < 0 || asked > 1024)
+    throw InvalidArgument(fmt::format("threads: {} is not in [0, 1024]; 0 means one per core", asked));
   if (asked > 0) return asked;
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
@@ -66,21 +67,25 @@ class CpuBackend final : public Backend {
 
   std::string description() const override { return fmt::format("cpu: {}, {} threads", name(isa_), pool_.threads()); }
 
-  std::unique_ptr<DeviceMemory> alloc(std::size_t bytes) override { return std::make_unique<HostMemory>(bytes); }
+  std::unique_ptr<Buffer> alloc(std::size_t bytes) override { return std::make_unique<HostBuffer>(bytes); }
   void upload(void* device, const void* host, std::size_t bytes) override { std::memcpy(device, host, bytes); }
   void download(void* host, const void* device, std::size_t bytes) override { std::memcpy(host, device, bytes); }
   void synchronise() override {}
   std::uint64_t free_bytes() const override { return available_memory(); }
 
-  std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts) override { return pack(parts, pool_); }
-  void check_kv_shape(const KvShape& shape) const override { cpu::check_kv_shape(shape); }
-  std::unique_ptr<KvStorage> create_kv_storage(const KvShape& shape) override { return std::make_unique<CpuKvStorage>(shape); }
+  std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override { return pack(parts, pool_); }
+  void check_kv_cache_shape(const KvCacheShape& shape) const override { cpu::check_kv_cache_shape(shape); }
+  std::unique_ptr<KvCache> create_kv_cache(const KvCacheShape& shape) override {
+    return std::make_unique<CpuKvCache>(shape);
+  }
 
-  std::unique_ptr<PreparedRope> prepare_rope(const RopeParams& params, const float* factors) override {
+  std::unique_ptr<RopeTables> load_rope(const RopeParams& params, const float* factors) override {
     return std::make_unique<RopeTable>(params, factors);
   }
-  std::unique_ptr<StepMemory> create_step_memory(std::size_t bytes) override { return std::make_unique<HostStepMemory>(bytes); }
-  void run_step(const StepKey&, StepMemory&, StepMemory&, const std::function<void()>& record) override { record(); }
+  std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) override {
+    return std::make_unique<HostStagingBuffer>(bytes);
+  }
+  void run_step(const GraphKey&, StagingBuffer&, StagingBuffer&, const std::function<void()>& record) override { record(); }
 
   void embed(const EmbedArgs& args) override {
     const auto& table = static_cast<const PackedWeight&>(*args.table);
@@ -93,8 +98,9 @@ class CpuBackend final : public Backend {
     pool_.parallel_for(args.tokens, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t t = begin; t < end; ++t) {
         const std::int64_t row = args.rows ? args.rows[t] : t;
-        kernels_.rms_norm_row(args.residual + row * args.dim, args.delta ? args.delta + row * args.dim : nullptr, args.weight,
-                              args.dim, args.epsilon, static_cast<float*>(args.out) + t * args.dim);
+        kernels_.rms_norm_row(args.residual + row * args.hidden_size,
+                              args.delta ? args.delta + row * args.hidden_size : nullptr, args.weight, args.hidden_size,
+                              args.epsilon, static_cast<float*>(args.out) + t * args.hidden_size);
       }
     });
   }
@@ -102,10 +108,10 @@ class CpuBackend final : public Backend {
   void matmul(const MatmulArgs& args) override { matmul_.run(args); }
 
   void rope_append(const RopeAppendArgs& args) override {
-    if (args.layout.tokens == 0) return;
+    if (args.metadata.num_tokens == 0) return;
     const auto& rope = static_cast<const RopeTable&>(*args.rope);
-    rope.extend(*std::max_element(args.layout.positions, args.layout.positions + args.layout.tokens));
-    pool_.parallel_for(args.layout.tokens, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    rope.extend(*std::max_element(args.metadata.positions, args.metadata.positions + args.metadata.num_tokens));
+    pool_.parallel_for(args.metadata.num_tokens, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t t = begin; t < end; ++t) rope_append_token(args, rope, t);
     });
   }
@@ -115,21 +121,22 @@ class CpuBackend final : public Backend {
   void swiglu(const SwigluArgs& args) override {
     // Short rows are cut too, so that a single token keeps every thread busy.
     constexpr std::int64_t kPart = 768;
-    const std::int64_t parts = (args.ffn + kPart - 1) / kPart;
-    pool_.parallel_for(args.tokens * parts, args.tokens < kRowGrain ? 1 : parts, [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        const std::int64_t from = i % parts * kPart;
-        const float* gate = args.gate_up + i / parts * 2 * args.ffn + from;
-        kernels_.swiglu_row(gate, gate + args.ffn, std::min(kPart, args.ffn - from),
-                             static_cast<float*>(args.out) + i / parts * args.ffn + from);
-      }
-    });
+    const std::int64_t parts = (args.intermediate_size + kPart - 1) / kPart;
+    pool_.parallel_for(
+        args.tokens * parts, args.tokens < kRowGrain ? 1 : parts, [&](std::int64_t begin, std::int64_t end, int) {
+          for (std::int64_t i = begin; i < end; ++i) {
+            const std::int64_t from = i % parts * kPart;
+            const float* gate = args.gate_up + i / parts * 2 * args.intermediate_size + from;
+            kernels_.swiglu_row(gate, gate + args.intermediate_size, std::min(kPart, args.intermediate_size - from),
+                                static_cast<float*>(args.out) + i / parts * args.intermediate_size + from);
+          }
+        });
   }
 
   void sample(const SampleArgs& args) override {
-    const LogitsView logits{args.logits, LogitType::f32, args.rows, args.vocab, args.vocab};
-    const SampleWants wants{.logprob = args.logprob != nullptr};
-    std::vector<SampleRow> rows;
+    const LogitsView logits{args.logits, DType::f32, args.rows, args.vocab_size, args.vocab_size};
+    const SampleOutputs wants{.logprob = args.logprob != nullptr};
+    std::vector<SamplingInput> rows;
     for (std::int64_t r = 0; r < args.rows; ++r) rows.push_back(sample_row(args, r));
     check_rows(logits, rows, wants);
     std::vector<SampleResult> results(rows.size());
@@ -141,13 +148,15 @@ class CpuBackend final : public Backend {
     }
   }
 
-  void copy_block(const CopyBlockArgs& args) override { static_cast<CpuKvStorage&>(*args.cache).copy_block(args.from, args.to); }
+  void copy_block(const CopyBlockArgs& args) override {
+    static_cast<CpuKvCache&>(*args.cache).copy_block(args.from, args.to);
+  }
 
  private:
   static constexpr std::int64_t kRowGrain = 4;  // rows that are cheaper done at once than handed out
 
-  static SampleRow sample_row(const SampleArgs& a, std::int64_t r) {
-    SampleRow row;
+  static SamplingInput sample_row(const SampleArgs& a, std::int64_t r) {
+    SamplingInput row;
     SamplingParams& p = row.params;
     p.temperature = a.temperature[r];
     p.top_k = a.top_k[r];
@@ -155,7 +164,7 @@ class CpuBackend final : public Backend {
     p.min_p = a.min_p[r];
     p.seed = a.seed[r];
     row.position = a.position[r];
-    row.stream = a.stream[r];
+    row.subsequence = a.subsequence[r];
     if (a.bias) row.bias = {a.bias + a.bias_offsets[r], a.bias + a.bias_offsets[r + 1]};
     if (!a.history) return row;
     p.repetition_penalty = a.repetition_penalty[r];
@@ -166,38 +175,40 @@ class CpuBackend final : public Backend {
   }
 
   void rope_append_token(const RopeAppendArgs& args, const RopeTable& rope, std::int64_t t) {
-    auto& cache = static_cast<CpuKvStorage&>(*args.cache);
-    const KvShape& kv = cache.shape();
-    const std::int64_t position = args.layout.positions[t];
+    auto& cache = static_cast<CpuKvCache&>(*args.cache);
+    const KvCacheShape& kv = cache.shape();
+    const std::int64_t position = args.metadata.positions[t];
     if (position < 0) return;
     const std::int32_t block =
-        args.layout.block_tables[args.layout.sequences[t] * args.layout.table_stride + position / kKvBlockTokens];
+        args.metadata
+            .block_tables[args.metadata.token_to_seq[t] * args.metadata.max_blocks_per_seq + position / kKvBlockSize];
     const std::size_t offset = static_cast<std::size_t>(block) * cache.block_stride();
-    const std::int64_t slot = position % kKvBlockTokens;
+    const std::int64_t slot = position % kKvBlockSize;
     const float* table = rope.row(position);
     const RopeParams& params = rope.params();
-    float* row = args.qkv + t * (args.heads + 2 * kv.kv_heads) * kv.head_dim;
+    float* row = args.qkv + t * (args.num_heads + 2 * kv.num_kv_heads) * kv.head_dim;
 
     const auto rotate = [&](float* head) {
       float rotated[kMaxHeadDim];
-      kernels_.rotate_row(head, table, params.dims, params.adjacent_pairs, rotated);
+      kernels_.rotate_row(head, table, params.dims, params.interleaved, rotated);
       std::memcpy(head, rotated, static_cast<std::size_t>(params.dims) * sizeof(float));
     };
-    for (std::int64_t h = 0; h < args.heads + kv.kv_heads; ++h) rotate(row + h * kv.head_dim);
-    for (std::int64_t h = 0; h < kv.kv_heads; ++h) {
-      const float* key = row + (args.heads + h) * kv.head_dim;
-      const float* value = key + kv.kv_heads * kv.head_dim;
+    for (std::int64_t h = 0; h < args.num_heads + kv.num_kv_heads; ++h) rotate(row + h * kv.head_dim);
+    for (std::int64_t h = 0; h < kv.num_kv_heads; ++h) {
+      const float* key = row + (args.num_heads + h) * kv.head_dim;
+      const float* value = key + kv.num_kv_heads * kv.head_dim;
       std::byte* base = cache.head_base(args.layer, h) + offset;
-      if (kv.type == KvType::f16) {
+      if (kv.type == DType::f16) {
         std::uint16_t narrow[kMaxHeadDim];
         kernels_.narrow_row(key, kv.head_dim, narrow);
         auto* keys = reinterpret_cast<std::uint16_t*>(base);
-        for (std::int64_t d = 0; d < kv.head_dim; ++d) keys[d * kKvBlockTokens + slot] = narrow[d];
-        kernels_.narrow_row(value, kv.head_dim, keys + kv.head_dim * (kKvBlockTokens + slot));
+        for (std::int64_t d = 0; d < kv.head_dim; ++d) keys[d * kKvBlockSize + slot] = narrow[d];
+        kernels_.narrow_row(value, kv.head_dim, keys + kv.head_dim * (kKvBlockSize + slot));
       } else {
         auto* keys = reinterpret_cast<float*>(base);
-        for (std::int64_t d = 0; d < kv.head_dim; ++d) keys[d * kKvBlockTokens + slot] = key[d];
-        std::memcpy(keys + kv.head_dim * (kKvBlockTokens + slot), value, static_cast<std::size_t>(kv.head_dim) * sizeof(float));
+        for (std::int64_t d = 0; d < kv.head_dim; ++d) keys[d * kKvBlockSize + slot] = key[d];
+        std::memcpy(keys + kv.head_dim * (kKvBlockSize + slot), value,
+                    static_cast<std::size_t>(kv.head_dim) * sizeof(float));
       }
     }
   }
@@ -213,6 +224,8 @@ class CpuBackend final : public Backend {
 }  // namespace
 }  // namespace cpu
 
-std::unique_ptr<Backend> create_cpu_backend(const DeviceOptions& options) { return std::make_unique<cpu::CpuBackend>(options); }
+std::unique_ptr<Backend> create_cpu_backend(const DeviceOptions& options) {
+  return std::make_unique<cpu::CpuBackend>(options);
+}
 
 }  // namespace warploom

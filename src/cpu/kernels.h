@@ -66,7 +66,7 @@ struct Kernels {
   void (*rms_norm_row)(float* residual, const float* delta, const float* weight, std::int64_t dim, float epsilon,
                        float* out);
   // out[i] = x[i] * table[i] + x[partner of i] * table[dims + i]; the partner is i ^ 1, or half of dims away. Not in place.
-  void (*rotate_row)(const float* x, const float* table, std::int64_t dims, bool adjacent_pairs, float* out);
+  void (*rotate_row)(const float* x, const float* table, std::int64_t dims, bool interleaved, float* out);
   void (*narrow_row)(const float* x, std::int64_t count, std::uint16_t* out);  // to f16, to nearest even
   void (*swiglu_row)(const float* gate, const float* up, std::int64_t count, float* out);
 

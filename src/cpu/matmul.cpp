@@ -20,7 +20,8 @@ Matmul::Matmul(const Kernels& kernels, ThreadPool& pool)
 void Matmul::quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t begin, std::int64_t end) {
   const std::int64_t cols = args.weight->cols();
   for (std::int64_t t = begin; t < end; ++t)
-    kernels_.quantise_row(static_cast<const float*>(args.x) + t * cols, cols, scratch.records.data() + t / kTokenGroup * (cols / kRecordInputs),
+    kernels_.quantise_row(static_cast<const float*>(args.x) + t * cols, cols,
+                          scratch.records.data() + t / kTokenGroup * (cols / kRecordInputs),
                           static_cast<int>(t % kTokenGroup));
 }
 
@@ -73,8 +74,8 @@ void Matmul::run(const MatmulArgs& args) {
           kernels_.panel_quantised(segment.format, panel, segment.cols, inputs, args.tokens, bias, lanes, out,
                                    weight.rows());
         } else {
-          kernels_.panel_float(segment.format, panel, segment.cols, static_cast<const float*>(args.x), weight.cols(), args.tokens, bias,
-                               lanes, out, weight.rows());
+          kernels_.panel_float(segment.format, panel, segment.cols, static_cast<const float*>(args.x), weight.cols(),
+                               args.tokens, bias, lanes, out, weight.rows());
         }
       }
       first += segment.panel_count();

@@ -229,7 +229,8 @@ void unpack_quantised(const PackedFormat& format, const u8* panel, std::int64_t 
 
 void unpack_floats(const PackedFormat& format, const u8* panel, std::int64_t cols, int lane, float* out) {
   for (std::int64_t k = 0; k < cols; ++k) {
-    const u8* at = panel + (static_cast<std::size_t>(k) * kPanelRows + static_cast<std::size_t>(lane)) * float_bytes(format.float_kind);
+    const u8* at =
+        panel + (static_cast<std::size_t>(k) * kPanelRows + static_cast<std::size_t>(lane)) * float_bytes(format.float_kind);
     switch (format.float_kind) {
       case FloatKind::f32: std::memcpy(out + k, at, 4); break;
       case FloatKind::f16: out[k] = half_to_float(load_u16(at)); break;
@@ -276,8 +277,9 @@ std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, ThreadPool
   weight->cols_ = parts.front().cols;
   for (const WeightView& part : parts) {
     if (part.cols != weight->cols_ || part.rows < 1 || part.cols < 1 || part.cols % traits(part.type).block != 0)
-      throw InvalidArgument(fmt::format("prepare: {} is [{}, {}] of {}; expected {} columns in whole blocks of {}", part.name,
-                                        part.rows, part.cols, traits(part.type).name, weight->cols_, traits(part.type).block));
+      throw InvalidArgument(fmt::format("prepare: {} is [{}, {}] of {}; expected {} columns in whole blocks of {}",
+                                        part.name, part.rows, part.cols, traits(part.type).name, weight->cols_,
+                                        traits(part.type).block));
     PackedSegment segment;
     segment.format = format_of(part.type);
     segment.first_row = weight->rows_;
@@ -298,8 +300,8 @@ void unpack_row(const PackedWeight& weight, std::int64_t row, float* out) {
   for (const PackedSegment& segment : weight.segments()) {
     const std::int64_t local = row - segment.first_row;
     if (local < 0 || local >= segment.rows) continue;
-    const auto* panel =
-        reinterpret_cast<const u8*>(segment.panels.get()) + static_cast<std::size_t>(local / kPanelRows) * segment.panel_bytes;
+    const auto* panel = reinterpret_cast<const u8*>(segment.panels.get()) +
+                        static_cast<std::size_t>(local / kPanelRows) * segment.panel_bytes;
     const int lane = static_cast<int>(local % kPanelRows);
     segment.format.quantised ? unpack_quantised(segment.format, panel, segment.cols, lane, out)
                              : unpack_floats(segment.format, panel, segment.cols, lane, out);

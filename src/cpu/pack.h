@@ -24,23 +24,23 @@ AlignedBytes allocate_bytes(std::size_t bytes, const char* what);
 /// Rows of one type.
 struct PackedSegment {
   PackedFormat format;
-  std::int64_t first_row = 0;        // in the whole weight
+  std::int64_t first_row = 0;  // in the whole weight
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   std::size_t panel_bytes = 0;
-  AlignedBytes panels;               // [ceil(rows / 16)] panels; rows beyond the last are zero
+  AlignedBytes panels;  // [ceil(rows / 16)] panels; rows beyond the last are zero
 
   std::int64_t panel_count() const { return (rows + kPanelRows - 1) / kPanelRows; }
   std::size_t bytes() const { return static_cast<std::size_t>(panel_count()) * panel_bytes; }
 };
 
-class PackedWeight final : public PreparedWeight {
+class PackedWeight final : public Weight {
  public:
   std::int64_t rows() const override { return rows_; }
   std::int64_t cols() const override { return cols_; }
   std::uint64_t bytes() const override;
-  bool quantised() const;            // some segment needs quantised inputs
-  bool has_floats() const;           // some segment reads inputs as they are
+  bool quantised() const;   // some segment needs quantised inputs
+  bool has_floats() const;  // some segment reads inputs as they are
   const std::vector<PackedSegment>& segments() const { return segments_; }
 
  private:

@@ -19,10 +19,10 @@ void RopeTable::extend(std::int64_t position) const {
     float* partner = own + params_.dims;
     for (std::int64_t i = 0; i < params_.dims / 2; ++i) {
       const double angle = static_cast<double>(have) * frequencies_[static_cast<std::size_t>(i)];
-      const auto cosine = static_cast<float>(std::cos(angle) * static_cast<double>(params_.attention_scale));
-      const auto sine = static_cast<float>(std::sin(angle) * static_cast<double>(params_.attention_scale));
-      const std::int64_t first = params_.adjacent_pairs ? 2 * i : i;
-      const std::int64_t second = params_.adjacent_pairs ? 2 * i + 1 : i + params_.dims / 2;
+      const auto cosine = static_cast<float>(std::cos(angle) * static_cast<double>(params_.mscale));
+      const auto sine = static_cast<float>(std::sin(angle) * static_cast<double>(params_.mscale));
+      const std::int64_t first = params_.interleaved ? 2 * i : i;
+      const std::int64_t second = params_.interleaved ? 2 * i + 1 : i + params_.dims / 2;
       own[first] = own[second] = cosine;
       partner[first] = -sine;
       partner[second] = sine;

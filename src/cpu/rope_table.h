@@ -9,7 +9,7 @@
 
 namespace warploom::cpu {
 
-class RopeTable final : public PreparedRope {
+class RopeTable final : public RopeTables {
  public:
   /// factors: [dims / 2] or null.
   RopeTable(const RopeParams& params, const float* factors);
@@ -22,7 +22,7 @@ class RopeTable final : public PreparedRope {
 
  private:
   RopeParams params_;
-  std::vector<double> frequencies_;   // radians a position
+  std::vector<double> frequencies_;  // radians a position
   mutable std::vector<float> table_;
 };
 

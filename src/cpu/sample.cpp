@@ -30,7 +30,7 @@ void validate(const SamplingParams& p) {
   require(std::isfinite(p.presence_penalty), "presence_penalty", p.presence_penalty, "a finite number (0 is off)");
 }
 
-std::vector<SampleResult> sample(const LogitsView& logits, std::span<const SampleRow> rows, const SampleWants& wants,
+std::vector<SampleResult> sample(const LogitsView& logits, std::span<const SamplingInput> rows, const SampleOutputs& wants,
                                  int threads) {
   require(threads >= 1 && threads <= 1024, "threads", threads, "in [1, 1024]");
   cpu::check_rows(logits, rows, wants);
@@ -42,17 +42,19 @@ std::vector<SampleResult> sample(const LogitsView& logits, std::span<const Sampl
 
 namespace cpu {
 
-void check_rows(const LogitsView& logits, std::span<const SampleRow> rows, const SampleWants& wants) {
-  require(logits.vocab >= 1 && logits.vocab <= (std::int64_t{1} << 22), "logits.vocab", logits.vocab, "in [1, 2^22]");
+void check_rows(const LogitsView& logits, std::span<const SamplingInput> rows, const SampleOutputs& wants) {
+  require(logits.vocab_size >= 1 && logits.vocab_size <= (std::int64_t{1} << 22), "logits.vocab", logits.vocab_size,
+          "in [1, 2^22]");
   require(logits.rows == static_cast<std::int64_t>(rows.size()), "logits.rows", logits.rows, "the number of sampling rows");
-  require(logits.row_stride >= logits.vocab, "logits.row_stride", logits.row_stride, "at least the vocabulary");
+  require(logits.row_stride >= logits.vocab_size, "logits.row_stride", logits.row_stride, "at least the vocabulary");
   require(rows.empty() || logits.data != nullptr, "logits.data", "null", "a pointer to the logits");
   require(wants.top_logprobs >= 0, "top_logprobs", wants.top_logprobs, ">= 0");
   for (std::size_t r = 0; r < rows.size(); ++r) {
     validate(rows[r].params);
     const auto check = [&](TokenId token, const char* where) {
-      if (token < 0 || token >= logits.vocab)
-        throw InvalidArgument(fmt::format("row {}: token {} of the {} is not in [0, {})", r, token, where, logits.vocab));
+      if (token < 0 || token >= logits.vocab_size)
+        throw InvalidArgument(
+            fmt::format("row {}: token {} of the {} is not in [0, {})", r, token, where, logits.vocab_size));
     };
     for (const TokenId token : rows[r].history) check(token, "history");
     for (const LogitBias& bias : rows[r].bias) check(bias.token, "bias");
@@ -63,15 +65,15 @@ Sampler::Sampler(const SampleKernels& kernels, ThreadPool& pool) : pool_(pool) {
   for (int thread = 0; thread < pool.threads(); ++thread) samplers_.emplace_back(kernels);
 }
 
-void Sampler::run(const LogitsView& logits, std::span<const SampleRow> rows, const SampleWants& wants,
+void Sampler::run(const LogitsView& logits, std::span<const SamplingInput> rows, const SampleOutputs& wants,
                   std::span<SampleResult> results) {
-  const std::size_t element = logits.type == LogitType::f32 ? 4 : 2;
+  const std::size_t element = logits.type == DType::f32 ? 4 : 2;
   pool_.parallel_for(static_cast<std::int64_t>(rows.size()), 1, [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t r = begin; r < end; ++r) {
       const auto* row =
           static_cast<const std::byte*>(logits.data) + static_cast<std::size_t>(r * logits.row_stride) * element;
       const auto i = static_cast<std::size_t>(r);
-      samplers_[static_cast<std::size_t>(thread)].run(row, logits.type, logits.vocab, rows[i], wants, results[i]);
+      samplers_[static_cast<std::size_t>(thread)].run(row, logits.type, logits.vocab_size, rows[i], wants, results[i]);
     }
   });
 }

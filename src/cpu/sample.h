@@ -10,13 +10,14 @@
 namespace warploom::cpu {
 
 /// Throws InvalidArgument naming what is out of range.
-void check_rows(const LogitsView& logits, std::span<const SampleRow> rows, const SampleWants& wants);
+void check_rows(const LogitsView& logits, std::span<const SamplingInput> rows, const SampleOutputs& wants);
 
 /// Spreads rows over the threads; each thread keeps its scratch.
 class Sampler {
  public:
   Sampler(const SampleKernels& kernels, ThreadPool& pool);
-  void run(const LogitsView& logits, std::span<const SampleRow> rows, const SampleWants& wants, std::span<SampleResult> results);
+  void run(const LogitsView& logits, std::span<const SamplingInput> rows, const SampleOutputs& wants,
+           std::span<SampleResult> results);
 
  private:
   ThreadPool& pool_;

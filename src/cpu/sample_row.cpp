@@ -20,25 +20,24 @@ constexpr int kSteps = 4 * 41;                       // quarter octaves under th
 
 }  // namespace
 
-bool RowSampler::load(const void* logits, LogitType type, std::int64_t vocab, const SampleRow& row) {
-  vocab_ = vocab;
+bool RowSampler::load(const void* logits, DType type, std::int64_t vocab_size, const SamplingInput& row) {
+  vocab_ = vocab_size;
   const SamplingParams& p = row.params;
-  const bool penalised =
-      !row.history.empty() && has_penalties(p);
+  const bool penalised = !row.history.empty() && has_penalties(p);
   const bool changed = penalised || !row.bias.empty();
   // A block's maximum is a bound for top-k only where blocks are well more than k.
   block_ = kCoarse;
-  while (block_ > kFine && p.top_k > vocab / block_ / 2) block_ /= 2;
-  if (type == LogitType::f32) {
+  while (block_ > kFine && p.top_k > vocab_size / block_ / 2) block_ /= 2;
+  if (type == DType::f32) {
     x_ = static_cast<const float*>(logits);
   } else {
-    row_.resize(static_cast<std::size_t>(vocab));
-    kernels_.widen(static_cast<const std::uint16_t*>(logits), vocab, type == LogitType::bf16, row_.data());
+    row_.resize(static_cast<std::size_t>(vocab_size));
+    kernels_.widen(static_cast<const std::uint16_t*>(logits), vocab_size, type == DType::bf16, row_.data());
     x_ = row_.data();
   }
   if (!scan()) return false;
   if (!changed) return true;
-  if (x_ != row_.data()) row_.assign(x_, x_ + vocab);
+  if (x_ != row_.data()) row_.assign(x_, x_ + vocab_size);
   x_ = row_.data();
   if (penalised) apply_penalties(row);
   for (const LogitBias& bias : row.bias) {
@@ -56,7 +55,7 @@ bool RowSampler::scan() {
   return true;
 }
 
-void RowSampler::apply_penalties(const SampleRow& row) {
+void RowSampler::apply_penalties(const SamplingInput& row) {
   history_.assign(row.history.begin(), row.history.end());
   std::sort(history_.begin(), history_.end());
   const SamplingParams& p = row.params;
@@ -171,19 +170,22 @@ std::uint64_t RowSampler::sum_weights(float scale, std::uint64_t least, std::int
   return total;
 }
 
-void RowSampler::draw_from_list(const SampleRow& row, SampleResult& result) {
-  result.survivors = list_.size();
+void RowSampler::draw_from_list(const SamplingInput& row, SampleResult& result) {
+  result.num_kept = list_.size();
   result.total_weight = list_.total();
-  std::uint64_t r = sampling::draw(sampling::random_bits(row.params.seed, row.position, row.stream), result.total_weight);
+  std::uint64_t r =
+      sampling::draw(sampling::random_bits(row.params.seed, row.position, row.subsequence), result.total_weight);
   std::size_t i = 0;
   while (r >= list_.weights()[i]) r -= list_.weights()[i++];
   result.token = static_cast<TokenId>(list_.ids()[i]);
 }
 
 // Without top-k and top-p every candidate of enough weight survives: the blocks' sums lead to the token.
-void RowSampler::draw_from_row(const SampleRow& row, std::uint64_t least, const SampleWants& wants, SampleResult& result) {
-  result.total_weight = sum_weights(scale_, least, &result.survivors);
-  std::uint64_t r = sampling::draw(sampling::random_bits(row.params.seed, row.position, row.stream), result.total_weight);
+void RowSampler::draw_from_row(const SamplingInput& row, std::uint64_t least, const SampleOutputs& wants,
+                               SampleResult& result) {
+  result.total_weight = sum_weights(scale_, least, &result.num_kept);
+  std::uint64_t r =
+      sampling::draw(sampling::random_bits(row.params.seed, row.position, row.subsequence), result.total_weight);
   std::size_t block = 0;
   while (r >= sums_[block]) r -= sums_[block++];
   const auto from = static_cast<std::int64_t>(block) * kSumBlock;
@@ -206,9 +208,9 @@ void RowSampler::draw_from_row(const SampleRow& row, std::uint64_t least, const 
   }
 }
 
-void RowSampler::report_logprobs(const SampleWants& wants, SampleResult& result) {
+void RowSampler::report_logprobs(const SampleOutputs& wants, SampleResult& result) {
   if (wants.filtered_logprob) {
-    const std::uint64_t w = result.survivors == 1 ? result.total_weight : sampling::weight(x_[result.token], max_, scale_);
+    const std::uint64_t w = result.num_kept == 1 ? result.total_weight : sampling::weight(x_[result.token], max_, scale_);
     result.filtered_logprob = std::log(static_cast<double>(w) / static_cast<double>(result.total_weight));
   }
   if (!wants.logprob && wants.top_logprobs <= 0) return;
@@ -221,11 +223,11 @@ void RowSampler::report_logprobs(const SampleWants& wants, SampleResult& result)
     result.top.push_back({static_cast<TokenId>(item.id), logprob(item.value)});
 }
 
-void RowSampler::run(const void* logits, LogitType type, std::int64_t vocab, const SampleRow& row, const SampleWants& wants,
-                     SampleResult& result) {
+void RowSampler::run(const void* logits, DType type, std::int64_t vocab_size, const SamplingInput& row,
+                     const SampleOutputs& wants, SampleResult& result) {
   result = {};
   listed_ = false;
-  if (!load(logits, type, vocab, row)) {
+  if (!load(logits, type, vocab_size, row)) {
     result.status = SampleStatus::invalid_logits;
     return;
   }
@@ -238,12 +240,12 @@ void RowSampler::run(const void* logits, LogitType type, std::int64_t vocab, con
   scale_ = p.temperature > 0.0f ? sampling::exponent_scale(p.temperature) : sampling::exponent_scale(1.0f);
   if (p.temperature == 0.0f) {
     result.token = result.argmax;
-    result.survivors = 1;
+    result.num_kept = 1;
     result.total_weight = sampling::kArgmaxWeight;
     if (wants.kept) result.kept.push_back(result.argmax);
   } else {
     const std::uint64_t least = sampling::min_p_weight(p.min_p);
-    if (p.top_k > 0 && p.top_k < vocab) {
+    if (p.top_k > 0 && p.top_k < vocab_size) {
       keep_top_k(p.top_k);
       list_.weigh(scale_);
     }

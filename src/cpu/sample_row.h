@@ -16,14 +16,14 @@ class RowSampler {
  public:
   explicit RowSampler(const SampleKernels& kernels) : kernels_(kernels), list_(kernels) {}
 
-  /// logits: `vocab` values of `type`. The row's arguments are valid.
-  void run(const void* logits, LogitType type, std::int64_t vocab, const SampleRow& row, const SampleWants& wants,
+  /// logits: `vocab_size` values of `type`. The row's arguments are valid.
+  void run(const void* logits, DType type, std::int64_t vocab_size, const SamplingInput& row, const SampleOutputs& wants,
            SampleResult& result);
 
  private:
-  bool load(const void* logits, LogitType type, std::int64_t vocab, const SampleRow& row);
+  bool load(const void* logits, DType type, std::int64_t vocab_size, const SamplingInput& row);
   bool scan();
-  void apply_penalties(const SampleRow& row);
+  void apply_penalties(const SamplingInput& row);
   TokenId find_argmax() const;
   void gather(float floor);
   void keep_top_k(std::int64_t k);
@@ -32,17 +32,17 @@ class RowSampler {
   void sample_row(const Visit& visit) const;
   float floor_of_top_k(std::int64_t k);
   int guess_depth(float top_p);
-  void draw_from_list(const SampleRow& row, SampleResult& result);
-  void draw_from_row(const SampleRow& row, std::uint64_t least, const SampleWants& wants, SampleResult& result);
+  void draw_from_list(const SamplingInput& row, SampleResult& result);
+  void draw_from_row(const SamplingInput& row, std::uint64_t least, const SampleOutputs& wants, SampleResult& result);
   std::uint64_t sum_weights(float scale, std::uint64_t least, std::int64_t* count = nullptr);
-  void report_logprobs(const SampleWants& wants, SampleResult& result);
+  void report_logprobs(const SampleOutputs& wants, SampleResult& result);
 
   const SampleKernels& kernels_;
   const float* x_ = nullptr;  // the row after penalties and bias: the caller's own where nothing changes it
   std::int64_t vocab_ = 0;
   std::int64_t block_ = 0;  // logits that share an entry of block_max_
   float max_ = 0.0f, scale_ = 0.0f;
-  bool listed_ = false;  // the survivors so far are in list_; else they are all candidates
+  bool listed_ = false;  // the kept tokens so far are in list_; else they are all candidates
   Candidates list_;
   std::vector<float> row_;  // where x_ points to a changed or widened copy
   std::vector<float> block_max_, maxima_;

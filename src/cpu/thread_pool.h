@@ -62,7 +62,7 @@ class ThreadPool {
   std::atomic_flag failed_;  // whose thrower owns error_ until the round ends
   alignas(64) std::atomic<std::int64_t> next_{0};
   alignas(64) std::atomic<std::uint32_t> round_{0};  // odd marks shutdown
-  alignas(64) std::atomic<int> inside_;  // workers in the round; plus kClosed while none may enter
+  alignas(64) std::atomic<int> inside_;              // workers in the round; plus kClosed while none may enter
   alignas(64) std::atomic<int> sleepers_{0};
   std::atomic<bool> caller_sleeps_{false};
   std::mutex mutex_;  // of the two that follow

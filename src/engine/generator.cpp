@@ -27,46 +27,47 @@ std::int64_t pool_blocks(std::span<const std::vector<TokenId>> prompts, const Ge
                          const Engine& engine) {
   std::vector<std::int64_t> needs;
   for (const auto& prompt : prompts)
-    needs.insert(needs.end(), static_cast<std::size_t>(options.n), blocks_for(longest(prompt, options, engine.shape), engine.block_tokens) + 1);
+    needs.insert(needs.end(), static_cast<std::size_t>(options.n),
+                 blocks_for(longest(prompt, options, engine.shape), engine.block_size) + 1);
   std::sort(needs.rbegin(), needs.rend());
-  needs.resize(std::min(needs.size(), static_cast<std::size_t>(options.max_batch)));
+  needs.resize(std::min(needs.size(), static_cast<std::size_t>(options.max_num_seqs)));
   std::int64_t sum = 0;
   for (const std::int64_t n : needs) sum += n;
-  if (options.kv_tokens > 0) sum = std::min(sum, blocks_for(options.kv_tokens, engine.block_tokens));
+  if (options.kv_cache_tokens > 0) sum = std::min(sum, blocks_for(options.kv_cache_tokens, engine.block_size));
   return blocks_with_room(engine, sum);
 }
 
 /// What the request takes: of steps, and of the scheduler.
 struct Plan {
   Scheduler::Limits limits;
-  StepLimits step;
+  BatchLimits step;
 };
 
 Plan plan_for(std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options, const Engine& engine) {
   const std::int64_t total = static_cast<std::int64_t>(prompts.size()) * options.n;
-  std::int64_t most_tokens = 0, pending = 0;
+  std::int64_t max_query_len = 0, pending = 0;
   // Texts may grow from call to call: step buffers need not.
-  if (options.prefix_cache) most_tokens = std::min(engine.shape.context_length, options.prefix_cache->capacity());
+  if (options.prefix_cache) max_query_len = std::min(engine.shape.context_length, options.prefix_cache->capacity());
   for (const auto& prompt : prompts) {
-    most_tokens = std::max(most_tokens, longest(prompt, options, engine.shape));
+    max_query_len = std::max(max_query_len, longest(prompt, options, engine.shape));
     pending += static_cast<std::int64_t>(prompt.size());
   }
   Plan plan;
   Scheduler::Limits& limits = plan.limits;
-  limits.max_running = std::min(total, options.max_batch);
+  limits.max_num_seqs = std::min(total, options.max_num_seqs);
   limits.context_length = engine.shape.context_length;
   limits.kv_cache = options.kv_cache;
   limits.logprobs = options.logprobs;
-  limits.should_stop = options.should_stop;
+  limits.abort_requested = options.abort_requested;
   // No step need hold more than there is to compute at once.
-  const bool recomputes = !options.kv_cache || options.kv_tokens > 0;
-  std::int64_t at_once = recomputes ? most_tokens * limits.max_running : pending + total;
-  if (options.prefix_cache) at_once = std::max(at_once, GenerateOptions().prefill_chunk);
-  limits.prefill_chunk = std::min(options.prefill_chunk, at_once);
+  const bool recomputes = !options.kv_cache || options.kv_cache_tokens > 0;
+  std::int64_t at_once = recomputes ? max_query_len * limits.max_num_seqs : pending + total;
+  if (options.prefix_cache) at_once = std::max(at_once, GenerateOptions().max_num_batched_tokens);
+  limits.max_num_batched_tokens = std::min(options.max_num_batched_tokens, at_once);
 
-  plan.step = step_limits(limits.prefill_chunk, limits.max_running, most_tokens, engine.block_tokens);
-  plan.step.history = has_penalties(options.sampling) ? limits.max_running * most_tokens : 0;
-  plan.step.biases = limits.max_running * static_cast<std::int64_t>(options.bias.size());
+  plan.step = batch_limits(limits.max_num_batched_tokens, limits.max_num_seqs, max_query_len, engine.block_size);
+  plan.step.history = has_penalties(options.sampling) ? limits.max_num_seqs * max_query_len : 0;
+  plan.step.biases = limits.max_num_seqs * static_cast<std::int64_t>(options.bias.size());
   return plan;
 }
 
@@ -114,22 +115,22 @@ Engine engine_for(const std::shared_ptr<const Model>& model, const std::shared_p
   engine.model = model.get();
   engine.shape = model->shape();
   engine.tokenizer = tokenizer;
-  engine.block_tokens = kv_block_tokens_of(*model);
-  engine.create_session = [model](StepLimits limits) {
+  engine.block_size = kv_block_size_of(*model);
+  engine.create_runner = [model](BatchLimits limits) {
     limits.kv_type = kv_type_of(*model);
-    limits.kv_block_tokens = kv_block_tokens_of(*model);
-    return create_session(transformer_of(*model), limits);
+    limits.kv_block_size = kv_block_size_of(*model);
+    return create_runner(transformer_of(*model), limits);
   };
   engine.create_cache = [model](std::int64_t blocks) {
     const ModelShape& shape = model->shape();
-    return transformer_of(*model).backend().create_kv_storage(
-        {shape.layers, shape.kv_heads, shape.head_dim, blocks, kv_type_of(*model), kv_block_tokens_of(*model)});
+    return transformer_of(*model).backend().create_kv_cache(
+        {shape.num_layers, shape.num_kv_heads, shape.head_dim, blocks, kv_type_of(*model), kv_block_size_of(*model)});
   };
   engine.room_for_blocks = [model] {
     const std::uint64_t free = transformer_of(*model).backend().free_bytes();
     // What the driver takes yet for kernels and recorded steps, and fragments.
     const std::uint64_t reserve = std::min<std::uint64_t>(free / 8, std::uint64_t{512} << 20);
-    const std::uint64_t block = model->memory().kv_per_token * static_cast<std::uint64_t>(kv_block_tokens_of(*model));
+    const std::uint64_t block = model->memory().kv_per_token * static_cast<std::uint64_t>(kv_block_size_of(*model));
     return static_cast<std::int64_t>(std::min<std::uint64_t>((free - reserve) / block, INT32_MAX));
   };
   return engine;

@@ -10,7 +10,7 @@ namespace warploom {
 
 class PrefixCache::State {
  public:
-  State(std::shared_ptr<const Model> model, std::int64_t tokens, std::int64_t max_batch);
+  State(std::shared_ptr<const Model> model, std::int64_t tokens, std::int64_t max_num_seqs);
 
   const std::shared_ptr<const Model> model;
   RunMemory memory;

@@ -6,11 +6,11 @@
 
 namespace warploom {
 
-StepLimits step_limits(std::int64_t chunk, std::int64_t running, std::int64_t most_tokens, std::int64_t block_tokens) {
-  StepLimits limits;
+BatchLimits batch_limits(std::int64_t chunk, std::int64_t running, std::int64_t max_query_len, std::int64_t block_size) {
+  BatchLimits limits;
   limits.max_tokens = chunk + running;
   limits.max_outputs = limits.max_sequences = running;
-  limits.table_stride = blocks_for(most_tokens, block_tokens) + 1;
+  limits.max_blocks_per_seq = blocks_for(max_query_len, block_size) + 1;
   return limits;
 }
 
@@ -19,11 +19,11 @@ std::int64_t blocks_with_room(const Engine& engine, std::int64_t blocks) {
   return std::max<std::int64_t>(blocks, 1);
 }
 
-void RunMemory::fit_session(const Engine& engine, const StepLimits& limits) {
-  StepLimits wanted = limits_;
+void RunMemory::fit_session(const Engine& engine, const BatchLimits& limits) {
+  BatchLimits wanted = limits_;
   bool fits = session_ != nullptr;
-  for (const auto member : {&StepLimits::max_tokens, &StepLimits::max_outputs, &StepLimits::max_sequences, &StepLimits::table_stride,
-                            &StepLimits::history, &StepLimits::biases}) {
+  for (const auto member : {&BatchLimits::max_tokens, &BatchLimits::max_outputs, &BatchLimits::max_sequences,
+                            &BatchLimits::max_blocks_per_seq, &BatchLimits::history, &BatchLimits::biases}) {
     fits = fits && limits.*member <= limits_.*member;
     wanted.*member = std::max(limits_.*member, limits.*member);
   }
@@ -31,17 +31,17 @@ void RunMemory::fit_session(const Engine& engine, const StepLimits& limits) {
   session_.reset();  // first, so that there is room
   limits_ = {};
   try {
-    session_ = engine.create_session(wanted);
+    session_ = engine.create_runner(wanted);
   } catch (const OutOfMemory&) {  // for what this call and all those before need; for this one there may be enough
     wanted = limits;
-    session_ = engine.create_session(wanted);
+    session_ = engine.create_runner(wanted);
   }
   limits_ = wanted;
 }
 
 void RunMemory::make_pool(const Engine& engine, std::int64_t blocks) {
   cache_ = engine.create_cache(blocks);
-  pool_.emplace(blocks, engine.block_tokens);
+  pool_.emplace(blocks, engine.block_size);
 }
 
 }  // namespace warploom

@@ -10,8 +10,8 @@
 
 namespace warploom {
 
-/// Of steps with up to `chunk` tokens of prompts beside one each of up to `running` sequences, none longer than `most_tokens`.
-StepLimits step_limits(std::int64_t chunk, std::int64_t running, std::int64_t most_tokens, std::int64_t block_tokens);
+/// Of steps with up to `chunk` tokens of prompts beside one each of up to `running` sequences, none longer than `max_query_len`.
+BatchLimits batch_limits(std::int64_t chunk, std::int64_t running, std::int64_t max_query_len, std::int64_t block_size);
 
 /// As many of `blocks` as the device has memory for, at least one.
 std::int64_t blocks_with_room(const Engine& engine, std::int64_t blocks);
@@ -20,22 +20,22 @@ class RunMemory {
  public:
   /// Step buffers for steps within `limits`; made anew, for those asked for before too, where those that there are are too small.
   /// Throws OutOfMemory; the next call tries again.
-  void fit_session(const Engine& engine, const StepLimits& limits);
+  void fit_session(const Engine& engine, const BatchLimits& limits);
   void make_pool(const Engine& engine, std::int64_t blocks);
   /// From now on texts are kept.
-  void keep_texts() { texts_.emplace(); }
+  void enable_prefix_caching() { texts_.emplace(); }
 
-  TransformerSession& session() { return *session_; }
-  KvStorage& cache() { return *cache_; }
+  ModelRunner& session() { return *session_; }
+  KvCache& cache() { return *cache_; }
   BlockPool& pool() { return *pool_; }
   const BlockPool& pool() const { return *pool_; }
   PrefixIndex* texts() { return texts_ ? &*texts_ : nullptr; }  // null: none are kept
 
  private:
-  std::unique_ptr<KvStorage> cache_;  // outlives the session
-  std::unique_ptr<TransformerSession> session_;
-  StepLimits limits_;
-  std::optional<BlockPool> pool_;     // outlives the texts
+  std::unique_ptr<KvCache> cache_;  // outlives the session
+  std::unique_ptr<ModelRunner> session_;
+  BatchLimits limits_;
+  std::optional<BlockPool> pool_;  // outlives the texts
   std::optional<PrefixIndex> texts_;
 };
 

@@ -23,7 +23,7 @@ void Scheduler::run(std::vector<Sequence>& sequences, const TokenCallback& callb
   const Clock::time_point start = Clock::now();
   for (Sequence& sequence : sequences) waiting_.push_back(&sequence);
   while (!waiting_.empty() || !running_.empty()) {
-    if (limits_.should_stop && limits_.should_stop()) return cancel(callback);
+    if (limits_.abort_requested && limits_.abort_requested()) return cancel(callback);
     admit();
     plan_step(callback);
     if (step_.empty()) continue;  // a sequence ended for want of blocks
@@ -35,14 +35,14 @@ void Scheduler::run(std::vector<Sequence>& sequences, const TokenCallback& callb
 
 // First come, first served. The first is admitted even where its blocks will not suffice: then it runs until they end.
 void Scheduler::admit() {
-  while (!waiting_.empty() && static_cast<std::int64_t>(running_.size()) < limits_.max_running) {
+  while (!waiting_.empty() && static_cast<std::int64_t>(running_.size()) < limits_.max_num_seqs) {
     Sequence& next = *waiting_.front();
     if (limits_.kv_cache && !share_prefix(next)) return;
-    const std::int64_t whole_blocks = next.cached / pool_.block_tokens();  // a shared part of one is copied
+    const std::int64_t whole_blocks = next.cached / pool_.block_size();  // a shared part of one is copied
     const std::int64_t blocks = pool_.blocks_for(static_cast<std::int64_t>(next.tokens.size()) + 1) - whole_blocks;
     if (!make_free(blocks) && !running_.empty()) return next.forget();
     waiting_.erase(waiting_.begin());
-    if (!next.started) next.generation.timings.reused_tokens = next.cached;
+    if (!next.started) next.generation.timings.cached_tokens = next.cached;
     next.started = true;
     running_.push_back(&next);
   }
@@ -64,7 +64,7 @@ bool Scheduler::share_prefix(Sequence& sequence) {
   if (!best) return true;
   sequence.forget();
   if (best->cached < most) return false;
-  sequence.table.share_prefix(best->table, most);
+  sequence.table.fork(best->table, most);
   sequence.cached = most;
   return true;
 }
@@ -72,7 +72,7 @@ bool Scheduler::share_prefix(Sequence& sequence) {
 // Continuations of one prompt share all of it but the last token, which each computes for its logits. Others share whole blocks.
 std::int64_t Scheduler::shareable(const Sequence& sequence, const Sequence& other) const {
   if (sequence.generation.prompt == other.generation.prompt) return sequence.prompt_size() - 1;
-  return common_blocks(sequence.all_but_last(), other.tokens, pool_.block_tokens());
+  return common_blocks(sequence.all_but_last(), other.tokens, pool_.block_size());
 }
 
 // Lets go of kept texts, where that gives enough; else they stay.
@@ -85,7 +85,7 @@ bool Scheduler::make_free(std::int64_t blocks) {
 
 void Scheduler::plan_step(const TokenCallback& callback) {
   step_.clear();
-  std::int64_t chunk = limits_.prefill_chunk;
+  std::int64_t chunk = limits_.max_num_batched_tokens;
   // Oldest first: they finish first and give their blocks back. Preemption takes from the youngest, which come later.
   for (std::size_t i = 0; i < running_.size(); ++i) {
     Sequence& sequence = *running_[i];
@@ -114,7 +114,7 @@ void Scheduler::plan_step(const TokenCallback& callback) {
 // Takes blocks from kept texts, then from the youngest sequences, until positions up to `tokens` are writable; false where only
 // older ones are left.
 bool Scheduler::make_room(Sequence& sequence, std::int64_t tokens) {
-  while (!sequence.table.make_writable(sequence.cached, tokens, copy_)) {
+  while (!sequence.table.ensure_writable(sequence.cached, tokens, copy_)) {
     if (make_free(pool_.free_count() + 1)) continue;
     if (running_.back() == &sequence) return false;
     preempt(*running_.back());
@@ -152,7 +152,8 @@ void Scheduler::cancel(const TokenCallback& callback) {
 void Scheduler::build_input() {
   input_.clear();
   for (const Part& part : step_)
-    input_.table_stride = std::max(input_.table_stride, static_cast<std::int64_t>(part.sequence->table.blocks().size()));
+    input_.max_blocks_per_seq =
+        std::max(input_.max_blocks_per_seq, static_cast<std::int64_t>(part.sequence->table.blocks().size()));
   for (std::size_t s = 0; s < step_.size(); ++s) {
     const Sequence& sequence = *step_[s].sequence;
     for (std::int64_t p = sequence.cached; p < sequence.cached + step_[s].count; ++p) {
@@ -162,7 +163,7 @@ void Scheduler::build_input() {
     }
     const auto blocks = sequence.table.blocks();
     input_.block_tables.insert(input_.block_tables.end(), blocks.begin(), blocks.end());
-    input_.block_tables.resize((s + 1) * static_cast<std::size_t>(input_.table_stride), 0);
+    input_.block_tables.resize((s + 1) * static_cast<std::size_t>(input_.max_blocks_per_seq), 0);
     if (step_[s].sampled) input_.outputs.push_back(static_cast<std::int32_t>(input_.ids.size()) - 1);
   }
 }

@@ -13,12 +13,12 @@ namespace warploom {
 class Scheduler {
  public:
   struct Limits {
-    std::int64_t prefill_chunk = 512;  // most tokens of unfinished prompts in a step
-    std::int64_t max_running = 64;     // most sequences admitted at a time
+    std::int64_t max_num_batched_tokens = 512;  // most tokens of unfinished prompts in a step
+    std::int64_t max_num_seqs = 64;             // most sequences admitted at a time
     std::int64_t context_length = 0;
     bool kv_cache = true;
     bool logprobs = false;
-    std::function<bool()> should_stop;  // asked before each step; may be null
+    std::function<bool()> abort_requested;  // asked before each step; may be null
   };
 
   Scheduler(RunMemory& memory, const Limits& limits);
@@ -48,8 +48,8 @@ class Scheduler {
   void keep_text(Sequence& sequence);
   void cancel(const TokenCallback& callback);
 
-  TransformerSession& session_;
-  KvStorage& cache_;
+  ModelRunner& session_;
+  KvCache& cache_;
   BlockPool& pool_;
   PrefixIndex* texts_;  // null: none are kept
   Limits limits_;
@@ -57,8 +57,8 @@ class Scheduler {
   std::vector<Sequence*> waiting_;  // in order of arrival; preempted ones in front
   std::vector<Sequence*> running_;  // in order of admission: the youngest is preempted first
   std::vector<Part> step_;
-  StepInput input_;
-  std::vector<SampleRow> rows_;
+  ModelInput input_;
+  std::vector<SamplingInput> rows_;
   std::vector<SampleResult> results_;
 };
 

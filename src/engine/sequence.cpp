@@ -10,12 +10,17 @@ double seconds(Clock::duration d) { return std::chrono::duration<double>(d).coun
 
 }  // namespace
 
-Sequence::Sequence(BlockPool& pool, const std::shared_ptr<const Tokenizer>& tokenizer, const GenerateOptions& options, std::size_t prompt,
-                   std::uint32_t stream, const std::vector<TokenId>& prompt_ids)
-    : tokens(prompt_ids), table(pool), options_(options), tokenizer_(tokenizer), decoder_(tokenizer), matcher_(options.stop) {
+Sequence::Sequence(BlockPool& pool, const std::shared_ptr<const Tokenizer>& tokenizer, const GenerateOptions& options,
+                   std::size_t prompt, std::uint32_t index, const std::vector<TokenId>& prompt_token_ids)
+    : tokens(prompt_token_ids),
+      table(pool),
+      options_(options),
+      tokenizer_(tokenizer),
+      decoder_(tokenizer),
+      matcher_(options.stop) {
   generation.prompt = prompt;
-  generation.stream = stream;
-  generation.prompt_ids = prompt_ids;
+  generation.index = index;
+  generation.prompt_token_ids = prompt_token_ids;
   generation.timings.prompt_tokens = prompt_size();
 }
 
@@ -24,18 +29,18 @@ void Sequence::forget() {
   cached = 0;
 }
 
-SampleRow Sequence::sample_row() const {
-  SampleRow row;
+SamplingInput Sequence::sample_row() const {
+  SamplingInput row;
   row.params = options_.sampling;
   row.position = generation.ids.size();
-  row.stream = generation.stream;
+  row.subsequence = generation.index;
   row.history = tokens;
   row.bias = options_.bias;
   return row;
 }
 
 FinishReason Sequence::reason_after(TokenId token, bool room) const {
-  if (!options_.ignore_eos && tokenizer_->ends_generation(token)) return FinishReason::stop_token;
+  if (!options_.ignore_eos && tokenizer_->is_eog(token)) return FinishReason::stop_token;
   if (std::find(options_.stop_tokens.begin(), options_.stop_tokens.end(), token) != options_.stop_tokens.end())
     return FinishReason::stop_token;
   if (matcher_.matched()) return FinishReason::stop_string;
@@ -69,7 +74,7 @@ void Sequence::end(FinishReason reason, const TokenCallback& callback) {
 void Sequence::emit(TokenId token, std::string text, const TokenCallback& callback) {
   generation.text += text;
   if (!callback) return;
-  const bool go_on = callback({generation.prompt, generation.stream, token, text, generation.finish_reason});
+  const bool go_on = callback({generation.prompt, generation.index, token, text, generation.finish_reason});
   if (go_on || finished()) return;
   generation.finish_reason = FinishReason::cancelled;
   generation.text += matcher_.push(decoder_.finish()) + matcher_.finish();

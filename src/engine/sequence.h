@@ -17,8 +17,8 @@ using Clock = std::chrono::steady_clock;
 /// The scheduler's view: tokens, how many of them the cache holds, and the blocks. The user's view: the Generation that grows.
 class Sequence {
  public:
-  Sequence(BlockPool& pool, const std::shared_ptr<const Tokenizer>& tokenizer, const GenerateOptions& options, std::size_t prompt,
-           std::uint32_t stream, const std::vector<TokenId>& prompt_ids);
+  Sequence(BlockPool& pool, const std::shared_ptr<const Tokenizer>& tokenizer, const GenerateOptions& options,
+           std::size_t prompt, std::uint32_t index, const std::vector<TokenId>& prompt_token_ids);
 
   /// Takes the next token (or none, where the logits were bad) and tells the callback. `room` says whether another could follow.
   void take(const SampleResult& result, bool room, Clock::time_point start, const TokenCallback& callback);
@@ -32,14 +32,14 @@ class Sequence {
   std::span<const TokenId> all_but_last() const { return std::span(tokens).first(tokens.size() - 1); }
   /// Tokens that the cache does not hold yet; the last one's logits give the next token.
   std::int64_t pending() const { return static_cast<std::int64_t>(tokens.size()) - cached; }
-  std::int64_t prompt_size() const { return static_cast<std::int64_t>(generation.prompt_ids.size()); }
-  SampleRow sample_row() const;
+  std::int64_t prompt_size() const { return static_cast<std::int64_t>(generation.prompt_token_ids.size()); }
+  SamplingInput sample_row() const;
 
   Generation generation;
-  std::vector<TokenId> tokens;   // prompt and generated
+  std::vector<TokenId> tokens;  // prompt and generated
   std::int64_t cached = 0;
   BlockTable table;
-  bool started = false;          // admitted, now or before
+  bool started = false;  // admitted, now or before
 
  private:
   FinishReason reason_after(TokenId token, bool room) const;

@@ -21,7 +21,7 @@ static_assert(std::endian::native == std::endian::little, "GGUF is read as it li
 
 enum class Kind : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
 
-constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 40;   // in a tensor; keeps every product inside 64 bits
+constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 40;  // in a tensor; keeps every product inside 64 bits
 constexpr std::uint64_t kDefaultAlignment = 32;
 
 std::optional<WeightType> weight_type(std::uint32_t raw) {
@@ -94,9 +94,14 @@ class Cursor {
 
 std::size_t least_bytes(Kind kind) {
   switch (kind) {
-    case Kind::u8: case Kind::i8: case Kind::boolean: return 1;
-    case Kind::u16: case Kind::i16: return 2;
-    case Kind::u32: case Kind::i32: case Kind::f32: return 4;
+    case Kind::u8:
+    case Kind::i8:
+    case Kind::boolean: return 1;
+    case Kind::u16:
+    case Kind::i16: return 2;
+    case Kind::u32:
+    case Kind::i32:
+    case Kind::f32: return 4;
     default: return 8;
   }
 }
@@ -150,11 +155,16 @@ GgufArray read_array(Cursor& cursor) {
   if (count > cursor.left() / least_bytes(kind))
     cursor.fail_at(at, fmt::format("an array claims {} elements, {} bytes are left", count, cursor.left()));
   switch (kind) {
-    case Kind::u8: case Kind::u16: case Kind::u32: case Kind::u64:
-      return read_elements<std::uint64_t>(count, [&] { return read_unsigned(cursor, kind); });
-    case Kind::i8: case Kind::i16: case Kind::i32: case Kind::i64:
-      return read_elements<std::int64_t>(count, [&] { return read_signed(cursor, kind); });
-    case Kind::f32: case Kind::f64: return read_elements<double>(count, [&] { return read_floating(cursor, kind); });
+    case Kind::u8:
+    case Kind::u16:
+    case Kind::u32:
+    case Kind::u64: return read_elements<std::uint64_t>(count, [&] { return read_unsigned(cursor, kind); });
+    case Kind::i8:
+    case Kind::i16:
+    case Kind::i32:
+    case Kind::i64: return read_elements<std::int64_t>(count, [&] { return read_signed(cursor, kind); });
+    case Kind::f32:
+    case Kind::f64: return read_elements<double>(count, [&] { return read_floating(cursor, kind); });
     case Kind::boolean: return read_elements<bool>(count, [&] { return read_boolean(cursor); });
     default: return read_elements<std::string_view>(count, [&] { return cursor.string("a string"); });
   }
@@ -163,9 +173,16 @@ GgufArray read_array(Cursor& cursor) {
 GgufValue read_value(Cursor& cursor) {
   const Kind kind = read_kind(cursor);
   switch (kind) {
-    case Kind::u8: case Kind::u16: case Kind::u32: case Kind::u64: return read_unsigned(cursor, kind);
-    case Kind::i8: case Kind::i16: case Kind::i32: case Kind::i64: return read_signed(cursor, kind);
-    case Kind::f32: case Kind::f64: return read_floating(cursor, kind);
+    case Kind::u8:
+    case Kind::u16:
+    case Kind::u32:
+    case Kind::u64: return read_unsigned(cursor, kind);
+    case Kind::i8:
+    case Kind::i16:
+    case Kind::i32:
+    case Kind::i64: return read_signed(cursor, kind);
+    case Kind::f32:
+    case Kind::f64: return read_floating(cursor, kind);
     case Kind::boolean: return read_boolean(cursor);
     case Kind::string: return cursor.string("a string");
     case Kind::array: return read_array(cursor);
@@ -177,7 +194,9 @@ GgufTensor read_tensor(Cursor& cursor) {
   const std::uint64_t at = cursor.offset();
   GgufTensor tensor;
   tensor.name = cursor.string("a tensor's name");
-  const auto fail = [&](const std::string& what) { cursor.fail_at(at, fmt::format("tensor \"{}\": {}", tensor.name, what)); };
+  const auto fail = [&](const std::string& what) {
+    cursor.fail_at(at, fmt::format("tensor \"{}\": {}", tensor.name, what));
+  };
   const auto dimensions = cursor.read<std::uint32_t>("a tensor's dimensions");
   if (dimensions < 1 || dimensions > 4) fail(fmt::format("{} dimensions, outside [1, 4]", dimensions));
   std::uint64_t elements = 1;
@@ -195,7 +214,8 @@ GgufTensor read_tensor(Cursor& cursor) {
   const WeightTypeTraits type = traits(*tensor.type);
   tensor.type_name = type.name;
   if (tensor.shape.back() % type.block != 0)
-    fail(fmt::format("rows of {} elements are no whole number of {} blocks of {}", tensor.shape.back(), type.name, type.block));
+    fail(fmt::format("rows of {} elements are no whole number of {} blocks of {}", tensor.shape.back(), type.name,
+                     type.block));
   tensor.bytes = elements / static_cast<std::uint64_t>(type.block) * type.block_bytes;
   return tensor;
 }
@@ -266,7 +286,9 @@ class MappedGguf final : public GgufFile {
   WeightView matrix(std::string_view name, std::int64_t rows, std::int64_t cols) const override {
     const GgufTensor* tensor = find_tensor(name);
     if (!tensor) fail(fmt::format("tensor \"{}\" is missing", name));
-    if (!tensor->type) fail(fmt::format("tensor \"{}\" is of type {} ({}), which is not supported", name, tensor->type_name, tensor->raw_type));
+    if (!tensor->type)
+      fail(fmt::format("tensor \"{}\" is of type {} ({}), which is not supported", name, tensor->type_name,
+                       tensor->raw_type));
     WeightView view;
     view.type = *tensor->type;
     view.rows = tensor->shape.size() == 2 ? tensor->shape[0] : 1;
@@ -299,7 +321,8 @@ class MappedGguf final : public GgufFile {
 
   void parse() {
     Cursor cursor(file_.bytes(), path_);
-    if (bytes() < 4 || std::memcmp(file_.bytes().data(), "GGUF", 4) != 0) fail("is not a GGUF file: it does not start with \"GGUF\"");
+    if (bytes() < 4 || std::memcmp(file_.bytes().data(), "GGUF", 4) != 0)
+      fail("is not a GGUF file: it does not start with \"GGUF\"");
     cursor.read<std::uint32_t>("the magic number");
     version_ = cursor.read<std::uint32_t>("the version");
     if ((version_ & 0xffffu) == 0 && version_ != 0) fail("is a big-endian GGUF file; only little-endian ones are supported");
@@ -326,7 +349,8 @@ class MappedGguf final : public GgufFile {
       const std::uint64_t at = cursor.offset();
       const std::string_view key = cursor.string("a key");
       metadata_.emplace_back(key, read_value(cursor));
-      if (!keys_.emplace(key, metadata_.size() - 1).second) cursor.fail_at(at, fmt::format("key \"{}\" stands there twice", key));
+      if (!keys_.emplace(key, metadata_.size() - 1).second)
+        cursor.fail_at(at, fmt::format("key \"{}\" stands there twice", key));
     }
   }
 
@@ -343,11 +367,13 @@ class MappedGguf final : public GgufFile {
       if (tensor.offset % alignment != 0) wrong(fmt::format("offset {} is not a multiple of {}", tensor.offset, alignment));
       const std::uint64_t room = bytes() > start ? bytes() - start : 0;
       if (tensor.offset > room || tensor.bytes > room - tensor.offset)
-        wrong(fmt::format("{} bytes at offset {} do not fit the file's {} bytes of tensors", tensor.bytes, tensor.offset, room));
+        wrong(fmt::format("{} bytes at offset {} do not fit the file's {} bytes of tensors", tensor.bytes, tensor.offset,
+                          room));
       tensor.offset += start;
       by_offset.push_back(&tensor);
     }
-    std::sort(by_offset.begin(), by_offset.end(), [](const GgufTensor* a, const GgufTensor* b) { return a->offset < b->offset; });
+    std::sort(by_offset.begin(), by_offset.end(),
+              [](const GgufTensor* a, const GgufTensor* b) { return a->offset < b->offset; });
     for (std::size_t i = 1; i < by_offset.size(); ++i) {
       const GgufTensor &before = *by_offset[i - 1], &after = *by_offset[i];
       if (before.offset + before.bytes > after.offset)
@@ -365,6 +391,8 @@ class MappedGguf final : public GgufFile {
 
 }  // namespace
 
-std::shared_ptr<const GgufFile> GgufFile::open(const std::filesystem::path& path) { return std::make_shared<MappedGguf>(path); }
+std::shared_ptr<const GgufFile> GgufFile::open(const std::filesystem::path& path) {
+  return std::make_shared<MappedGguf>(path);
+}
 
 }  // namespace warploom

@@ -22,12 +22,12 @@ using GgufValue = std::variant<std::uint64_t, std::int64_t, double, bool, std::s
 
 struct GgufTensor {
   std::string_view name;
-  std::uint32_t raw_type = 0;                 // ggml's number
-  std::optional<WeightType> type;             // empty where this library does not know it
-  std::string_view type_name;                 // "Q4_1", or "type 23"
-  std::vector<std::int64_t> shape;            // slowest-moving dimension first; at least one dimension
-  std::uint64_t offset = 0;                   // from the file's start
-  std::uint64_t bytes = 0;                    // 0 where the type is not known
+  std::uint32_t raw_type = 0;       // ggml's number
+  std::optional<WeightType> type;   // empty where this library does not know it
+  std::string_view type_name;       // "Q4_1", or "type 23"
+  std::vector<std::int64_t> shape;  // slowest-moving dimension first; at least one dimension
+  std::uint64_t offset = 0;         // from the file's start
+  std::uint64_t bytes = 0;          // 0 where the type is not known
 };
 
 /// An open file. Views into it live as long as it does. Immutable.
@@ -44,8 +44,8 @@ class GgufFile {
   virtual std::span<const std::pair<std::string_view, GgufValue>> metadata() const = 0;
   virtual std::span<const GgufTensor> tensors() const = 0;
 
-  virtual const GgufValue* find(std::string_view key) const = 0;              // null where absent
-  virtual const GgufTensor* find_tensor(std::string_view name) const = 0;     // null where absent
+  virtual const GgufValue* find(std::string_view key) const = 0;           // null where absent
+  virtual const GgufTensor* find_tensor(std::string_view name) const = 0;  // null where absent
 
   /// Typed access. The optional forms are empty where the key is absent; all throw ModelError where the kind is wrong or the
   /// number out of range, and the plain forms also where the key is absent.
@@ -55,7 +55,7 @@ class GgufFile {
   virtual std::optional<std::string_view> get_string(std::string_view key) const = 0;
   virtual std::int64_t need_int(std::string_view key) const = 0;
   virtual std::string_view need_string(std::string_view key) const = 0;
-  virtual const std::vector<std::string_view>* get_strings(std::string_view key) const = 0;   // null where absent
+  virtual const std::vector<std::string_view>* get_strings(std::string_view key) const = 0;  // null where absent
 
   /// The tensor as a matrix: a 1-D tensor is one row. Throws ModelError where absent, of an unknown type, of more than two
   /// dimensions, or not [rows, cols] (where those are >= 0).

@@ -36,7 +36,8 @@ FileInfo inspect(const std::filesystem::path& path) {
   info.bytes = file->bytes();
   for (const auto& [key, value] : file->metadata()) info.metadata.push_back({std::string(key), std::visit(AsText{}, value)});
   for (const GgufTensor& tensor : file->tensors())
-    info.tensors.push_back({std::string(tensor.name), std::string(tensor.type_name), tensor.shape, tensor.offset, tensor.bytes});
+    info.tensors.push_back(
+        {std::string(tensor.name), std::string(tensor.type_name), tensor.shape, tensor.offset, tensor.bytes});
   return info;
 }
 

@@ -13,12 +13,12 @@ BlockTable& BlockTable::operator=(BlockTable&& other) noexcept {
   return *this;
 }
 
-bool BlockTable::make_writable(std::int64_t from, std::int64_t to, const CopyBlock& copy) {
+bool BlockTable::ensure_writable(std::int64_t from, std::int64_t to, const CopyBlock& copy) {
   const auto held = static_cast<std::int64_t>(blocks_.size());
   const std::int64_t end = pool_->blocks_for(to);
-  for (std::int64_t i = from / pool_->block_tokens(); i < std::min(held, end); ++i) {
+  for (std::int64_t i = from / pool_->block_size(); i < std::min(held, end); ++i) {
     std::int32_t& block = blocks_[static_cast<std::size_t>(i)];
-    if (pool_->holders(block) == 1) continue;
+    if (pool_->ref_count(block) == 1) continue;
     const std::optional<std::int32_t> own = pool_->allocate();
     if (!own) return false;
     copy(block, *own);
@@ -33,11 +33,11 @@ bool BlockTable::make_writable(std::int64_t from, std::int64_t to, const CopyBlo
   return true;
 }
 
-void BlockTable::share_prefix(const BlockTable& other, std::int64_t tokens) {
+void BlockTable::fork(const BlockTable& other, std::int64_t tokens) {
   const std::int64_t count = pool_->blocks_for(tokens);
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int32_t block = other.blocks_[static_cast<std::size_t>(i)];
-    pool_->share(block);
+    pool_->add_ref(block);
     blocks_.push_back(block);
   }
 }

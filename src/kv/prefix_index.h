@@ -11,7 +11,7 @@
 namespace warploom {
 
 /// How many tokens `a` and `b` both begin with, in whole blocks.
-std::int64_t common_blocks(std::span<const TokenId> a, std::span<const TokenId> b, std::int64_t block_tokens);
+std::int64_t common_blocks(std::span<const TokenId> a, std::span<const TokenId> b, std::int64_t block_size);
 
 /// Owner of its share of blocks, whose pool must outlive it. Shares whole blocks only, so that nobody writes to what it holds.
 class PrefixIndex {

@@ -58,7 +58,7 @@ void read_rope(const Reader& reader, const GgufFile& file, ModelConfig& config) 
   rope.dims = reader.get("rope.dimension_count", config.shape.head_dim, 2, config.shape.head_dim);
   if (rope.dims % 2 != 0) reader.fail(fmt::format("rope.dimension_count is {}, not even", rope.dims));
   rope.base = reader.get_float("rope.freq_base", 10000.0, 1.0001, 1e12);
-  rope.adjacent_pairs = config.shape.architecture == "llama";
+  rope.interleaved = config.shape.architecture == "llama";
 
   // A factor without a type is linear, and 0 is none: so llama.cpp reads older files.
   const std::string_view kind = reader.get_string("rope.scaling.type", "linear");
@@ -76,12 +76,12 @@ void read_rope(const Reader& reader, const GgufFile& file, ModelConfig& config) 
         reader.get("rope.scaling.original_context_length", config.shape.context_length, 1, std::int64_t{1} << 31));
     const double fast = reader.get_float("rope.scaling.yarn_beta_fast", 32.0, 1e-3, 1e6);
     const double slow = reader.get_float("rope.scaling.yarn_beta_slow", 1.0, 1e-3, 1e6);
-    rope.yarn_mix = reader.get_float("rope.scaling.yarn_ext_factor", 1.0, 0.0, 1.0);
+    rope.yarn_ext_factor = reader.get_float("rope.scaling.yarn_ext_factor", 1.0, 0.0, 1.0);
     const auto dims = static_cast<double>(rope.dims);
     rope.yarn_low = static_cast<float>(std::max(0.0, std::floor(yarn_pair(dims, original, rope.base, fast))));
     rope.yarn_high = static_cast<float>(std::min(dims - 1.0, std::ceil(yarn_pair(dims, original, rope.base, slow))));
-    rope.attention_scale = reader.get_float("rope.scaling.attn_factor", 1.0, 1e-3, 1e3) *
-                           static_cast<float>(rope.yarn_mix > 0 ? 1.0 + 0.1 * std::log(factor) : 1.0);
+    rope.mscale = reader.get_float("rope.scaling.attn_factor", 1.0, 1e-3, 1e3) *
+                  static_cast<float>(rope.yarn_ext_factor > 0 ? 1.0 + 0.1 * std::log(factor) : 1.0);
   }
   const bool has_factors = file.find_tensor("rope_freqs.weight") != nullptr;
   if (kind == "llama3" && !has_factors)
@@ -107,15 +107,16 @@ ModelConfig read_config(const GgufFile& file) {
   if (shape.architecture != "llama" && shape.architecture != "qwen2")
     reader.fail(fmt::format("architecture \"{}\" is not supported; supported are llama and qwen2", shape.architecture));
   constexpr std::int64_t kMaxWidth = std::int64_t{1} << 20;
-  shape.layers = reader.need("block_count", 1, 4096);
-  shape.dim = reader.need("embedding_length", 1, kMaxWidth);
-  shape.ffn_dim = reader.need("feed_forward_length", 1, kMaxWidth);
-  shape.heads = reader.need("attention.head_count", 1, 4096);
-  shape.kv_heads = reader.get("attention.head_count_kv", shape.heads, 1, shape.heads);
+  shape.num_layers = reader.need("block_count", 1, 4096);
+  shape.hidden_size = reader.need("embedding_length", 1, kMaxWidth);
+  shape.intermediate_size = reader.need("feed_forward_length", 1, kMaxWidth);
+  shape.num_heads = reader.need("attention.head_count", 1, 4096);
+  shape.num_kv_heads = reader.get("attention.head_count_kv", shape.num_heads, 1, shape.num_heads);
   shape.context_length = reader.need("context_length", 1, std::int64_t{1} << 30);
-  if (shape.heads % shape.kv_heads != 0)
-    reader.fail(fmt::format("{} attention heads cannot share {} key-value heads evenly", shape.heads, shape.kv_heads));
-  shape.head_dim = reader.get("attention.key_length", shape.dim / shape.heads, 1, 256);
+  if (shape.num_heads % shape.num_kv_heads != 0)
+    reader.fail(
+        fmt::format("{} attention heads cannot share {} key-value heads evenly", shape.num_heads, shape.num_kv_heads));
+  shape.head_dim = reader.get("attention.key_length", shape.hidden_size / shape.num_heads, 1, 256);
   if (reader.get("attention.value_length", shape.head_dim, 1, 256) != shape.head_dim)
     reader.fail("keys and values of different widths are not supported");
   if (shape.head_dim % 16 != 0)
@@ -123,15 +124,15 @@ ModelConfig read_config(const GgufFile& file) {
   if (reader.get("expert_count", 0, 0, 1 << 20) != 0) reader.fail("mixtures of experts are not supported");
 
   config.norm_epsilon = reader.get_float("attention.layer_norm_rms_epsilon", 1e-5, 0.0, 1.0);
-  config.attention_scale = reader.get_float("attention.scale", 0.0, 0.0, 1e6);
-  if (config.attention_scale == 0.0f)
-    config.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
+  config.softmax_scale = reader.get_float("attention.scale", 0.0, 0.0, 1e6);
+  if (config.softmax_scale == 0.0f)
+    config.softmax_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
   config.sliding_window = reader.get("attention.sliding_window", 0, 0, std::int64_t{1} << 31);
-  const WeightView embedding = file.matrix("token_embd.weight", -1, shape.dim);
-  shape.vocab = embedding.rows;
-  if (shape.vocab < 1 || shape.vocab > kMaxVocab)
-    reader.fail(fmt::format("a vocabulary of {} tokens is outside [1, {}]", shape.vocab, kMaxVocab));
-  config.tied_output = file.find_tensor("output.weight") == nullptr;
+  const WeightView embedding = file.matrix("token_embd.weight", -1, shape.hidden_size);
+  shape.vocab_size = embedding.rows;
+  if (shape.vocab_size < 1 || shape.vocab_size > kMaxVocab)
+    reader.fail(fmt::format("a vocabulary of {} tokens is outside [1, {}]", shape.vocab_size, kMaxVocab));
+  config.tie_word_embeddings = file.find_tensor("output.weight") == nullptr;
   read_rope(reader, file, config);
   return config;
 }

@@ -13,11 +13,11 @@ namespace warploom {
 struct ModelConfig {
   ModelShape shape;
   float norm_epsilon = 1e-5f;
-  float attention_scale = 0.0f;             // 1 / sqrt(head_dim) unless the file says otherwise
-  std::int64_t sliding_window = 0;          // 0: none
+  float softmax_scale = 0.0f;       // 1 / sqrt(head_dim) unless the file says otherwise
+  std::int64_t sliding_window = 0;  // 0: none
   RopeParams rope;
-  std::vector<float> rope_factors;          // [rope.dims / 2] or empty
-  bool tied_output = false;                 // the output matrix is the embedding
+  std::vector<float> rope_factors;   // [rope.dims / 2] or empty
+  bool tie_word_embeddings = false;  // the output matrix is the embedding
 };
 
 /// Architectures: llama (rotates adjacent pairs) and qwen2 (rotates halves). Throws ModelError where the file's architecture is

@@ -4,21 +4,21 @@
 #include <memory>
 #include <vector>
 
-#include "model/transformer.h"
+#include "model/decoder_model.h"
 
 namespace warploom {
 
 struct LlamaLayer {
-  std::unique_ptr<DeviceMemory> attention_norm;   // [dim]
-  std::unique_ptr<PreparedWeight> qkv;            // [(heads + 2 kv_heads) * head_dim, dim]
-  std::unique_ptr<DeviceMemory> qkv_bias;         // null where there is none
-  std::unique_ptr<PreparedWeight> output;         // [dim, heads * head_dim]
-  std::unique_ptr<DeviceMemory> output_bias;
-  std::unique_ptr<DeviceMemory> ffn_norm;         // [dim]
-  std::unique_ptr<PreparedWeight> gate_up;        // [2 * ffn, dim]
-  std::unique_ptr<DeviceMemory> gate_up_bias;
-  std::unique_ptr<PreparedWeight> down;           // [dim, ffn]
-  std::unique_ptr<DeviceMemory> down_bias;
+  std::unique_ptr<Buffer> attention_norm;  // [dim]
+  std::unique_ptr<Weight> qkv;             // [(heads + 2 kv_heads) * head_dim, dim]
+  std::unique_ptr<Buffer> qkv_bias;        // null where there is none
+  std::unique_ptr<Weight> output;          // [dim, heads * head_dim]
+  std::unique_ptr<Buffer> output_bias;
+  std::unique_ptr<Buffer> ffn_norm;  // [dim]
+  std::unique_ptr<Weight> gate_up;   // [2 * ffn, dim]
+  std::unique_ptr<Buffer> gate_up_bias;
+  std::unique_ptr<Weight> down;  // [dim, ffn]
+  std::unique_ptr<Buffer> down_bias;
 };
 
 class Llama final : public Transformer {
@@ -27,14 +27,14 @@ class Llama final : public Transformer {
   Backend& backend() const override { return *backend_; }
   std::uint64_t weight_bytes() const override;
 
-  const PreparedWeight& output_matrix() const { return head ? *head : *embedding; }
+  const Weight& output_matrix() const { return head ? *head : *embedding; }
 
   ModelConfig config_;
-  std::unique_ptr<Backend> backend_;              // before everything that lives on it
-  std::unique_ptr<PreparedWeight> embedding;      // [vocab, dim]
-  std::unique_ptr<PreparedWeight> head;           // [vocab, dim]; null where tied to the embedding
-  std::unique_ptr<PreparedRope> rope;
-  std::unique_ptr<DeviceMemory> output_norm;      // [dim]
+  std::unique_ptr<Backend> backend_;  // before everything that lives on it
+  std::unique_ptr<Weight> embedding;  // [vocab_size, dim]
+  std::unique_ptr<Weight> head;       // [vocab_size, dim]; null where tied to the embedding
+  std::unique_ptr<RopeTables> rope;
+  std::unique_ptr<Buffer> output_norm;  // [dim]
   std::vector<LlamaLayer> layers;
 };
 

@@ -60,7 +60,7 @@ class GgufTokenizer final : public Tokenizer {
   std::string_view piece(TokenId id) const override { return check_id(id), vocabulary_.pieces[id]; }
   std::size_t vocab_size() const override { return vocabulary_.size(); }
   bool is_special(TokenId id) const override { return check_id(id), vocabulary_.is_special(id); }
-  bool ends_generation(TokenId id) const override { return check_id(id), vocabulary_.ends[id]; }
+  bool is_eog(TokenId id) const override { return check_id(id), vocabulary_.ends[id]; }
   TokenId bos() const override { return vocabulary_.bos; }
   TokenId eos() const override { return vocabulary_.eos; }
 

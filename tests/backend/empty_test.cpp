@@ -9,25 +9,25 @@ WARPLOOM_OP_TEST(Empty);
 
 TEST_P(Empty, EveryOpTakesZeroTokens) {
   const test::RandomWeight random(rng, WeightType::q4_1, 64, 64);
-  const auto weight = backend->prepare({&random.view, 1});
-  const auto cache = backend->create_kv_storage({1, 2, 32, 2, KvType::f16});
-  const StepLayout layout;
+  const auto weight = backend->load_weight({&random.view, 1});
+  const auto cache = backend->create_kv_cache({1, 2, 32, 2, DType::f16});
+  const AttentionMetadata metadata;
   RopeParams rope;
   rope.dims = 32;
   test::Guarded none(*backend, 0), out(*backend, 0);
   backend->embed({weight.get(), nullptr, 0, out.data()});
-  backend->rms_norm({.residual = none.data(), .weight = none.data(), .tokens = 0, .dim = 64, .out = out.data()});
+  backend->rms_norm({.residual = none.data(), .weight = none.data(), .tokens = 0, .hidden_size = 64, .out = out.data()});
   backend->matmul({weight.get(), none.data(), nullptr, 0, out.data()});
-  const auto prepared_rope = backend->prepare_rope(rope, nullptr);
-  backend->rope_append({none.data(), 4, prepared_rope.get(), layout, cache.get(), 0});
+  const auto prepared_rope = backend->load_rope(rope, nullptr);
+  backend->rope_append({none.data(), 4, prepared_rope.get(), metadata, cache.get(), 0});
   AttentionArgs attention;
   attention.qkv = none.data();
-  attention.heads = 4;
+  attention.num_heads = 4;
   attention.cache = cache.get();
   attention.out = out.data();
   backend->attention(attention);
   backend->swiglu({none.data(), 0, 64, out.data()});
-  backend->sample({.logits = none.data(), .vocab = 64});
+  backend->sample({.logits = none.data(), .vocab_size = 64});
   backend->synchronise();
 }
 

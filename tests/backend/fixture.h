@@ -33,12 +33,12 @@ inline std::vector<DeviceOptions> cuda_devices() {
   any.kind = DeviceKind::cuda;
   if (!create_cuda_backend(any, missing)) return {};
   std::vector<DeviceOptions> all;
-  for (const FloatType activations : {FloatType::f16, FloatType::bf16})
-    for (const CudaWeights weights : {CudaWeights::packed, CudaWeights::dense})
+  for (const DType activations : {DType::f16, DType::bf16})
+    for (const CudaWeights weights : {CudaWeights::packed, CudaWeights::half})
       for (const bool deterministic : {false, true}) {
         DeviceOptions options;
         options.kind = DeviceKind::cuda;
-        options.cuda.activations = activations;
+        options.cuda.compute_type = activations;
         options.cuda.weights = weights;
         options.cuda.deterministic = deterministic;
         all.push_back(options);
@@ -53,30 +53,36 @@ inline std::vector<DeviceOptions> devices() {
 }
 
 inline std::string device_name(const testing::TestParamInfo<DeviceOptions>& info) {
-  if (info.param.kind == DeviceKind::cpu) return std::string(name(info.param.isa)) + "_" + std::to_string(info.param.threads);
+  if (info.param.kind == DeviceKind::cpu)
+    return std::string(name(info.param.isa)) + "_" + std::to_string(info.param.threads);
   const CudaOptions& cuda = info.param.cuda;
-  return std::string("cuda_") + (cuda.weights == CudaWeights::packed ? "packed" : "dense") +
-         (cuda.activations == FloatType::f16 ? "_f16" : "_bf16") + (cuda.deterministic ? "_deterministic" : "");
+  return std::string("cuda_") + (cuda.weights == CudaWeights::packed ? "packed" : "half") +
+         (cuda.compute_type == DType::f16 ? "_f16" : "_bf16") + (cuda.deterministic ? "_deterministic" : "");
 }
 
 /// Half the distance between neighbouring numbers, as a share of the number: what one rounding to the type can be off by.
-inline double rounding(FloatType type) { return type == FloatType::f32 ? 0x1p-24 : type == FloatType::f16 ? 0x1p-11 : 0x1p-8; }
+inline double rounding(DType type) { return type == DType::f32 ? 0x1p-24 : type == DType::f16 ? 0x1p-11 : 0x1p-8; }
 
-inline std::size_t bytes_to_store(FloatType type, std::size_t count) { return count * static_cast<std::size_t>(bytes_of(type)); }
-inline void narrow(FloatType type, const std::vector<float>& values, std::vector<std::byte>& out) {
+inline std::size_t bytes_to_store(DType type, std::size_t count) { return count * static_cast<std::size_t>(bytes_of(type)); }
+inline void narrow(DType type, const std::vector<float>& values, std::vector<std::byte>& out) {
   out.resize(bytes_to_store(type, values.size()));
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::uint16_t half = type == FloatType::f16 ? float_to_half(values[i]) : float_to_bfloat16(values[i]);
-    if (type == FloatType::f32) std::memcpy(out.data() + 4 * i, &values[i], 4);
-    else std::memcpy(out.data() + 2 * i, &half, 2);
+    const std::uint16_t half = type == DType::f16 ? float_to_half(values[i]) : float_to_bfloat16(values[i]);
+    if (type == DType::f32)
+      std::memcpy(out.data() + 4 * i, &values[i], 4);
+    else
+      std::memcpy(out.data() + 2 * i, &half, 2);
   }
 }
-inline std::vector<float> widen(FloatType type, const std::vector<std::byte>& bytes) {
+inline std::vector<float> widen(DType type, const std::vector<std::byte>& bytes) {
   std::vector<float> values(bytes.size() / static_cast<std::size_t>(bytes_of(type)));
   for (std::size_t i = 0; i < values.size(); ++i) {
     std::uint16_t half;
-    if (type == FloatType::f32) std::memcpy(&values[i], bytes.data() + 4 * i, 4);
-    else std::memcpy(&half, bytes.data() + 2 * i, 2), values[i] = type == FloatType::f16 ? half_to_float(half) : bfloat16_to_float(half);
+    if (type == DType::f32)
+      std::memcpy(&values[i], bytes.data() + 4 * i, 4);
+    else
+      std::memcpy(&half, bytes.data() + 2 * i, 2),
+          values[i] = type == DType::f16 ? half_to_float(half) : bfloat16_to_float(half);
   }
   return values;
 }
@@ -86,12 +92,15 @@ inline std::vector<float> widen(FloatType type, const std::vector<std::byte>& by
 template <typename Pointer>
 class GuardedArray {
  public:
-  GuardedArray(Backend& backend, FloatType type, std::size_t count, std::size_t shift)
-      : backend_(backend), type_(type), count_(count), shift_(kBand + shift * 16 / static_cast<std::size_t>(bytes_of(type))),
+  GuardedArray(Backend& backend, DType type, std::size_t count, std::size_t shift)
+      : backend_(backend),
+        type_(type),
+        count_(count),
+        shift_(kBand + shift * 16 / static_cast<std::size_t>(bytes_of(type))),
         memory_(backend.alloc(bytes_to_store(type, shift_ + count + kBand))) {
     write(0, std::vector<float>(shift_ + count + kBand, kGuard));
   }
-  GuardedArray(Backend& backend, FloatType type, const std::vector<float>& values, std::size_t shift)
+  GuardedArray(Backend& backend, DType type, const std::vector<float>& values, std::size_t shift)
       : GuardedArray(backend, type, values.size(), shift) {
     write(shift_, values);
   }
@@ -100,7 +109,8 @@ class GuardedArray {
     for (std::size_t i = 0; i < host.size(); ++i) {
       if (i >= shift_ && i < shift_ + count_) continue;
       if (host[i] != kGuard) {
-        ADD_FAILURE() << "wrote outside the array, at " << static_cast<std::ptrdiff_t>(i) - static_cast<std::ptrdiff_t>(shift_);
+        ADD_FAILURE() << "wrote outside the array, at "
+                      << static_cast<std::ptrdiff_t>(i) - static_cast<std::ptrdiff_t>(shift_);
         return;
       }
     }
@@ -124,16 +134,16 @@ class GuardedArray {
     return widen(type_, bytes);
   }
   Backend& backend_;
-  FloatType type_;
+  DType type_;
   std::size_t count_, shift_;
-  std::unique_ptr<DeviceMemory> memory_;
+  std::unique_ptr<Buffer> memory_;
 };
 
 class Guarded : public GuardedArray<float*> {
  public:
-  Guarded(Backend& backend, std::size_t count, std::size_t shift = 0) : GuardedArray(backend, FloatType::f32, count, shift) {}
+  Guarded(Backend& backend, std::size_t count, std::size_t shift = 0) : GuardedArray(backend, DType::f32, count, shift) {}
   Guarded(Backend& backend, const std::vector<float>& values, std::size_t shift = 0)
-      : GuardedArray(backend, FloatType::f32, values, shift) {}
+      : GuardedArray(backend, DType::f32, values, shift) {}
 };
 
 /// What matrix products read, in the backend's type.
@@ -146,7 +156,7 @@ class Activations : public GuardedArray<void*> {
 };
 
 template <typename T>
-std::unique_ptr<DeviceMemory> upload(Backend& backend, const std::vector<T>& host) {
+std::unique_ptr<Buffer> upload(Backend& backend, const std::vector<T>& host) {
   auto memory = backend.alloc(std::max<std::size_t>(host.size(), 1) * sizeof(T));
   backend.upload(memory->data(), host.data(), host.size() * sizeof(T));
   return memory;
@@ -159,7 +169,8 @@ inline std::vector<float> random_floats(std::mt19937& rng, std::size_t count, fl
   return values;
 }
 
-inline void expect_near_all(const std::vector<float>& got, const std::vector<double>& want, double relative, double absolute) {
+inline void expect_near_all(const std::vector<float>& got, const std::vector<double>& want, double relative,
+                            double absolute) {
   ASSERT_EQ(got.size(), want.size());
   for (std::size_t i = 0; i < got.size(); ++i)
     ASSERT_NEAR(got[i], want[i], absolute + relative * std::abs(want[i])) << "at " << i;
@@ -176,8 +187,8 @@ class OpTest : public testing::TestWithParam<DeviceOptions> {
   std::mt19937 rng{20240917};
 };
 
-#define WARPLOOM_OP_TEST(suite)             \
-  class suite : public test::OpTest {};     \
+#define WARPLOOM_OP_TEST(suite)         \
+  class suite : public test::OpTest {}; \
   INSTANTIATE_TEST_SUITE_P(Devices, suite, testing::ValuesIn(test::devices()), test::device_name)
 
 }  // namespace warploom::test

@@ -10,7 +10,7 @@ using test::Guarded;
 using test::RandomWeight;
 
 std::vector<float> multiply(Backend& backend, const RandomWeight& weight, const std::vector<float>& x, std::int64_t tokens) {
-  const auto prepared = backend.prepare({&weight.view, 1});
+  const auto prepared = backend.load_weight({&weight.view, 1});
   Guarded in(backend, x), out(backend, static_cast<std::size_t>(tokens * weight.view.rows));
   backend.matmul({prepared.get(), in.data(), nullptr, tokens, out.data()});
   return out.read();
@@ -49,7 +49,8 @@ TEST(Invariance, RowOpsOverDevices) {
   std::vector<float> norm, gated;
   for (const DeviceOptions& device : test::cpu_devices()) {
     const auto backend = create_backend(device);
-    Guarded in(*backend, rows), w(*backend, weight), out(*backend, rows.size()), pairs(*backend, x), hidden(*backend, rows.size());
+    Guarded in(*backend, rows), w(*backend, weight), out(*backend, rows.size()), pairs(*backend, x),
+        hidden(*backend, rows.size());
     backend->rms_norm({in.data(), nullptr, w.data(), nullptr, tokens, dim, 1e-5f, out.data()});
     backend->swiglu({pairs.data(), tokens, dim, hidden.data()});
     if (norm.empty()) norm = out.read(), gated = hidden.read();
@@ -60,7 +61,7 @@ TEST(Invariance, RowOpsOverDevices) {
 
 TEST(Invariance, AttentionOverDevices) {
   std::mt19937 rng(3);
-  test::PagedCase c{9, 3, 64, KvType::f16, {}, {270, 40}};
+  test::PagedCase c{9, 3, 64, DType::f16, {}, {270, 40}};
   c.rope.dims = 64;
   const auto qkv = test::random_qkv(rng, c);
   std::vector<float> first;

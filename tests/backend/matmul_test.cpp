@@ -15,7 +15,8 @@ using test::RandomWeight;
 std::vector<float> dequantised(const WeightView& view) {
   std::vector<float> all(static_cast<std::size_t>(view.rows * view.cols));
   for (std::int64_t r = 0; r < view.rows; ++r)
-    dequantize_row(view, r, std::span(all).subspan(static_cast<std::size_t>(r * view.cols), static_cast<std::size_t>(view.cols)));
+    dequantize_row(view, r,
+                   std::span(all).subspan(static_cast<std::size_t>(r * view.cols), static_cast<std::size_t>(view.cols)));
   return all;
 }
 
@@ -23,13 +24,15 @@ struct Product {
   std::vector<double> exact;      // with x as given
   std::vector<double> magnitude;  // sum of |w x|
 };
-Product product(const std::vector<float>& w, const std::vector<float>& x, std::int64_t rows, std::int64_t cols, std::int64_t tokens) {
+Product product(const std::vector<float>& w, const std::vector<float>& x, std::int64_t rows, std::int64_t cols,
+                std::int64_t tokens) {
   Product p;
   for (std::int64_t t = 0; t < tokens; ++t) {
     for (std::int64_t r = 0; r < rows; ++r) {
       double sum = 0, size = 0;
       for (std::int64_t k = 0; k < cols; ++k) {
-        const double term = static_cast<double>(w[static_cast<std::size_t>(r * cols + k)]) * x[static_cast<std::size_t>(t * cols + k)];
+        const double term =
+            static_cast<double>(w[static_cast<std::size_t>(r * cols + k)]) * x[static_cast<std::size_t>(t * cols + k)];
         sum += term;
         size += std::abs(term);
       }
@@ -42,17 +45,19 @@ Product product(const std::vector<float>& w, const std::vector<float>& x, std::i
 
 // Where products take 16-bit inputs: each x is rounded, and each weight, with its group's scale and minimum before it. None of
 // these is above the row's largest weight but for a factor of two.
-std::vector<double> rounding_bounds(const Backend& backend, const std::vector<float>& w, const std::vector<float>& x, std::int64_t rows,
-                                    std::int64_t cols, std::int64_t tokens) {
+std::vector<double> rounding_bounds(const Backend& backend, const std::vector<float>& w, const std::vector<float>& x,
+                                    std::int64_t rows, std::int64_t cols, std::int64_t tokens) {
   std::vector<double> bounds(static_cast<std::size_t>(rows * tokens), 0.0);
-  if (backend.activation_type() == FloatType::f32) return bounds;
+  if (backend.activation_type() == DType::f32) return bounds;
   const double step = test::rounding(backend.activation_type());
   for (std::int64_t r = 0; r < rows; ++r) {
     double largest = 0;
-    for (std::int64_t k = 0; k < cols; ++k) largest = std::max(largest, std::abs(static_cast<double>(w[static_cast<std::size_t>(r * cols + k)])));
+    for (std::int64_t k = 0; k < cols; ++k)
+      largest = std::max(largest, std::abs(static_cast<double>(w[static_cast<std::size_t>(r * cols + k)])));
     for (std::int64_t t = 0; t < tokens; ++t)
       for (std::int64_t k = 0; k < cols; ++k)
-        bounds[static_cast<std::size_t>(t * rows + r)] += 6 * step * largest * std::abs(static_cast<double>(x[static_cast<std::size_t>(t * cols + k)]));
+        bounds[static_cast<std::size_t>(t * rows + r)] +=
+            6 * step * largest * std::abs(static_cast<double>(x[static_cast<std::size_t>(t * cols + k)]));
   }
   return bounds;
 }
@@ -72,13 +77,14 @@ TEST_P(Matmul, EqualsTheOracleOnInputsThatEightBitsHold) {
           x[i] = i % 32 == 0 ? 127.0f / 64 : static_cast<float>(static_cast<int>(rng() % 255) - 127) / 64;
         const Product want = product(dequantised(weight.view), x, rows, cols, tokens);
         const std::vector<double> rounded = rounding_bounds(*backend, dequantised(weight.view), x, rows, cols, tokens);
-        const auto prepared = backend->prepare({&weight.view, 1});
+        const auto prepared = backend->load_weight({&weight.view, 1});
         Activations in(*backend, x, 3);
         Guarded out(*backend, static_cast<std::size_t>(rows * tokens), 1);
         backend->matmul({prepared.get(), in.data(), nullptr, tokens, out.data()});
         const std::vector<float> got = out.read();
         for (std::size_t i = 0; i < got.size(); ++i)
-          ASSERT_NEAR(got[i], want.exact[i], 1e-5 * want.magnitude[i] + rounded[i]) << traits(type).name << " " << rows << "x" << cols << " tokens " << tokens << " at " << i;
+          ASSERT_NEAR(got[i], want.exact[i], 1e-5 * want.magnitude[i] + rounded[i])
+              << traits(type).name << " " << rows << "x" << cols << " tokens " << tokens << " at " << i;
       }
     }
   }
@@ -93,7 +99,7 @@ TEST_P(Matmul, StaysWithinHalfAStepOfTheInputs) {
     const std::vector<float> x = test::random_floats(rng, static_cast<std::size_t>(tokens * cols));
     const Product want = product(w, x, rows, cols, tokens);
     const std::vector<double> rounded = rounding_bounds(*backend, w, x, rows, cols, tokens);
-    const auto prepared = backend->prepare({&weight.view, 1});
+    const auto prepared = backend->load_weight({&weight.view, 1});
     const std::vector<float> bias = test::random_floats(rng, rows);
     Activations in(*backend, x);
     Guarded out(*backend, static_cast<std::size_t>(rows * tokens)), add(*backend, bias);
@@ -101,7 +107,8 @@ TEST_P(Matmul, StaysWithinHalfAStepOfTheInputs) {
     const std::vector<float> got = out.read();
     for (std::int64_t t = 0; t < tokens; ++t) {
       for (std::int64_t r = 0; r < rows; ++r) {
-        double bound = 1e-5 * want.magnitude[static_cast<std::size_t>(t * rows + r)] + 1e-6 + rounded[static_cast<std::size_t>(t * rows + r)];
+        double bound = 1e-5 * want.magnitude[static_cast<std::size_t>(t * rows + r)] + 1e-6 +
+                       rounded[static_cast<std::size_t>(t * rows + r)];
         if (!is_float(type)) {
           for (std::int64_t g = 0; g < cols / 32; ++g) {
             double top = 0, weights = 0;
@@ -121,18 +128,19 @@ TEST_P(Matmul, StaysWithinHalfAStepOfTheInputs) {
 
 TEST_P(Matmul, StacksPartsOfDifferentTypes) {
   const std::int64_t cols = 256;
-  const RandomWeight a(rng, WeightType::q4_1, 17, cols), b(rng, WeightType::q6_k, 5, cols), c(rng, WeightType::f16, 40, cols);
+  const RandomWeight a(rng, WeightType::q4_1, 17, cols), b(rng, WeightType::q6_k, 5, cols),
+      c(rng, WeightType::f16, 40, cols);
   const std::vector<WeightView> views = {a.view, b.view, c.view};
   const std::vector<float> x = test::random_floats(rng, 3 * cols);
   Activations in(*backend, x);
   Guarded all(*backend, 3 * 62);
-  const auto stacked = backend->prepare(views);
+  const auto stacked = backend->load_weight(views);
   ASSERT_EQ(stacked->rows(), 62);
   backend->matmul({stacked.get(), in.data(), nullptr, 3, all.data()});
   const std::vector<float> got = all.read();
   std::int64_t first = 0;
   for (const WeightView& view : views) {
-    const auto single = backend->prepare({&view, 1});
+    const auto single = backend->load_weight({&view, 1});
     Guarded out(*backend, static_cast<std::size_t>(3 * view.rows));
     backend->matmul({single.get(), in.data(), nullptr, 3, out.data()});
     const std::vector<float> want = out.read();
@@ -145,7 +153,7 @@ TEST_P(Matmul, StacksPartsOfDifferentTypes) {
 
 TEST_P(Matmul, NanAndInfinityComeThroughAndTouchNoOtherToken) {
   const RandomWeight weight(rng, WeightType::q4_1, 20, 64);
-  const auto prepared = backend->prepare({&weight.view, 1});
+  const auto prepared = backend->load_weight({&weight.view, 1});
   std::vector<float> x = test::random_floats(rng, 3 * 64);
   Activations clean_in(*backend, x);
   Guarded clean(*backend, 60);
@@ -163,8 +171,8 @@ TEST_P(Matmul, NanAndInfinityComeThroughAndTouchNoOtherToken) {
 TEST_P(Matmul, RefusesPartsThatDoNotFit) {
   const RandomWeight a(rng, WeightType::q8_0, 4, 64), b(rng, WeightType::q8_0, 4, 32);
   const std::vector<WeightView> views = {a.view, b.view};
-  EXPECT_THROW(backend->prepare(views), InvalidArgument);
-  EXPECT_THROW(backend->prepare({}), InvalidArgument);
+  EXPECT_THROW(backend->load_weight(views), InvalidArgument);
+  EXPECT_THROW(backend->load_weight({}), InvalidArgument);
 }
 
 }  // namespace

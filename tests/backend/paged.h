@@ -7,26 +7,27 @@ namespace warploom::test {
 
 struct PagedCase {
   std::int64_t heads = 4, kv_heads = 2, head_dim = 32;
-  KvType type = KvType::f32;
+  DType type = DType::f32;
   RopeParams rope;
-  std::vector<std::int64_t> lengths;   // tokens of each sequence
+  std::vector<std::int64_t> lengths;  // tokens of each sequence
   float soft_cap = 0.0f;
-  std::int64_t block_tokens = 16;
+  std::int64_t block_size = 16;
 };
 
-/// A step's layout in device memory. starts: first token of each sequence.
+/// A step's metadata in device memory. starts: first token of each sequence.
 struct PlacedStep {
-  StepLayout layout;
+  AttentionMetadata metadata;
 
   PlacedStep(Backend& backend, const std::vector<std::int32_t>& positions, const std::vector<std::int32_t>& rows,
-             std::vector<std::int32_t> starts, const std::vector<std::int32_t>& tables, std::int64_t table_stride) {
-    layout.tokens = static_cast<std::int64_t>(positions.size());
-    layout.sequence_count = static_cast<std::int64_t>(starts.size());
+             std::vector<std::int32_t> starts, const std::vector<std::int32_t>& tables, std::int64_t max_blocks_per_seq) {
+    metadata.num_tokens = static_cast<std::int64_t>(positions.size());
+    metadata.num_seqs = static_cast<std::int64_t>(starts.size());
     starts.push_back(static_cast<std::int32_t>(positions.size()));
     for (std::size_t s = 0; s + 1 < starts.size(); ++s)
-      layout.most_tokens = std::max<std::int64_t>(layout.most_tokens, starts[s + 1] - starts[s]);
-    layout.table_stride = table_stride;
-    const std::int32_t** places[] = {&layout.positions, &layout.sequences, &layout.starts, &layout.block_tables};
+      metadata.max_query_len = std::max<std::int64_t>(metadata.max_query_len, starts[s + 1] - starts[s]);
+    metadata.max_blocks_per_seq = max_blocks_per_seq;
+    const std::int32_t** places[] = {&metadata.positions, &metadata.token_to_seq, &metadata.qo_indptr,
+                                     &metadata.block_tables};
     const std::vector<std::int32_t>* values[] = {&positions, &rows, &starts, &tables};
     for (std::size_t i = 0; i < 4; ++i) {
       memory[i] = upload(backend, *values[i]);
@@ -35,7 +36,7 @@ struct PlacedStep {
   }
 
  private:
-  std::unique_ptr<DeviceMemory> memory[4];
+  std::unique_ptr<Buffer> memory[4];
 };
 
 inline void attend_with_workspace(Backend& backend, AttentionArgs args) {
@@ -52,11 +53,11 @@ class Paged {
       : backend_(backend), case_(c), qkv_(qkv) {
     std::int64_t blocks = 3;  // some that nobody owns
     for (const std::int64_t n : c.lengths) {
-      table_stride_ = std::max(table_stride_, (n + c.block_tokens - 1) / c.block_tokens);
-      blocks += (n + c.block_tokens - 1) / c.block_tokens;
+      table_stride_ = std::max(table_stride_, (n + c.block_size - 1) / c.block_size);
+      blocks += (n + c.block_size - 1) / c.block_size;
     }
-    cache = backend.create_kv_storage({2, c.kv_heads, c.head_dim, blocks, c.type, c.block_tokens});
-    rope_ = backend.prepare_rope(c.rope, nullptr);
+    cache = backend.create_kv_cache({2, c.kv_heads, c.head_dim, blocks, c.type, c.block_size});
+    rope_ = backend.load_rope(c.rope, nullptr);
     std::vector<std::int32_t> free(static_cast<std::size_t>(blocks));
     std::iota(free.begin(), free.end(), 0);
     std::mt19937 rng(shuffle_seed);
@@ -64,14 +65,15 @@ class Paged {
     tables_.assign(c.lengths.size() * static_cast<std::size_t>(table_stride_), 0);
     std::size_t next = 0;
     for (std::size_t s = 0; s < c.lengths.size(); ++s)
-      for (std::int64_t b = 0; b * c.block_tokens < c.lengths[s]; ++b)
+      for (std::int64_t b = 0; b * c.block_size < c.lengths[s]; ++b)
         tables_[s * static_cast<std::size_t>(table_stride_) + static_cast<std::size_t>(b)] = free[next++];
   }
 
   std::int64_t row() const { return (case_.heads + 2 * case_.kv_heads) * case_.head_dim; }
 
   /// Appends and attends tokens [from, to) of the given sequences in one step; returns [tokens, heads * head_dim].
-  std::vector<float> step(const std::vector<std::size_t>& sequences, std::int64_t from, std::int64_t to, std::int64_t window = 0) {
+  std::vector<float> step(const std::vector<std::size_t>& sequences, std::int64_t from, std::int64_t to,
+                          std::int64_t window = 0) {
     std::vector<std::int32_t> positions, rows, starts, step_tables;
     std::vector<float> host;
     for (const std::size_t s : sequences) {
@@ -91,22 +93,23 @@ class Paged {
     Guarded qkv(backend_, host);
     Activations out(backend_, static_cast<std::size_t>(tokens * case_.heads * case_.head_dim));
     const PlacedStep step(backend_, positions, rows, starts, step_tables, table_stride_);
-    backend_.rope_append({qkv.data(), case_.heads, rope_.get(), step.layout, cache.get(), 1});
-    attend_with_workspace(backend_, {qkv.data(), case_.heads, scale(), case_.soft_cap, window, step.layout, cache.get(), 1, out.data()});
+    backend_.rope_append({qkv.data(), case_.heads, rope_.get(), step.metadata, cache.get(), 1});
+    attend_with_workspace(
+        backend_, {qkv.data(), case_.heads, scale(), case_.soft_cap, window, step.metadata, cache.get(), 1, out.data()});
     rotated = qkv.read();
     return out.read();
   }
 
   float scale() const { return 1.0f / std::sqrt(static_cast<float>(case_.head_dim)); }
 
-  std::unique_ptr<KvStorage> cache;
-  std::vector<float> rotated;   // the last step's qkv after rope_append
+  std::unique_ptr<KvCache> cache;
+  std::vector<float> rotated;  // the last step's qkv after rope_append
 
  private:
   Backend& backend_;
   PagedCase case_;
   const std::vector<std::vector<float>>& qkv_;
-  std::unique_ptr<PreparedRope> rope_;
+  std::unique_ptr<RopeTables> rope_;
   std::vector<std::int32_t> tables_;
   std::int64_t table_stride_ = 0;
 };
@@ -135,10 +138,11 @@ inline std::vector<double> rotate(const PagedCase& c, const float* row, std::int
   std::vector<double> out(row, row + (c.heads + 2 * c.kv_heads) * c.head_dim);
   for (std::int64_t h = 0; h < c.heads + c.kv_heads; ++h) {
     for (std::int64_t i = 0; i < c.rope.dims / 2; ++i) {
-      const double angle = static_cast<double>(position) * c.rope.frequency_scale *
-                           std::pow(static_cast<double>(c.rope.base), -2.0 * static_cast<double>(i) / static_cast<double>(c.rope.dims));
-      const auto a = static_cast<std::size_t>(h * c.head_dim + (c.rope.adjacent_pairs ? 2 * i : i));
-      const auto b = static_cast<std::size_t>(h * c.head_dim + (c.rope.adjacent_pairs ? 2 * i + 1 : i + c.rope.dims / 2));
+      const double angle =
+          static_cast<double>(position) * c.rope.frequency_scale *
+          std::pow(static_cast<double>(c.rope.base), -2.0 * static_cast<double>(i) / static_cast<double>(c.rope.dims));
+      const auto a = static_cast<std::size_t>(h * c.head_dim + (c.rope.interleaved ? 2 * i : i));
+      const auto b = static_cast<std::size_t>(h * c.head_dim + (c.rope.interleaved ? 2 * i + 1 : i + c.rope.dims / 2));
       const double x = out[a], y = out[b];
       out[a] = x * std::cos(angle) - y * std::sin(angle);
       out[b] = x * std::sin(angle) + y * std::cos(angle);
@@ -148,11 +152,14 @@ inline std::vector<double> rotate(const PagedCase& c, const float* row, std::int
 }
 
 /// Attention of the token at `position`, in double; keys and values pass through the cache's type.
-inline std::vector<double> attend(const PagedCase& c, const std::vector<float>& qkv, std::int64_t position, std::int64_t window) {
+inline std::vector<double> attend(const PagedCase& c, const std::vector<float>& qkv, std::int64_t position,
+                                  std::int64_t window) {
   const std::int64_t row = (c.heads + 2 * c.kv_heads) * c.head_dim;
   const auto stored = [&](double v) -> double {
     const auto f = static_cast<float>(v);
-    return c.type == KvType::f16 ? half_to_float(float_to_half(f)) : c.type == KvType::bf16 ? bfloat16_to_float(float_to_bfloat16(f)) : v;
+    return c.type == DType::f16    ? half_to_float(float_to_half(f))
+           : c.type == DType::bf16 ? bfloat16_to_float(float_to_bfloat16(f))
+                                   : v;
   };
   const std::vector<double> query = rotate(c, qkv.data() + position * row, position);
   std::vector<double> out;
@@ -174,7 +181,9 @@ inline std::vector<double> attend(const PagedCase& c, const std::vector<float>& 
       total += weight;
       for (std::int64_t d = 0; d < c.head_dim; ++d)
         values[static_cast<std::size_t>(d)] +=
-            weight * stored(rows[static_cast<std::size_t>(p)][static_cast<std::size_t>((c.heads + c.kv_heads + kv) * c.head_dim + d)]);
+            weight *
+            stored(
+                rows[static_cast<std::size_t>(p)][static_cast<std::size_t>((c.heads + c.kv_heads + kv) * c.head_dim + d)]);
     }
     for (const double v : values) out.push_back(v / total);
   }

@@ -25,7 +25,8 @@ TEST_P(RmsNorm, EqualsTheOracle) {
           squares += sum.back() * sum.back();
         }
         for (std::int64_t i = 0; i < dim; ++i)
-          want.push_back(sum[static_cast<std::size_t>(t * dim + i)] / std::sqrt(squares / static_cast<double>(dim) + 1e-5) * weight[static_cast<std::size_t>(i)]);
+          want.push_back(sum[static_cast<std::size_t>(t * dim + i)] / std::sqrt(squares / static_cast<double>(dim) + 1e-5) *
+                         weight[static_cast<std::size_t>(i)]);
       }
       test::expect_near_all(out.read(), want, 2e-6 + test::rounding(backend->activation_type()), 1e-6);
       test::expect_near_all(residual.read(), sum, 1e-7, 1e-9);
@@ -41,7 +42,8 @@ TEST_P(RmsNorm, PicksRows) {
   Activations all(*backend, 6 * dim), out(*backend, 2 * dim);
   backend->rms_norm({all_residual.data(), add.data(), w.data(), nullptr, 6, dim, 1e-6f, all.data()});
   const auto rows = test::upload<std::int32_t>(*backend, {4, 1});
-  backend->rms_norm({residual.data(), add.data(), w.data(), static_cast<const std::int32_t*>(rows->data()), 2, dim, 1e-6f, out.data()});
+  backend->rms_norm(
+      {residual.data(), add.data(), w.data(), static_cast<const std::int32_t*>(rows->data()), 2, dim, 1e-6f, out.data()});
   const std::vector<float> every = all.read(), picked = out.read();
   for (std::size_t i = 0; i < dim; ++i) {
     EXPECT_EQ(picked[i], every[4 * dim + i]);

@@ -12,7 +12,7 @@ TEST_P(RopeAppend, RotatesQueries) {
       c.lengths = {40, 3};
       c.rope.dims = dims;
       c.rope.frequency_scale = adjacent ? 1.0f : 0.25f;
-      c.rope.adjacent_pairs = adjacent;
+      c.rope.interleaved = adjacent;
       const auto qkv = test::random_qkv(rng, c);
       test::Paged paged(*backend, c, qkv, 1);
       paged.step({0, 1}, 0, 40);
@@ -33,14 +33,14 @@ TEST_P(RopeAppend, ScalesByFactors) {
   c.lengths = {20};
   c.rope.dims = 32;
   const auto qkv = test::random_qkv(rng, c);
-  auto cache = backend->create_kv_storage({1, c.kv_heads, c.head_dim, 2, c.type});
+  auto cache = backend->create_kv_cache({1, c.kv_heads, c.head_dim, 2, c.type});
   const std::vector<float> factors(16, 4.0f);  // four times slower everywhere: the same as positions divided by four
   std::vector<std::int32_t> positions(20);
   std::iota(positions.begin(), positions.end(), 0);
   const test::PlacedStep step(*backend, positions, std::vector<std::int32_t>(20, 0), {0}, {0, 1}, 2);
-  const auto rope = backend->prepare_rope(c.rope, factors.data());
+  const auto rope = backend->load_rope(c.rope, factors.data());
   test::Guarded in(*backend, qkv[0]);
-  backend->rope_append({in.data(), c.heads, rope.get(), step.layout, cache.get(), 0});
+  backend->rope_append({in.data(), c.heads, rope.get(), step.metadata, cache.get(), 0});
   c.rope.frequency_scale = 0.25f;
   std::vector<double> want;
   for (std::int64_t p = 0; p < 20; ++p) {

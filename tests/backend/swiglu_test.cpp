@@ -19,12 +19,13 @@ TEST_P(Swiglu, EqualsTheOracle) {
       std::vector<double> want;
       for (std::int64_t t = 0; t < tokens; ++t) {
         for (std::int64_t i = 0; i < ffn; ++i) {
-          const double gate = x[static_cast<std::size_t>(2 * t * ffn + i)], up = x[static_cast<std::size_t>((2 * t + 1) * ffn + i)];
+          const double gate = x[static_cast<std::size_t>(2 * t * ffn + i)],
+                       up = x[static_cast<std::size_t>((2 * t + 1) * ffn + i)];
           want.push_back(gate / (1.0 + std::exp(-gate)) * up);
         }
       }
       // f16 has nothing below 2^-25 (the least half step between its subnormal numbers).
-      const bool half = backend->activation_type() == FloatType::f16;
+      const bool half = backend->activation_type() == DType::f16;
       test::expect_near_all(out.read(), want, 1e-6 + test::rounding(backend->activation_type()), half ? 0x1p-25 : 1e-30);
     }
   }

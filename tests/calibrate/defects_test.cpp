@@ -14,7 +14,7 @@
 namespace warploom::calibrate {
 namespace {
 
-using Rows = std::vector<SampleRow>;
+using Rows = std::vector<SamplingInput>;
 
 const Sampler& right() {
   static const Sampler sampler = cpu_device(2).sampler;
@@ -23,20 +23,20 @@ const Sampler& right() {
 
 // The right sampler with rows that were changed first.
 Sampler with_rows(std::function<void(Rows&)> change) {
-  return [change](std::span<const float> logits, std::span<const SampleRow> rows, std::span<TokenId> tokens) {
+  return [change](std::span<const float> logits, std::span<const SamplingInput> rows, std::span<TokenId> tokens) {
     Rows changed(rows.begin(), rows.end());
     change(changed);
     right()(logits, changed, tokens);
   };
 }
 
-Sampler with_each_row(std::function<void(SampleRow&)> change) {
+Sampler with_each_row(std::function<void(SamplingInput&)> change) {
   return with_rows([change](Rows& rows) { std::for_each(rows.begin(), rows.end(), change); });
 }
 
 // The right sampler's tokens, changed afterwards; `i` counts the draws.
 Sampler with_tokens(std::function<TokenId(TokenId, std::uint64_t i)> change) {
-  return [change, i = std::uint64_t{0}](std::span<const float> logits, std::span<const SampleRow> rows,
+  return [change, i = std::uint64_t{0}](std::span<const float> logits, std::span<const SamplingInput> rows,
                                         std::span<TokenId> tokens) mutable {
     right()(logits, rows, tokens);
     for (TokenId& token : tokens) token = change(token, i++);
@@ -45,7 +45,7 @@ Sampler with_tokens(std::function<TokenId(TokenId, std::uint64_t i)> change) {
 
 // argmax of logit + Gumbel noise from 24-bit uniform numbers in 32-bit floats, of one token above a crowd of equal ones: the
 // crowd's largest of n numbers is distributed as one to the power 1 / n.
-void noise_of_24_bits(std::span<const float> logits, std::span<const SampleRow> rows, std::span<TokenId> tokens) {
+void noise_of_24_bits(std::span<const float> logits, std::span<const SamplingInput> rows, std::span<TokenId> tokens) {
   const auto top = std::max_element(logits.begin(), logits.end()) - logits.begin();
   const double crowd = static_cast<double>(logits.size() - 1);
   std::mt19937_64 rng(rows[0].position);
@@ -61,7 +61,7 @@ void noise_of_24_bits(std::span<const float> logits, std::span<const SampleRow> 
 }
 
 // The likeliest token 6% likelier beside each other one.
-void biased(std::span<const float> logits, std::span<const SampleRow> rows, std::span<TokenId> tokens) {
+void biased(std::span<const float> logits, std::span<const SamplingInput> rows, std::span<TokenId> tokens) {
   std::vector<float> changed(logits.begin(), logits.end());
   *std::max_element(changed.begin(), changed.end()) += std::log(1.06f);
   right()(changed, rows, tokens);
@@ -109,24 +109,27 @@ INSTANTIATE_TEST_SUITE_P(
         Defect{"OneTokenTooLikely", biased, kManyDraws, "top-k 50 + top-p 0.9"},
         Defect{"NoTail", noise_of_24_bits, kTail, "tail"},
         Defect{"OneSeedForAllRows", with_rows([](Rows& rows) {
-                 for (SampleRow& row : rows) row.params.seed = rows[0].params.seed;
+                 for (SamplingInput& row : rows) row.params.seed = rows[0].params.seed;
                }),
                kPairs, "neighbouring seeds"},
         Defect{"OneNumberForAllRows", with_rows([](Rows& rows) {
-                 for (SampleRow& row : rows) row.position = rows[0].position;
+                 for (SamplingInput& row : rows) row.position = rows[0].position;
                }),
                kStrategies, "temperature 1"},
-        Defect{"PositionsInPairs", with_each_row([](SampleRow& row) { row.position /= 2; }), kPairs,
+        Defect{"PositionsInPairs", with_each_row([](SamplingInput& row) { row.position /= 2; }), kPairs,
                "neighbouring positions"},
-        Defect{"StreamsIgnored", with_each_row([](SampleRow& row) { row.stream = 0; }), kPairs, "neighbouring streams"},
-        Defect{"PositionsOf32Bits", with_each_row([](SampleRow& row) { row.position &= 0xffffffffu; }), kPairs,
+        Defect{"SubsequencesIgnored", with_each_row([](SamplingInput& row) { row.subsequence = 0; }), kPairs,
+               "neighbouring subsequences"},
+        Defect{"PositionsOf32Bits", with_each_row([](SamplingInput& row) { row.position &= 0xffffffffu; }), kPairs,
                "positions 2^32 apart"},
-        Defect{"SeedsOf32Bits", with_each_row([](SampleRow& row) { row.params.seed &= 0xffffffffu; }), kPairs,
+        Defect{"SeedsOf32Bits", with_each_row([](SamplingInput& row) { row.params.seed &= 0xffffffffu; }), kPairs,
                "seeds 2^32 apart"},
-        Defect{"SeedPlusPosition", with_each_row([](SampleRow& row) { row.params.seed += row.position, row.position = 0; }),
-               kPairs, "next seed, next position"},
-        Defect{"StreamPlusPosition", with_each_row([](SampleRow& row) { row.position += row.stream, row.stream = 0; }),
-               kPairs, "next stream, next position"},
+        Defect{"SeedPlusPosition",
+               with_each_row([](SamplingInput& row) { row.params.seed += row.position, row.position = 0; }), kPairs,
+               "next seed, next position"},
+        Defect{"SubsequencePlusPosition",
+               with_each_row([](SamplingInput& row) { row.position += row.subsequence, row.subsequence = 0; }), kPairs,
+               "next subsequence, next position"},
         Defect{"NextId", with_tokens([](TokenId token, std::uint64_t) { return token + 1; }), kStrategies, "temperature 1"},
         Defect{"NextIdInPairs", with_tokens([](TokenId token, std::uint64_t) { return token + 1; }), kPairs,
                "neighbouring positions"},
@@ -135,12 +138,14 @@ INSTANTIATE_TEST_SUITE_P(
                "temperature 1"},
         Defect{"NoTokenOnce", with_tokens([](TokenId token, std::uint64_t i) { return i == 77 ? TokenId{-1} : token; }),
                kStrategies, "temperature 1"},
-        Defect{"TiesAtTheBorderKept", with_each_row([](SampleRow& row) { row.params.top_k += row.params.top_k > 0; }),
+        Defect{"TiesAtTheBorderKept", with_each_row([](SamplingInput& row) { row.params.top_k += row.params.top_k > 0; }),
                kStrategies, "top-k 50"},
-        Defect{"TopPTooSmall", with_each_row([](SampleRow& row) { row.params.top_p *= 0.98f; }), kStrategies, "top-p 0.9"},
-        Defect{"TopPTooLarge", with_each_row([](SampleRow& row) { row.params.top_p *= 1.005f; }), kStrategies, "top-p 0.9"},
-        Defect{"MinPIgnored", with_each_row([](SampleRow& row) { row.params.min_p = 0.0f; }), kStrategies, "min-p 0.05"},
-        Defect{"TemperatureTooHigh", with_each_row([](SampleRow& row) { row.params.temperature *= 1.03f; }), kStrategies,
+        Defect{"TopPTooSmall", with_each_row([](SamplingInput& row) { row.params.top_p *= 0.98f; }), kStrategies,
+               "top-p 0.9"},
+        Defect{"TopPTooLarge", with_each_row([](SamplingInput& row) { row.params.top_p *= 1.005f; }), kStrategies,
+               "top-p 0.9"},
+        Defect{"MinPIgnored", with_each_row([](SamplingInput& row) { row.params.min_p = 0.0f; }), kStrategies, "min-p 0.05"},
+        Defect{"TemperatureTooHigh", with_each_row([](SamplingInput& row) { row.params.temperature *= 1.03f; }), kStrategies,
                "temperature 0.7"}),
     [](const auto& info) { return std::string(info.param.name); });
 

@@ -15,11 +15,11 @@ namespace {
 // The sampler's own account of what it keeps, though not how it draws from it, is here the twin to compare with.
 TEST(ExactDistribution, KeepsWhatTheSamplerKeeps) {
   const std::vector<float> logits = strategy_logits();
-  const auto vocab = static_cast<std::int64_t>(logits.size());
+  const auto vocab_size = static_cast<std::int64_t>(logits.size());
   for (const Strategy& strategy : strategies()) {
     const Distribution d = exact_distribution(logits, strategy.params);
-    const SampleRow row{strategy.params, 0, 0, {}, {}};
-    const auto got = sample({logits.data(), LogitType::f32, 1, vocab, vocab}, {&row, 1}, {.kept = true}).at(0);
+    const SamplingInput row{strategy.params, 0, 0, {}, {}};
+    const auto got = sample({logits.data(), DType::f32, 1, vocab_size, vocab_size}, {&row, 1}, {.kept = true}).at(0);
     std::vector<TokenId> kept;
     for (std::size_t i = 0; i < d.weight.size(); ++i)
       if (d.weight[i] > 0) kept.push_back(static_cast<TokenId>(i));

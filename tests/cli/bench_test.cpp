@@ -64,21 +64,22 @@ class BenchLogits : public testing::Test {
 
 TEST_F(BenchLogits, AreSampledInTurns) {
   for (const char* rows : {"1", "2"}) {
-    const auto got = bench({"--sampler", "--logits", path_, "--rows", rows, "--vocab", "100", "-r", "1", "--format", "json"});
+    const auto got =
+        bench({"--sampler", "--logits", path_, "--rows", rows, "--vocab", "100", "-r", "1", "--format", "json"});
     ASSERT_EQ(got.status, 0) << got.err;
     const json all = json::parse(got.out);
-    std::map<std::string, double> survivors;
-    for (const json& m : all["measurements"]) survivors[m["test"]] = m["survivors"].get<double>();
+    std::map<std::string, double> num_kept;
+    for (const json& m : all["measurements"]) num_kept[m["test"]] = m["survivors"].get<double>();
     const std::string end = std::string(", ") + rows + " rows of 100";
-    EXPECT_EQ(survivors.at("sample greedy" + end), 1.0);
-    EXPECT_EQ(survivors.at("sample top-k 50" + end), (1.0 + 3.0) / 2);  // the others weigh nothing
-    EXPECT_EQ(survivors.at("sample top-p 0.9" + end), (1.0 + 3.0) / 2);
+    EXPECT_EQ(num_kept.at("sample greedy" + end), 1.0);
+    EXPECT_EQ(num_kept.at("sample top-k 50" + end), (1.0 + 3.0) / 2);  // the others weigh nothing
+    EXPECT_EQ(num_kept.at("sample top-p 0.9" + end), (1.0 + 3.0) / 2);
   }
 }
 
 TEST_F(BenchLogits, MustBeWholeRows) {
-  for (const char* vocab : {"99", "400"}) {
-    const auto got = bench({"--sampler", "--logits", path_, "--rows", "1", "--vocab", vocab});
+  for (const char* vocab_size : {"99", "400"}) {
+    const auto got = bench({"--sampler", "--logits", path_, "--rows", "1", "--vocab", vocab_size});
     EXPECT_EQ(got.status, 1);
     EXPECT_THAT(got.err, HasSubstr("800 bytes"));
   }

@@ -171,18 +171,22 @@ TEST(CommandErrors, Prompts) {
 
 TEST(CommandErrors, Options) {
   const std::string model = model_path();
-  const std::vector<std::vector<std::string>> cases = {
-      {"--n", "0", "n is 0"},         {"--max-tokens", "0", "max_tokens is 0"},
-      {"--stop", "", "stop string"},  {"--threads", "-1", "threads: -1"},
-      {"--device", "tpu", "\"tpu\""}, {"--kv-type", "f8", "\"f8\""},
-      {"--weights", "thin", "\"thin\""}, {"--activations", "f32", "\"f32\""}};
+  const std::vector<std::vector<std::string>> cases = {{"--n", "0", "n is 0"},
+                                                       {"--max-tokens", "0", "max_tokens is 0"},
+                                                       {"--stop", "", "stop string"},
+                                                       {"--threads", "-1", "threads: -1"},
+                                                       {"--device", "tpu", "\"tpu\""},
+                                                       {"--kv-type", "f8", "\"f8\""},
+                                                       {"--weights", "thin", "\"thin\""},
+                                                       {"--activations", "f32", "\"f32\""}};
   for (const auto& c : cases) {
     SCOPED_TRACE(testing::PrintToString(c));
     expect_error(run_warploom({"generate", "x", "-m", model, c[0], c[1]}), 1, c[2]);
   }
   expect_error(run_warploom({"generate", "x", "-m", model, "--kv-block", "0"}), 1, "blocks of 0 tokens");
   // What only CUDA has.
-  expect_error(run_warploom({"generate", "x", "-m", model, "--device", "cpu", "--kv-block", "8"}), 1, "on the CPU it must be 16");
+  expect_error(run_warploom({"generate", "x", "-m", model, "--device", "cpu", "--kv-block", "8"}), 1,
+               "on the CPU it must be 16");
   expect_error(run_warploom({"generate", "x", "-m", model, "--device", "cpu", "--kv-type", "bf16"}), 1, "bf16");
 }
 

@@ -61,12 +61,12 @@ TEST(GenerateCommand, JsonHasEveryField) {
   const auto all = lines_of(generate_command(
       {"The sea", "--json", "--temperature", "0.9", "--top-k", "40", "--top-p", "0.95", "--min-p", "0.01", "--seed", "7"}));
   ASSERT_EQ(all.size(), 1u);
-  EXPECT_EQ(all[0]["prompt_ids"], json(want[0].prompt_ids));
+  EXPECT_EQ(all[0]["prompt_token_ids"], json(want[0].prompt_token_ids));
   EXPECT_EQ(all[0]["ids"], json(want[0].ids));
   EXPECT_EQ(all[0]["text"], want[0].text);
   EXPECT_EQ(all[0]["finish_reason"], "length");
   const json& timings = all[0]["timings"];
-  EXPECT_EQ(timings["prompt_tokens"], want[0].prompt_ids.size());
+  EXPECT_EQ(timings["prompt_tokens"], want[0].prompt_token_ids.size());
   EXPECT_EQ(timings["generated_tokens"], 12);
   for (const char* seconds : {"load_seconds", "prefill_seconds", "decode_seconds", "tokens_per_second"})
     EXPECT_GT(timings[seconds].get<double>(), 0.0) << seconds;
@@ -81,7 +81,7 @@ TEST(GenerateCommand, ABatchAnswersAsEachPromptAlone) {
   ASSERT_EQ(all.size(), 6u);
   for (std::size_t i = 0; i < all.size(); ++i) {
     EXPECT_EQ(all[i]["prompt"], i / 2);
-    EXPECT_EQ(all[i]["stream"], i % 2);
+    EXPECT_EQ(all[i]["index"], i % 2);
     EXPECT_EQ(all[i]["ids"], json(want[i].ids)) << i;
   }
   const auto alone = lines_of(generate_command({prompts[1], "--seed", "5", "--json"}));
@@ -90,10 +90,10 @@ TEST(GenerateCommand, ABatchAnswersAsEachPromptAlone) {
 
 TEST(GenerateCommand, StandardInputAndFilesAreTakenByteForByte) {
   const std::string prompt = "two\nlines \xff\n";
-  const json want = lines_of(generate_command({prompt, "--json"}))[0]["prompt_ids"];
-  EXPECT_EQ(lines_of(generate_command({"-", "--json"}, prompt))[0]["prompt_ids"], want);
-  EXPECT_EQ(lines_of(generate_command({"-f", test::TemporaryFile(prompt).path(), "--json"}))[0]["prompt_ids"], want);
-  EXPECT_EQ(want, json(by_library({prompt}, {.temperature = 0.0f})[0].prompt_ids));
+  const json want = lines_of(generate_command({prompt, "--json"}))[0]["prompt_token_ids"];
+  EXPECT_EQ(lines_of(generate_command({"-", "--json"}, prompt))[0]["prompt_token_ids"], want);
+  EXPECT_EQ(lines_of(generate_command({"-f", test::TemporaryFile(prompt).path(), "--json"}))[0]["prompt_token_ids"], want);
+  EXPECT_EQ(want, json(by_library({prompt}, {.temperature = 0.0f})[0].prompt_token_ids));
 }
 
 TEST(GenerateCommand, EndsBeforeTheFirstOfSeveralStopStrings) {
@@ -114,7 +114,7 @@ TEST(GenerateCommand, EndsBeforeTheFirstOfSeveralStopStrings) {
 TEST(GenerateCommand, AStopStringIsTakenAsItStands) {
   const auto plain = lines_of(generate_command({"Once upon a time", "-t", "0", "--json"}));
   const auto first = lines_of(generate_command({"-t", "0", "--json", "--stop", "[no, such]", "Once upon a time"}));
-  EXPECT_EQ(first[0]["prompt_ids"], plain[0]["prompt_ids"]);
+  EXPECT_EQ(first[0]["prompt_token_ids"], plain[0]["prompt_token_ids"]);
   EXPECT_EQ(first[0]["text"], plain[0]["text"]);
   const auto json_of = [](const std::string& stop) {
     return lines_of(generate_command({"1, 2, 3, [4, 5], [6,", "-t", "0", "--json", "--stop", stop}))[0];
@@ -128,7 +128,7 @@ TEST(GenerateCommand, ChatAppliesTheTemplate) {
   const std::vector<ChatMessage> messages = {{"system", "Be brief."}, {"user", "Hi"}};
   const auto want = Tokenizer::load(model_path())->encode_chat(messages);
   const auto all = lines_of(generate_command({"Hi", "--chat", "--system", "Be brief.", "--json"}));
-  EXPECT_EQ(all[0]["prompt_ids"], json(want));
+  EXPECT_EQ(all[0]["prompt_token_ids"], json(want));
 }
 
 TEST(GenerateCommand, TheCacheAndTheThreadsChangeNothing) {

@@ -15,7 +15,8 @@ TEST(Printable, ControlCharactersBecomeSpaces) {
 
 TEST(Printable, IsCutBetweenCharacters) {
   const std::string text = "aé北🙂z";  // 1, 2, 3, 4 and 1 bytes
-  const std::string want[] = {"...", "a...", "a...", "aé...", "aé...", "aé...", "aé北...", "aé北...", "aé北...", "aé北...", "aé北🙂..."};
+  const std::string want[] = {"...",     "a...",    "a...",    "aé...",   "aé...",        "aé...",
+                              "aé北...", "aé北...", "aé北...", "aé北...", "aé北🙂..."};
   for (std::size_t limit = 0; limit < text.size(); ++limit) EXPECT_EQ(printable(text, limit), want[limit]) << limit;
   EXPECT_EQ(printable(text, text.size()), text);
   EXPECT_EQ(printable(text, 1, " and more"), "a and more");

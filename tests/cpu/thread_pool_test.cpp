@@ -77,7 +77,8 @@ TEST(ThreadPool, ARoundDoesNotWaitForAThreadThatTookNoPartInIt) {
         known = true;
       }
     });
-  struct sigaction action {}, before {};
+  struct sigaction action {
+  }, before{};
   action.sa_handler = hold_thread;
   ASSERT_EQ(sigaction(SIGUSR1, &action, &before), 0);
   ASSERT_EQ(pthread_kill(worker, SIGUSR1), 0);

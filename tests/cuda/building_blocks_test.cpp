@@ -26,9 +26,9 @@ struct HostFilters {
   std::vector<float> top_p, min_p;
 };
 
-// The survivors of one row of weights, by a full sort.
-std::vector<bool> survivors_of(const std::vector<float>& values, const std::vector<std::uint64_t>& weights,
-                               bool keep_weightless, std::int64_t top_k, float top_p, float min_p) {
+// The kept tokens of one row of weights, by a full sort.
+std::vector<bool> kept_of(const std::vector<float>& values, const std::vector<std::uint64_t>& weights, bool keep_weightless,
+                          std::int64_t top_k, float top_p, float min_p) {
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < values.size(); ++i)
     if (values[i] != -INFINITY) order.push_back(i);
@@ -49,27 +49,27 @@ std::vector<bool> survivors_of(const std::vector<float>& values, const std::vect
 }
 
 struct Case {
-  std::size_t vocab, stride;
+  std::size_t vocab_size, stride;
   std::vector<float> values;  // kRows rows, `stride` apart, NaN between them
   std::vector<float> temperature;
   HostFilters filters;
   std::vector<std::uint64_t> seed, position;
-  std::vector<std::uint32_t> stream;
+  std::vector<std::uint32_t> subsequence;
 
   std::vector<float> row(std::size_t r) const {
     return {values.begin() + static_cast<std::ptrdiff_t>(r * stride),
-            values.begin() + static_cast<std::ptrdiff_t>(r * stride + vocab)};
+            values.begin() + static_cast<std::ptrdiff_t>(r * stride + vocab_size)};
   }
 };
 
-Case random_case(std::size_t vocab, bool probabilities) {
-  std::mt19937_64 rng(vocab);
+Case random_case(std::size_t vocab_size, bool probabilities) {
+  std::mt19937_64 rng(vocab_size);
   Case c;
-  c.vocab = vocab;
-  c.stride = vocab + vocab % 3;
+  c.vocab_size = vocab_size;
+  c.stride = vocab_size + vocab_size % 3;
   c.values.assign(kRows * c.stride, NAN);
   for (std::size_t r = 0; r < kRows; ++r) {
-    std::vector<float> y = test::random_logits(rng, vocab);
+    std::vector<float> y = test::random_logits(rng, vocab_size);
     for (float& v : y)
       if (probabilities) v = std::isfinite(v) ? std::exp(std::clamp(v, -60.0f, 60.0f)) : std::abs(v) == INFINITY ? 0.0f : v;
     std::copy(y.begin(), y.end(), c.values.begin() + static_cast<std::ptrdiff_t>(r * c.stride));
@@ -79,7 +79,7 @@ Case random_case(std::size_t vocab, bool probabilities) {
     c.filters.min_p.push_back(test::pick(rng, {0.0f, 0.0f, 0.02f}));
     c.seed.push_back(rng());
     c.position.push_back(rng());
-    c.stream.push_back(static_cast<std::uint32_t>(rng()));
+    c.subsequence.push_back(static_cast<std::uint32_t>(rng()));
   }
   return c;
 }
@@ -91,18 +91,18 @@ struct OnDevice {
   DeviceArray<std::int32_t> top_k{c.filters.top_k};
   DeviceArray<float> top_p{c.filters.top_p}, min_p{c.filters.min_p};
   DeviceArray<std::uint64_t> seed{c.seed}, position{c.position};
-  DeviceArray<std::uint32_t> stream{c.stream};
+  DeviceArray<std::uint32_t> subsequence{c.subsequence};
   DeviceArray<float> dense{std::vector<float>(kRows * c.stride, 55.0f)};
   DeviceArray<SampleStatus> status{std::vector<SampleStatus>(kRows, SampleStatus::invalid_parameters)};
   DeviceArray<TokenId> token{std::vector<TokenId>(kRows, -7)};
   DeviceArray<std::byte> room{std::vector<std::byte>(cuda::block_workspace_bytes(rows()), std::byte{0xcd})};
 
-  cuda::Rows rows() const {
-    return {values.data(), LogitType::f32, kRows, static_cast<std::int64_t>(c.vocab), static_cast<std::int64_t>(c.stride)};
+  cuda::InputRows rows() const {
+    return {values.data(), DType::f32, kRows, static_cast<std::int64_t>(c.vocab_size), static_cast<std::int64_t>(c.stride)};
   }
-  cuda::DenseRows out() const { return {dense.data(), static_cast<std::int64_t>(c.stride)}; }
+  cuda::OutputRows out() const { return {dense.data(), static_cast<std::int64_t>(c.stride)}; }
   cuda::Filters filters() const { return {top_k.data(), top_p.data(), min_p.data()}; }
-  cuda::Randomness randomness() const { return {seed.data(), position.data(), stream.data()}; }
+  cuda::RngState rng() const { return {seed.data(), position.data(), subsequence.data()}; }
   cuda::Workspace workspace() const { return {room.data(), room.host().size()}; }
   // What a row of the dense output holds, once what lies between rows is seen to be untouched.
   std::vector<std::vector<float>> dense_rows() const {
@@ -110,8 +110,8 @@ struct OnDevice {
     std::vector<std::vector<float>> out;
     for (std::size_t r = 0; r < kRows; ++r) {
       const auto first = all.begin() + static_cast<std::ptrdiff_t>(r * c.stride);
-      out.emplace_back(first, first + static_cast<std::ptrdiff_t>(c.vocab));
-      for (std::size_t i = c.vocab; i < c.stride; ++i) EXPECT_EQ(all[r * c.stride + i], 55.0f);
+      out.emplace_back(first, first + static_cast<std::ptrdiff_t>(c.vocab_size));
+      for (std::size_t i = c.vocab_size; i < c.stride; ++i) EXPECT_EQ(all[r * c.stride + i], 55.0f);
     }
     return out;
   }
@@ -141,12 +141,12 @@ Expected expect_row(const Case& c, std::size_t r, bool probabilities, bool filte
                                         : sampling::weight(v, e.max, sampling::exponent_scale(c.temperature[r])));
   const auto k = filtered ? c.filters.top_k[r] : 0;
   const float p = filtered ? c.filters.top_p[r] : 1.0f, min_p = filtered ? c.filters.min_p[r] : 0.0f;
-  e.dense = survivors_of(y, e.weights, true, k, p, min_p);
-  e.drawn = survivors_of(y, e.weights, false, k, p, min_p);
+  e.dense = kept_of(y, e.weights, true, k, p, min_p);
+  e.drawn = kept_of(y, e.weights, false, k, p, min_p);
   return e;
 }
 
-// Shares of the survivors, without the weights' cut to integers, to within what the weights' polynomial allows.
+// Shares of the kept tokens, without the weights' cut to integers, to within what the weights' polynomial allows.
 void expect_shares(const std::vector<float>& got, const std::vector<double>& shares, const Expected& e) {
   double sum = 0.0;
   for (std::size_t i = 0; i < shares.size(); ++i) sum += e.dense[i] ? shares[i] : 0.0;
@@ -157,16 +157,16 @@ void expect_shares(const std::vector<float>& got, const std::vector<double>& sha
 }
 
 TEST(BuildingBlocks, Softmax) {
-  for (const std::size_t vocab : kVocabs)
+  for (const std::size_t vocab_size : kVocabs)
     for (const bool filtered : {false, true}) {
-      const Case c = random_case(vocab, false);
+      const Case c = random_case(vocab_size, false);
       const OnDevice d{c};
       cuda::softmax(d.rows(), d.temperature.data(), filtered ? d.filters() : cuda::Filters{}, d.out(), d.status.data(),
                     d.workspace(), nullptr);
       const auto status = d.status.host();
       const auto got = d.dense_rows();
       for (std::size_t r = 0; r < kRows; ++r) {
-        SCOPED_TRACE(testing::Message() << "vocab " << vocab << " row " << r << " filtered " << filtered);
+        SCOPED_TRACE(testing::Message() << "vocab " << vocab_size << " row " << r << " filtered " << filtered);
         const Expected e = expect_row(c, r, false, filtered);
         ASSERT_EQ(status[r], e.status);
         if (e.status != SampleStatus::ok) {
@@ -185,17 +185,17 @@ TEST(BuildingBlocks, Softmax) {
 }
 
 TEST(BuildingBlocks, Mask) {
-  for (const std::size_t vocab : kVocabs) {
-    const Case c = random_case(vocab, false);
+  for (const std::size_t vocab_size : kVocabs) {
+    const Case c = random_case(vocab_size, false);
     const OnDevice d{c};
     cuda::mask(d.rows(), d.temperature.data(), d.filters(), d.out(), d.status.data(), d.workspace(), nullptr);
     const auto got = d.dense_rows();
     for (std::size_t r = 0; r < kRows; ++r) {
-      SCOPED_TRACE(testing::Message() << "vocab " << vocab << " row " << r);
+      SCOPED_TRACE(testing::Message() << "vocab " << vocab_size << " row " << r);
       const Expected e = expect_row(c, r, false, true);
       ASSERT_EQ(d.status.host()[r], e.status);
       const std::vector<float> y = c.row(r);
-      for (std::size_t i = 0; i < vocab; ++i) {
+      for (std::size_t i = 0; i < vocab_size; ++i) {
         if (e.status != SampleStatus::ok) {
           ASSERT_TRUE(std::isnan(got[r][i]));
         } else {
@@ -218,13 +218,13 @@ TEST(BuildingBlocks, TopKMaskKeepsExactlyK) {
 }
 
 TEST(BuildingBlocks, Renormalize) {
-  for (const std::size_t vocab : kVocabs) {
-    const Case c = random_case(vocab, true);
+  for (const std::size_t vocab_size : kVocabs) {
+    const Case c = random_case(vocab_size, true);
     const OnDevice d{c};
     cuda::renormalize(d.rows(), d.filters(), d.out(), d.status.data(), d.workspace(), nullptr);
     const auto got = d.dense_rows();
     for (std::size_t r = 0; r < kRows; ++r) {
-      SCOPED_TRACE(testing::Message() << "vocab " << vocab << " row " << r);
+      SCOPED_TRACE(testing::Message() << "vocab " << vocab_size << " row " << r);
       const Expected e = expect_row(c, r, true, true);
       ASSERT_EQ(d.status.host()[r], e.status);
       if (e.status != SampleStatus::ok) continue;
@@ -236,22 +236,22 @@ TEST(BuildingBlocks, Renormalize) {
 }
 
 TEST(BuildingBlocks, MultinomialFromProbabilities) {
-  for (const std::size_t vocab : kVocabs)
+  for (const std::size_t vocab_size : kVocabs)
     for (const bool filtered : {false, true}) {
-      const Case c = random_case(vocab, true);
+      const Case c = random_case(vocab_size, true);
       const OnDevice d{c};
-      cuda::multinomial(d.rows(), filtered ? d.filters() : cuda::Filters{}, d.randomness(), d.token.data(), d.status.data(),
+      cuda::multinomial(d.rows(), filtered ? d.filters() : cuda::Filters{}, d.rng(), d.token.data(), d.status.data(),
                         d.workspace(), nullptr);
       const auto tokens = d.token.host();
       for (std::size_t r = 0; r < kRows; ++r) {
-        SCOPED_TRACE(testing::Message() << "vocab " << vocab << " row " << r << " filtered " << filtered);
+        SCOPED_TRACE(testing::Message() << "vocab " << vocab_size << " row " << r << " filtered " << filtered);
         const Expected e = expect_row(c, r, true, filtered);
         ASSERT_EQ(d.status.host()[r], e.status);
         TokenId want = -1;
         if (e.status == SampleStatus::ok) {
           std::uint64_t total = 0;
-          for (std::size_t i = 0; i < vocab; ++i) total += e.drawn[i] ? e.weights[i] : 0;
-          std::uint64_t at = sampling::draw(sampling::random_bits(c.seed[r], c.position[r], c.stream[r]), total);
+          for (std::size_t i = 0; i < vocab_size; ++i) total += e.drawn[i] ? e.weights[i] : 0;
+          std::uint64_t at = sampling::draw(sampling::random_bits(c.seed[r], c.position[r], c.subsequence[r]), total);
           for (std::size_t i = 0; want < 0; ++i) {
             const std::uint64_t w = e.drawn[i] ? e.weights[i] : 0;
             if (at < w) want = static_cast<TokenId>(i);
@@ -264,22 +264,22 @@ TEST(BuildingBlocks, MultinomialFromProbabilities) {
 }
 
 TEST(BuildingBlocks, MultinomialFromWeights) {
-  for (const std::size_t vocab : kVocabs) {
-    const Case c = random_case(vocab, false);
+  for (const std::size_t vocab_size : kVocabs) {
+    const Case c = random_case(vocab_size, false);
     const OnDevice d{c};
-    std::mt19937_64 rng(vocab);
+    std::mt19937_64 rng(vocab_size);
     std::vector<std::uint64_t> weights(kRows * c.stride, ~std::uint64_t{0});  // between rows: too large
     for (std::size_t r = 0; r < kRows; ++r)
-      for (std::size_t i = 0; i < vocab; ++i) weights[r * c.stride + i] = r == 1 ? 0 : (rng() >> 23) * (rng() % 3);
-    weights[2 * c.stride + rng() % vocab] = std::uint64_t{1} << 42;
+      for (std::size_t i = 0; i < vocab_size; ++i) weights[r * c.stride + i] = r == 1 ? 0 : (rng() >> 23) * (rng() % 3);
+    weights[2 * c.stride + rng() % vocab_size] = std::uint64_t{1} << 42;
     const DeviceArray<std::uint64_t> d_weights(weights);
-    cuda::multinomial({d_weights.data(), kRows, static_cast<std::int64_t>(vocab), static_cast<std::int64_t>(c.stride)},
-                      d.randomness(), d.token.data(), d.status.data(), d.workspace(), nullptr);
+    cuda::multinomial({d_weights.data(), kRows, static_cast<std::int64_t>(vocab_size), static_cast<std::int64_t>(c.stride)},
+                      d.rng(), d.token.data(), d.status.data(), d.workspace(), nullptr);
     const auto tokens = d.token.host();
     for (std::size_t r = 0; r < kRows; ++r) {
-      SCOPED_TRACE(testing::Message() << "vocab " << vocab << " row " << r);
+      SCOPED_TRACE(testing::Message() << "vocab " << vocab_size << " row " << r);
       const auto first = weights.begin() + static_cast<std::ptrdiff_t>(r * c.stride);
-      std::vector<std::uint64_t> row(first, first + static_cast<std::ptrdiff_t>(vocab));
+      std::vector<std::uint64_t> row(first, first + static_cast<std::ptrdiff_t>(vocab_size));
       const std::uint64_t total = std::accumulate(row.begin(), row.end(), std::uint64_t{0});
       const SampleStatus want = r == 2       ? SampleStatus::invalid_logits
                                 : total == 0 ? SampleStatus::all_masked
@@ -288,7 +288,7 @@ TEST(BuildingBlocks, MultinomialFromWeights) {
       TokenId token = -1;
       if (want == SampleStatus::ok) {
         std::partial_sum(row.begin(), row.end(), row.begin());
-        const std::uint64_t at = sampling::draw(sampling::random_bits(c.seed[r], c.position[r], c.stream[r]), total);
+        const std::uint64_t at = sampling::draw(sampling::random_bits(c.seed[r], c.position[r], c.subsequence[r]), total);
         token = static_cast<TokenId>(std::upper_bound(row.begin(), row.end(), at) - row.begin());
       }
       ASSERT_EQ(tokens[r], token);
@@ -297,9 +297,9 @@ TEST(BuildingBlocks, MultinomialFromWeights) {
 }
 
 TEST(BuildingBlocks, TopKAndArgmax) {
-  for (const std::size_t vocab : kVocabs)
+  for (const std::size_t vocab_size : kVocabs)
     for (const int k : {1, 50, 1024}) {
-      const Case c = random_case(vocab, false);
+      const Case c = random_case(vocab_size, false);
       const OnDevice d{c};
       const auto listed = static_cast<std::size_t>(k);
       const DeviceArray<TokenId> ids(std::vector<TokenId>(kRows * listed, -7));
@@ -310,11 +310,11 @@ TEST(BuildingBlocks, TopKAndArgmax) {
       const auto got_ids = ids.host();
       const auto got_values = values.host();
       for (std::size_t r = 0; r < kRows; ++r) {
-        SCOPED_TRACE(testing::Message() << "vocab " << vocab << " row " << r << " k " << k);
+        SCOPED_TRACE(testing::Message() << "vocab " << vocab_size << " row " << r << " k " << k);
         ASSERT_EQ(status[r], expect_row(c, r, false, false).status);
         const std::vector<float> y = c.row(r);
         std::vector<TokenId> order;
-        for (std::size_t i = 0; i < vocab && status[r] == SampleStatus::ok; ++i)
+        for (std::size_t i = 0; i < vocab_size && status[r] == SampleStatus::ok; ++i)
           if (y[i] != -INFINITY) order.push_back(static_cast<TokenId>(i));
         std::stable_sort(order.begin(), order.end(), [&](TokenId a, TokenId b) { return y[a] > y[b]; });
         EXPECT_EQ(d.token.host()[r], order.empty() ? -1 : order[0]);
@@ -336,7 +336,7 @@ TEST(BuildingBlocks, ABatchChangesNoBit) {
   const DeviceArray<float> d_logits(logits), many(std::vector<float>(kMany * kVocab, 0.0f)),
       one(std::vector<float>(kVocab, 0.0f)), top_p(std::vector<float>(kMany, 0.9f));
   const cuda::Filters filters{.top_p = top_p.data()};
-  cuda::Rows rows{d_logits.data(), LogitType::f32, kMany, kVocab, kVocab};
+  cuda::InputRows rows{d_logits.data(), DType::f32, kMany, kVocab, kVocab};
   const DeviceArray<std::byte> room(std::vector<std::byte>(1 << 20));
   cuda::softmax(rows, nullptr, filters, {many.data(), kVocab}, nullptr, {room.data(), 1 << 20}, nullptr);
   const std::vector<float> all = many.host();
@@ -357,8 +357,8 @@ TEST(BuildingBlocks, BlocksAreCaptured) {
   const DeviceArray<std::uint16_t> d_logits(logits);
   const DeviceArray<float> probabilities(std::vector<float>(2 * kVocab)), top_p(std::vector<float>{0.8f, 0.5f});
   const DeviceArray<TokenId> token(std::vector<TokenId>(2));
-  const cuda::Rows rows{d_logits.data(), LogitType::bf16, 2, kVocab, kVocab},
-      dense{probabilities.data(), LogitType::f32, 2, kVocab, kVocab};
+  const cuda::InputRows rows{d_logits.data(), DType::bf16, 2, kVocab, kVocab},
+      dense{probabilities.data(), DType::f32, 2, kVocab, kVocab};
   const std::size_t bytes = std::max(cuda::block_workspace_bytes(rows), cuda::block_workspace_bytes(dense));
   const DeviceArray<std::byte> room(std::vector<std::byte>(bytes, std::byte{0xcd}));
   cudaStream_t stream;
@@ -405,7 +405,7 @@ TEST(BuildingBlocks, WhatTheHostSeesIsRefused) {
   const Case c = random_case(1031, false);
   const OnDevice d{c};
   const auto changed = [&](auto change) {
-    cuda::Rows rows = d.rows();
+    cuda::InputRows rows = d.rows();
     change(rows);
     return rows;
   };
@@ -416,7 +416,7 @@ TEST(BuildingBlocks, WhatTheHostSeesIsRefused) {
   expect_refused([&] { cuda::top_k(d.rows(), 5, d.token.data(), nullptr, nullptr, d.workspace(), nullptr); }, "values");
   expect_refused([&] { cuda::argmax(d.rows(), nullptr, nullptr, d.workspace(), nullptr); }, "token");
   expect_refused(
-      [&] { cuda::argmax(changed([](auto& r) { r.vocab = 0; }), d.token.data(), nullptr, d.workspace(), nullptr); },
+      [&] { cuda::argmax(changed([](auto& r) { r.vocab_size = 0; }), d.token.data(), nullptr, d.workspace(), nullptr); },
       "vocab");
   expect_refused(
       [&] { cuda::argmax(changed([](auto& r) { r.data = nullptr; }), d.token.data(), nullptr, d.workspace(), nullptr); },
@@ -439,7 +439,7 @@ TEST(BuildingBlocks, WhatTheHostSeesIsRefused) {
   expect_refused([&] { cuda::softmax(d.rows(), nullptr, {}, d.out(), nullptr, {nullptr, 1 << 20}, nullptr); }, "workspace");
   expect_refused(
       [&] {
-        cuda::renormalize(changed([](auto& r) { r.type = LogitType::f16; }), {}, d.out(), nullptr, d.workspace(), nullptr);
+        cuda::renormalize(changed([](auto& r) { r.type = DType::f16; }), {}, d.out(), nullptr, d.workspace(), nullptr);
       },
       "type");
 }

@@ -37,17 +37,17 @@ void throw_on_error(cudaError_t error) {
   if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
 }
 
-std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SampleRow> rows, int parts,
-                                           const SampleWants& wants, std::span<const std::uint32_t> allowed) {
-  const std::size_t count = rows.size(), element = logits.type == LogitType::f32 ? 4 : 2;
+std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SamplingInput> rows, int parts,
+                                           const SampleOutputs& wants, std::span<const std::uint32_t> allowed) {
+  const std::size_t count = rows.size(), element = logits.type == DType::f32 ? 4 : 2;
   std::vector<float> temperature, top_p, min_p, repetition, frequency, presence;
   std::vector<std::int32_t> top_k;
   std::vector<std::uint64_t> seed, position;
-  std::vector<std::uint32_t> stream;
+  std::vector<std::uint32_t> subsequence;
   std::vector<TokenId> history;
   std::vector<LogitBias> bias;
   std::vector<std::int64_t> history_offsets{0}, bias_offsets{0};
-  for (const SampleRow& row : rows) {
+  for (const SamplingInput& row : rows) {
     const SamplingParams& p = row.params;
     temperature.push_back(p.temperature);
     top_p.push_back(p.top_p);
@@ -58,26 +58,26 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
     top_k.push_back(static_cast<std::int32_t>(p.top_k));
     seed.push_back(p.seed);
     position.push_back(row.position);
-    stream.push_back(row.stream);
+    subsequence.push_back(row.subsequence);
     history.insert(history.end(), row.history.begin(), row.history.end());
     bias.insert(bias.end(), row.bias.begin(), row.bias.end());
     history_offsets.push_back(static_cast<std::int64_t>(history.size()));
     bias_offsets.push_back(static_cast<std::int64_t>(bias.size()));
   }
   const std::size_t bytes =
-      ((count - 1) * static_cast<std::size_t>(logits.row_stride) + static_cast<std::size_t>(logits.vocab)) * element;
+      ((count - 1) * static_cast<std::size_t>(logits.row_stride) + static_cast<std::size_t>(logits.vocab_size)) * element;
   const DeviceArray<std::byte> d_logits({static_cast<const std::byte*>(logits.data), bytes});
   const DeviceArray<float> d_temperature(temperature), d_top_p(top_p), d_min_p(min_p), d_repetition(repetition),
       d_frequency(frequency), d_presence(presence);
   const DeviceArray<std::int32_t> d_top_k(top_k);
   const DeviceArray<std::uint64_t> d_seed(seed), d_position(position);
-  const DeviceArray<std::uint32_t> d_stream(stream);
+  const DeviceArray<std::uint32_t> d_subsequence(subsequence);
   const DeviceArray<TokenId> d_history(history);
   const DeviceArray<LogitBias> d_bias(bias);
   const DeviceArray<std::int64_t> d_history_offsets(history_offsets), d_bias_offsets(bias_offsets);
   const Guarded<TokenId> token(count, 77777777), argmax(count, 77777777);
   const Guarded<SampleStatus> status(count, static_cast<SampleStatus>(0xa5));
-  const Guarded<std::int64_t> survivors(count, -5);
+  const Guarded<std::int64_t> num_kept(count, -5);
   const Guarded<std::uint64_t> total(count, 5);
   const Guarded<double> logprob(count, 5.0), filtered(count, 5.0);
 
@@ -85,7 +85,7 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   a.logits = d_logits.data();
   a.type = logits.type;
   a.rows = logits.rows;
-  a.vocab = logits.vocab;
+  a.vocab_size = logits.vocab_size;
   a.row_stride = logits.row_stride;
   a.temperature = d_temperature.data();
   a.top_k = d_top_k.data();
@@ -93,18 +93,18 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   a.min_p = d_min_p.data();
   a.seed = d_seed.data();
   a.position = d_position.data();
-  a.stream = d_stream.data();
+  a.subsequence = d_subsequence.data();
   a.repetition_penalty = d_repetition.data();
   a.frequency_penalty = d_frequency.data();
   a.presence_penalty = d_presence.data();
   if (!history.empty()) a.history = d_history.data(), a.history_offsets = d_history_offsets.data();
   if (!bias.empty()) a.bias = d_bias.data(), a.bias_offsets = d_bias_offsets.data();
   const DeviceArray<std::uint32_t> d_allowed(allowed);
-  if (!allowed.empty()) a.allowed = d_allowed.data(), a.allowed_stride = (logits.vocab + 31) / 32;
+  if (!allowed.empty()) a.allowed = d_allowed.data(), a.allowed_stride = (logits.vocab_size + 31) / 32;
   a.token = token.data();
   a.status = status.data();
   a.argmax = argmax.data();
-  a.survivors = survivors.data();
+  a.num_kept = num_kept.data();
   a.total_weight = total.data();
   if (wants.logprob) a.logprob = logprob.data();
   if (wants.filtered_logprob) a.filtered_logprob = filtered.data();
@@ -114,11 +114,11 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   const Guarded<double> top_logprob(count * listed, 5.0);
   if (listed > 0) a.top_token = top_token.data(), a.top_logprob = top_logprob.data();
   const Guarded<std::int64_t> kept_offsets(count + 1, -5);
-  const Guarded<TokenId> kept(wants.kept ? count * static_cast<std::size_t>(logits.vocab) : 0, 77777777);
+  const Guarded<TokenId> kept(wants.kept ? count * static_cast<std::size_t>(logits.vocab_size) : 0, 77777777);
   if (wants.kept) {
     a.kept_offsets = kept_offsets.data();
     a.kept = kept.data();
-    a.kept_capacity = logits.rows * logits.vocab;
+    a.kept_capacity = logits.rows * logits.vocab_size;
   }
   a.parts = parts;
   // Full of rubbish: what the call needs zero, it zeroes.
@@ -129,7 +129,7 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   std::vector<SampleResult> results(count);
   const auto tokens = token.host(), argmaxes = argmax.host();
   const auto statuses = status.host();
-  const auto numbers = survivors.host();
+  const auto numbers = num_kept.host();
   const auto weights = total.host();
   const auto before = logprob.host(), after = filtered.host(), listed_logprobs = top_logprob.host();
   const auto listed_tokens = top_token.host(), kept_ids = kept.host();
@@ -138,7 +138,7 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
     results[r].token = tokens[r];
     results[r].status = statuses[r];
     results[r].argmax = argmaxes[r];
-    results[r].survivors = numbers[r];
+    results[r].num_kept = numbers[r];
     results[r].total_weight = weights[r];
     results[r].logprob = before[r];
     results[r].filtered_logprob = after[r];

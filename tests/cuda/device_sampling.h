@@ -45,10 +45,10 @@ void DeviceArray<T>::ok(cudaError_t error) {
   throw_on_error(error);
 }
 
-/// What each row got: argmax, survivors and weights too, the rest as wanted. parts as in SampleArgs; allowed: bit masks, of
-/// vocab / 32 words a row, rounded up, or empty.
-std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SampleRow> rows, int parts,
-                                           const SampleWants& wants = {.logprob = true, .filtered_logprob = true},
+/// What each row got: argmax, num_kept and weights too, the rest as wanted. parts as in SampleArgs; allowed: bit masks, of
+/// vocab_size / 32 words a row, rounded up, or empty.
+std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SamplingInput> rows, int parts,
+                                           const SampleOutputs& wants = {.logprob = true, .filtered_logprob = true},
                                            std::span<const std::uint32_t> allowed = {});
 
 }  // namespace warploom::test

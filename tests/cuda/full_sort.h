@@ -7,7 +7,7 @@
 namespace warploom::test {
 
 /// Draws as cuda::sample() does; temperature, top_k, top_p, seed, position and stream are obeyed, nothing else. Allocates,
-/// and waits until it is done. token, survivors and total_weight are written.
+/// and waits until it is done. token, num_kept and total_weight are written.
 void full_sort_sample(const cuda::SampleArgs& args);
 
 }  // namespace warploom::test

@@ -24,27 +24,27 @@ void expect_refused(F call, const std::string& words) {
 
 // Arguments that could be launched, but that their pointers lead nowhere.
 void* somewhere(std::size_t offset = 0) { return reinterpret_cast<void*>(std::uintptr_t{4096} + offset); }
-cuda::KvCacheView cache() { return {somewhere(), FloatType::f16, 2, 10, 2, 64, 16}; }
-cuda::KvStep step() {
+cuda::KvCacheView cache() { return {somewhere(), DType::f16, 2, 10, 2, 64, 16}; }
+AttentionMetadata metadata() {
   const auto* ints = static_cast<const std::int32_t*>(somewhere());
   return {3, 2, 2, ints, ints, ints, ints, 4};
 }
 cuda::PagedAttentionArgs attention() {
   cuda::PagedAttentionArgs a;
-  a.queries = a.out = {somewhere(), FloatType::f32, 256};
-  a.heads = 4;
-  a.step = step();
+  a.queries = a.out = {somewhere(), DType::f32, 256};
+  a.num_heads = 4;
+  a.metadata = metadata();
   a.cache = cache();
   return a;
 }
 cuda::RopeAppendArgs append() {
   cuda::RopeAppendArgs a;
-  a.queries = {somewhere(), FloatType::f32, 256};
-  a.keys = a.values = {somewhere(), FloatType::f32, 128};
-  a.heads = 4;
+  a.queries = {somewhere(), DType::f32, 256};
+  a.keys = a.values = {somewhere(), DType::f32, 128};
+  a.num_heads = 4;
   a.frequencies = static_cast<const double*>(somewhere());
   a.rope_dims = 64;
-  a.step = step();
+  a.metadata = metadata();
   a.cache = cache();
   return a;
 }
@@ -63,32 +63,32 @@ TEST(KvCacheArgs, AttentionNamesWhatIsWrong) {
   };
   refuse_both([](auto& a) { a.cache.head_dim = 72; }, "cache.head_dim is 72; it must be a multiple of 16 in [16, 256]");
   refuse_both([](auto& a) { a.cache.head_dim = 272; }, "cache.head_dim is 272");
-  refuse_both([](auto& a) { a.cache.block_tokens = 24; }, "cache.block_tokens is 24; it must be 8, 16 or 32");
-  refuse_both([](auto& a) { a.cache.type = static_cast<FloatType>(3); }, "cache.type is 3");
+  refuse_both([](auto& a) { a.cache.block_size = 24; }, "cache.block_size is 24; it must be 8, 16 or 32");
+  refuse_both([](auto& a) { a.cache.type = static_cast<DType>(3); }, "cache.type is 3");
   refuse([](auto& a) { a.cache.data = nullptr; }, "cache.data is null");
   refuse([](auto& a) { a.cache.data = somewhere(8); }, "aligned to 16 bytes");
-  refuse([](auto& a) { a.cache.blocks = 0; }, "cache.blocks is 0");
-  refuse_both([](auto& a) { a.cache.kv_heads = 0; }, "cache.kv_heads is 0");
-  refuse([](auto& a) { a.cache.kv_heads = 8193; }, "cache.kv_heads is 8193");
-  refuse([](auto& a) { a.layer = 2; }, "layer is 2; it must be in [0, cache.layers)");
+  refuse([](auto& a) { a.cache.num_blocks = 0; }, "cache.num_blocks is 0");
+  refuse_both([](auto& a) { a.cache.num_kv_heads = 0; }, "cache.num_kv_heads is 0");
+  refuse([](auto& a) { a.cache.num_kv_heads = 8193; }, "cache.num_kv_heads is 8193");
+  refuse([](auto& a) { a.layer = 2; }, "layer is 2; it must be in [0, cache.num_layers)");
   refuse([](auto& a) { a.layer = -1; }, "layer is -1");
-  refuse_both([](auto& a) { a.heads = 5; }, "heads is 5; it must be a multiple of cache.kv_heads");
-  refuse([](auto& a) { a.heads = 0; }, "heads is 0");
-  refuse([](auto& a) { a.scale = NAN; }, "scale is nan");
+  refuse_both([](auto& a) { a.num_heads = 5; }, "num_heads is 5; it must be a multiple of cache.num_kv_heads");
+  refuse([](auto& a) { a.num_heads = 0; }, "num_heads is 0");
+  refuse([](auto& a) { a.softmax_scale = NAN; }, "softmax_scale is nan");
   refuse([](auto& a) { a.soft_cap = -1.0f; }, "soft_cap is -1");
   refuse_both([](auto& a) { a.window = -1; }, "window is -1");
-  refuse_both([](auto& a) { a.step.tokens = -1; }, "step.tokens is -1");
-  refuse([](auto& a) { a.step.tokens = std::int64_t{1} << 30; }, "step.tokens is 1073741824");
-  refuse_both([](auto& a) { a.step.sequences = 0; }, "step.sequences is 0");
-  refuse([](auto& a) { a.step.sequences = 65536; }, "step.sequences is 65536");
-  refuse_both([](auto& a) { a.step.most_tokens = 0; }, "step.most_tokens is 0");
-  refuse([](auto& a) { a.step.most_tokens = 1; }, "step.most_tokens is 1; it must be as many as");
-  refuse_both([](auto& a) { a.step.table_stride = 0; }, "step.table_stride is 0");
-  refuse([](auto& a) { a.step.positions = nullptr; }, "step.positions is null");
-  refuse([](auto& a) { a.step.starts = nullptr; }, "step.starts is null");
-  refuse([](auto& a) { a.step.block_tables = nullptr; }, "step.block_tables is null");
+  refuse_both([](auto& a) { a.metadata.num_tokens = -1; }, "metadata.num_tokens is -1");
+  refuse([](auto& a) { a.metadata.num_tokens = std::int64_t{1} << 30; }, "metadata.num_tokens is 1073741824");
+  refuse_both([](auto& a) { a.metadata.num_seqs = 0; }, "metadata.num_seqs is 0");
+  refuse([](auto& a) { a.metadata.num_seqs = 65536; }, "metadata.num_seqs is 65536");
+  refuse_both([](auto& a) { a.metadata.max_query_len = 0; }, "metadata.max_query_len is 0");
+  refuse([](auto& a) { a.metadata.max_query_len = 1; }, "metadata.max_query_len is 1; it must be as many as");
+  refuse_both([](auto& a) { a.metadata.max_blocks_per_seq = 0; }, "metadata.max_blocks_per_seq is 0");
+  refuse([](auto& a) { a.metadata.positions = nullptr; }, "metadata.positions is null");
+  refuse([](auto& a) { a.metadata.qo_indptr = nullptr; }, "metadata.qo_indptr is null");
+  refuse([](auto& a) { a.metadata.block_tables = nullptr; }, "metadata.block_tables is null");
   refuse([](auto& a) { a.queries.data = nullptr; }, "queries.data is null");
-  refuse([](auto& a) { a.queries.stride = 255; }, "queries.stride is 255; it must be at least heads * head_dim");
+  refuse([](auto& a) { a.queries.stride = 255; }, "queries.stride is 255; it must be at least num_heads * head_dim");
   refuse([](auto& a) { a.out.stride = 258; }, "out.stride is 258; it must be a multiple of 16 bytes");
   refuse([](auto& a) { a.out.data = somewhere(4); }, "out.data");
 }
@@ -102,24 +102,25 @@ TEST(KvCacheArgs, AppendNamesWhatIsWrong) {
   refuse([](auto& a) { a.rope_dims = 65; }, "rope_dims is 65; it must be even, in [0, cache.head_dim]");
   refuse([](auto& a) { a.rope_dims = 66; }, "rope_dims is 66");
   refuse([](auto& a) { a.frequencies = nullptr; }, "frequencies is null");
-  refuse([](auto& a) { a.attention_scale = INFINITY; }, "attention_scale is inf");
-  refuse([](auto& a) { a.step.sequence = nullptr; }, "step.sequence is null");
+  refuse([](auto& a) { a.mscale = INFINITY; }, "mscale is inf");
+  refuse([](auto& a) { a.metadata.token_to_seq = nullptr; }, "metadata.token_to_seq is null");
   refuse([](auto& a) { a.keys.stride = 127; }, "keys.stride is 127");
   refuse([](auto& a) { a.values.data = nullptr; }, "values.data is null");
-  refuse([](auto& a) { a.queries.type = static_cast<FloatType>(7); }, "queries.type is 7");
+  refuse([](auto& a) { a.queries.type = static_cast<DType>(7); }, "queries.type is 7");
   refuse([](auto& a) { a.layer = 5; }, "layer is 5");
 }
 
 TEST(KvCacheArgs, AWorkspaceThatIsTooSmall) {
   cuda::PagedAttentionArgs a = attention(), shapes;
   EXPECT_EQ(cuda::paged_attention_workspace_bytes(a), 0u);  // 64 positions: nothing to split
-  a.step.table_stride = 128;
+  a.metadata.max_blocks_per_seq = 128;
   const std::size_t bytes = cuda::paged_attention_workspace_bytes(a);
   EXPECT_GT(bytes, cuda::kAttentionZeroBytes);
-  shapes.heads = a.heads;
+  shapes.num_heads = a.num_heads;
   shapes.cache = a.cache;
   shapes.cache.data = nullptr;
-  shapes.step = {a.step.tokens, a.step.sequences, a.step.most_tokens, nullptr, nullptr, nullptr, nullptr, 128};
+  shapes.metadata = {
+      a.metadata.num_tokens, a.metadata.num_seqs, a.metadata.max_query_len, nullptr, nullptr, nullptr, nullptr, 128};
   EXPECT_EQ(cuda::paged_attention_workspace_bytes(shapes), bytes);
   expect_refused([&] { cuda::paged_attention(a, somewhere(), bytes - 1, nullptr); }, "workspace_bytes is");
   expect_refused([&] { cuda::paged_attention(a, nullptr, bytes, nullptr); }, "workspace is null");
@@ -127,12 +128,12 @@ TEST(KvCacheArgs, AWorkspaceThatIsTooSmall) {
   // More of anything never needs less.
   std::size_t before = 0;
   for (const std::int64_t sequences : {1, 2, 100, 128, 129, 5000}) {
-    shapes.step.tokens = shapes.step.sequences = sequences;
-    shapes.step.most_tokens = 1;
-    shapes.step.table_stride = 128;
+    shapes.metadata.num_tokens = shapes.metadata.num_seqs = sequences;
+    shapes.metadata.max_query_len = 1;
+    shapes.metadata.max_blocks_per_seq = 128;
     EXPECT_GE(cuda::paged_attention_workspace_bytes(shapes), before);
     before = cuda::paged_attention_workspace_bytes(shapes);
-    shapes.step.table_stride = 400;
+    shapes.metadata.max_blocks_per_seq = 400;
     EXPECT_GT(cuda::paged_attention_workspace_bytes(shapes), before);
   }
 }
@@ -140,18 +141,18 @@ TEST(KvCacheArgs, AWorkspaceThatIsTooSmall) {
 TEST(KvCacheArgs, NoTokensAreNoWork) {
   cuda::PagedAttentionArgs a;
   a.cache = cache();
-  a.heads = 2;
+  a.num_heads = 2;
   EXPECT_EQ(cuda::paged_attention_workspace_bytes(a), 0u);
   cuda::paged_attention(a, nullptr, 0, nullptr);
   cuda::RopeAppendArgs r;
   r.cache = cache();
-  r.heads = 2;
+  r.num_heads = 2;
   cuda::rope_append(r, nullptr);
   test::throw_on_error(cudaDeviceSynchronize());
 }
 
 TEST(CopyBlock, CopiesOneBlockOfEveryLayer) {
-  for (const FloatType type : {FloatType::f16, FloatType::f32}) {
+  for (const DType type : {DType::f16, DType::f32}) {
     cuda::KvCacheView view{nullptr, type, 3, 5, 2, 16, 8};
     std::vector<std::byte> host(static_cast<std::size_t>(view.bytes()));
     std::mt19937 rng(3);
@@ -165,14 +166,14 @@ TEST(CopyBlock, CopiesOneBlockOfEveryLayer) {
     for (std::size_t layer = 0; layer < 3; ++layer)
       std::memcpy(host.data() + (layer * 5 + 1) * block, host.data() + (layer * 5 + 4) * block, block);
     EXPECT_EQ(device.host(), host);
-    expect_refused([&] { cuda::copy_block(view, 5, 1, nullptr); }, "from is 5; it must be in [0, cache.blocks)");
+    expect_refused([&] { cuda::copy_block(view, 5, 1, nullptr); }, "from is 5; it must be in [0, cache.num_blocks)");
     expect_refused([&] { cuda::copy_block(view, 0, -1, nullptr); }, "to is -1");
   }
 }
 
-// The places that the header states: [layers, blocks, 2, kv_heads, block_tokens, head_dim].
+// The places that the header states: [layers, blocks, 2, kv_heads, block_size, head_dim].
 TEST(CopyBlock, ViewsStateTheLayout) {
-  constexpr cuda::KvCacheView view{nullptr, FloatType::bf16, 3, 5, 2, 16, 8};
+  constexpr cuda::KvCacheView view{nullptr, DType::bf16, 3, 5, 2, 16, 8};
   static_assert(view.bytes() == 3 * 5 * 2 * 2 * 8 * 16 * 2);
   static_assert(view.keys(2, 3, 1) == (((2 * 5 + 3) * 2 + 0) * 2 + 1) * 8 * 16);
   static_assert(view.values(2, 3, 1) == (((2 * 5 + 3) * 2 + 1) * 2 + 1) * 8 * 16);

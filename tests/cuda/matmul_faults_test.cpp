@@ -25,9 +25,9 @@ class CudaMatmulFaults : public testing::Test {
   // Everything that there is: weights of several types, a few tokens, many, rows of the table.
   void use(bool dense) {
     const cuda::Stream stream = cuda::create_stream();
-    cuda::Matmul matmul({FloatType::f16, dense, false}, stream.get());
+    cuda::Matmul matmul({DType::f16, dense, false}, stream.get());
     const std::vector<WeightView> parts = {a_.view, b_.view};
-    const auto weight = matmul.prepare(parts);
+    const auto weight = matmul.load_weight(parts);
     const cuda::DeviceBuffer x(100 * 256 * 2, "x"), out(100 * 256 * 4, "out"), ids(4, "ids");
     test::throw_on_cuda_error(cudaMemsetAsync(x.data(), 0, x.bytes(), stream.get()));
     test::throw_on_cuda_error(cudaMemsetAsync(ids.data(), 0, ids.bytes(), stream.get()));
@@ -92,12 +92,12 @@ TEST_F(CudaMatmulFaults, AFailingCallIsNamed) {
 TEST_F(CudaMatmulFaults, WorkCanBeCapturedOnceSeen) {
   for (const bool dense : {false, true}) {
     const cuda::Stream stream = cuda::create_stream();
-    cuda::Matmul matmul({FloatType::f16, dense, false}, stream.get());
+    cuda::Matmul matmul({DType::f16, dense, false}, stream.get());
     const std::vector<WeightView> parts = {a_.view, b_.view};
-    const auto weight = matmul.prepare(parts);
+    const auto weight = matmul.load_weight(parts);
     const std::vector<TokenId> id = {63};
     for (const std::int64_t tokens : {5, 100}) {
-      const auto x = test::random_inputs(rng_, static_cast<std::size_t>(tokens * 256), FloatType::f16);
+      const auto x = test::random_inputs(rng_, static_cast<std::size_t>(tokens * 256), DType::f16);
       const test::GuardedArray<std::uint16_t> in(x);
       const test::GuardedArray<TokenId> ids(id);
       const test::GuardedArray<float> out(static_cast<std::size_t>(tokens * 64)), row(256);

@@ -15,14 +15,14 @@
 
 namespace warploom::test {
 
-inline std::uint16_t to_16_bits(float value, FloatType type) {
-  return type == FloatType::f16 ? float_to_half(value) : float_to_bfloat16(value);
+inline std::uint16_t to_16_bits(float value, DType type) {
+  return type == DType::f16 ? float_to_half(value) : float_to_bfloat16(value);
 }
-inline float from_16_bits(std::uint16_t bits, FloatType type) {
-  return type == FloatType::f16 ? half_to_float(bits) : bfloat16_to_float(bits);
+inline float from_16_bits(std::uint16_t bits, DType type) {
+  return type == DType::f16 ? half_to_float(bits) : bfloat16_to_float(bits);
 }
 
-inline std::vector<std::uint16_t> random_inputs(std::mt19937& rng, std::size_t count, FloatType type) {
+inline std::vector<std::uint16_t> random_inputs(std::mt19937& rng, std::size_t count, DType type) {
   std::normal_distribution<float> normal;
   std::vector<std::uint16_t> x(count);
   for (std::uint16_t& v : x) v = to_16_bits(normal(rng), type);
@@ -34,8 +34,8 @@ inline std::vector<std::uint16_t> random_inputs(std::mt19937& rng, std::size_t c
 struct ExactWeight {
   std::vector<float> value, slack;  // [rows, cols]
 
-  ExactWeight(const std::vector<WeightView>& parts, FloatType type) {
-    const double unit = type == FloatType::f16 ? 0x1p-11 : 0x1p-8, least = type == FloatType::f16 ? 0x1p-25 : 0x1p-134;
+  ExactWeight(const std::vector<WeightView>& parts, DType type) {
+    const double unit = type == DType::f16 ? 0x1p-11 : 0x1p-8, least = type == DType::f16 ? 0x1p-25 : 0x1p-134;
     for (const WeightView& part : parts) {
       const auto cols = static_cast<std::size_t>(part.cols);
       const bool products = part.type == WeightType::q4_k || part.type == WeightType::q5_k || part.type == WeightType::q6_k;
@@ -64,7 +64,7 @@ struct Near {
   double value, bound;
 };
 /// f32 sums in any order, each addition off by at most a unit of the last place (tensor cores truncate).
-inline Near exact_product(const ExactWeight& w, std::size_t row, const std::uint16_t* x, std::size_t cols, FloatType type,
+inline Near exact_product(const ExactWeight& w, std::size_t row, const std::uint16_t* x, std::size_t cols, DType type,
                           float bias) {
   double sum = bias, size = std::abs(static_cast<double>(bias)), slack = 0;
   for (std::size_t k = 0; k < cols; ++k) {
@@ -79,7 +79,7 @@ inline Near exact_product(const ExactWeight& w, std::size_t row, const std::uint
 class CudaMatmul : public testing::Test {
  protected:
   /// out [tokens, rows]. `shift`: elements by which x and out are off a boundary.
-  std::vector<float> run(cuda::Matmul& matmul, const PreparedWeight& weight, const std::vector<std::uint16_t>& x,
+  std::vector<float> run(cuda::Matmul& matmul, const Weight& weight, const std::vector<std::uint16_t>& x,
                          const std::vector<float>& bias, std::size_t shift = 0) const {
     const std::size_t tokens = x.size() / static_cast<std::size_t>(weight.cols());
     const GuardedArray<std::uint16_t> in(x, shift);

@@ -28,7 +28,7 @@ std::vector<float> random_bias(std::mt19937& rng, std::int64_t rows) {
 }
 
 void expect_exact(const std::vector<float>& got, const std::vector<WeightView>& parts, const std::vector<std::uint16_t>& x,
-                  const std::vector<float>& bias, FloatType type) {
+                  const std::vector<float>& bias, DType type) {
   const ExactWeight weight(parts, type);
   const auto cols = static_cast<std::size_t>(parts[0].cols), rows = weight.value.size() / cols;
   for (std::size_t i = 0; i < got.size(); ++i) {
@@ -50,18 +50,18 @@ INSTANTIATE_TEST_SUITE_P(Types, CudaMatmulTypes, testing::ValuesIn(test::kAllWei
                          [](const auto& info) { return std::string(traits(info.param).name); });
 
 TEST_P(CudaMatmulTypes, EqualsTheExactProduct) {
-  for (const FloatType type : {FloatType::f16, FloatType::bf16}) {
+  for (const DType type : {DType::f16, DType::bf16}) {
     for (const Mode& mode : kModes) {
       cuda::Matmul matmul({type, mode.dense, mode.deterministic}, stream.get());
       for (const Shape& shape : shapes_of(GetParam())) {
         const RandomWeight weight(rng, GetParam(), shape.rows, shape.cols);
-        const auto prepared = matmul.prepare({&weight.view, 1});
+        const auto prepared = matmul.load_weight({&weight.view, 1});
         ASSERT_EQ(prepared->rows(), shape.rows);
         ASSERT_EQ(prepared->cols(), shape.cols);
         for (const std::int64_t tokens : {1, 2, 7, 8, 9, 33, 64, 65, 200}) {
           if (tokens > 9 && shape.cols > 2000) continue;
-          SCOPED_TRACE(testing::Message() << mode.name << (type == FloatType::f16 ? ", f16, " : ", bf16, ") << shape.rows
-                                          << "x" << shape.cols << ", tokens " << tokens);
+          SCOPED_TRACE(testing::Message() << mode.name << (type == DType::f16 ? ", f16, " : ", bf16, ") << shape.rows << "x"
+                                          << shape.cols << ", tokens " << tokens);
           const auto x = test::random_inputs(rng, static_cast<std::size_t>(tokens * shape.cols), type);
           const std::vector<float> bias = tokens % 2 ? random_bias(rng, shape.rows) : std::vector<float>();
           const std::size_t shift = tokens == 7 || tokens == 200 ? 1 : 0;
@@ -75,12 +75,12 @@ TEST_P(CudaMatmulTypes, EqualsTheExactProduct) {
 
 // A token's sums are added in one order, whatever else is there.
 TEST_P(CudaMatmulTypes, ATokenAloneHasTheSameBitsAsAmongOthers) {
-  for (const FloatType type : {FloatType::f16, FloatType::bf16}) {
+  for (const DType type : {DType::f16, DType::bf16}) {
     for (const bool dense : {false, true}) {
       cuda::Matmul matmul({type, dense, true}, stream.get());
       const std::int64_t rows = 20, cols = GetParam() == WeightType::f32 ? 75 : 768;
       const RandomWeight weight(rng, GetParam(), rows, cols);
-      const auto prepared = matmul.prepare({&weight.view, 1});
+      const auto prepared = matmul.load_weight({&weight.view, 1});
       const auto x = test::random_inputs(rng, static_cast<std::size_t>(130 * cols), type);
       const std::vector<float> all = run(matmul, *prepared, x, {});
       for (const std::int64_t tokens : {1, 2, 5, 8, 9, 16, 17, 31, 64, 65, 129}) {
@@ -94,13 +94,13 @@ TEST_P(CudaMatmulTypes, ATokenAloneHasTheSameBitsAsAmongOthers) {
 }
 
 TEST_P(CudaMatmulTypes, EmbedsWhatTheFileSays) {
-  for (const FloatType type : {FloatType::f16, FloatType::bf16}) {
+  for (const DType type : {DType::f16, DType::bf16}) {
     for (const bool dense : {false, true}) {
       cuda::Matmul matmul({type, dense, false}, stream.get());
       for (const Shape& shape : shapes_of(GetParam())) {
         const RandomWeight first(rng, GetParam(), shape.rows, shape.cols), second(rng, GetParam(), 5, shape.cols);
         const std::vector<WeightView> parts = {first.view, second.view};
-        const auto table = matmul.prepare(parts);
+        const auto table = matmul.load_weight(parts);
         const ExactWeight exact(parts, type);
         std::vector<TokenId> ids;
         for (int i = 0; i < 9; ++i) ids.push_back(static_cast<TokenId>(rng() % static_cast<unsigned>(table->rows())));
@@ -123,14 +123,14 @@ TEST_P(CudaMatmulTypes, EmbedsWhatTheFileSays) {
 
 // Whatever stands in a damaged file, a product is a number, an infinity or NaN, and nothing stops.
 TEST_P(CudaMatmulTypes, AnyBytesAreAWeight) {
-  for (const FloatType type : {FloatType::f16, FloatType::bf16}) {
+  for (const DType type : {DType::f16, DType::bf16}) {
     for (const Mode& mode : kModes) {
       cuda::Matmul matmul({type, mode.dense, mode.deterministic}, stream.get());
       RandomWeight weight(rng, GetParam(), 16, 256);
       for (std::byte& b : weight.bytes) b = static_cast<std::byte>(rng());
       std::fill(weight.bytes.begin(), weight.bytes.begin() + static_cast<std::ptrdiff_t>(weight.view.row_bytes()),
                 std::byte{0xff});
-      const auto prepared = matmul.prepare({&weight.view, 1});
+      const auto prepared = matmul.load_weight({&weight.view, 1});
       for (const std::int64_t tokens : {3, 70}) {
         const auto got = run(matmul, *prepared, test::random_inputs(rng, static_cast<std::size_t>(tokens * 256), type), {});
         for (std::size_t t = 0; t < static_cast<std::size_t>(tokens); ++t) ASSERT_TRUE(std::isnan(got[16 * t])) << mode.name;
@@ -141,7 +141,7 @@ TEST_P(CudaMatmulTypes, AnyBytesAreAWeight) {
 
 TEST_F(CudaMatmul, StacksPartsOfDifferentTypes) {
   const std::int64_t cols = 256;
-  for (const FloatType type : {FloatType::f16, FloatType::bf16}) {
+  for (const DType type : {DType::f16, DType::bf16}) {
     for (const Mode& mode : kModes) {
       cuda::Matmul matmul({type, mode.dense, mode.deterministic}, stream.get());
       std::vector<RandomWeight> weights;
@@ -151,7 +151,7 @@ TEST_F(CudaMatmul, StacksPartsOfDifferentTypes) {
         weights.emplace_back(rng, part, rows = rows % 37 + 5, cols);
       std::vector<WeightView> parts;
       for (const RandomWeight& weight : weights) parts.push_back(weight.view);
-      const auto prepared = matmul.prepare(parts);
+      const auto prepared = matmul.load_weight(parts);
       const std::vector<float> bias = random_bias(rng, prepared->rows());
       for (const std::int64_t tokens : {3, 70}) {
         SCOPED_TRACE(testing::Message() << mode.name << ", tokens " << tokens);
@@ -164,10 +164,10 @@ TEST_F(CudaMatmul, StacksPartsOfDifferentTypes) {
 
 TEST_F(CudaMatmul, NanAndInfinityTouchNoOtherToken) {
   for (const Mode& mode : kModes) {
-    cuda::Matmul matmul({FloatType::f16, mode.dense, mode.deterministic}, stream.get());
+    cuda::Matmul matmul({DType::f16, mode.dense, mode.deterministic}, stream.get());
     const RandomWeight weight(rng, WeightType::q4_1, 20, 96);
-    const auto prepared = matmul.prepare({&weight.view, 1});
-    auto x = test::random_inputs(rng, 3 * 96, FloatType::f16);
+    const auto prepared = matmul.load_weight({&weight.view, 1});
+    auto x = test::random_inputs(rng, 3 * 96, DType::f16);
     const auto clean = run(matmul, *prepared, x, {});
     x[96 + 5] = 0x7e00;
     x[2 * 96 + 90] = 0x7c00;
@@ -182,25 +182,26 @@ TEST_F(CudaMatmul, WeightsBeyondHalfPrecisionSaturate) {
   const std::vector<float> values = {1e6f, -1e6f, INFINITY, 65519.0f};
   const WeightView view{WeightType::f32, 4, 1, reinterpret_cast<const std::byte*>(values.data()), "large"};
   for (const Mode& mode : kModes) {
-    cuda::Matmul matmul({FloatType::f16, mode.dense, mode.deterministic}, stream.get());
-    EXPECT_EQ(run(matmul, *matmul.prepare({&view, 1}), {0x3c00}, {}), (std::vector<float>{65504, -65504, INFINITY, 65504}));
+    cuda::Matmul matmul({DType::f16, mode.dense, mode.deterministic}, stream.get());
+    EXPECT_EQ(run(matmul, *matmul.load_weight({&view, 1}), {0x3c00}, {}),
+              (std::vector<float>{65504, -65504, INFINITY, 65504}));
   }
 }
 
 // A launch has 65,535 groups of 16 tokens at most.
 TEST_F(CudaMatmul, TakesMoreTokensThanAGridHolds) {
-  cuda::Matmul matmul({FloatType::f16, false, true}, stream.get());
+  cuda::Matmul matmul({DType::f16, false, true}, stream.get());
   const float two = 2.0f;
   const WeightView view{WeightType::f32, 1, 1, reinterpret_cast<const std::byte*>(&two), "two"};
-  const auto x = test::random_inputs(rng, (1 << 20) + 5, FloatType::f16);
-  const std::vector<float> got = run(matmul, *matmul.prepare({&view, 1}), x, {3.0f});
+  const auto x = test::random_inputs(rng, (1 << 20) + 5, DType::f16);
+  const std::vector<float> got = run(matmul, *matmul.load_weight({&view, 1}), x, {3.0f});
   for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(got[i], 2 * half_to_float(x[i]) + 3) << i;
 }
 
 TEST_F(CudaMatmul, NoTokensNoWork) {
   cuda::Matmul matmul({}, stream.get());
   const RandomWeight weight(rng, WeightType::q8_0, 4, 64);
-  const auto prepared = matmul.prepare({&weight.view, 1});
+  const auto prepared = matmul.load_weight({&weight.view, 1});
   EXPECT_TRUE(run(matmul, *prepared, {}, {}).empty());
   matmul.embed({prepared.get(), nullptr, 0, nullptr});
 }
@@ -209,15 +210,15 @@ TEST_F(CudaMatmul, RefusesPartsThatDoNotFit) {
   cuda::Matmul matmul({}, stream.get());
   const RandomWeight a(rng, WeightType::q8_0, 4, 64), b(rng, WeightType::q8_0, 4, 32);
   const std::vector<WeightView> views = {a.view, b.view};
-  EXPECT_THROW(matmul.prepare(views), InvalidArgument);
-  EXPECT_THROW(matmul.prepare({}), InvalidArgument);
+  EXPECT_THROW(matmul.load_weight(views), InvalidArgument);
+  EXPECT_THROW(matmul.load_weight({}), InvalidArgument);
   WeightView wide = a.view;
   wide.cols = std::int64_t{1} << 21;
-  EXPECT_THROW(matmul.prepare({&wide, 1}), InvalidArgument);
+  EXPECT_THROW(matmul.load_weight({&wide, 1}), InvalidArgument);
   WeightView tall = a.view;
   tall.rows = std::int64_t{1} << 40;
-  EXPECT_THROW(matmul.prepare({&tall, 1}), InvalidArgument);
-  EXPECT_THROW(cuda::Matmul({FloatType::f32, false, false}, stream.get()), InvalidArgument);
+  EXPECT_THROW(matmul.load_weight({&tall, 1}), InvalidArgument);
+  EXPECT_THROW(cuda::Matmul({DType::f32, false, false}, stream.get()), InvalidArgument);
 }
 
 }  // namespace

@@ -15,8 +15,8 @@ class CudaMatmulTraffic : public test::CudaMatmul {
   void SetUp() override {
     if (warploom_emulator_count == nullptr) GTEST_SKIP() << "only the emulator counts";
   }
-  WarploomCounters count(cuda::Matmul& matmul, const PreparedWeight& weight, std::int64_t tokens) {
-    const auto x = test::random_inputs(rng, static_cast<std::size_t>(tokens * weight.cols()), FloatType::f16);
+  WarploomCounters count(cuda::Matmul& matmul, const Weight& weight, std::int64_t tokens) {
+    const auto x = test::random_inputs(rng, static_cast<std::size_t>(tokens * weight.cols()), DType::f16);
     warploom_emulator_reset_counters();
     warploom_emulator_count(1);
     run(matmul, weight, x, {});
@@ -38,7 +38,7 @@ TEST_F(CudaMatmulTraffic, WeightsAreReadOnceFor64Tokens) {
   cuda::Matmul matmul({}, stream.get());
   for (const WeightType type : test::kAllWeightTypes) {
     const RandomWeight weight(rng, type, rows, cols);
-    const auto prepared = matmul.prepare({&weight.view, 1});
+    const auto prepared = matmul.load_weight({&weight.view, 1});
     for (const std::int64_t tokens : {1, 5, 8, 16, 29, 64}) {
       SCOPED_TRACE(testing::Message() << traits(type).name << ", tokens " << tokens);
       const WarploomCounters c = count(matmul, *prepared, tokens);
@@ -62,7 +62,7 @@ TEST_F(CudaMatmulTraffic, FourBitsStayFourBits) {
                                    {WeightType::q8_0, 8.5},
                                    {WeightType::q6_k, 9.0}}) {
     const RandomWeight weight(rng, type, 64, 4096);
-    const auto prepared = matmul.prepare({&weight.view, 1});
+    const auto prepared = matmul.load_weight({&weight.view, 1});
     EXPECT_EQ(static_cast<double>(prepared->bytes()) * 8, bits * weights) << traits(type).name;
     for (const std::int64_t tokens : {1, 8})
       EXPECT_LE(instructions(count(matmul, *prepared, tokens)), 3.0 * weights) << traits(type).name;
@@ -73,7 +73,7 @@ TEST_F(CudaMatmulTraffic, PartsOfSeveralTypesAreOneLaunch) {
   cuda::Matmul matmul({}, stream.get());
   const RandomWeight q(rng, WeightType::q4_k, 64, 256), k(rng, WeightType::q4_k, 32, 256), v(rng, WeightType::q6_k, 32, 256);
   const std::vector<WeightView> parts = {q.view, k.view, v.view};
-  EXPECT_EQ(count(matmul, *matmul.prepare(parts), 7).launches, 1u);
+  EXPECT_EQ(count(matmul, *matmul.load_weight(parts), 7).launches, 1u);
 }
 
 }  // namespace

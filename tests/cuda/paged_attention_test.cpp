@@ -62,11 +62,11 @@ double expect_oracle(const PagedCase& c, const PagedData& data, const std::vecto
 
 // What rounding queries and weights to 11 bits (f16), to two parts of 8 (bf16) and to three (f32) does to results of order
 // one: some four times the largest difference that was seen.
-double tolerance(FloatType type) { return type == FloatType::f16 ? 3e-3 : type == FloatType::bf16 ? 4e-5 : 4e-6; }
+double tolerance(DType type) { return type == DType::f16 ? 3e-3 : type == DType::bf16 ? 4e-5 : 4e-6; }
 
 void expect_oracle_both(const PagedCase& c, std::mt19937& rng, double allowed) {
   SCOPED_TRACE(testing::Message() << c.heads << " heads, " << c.kv_heads << " kv heads of " << c.head_dim << ", type "
-                                  << static_cast<int>(c.type) << ", blocks of " << c.block_tokens << ", window " << c.window
+                                  << static_cast<int>(c.type) << ", blocks of " << c.block_size << ", window " << c.window
                                   << ", cap " << c.soft_cap);
   const PagedData data(c, rng);
   PagedCache cache(c, data, static_cast<std::uint32_t>(rng()));
@@ -76,21 +76,21 @@ void expect_oracle_both(const PagedCase& c, std::mt19937& rng, double allowed) {
   expect_oracle(c, data, decode, last(c), allowed);
 }
 
-constexpr FloatType kTypes[] = {FloatType::f16, FloatType::bf16, FloatType::f32};
+constexpr DType kTypes[] = {DType::f16, DType::bf16, DType::f32};
 const std::array<std::int64_t, 3> kShapes[] = {{1, 1, 16},  {4, 2, 32},  {9, 3, 64},  {5, 1, 80},  {3, 3, 96},
                                                {8, 2, 128}, {2, 1, 256}, {20, 1, 16}, {33, 1, 64}, {2, 2, 208}};
 
 TEST_F(PagedAttention, EqualsTheOracle) {
-  for (const FloatType type : kTypes)
-    for (const std::int64_t block_tokens : {8, 16, 32})
+  for (const DType type : kTypes)
+    for (const std::int64_t block_size : {8, 16, 32})
       for (const auto& [heads, kv_heads, head_dim] : kShapes) {
-        const PagedCase c{heads, kv_heads, head_dim, type, {1, 17, 33, 8, 131}, block_tokens};
+        const PagedCase c{heads, kv_heads, head_dim, type, {1, 17, 33, 8, 131}, block_size};
         expect_oracle_both(c, rng, tolerance(type));
       }
 }
 
 TEST_F(PagedAttention, LongContexts) {
-  for (const FloatType type : kTypes)
+  for (const DType type : kTypes)
     for (const std::int64_t head_dim : {16, 64, 128, 256}) {
       const PagedCase c{3, 1, head_dim, type, {300, 129, 128}};
       expect_oracle_both(c, rng, tolerance(type));
@@ -103,18 +103,17 @@ TEST_F(PagedAttention, LongContexts) {
 
 TEST_F(PagedAttention, WindowsAndSoftCaps) {
   for (const std::int64_t window : {1, 7, 16, 128, 140, 1000})
-    expect_oracle_both({3, 1, 16, FloatType::f32, {300, 5}, window % 2 == 0 ? 8 : 32, window}, rng,
-                       tolerance(FloatType::f32));
-  for (const FloatType type : kTypes)
+    expect_oracle_both({3, 1, 16, DType::f32, {300, 5}, window % 2 == 0 ? 8 : 32, window}, rng, tolerance(DType::f32));
+  for (const DType type : kTypes)
     for (const float cap : {0.5f, 3.0f, 50.0f})
       expect_oracle_both({4, 2, 64, type, {40, 3}, 16, 0, cap}, rng, tolerance(type));
-  expect_oracle_both({3, 1, 64, FloatType::f16, {900, 140}, 16, 600, 30.0f}, rng, tolerance(FloatType::f16));
+  expect_oracle_both({3, 1, 64, DType::f16, {900, 140}, 16, 600, 30.0f}, rng, tolerance(DType::f16));
 }
 
 // Keys that no row of a step sees any more are not read: their blocks may serve others.
 TEST_F(PagedAttention, BlocksBeforeTheWindowMayBeGone) {
   for (const std::int64_t window : {5, 60, 300}) {
-    const PagedCase c{3, 1, 64, FloatType::f16, {700, 130}, 8, window};
+    const PagedCase c{3, 1, 64, DType::f16, {700, 130}, 8, window};
     const PagedData data(c, rng);
     const std::vector<Span> steps[] = {last(c), {{0, 650, 700}, {1, 129, 130}}};
     for (const std::vector<Span>& spans : steps) {
@@ -128,21 +127,20 @@ TEST_F(PagedAttention, BlocksBeforeTheWindowMayBeGone) {
 }
 
 TEST_F(PagedAttention, QueriesAndResultsOfEveryType) {
-  for (const FloatType query_type : kTypes)
-    for (const FloatType out_type : kTypes) {
-      const PagedCase c{9, 3, 64, FloatType::f16, {20, 1}, 16, 0, 0.0f, query_type, out_type};
+  for (const DType query_type : kTypes)
+    for (const DType out_type : kTypes) {
+      const PagedCase c{9, 3, 64, DType::f16, {20, 1}, 16, 0, 0.0f, query_type, out_type};
       // Results stay below 4: half a unit in the last place of the type.
-      const double rounding = out_type == FloatType::f32 ? 0.0 : out_type == FloatType::f16 ? 1e-3 : 8e-3;
-      expect_oracle_both(c, rng, tolerance(FloatType::f16) + rounding);
+      const double rounding = out_type == DType::f32 ? 0.0 : out_type == DType::f16 ? 1e-3 : 8e-3;
+      expect_oracle_both(c, rng, tolerance(DType::f16) + rounding);
     }
 }
 
 // Rows of any size are scaled before they are rounded to half precision. Where scores are large, one key takes all.
 TEST_F(PagedAttention, QueriesOfAnySize) {
-  for (const FloatType type : kTypes) {
+  for (const DType type : kTypes) {
     for (const float spread : {0.0f, 1e-30f, 1e-6f})
-      expect_oracle_both({4, 2, 64, type, {40, 3}, 16, 0, 0.0f, FloatType::f32, FloatType::f32, spread}, rng,
-                         tolerance(type));
+      expect_oracle_both({4, 2, 64, type, {40, 3}, 16, 0, 0.0f, DType::f32, DType::f32, spread}, rng, tolerance(type));
     PagedCase c{4, 2, 64, type, {200, 3}};
     c.spread = 1e6f;
     const PagedData data(c, rng);
@@ -155,17 +153,17 @@ TEST_F(PagedAttention, QueriesOfAnySize) {
 TEST_F(PagedAttention, ChunksCrowdsAndBlockTablesChangeNothing) {
   struct Bits {
     std::int64_t heads, kv_heads, head_dim;
-    FloatType type;
-    std::int64_t block_tokens, window;
+    DType type;
+    std::int64_t block_size, window;
   };
-  for (const Bits& b : {Bits{9, 3, 64, FloatType::f16, 16, 0}, Bits{9, 3, 64, FloatType::f16, 16, 100},
-                        Bits{4, 1, 128, FloatType::f16, 8, 0}, Bits{2, 1, 256, FloatType::f16, 32, 0},
-                        Bits{3, 1, 80, FloatType::bf16, 16, 0}, Bits{2, 1, 256, FloatType::bf16, 16, 130},
-                        Bits{3, 1, 32, FloatType::f32, 16, 0}, Bits{2, 1, 128, FloatType::f32, 8, 77},
-                        Bits{1, 1, 256, FloatType::f32, 16, 0}, Bits{20, 1, 16, FloatType::f16, 16, 0}}) {
+  for (const Bits& b :
+       {Bits{9, 3, 64, DType::f16, 16, 0}, Bits{9, 3, 64, DType::f16, 16, 100}, Bits{4, 1, 128, DType::f16, 8, 0},
+        Bits{2, 1, 256, DType::f16, 32, 0}, Bits{3, 1, 80, DType::bf16, 16, 0}, Bits{2, 1, 256, DType::bf16, 16, 130},
+        Bits{3, 1, 32, DType::f32, 16, 0}, Bits{2, 1, 128, DType::f32, 8, 77}, Bits{1, 1, 256, DType::f32, 16, 0},
+        Bits{20, 1, 16, DType::f16, 16, 0}}) {
     SCOPED_TRACE(testing::Message() << b.heads << " heads of " << b.head_dim << " type " << static_cast<int>(b.type)
                                     << " window " << b.window);
-    const PagedCase c{b.heads, b.kv_heads, b.head_dim, b.type, {141, 31, 129, 16}, b.block_tokens, b.window};
+    const PagedCase c{b.heads, b.kv_heads, b.head_dim, b.type, {141, 31, 129, 16}, b.block_size, b.window};
     const PagedData data(c, rng);
     std::vector<std::vector<float>> alone;
     for (std::size_t s = 0; s < c.lengths.size(); ++s) {
@@ -196,12 +194,12 @@ TEST_F(PagedAttention, ChunksCrowdsAndBlockTablesChangeNothing) {
 // Alone a long context is split over blocks, among many sequences it stays in one, in a prompt's last token it is walked:
 // the same bits.
 TEST_F(PagedAttention, SplitContextsGiveTheBitsOfWholeOnes) {
-  for (const auto& [type, head_dim, window] : {std::tuple{FloatType::f16, 16, 0},
-                                               {FloatType::f16, 64, 0},
-                                               {FloatType::bf16, 128, 0},
-                                               {FloatType::f32, 64, 0},
-                                               {FloatType::f32, 256, 0},
-                                               {FloatType::f16, 128, 900}}) {
+  for (const auto& [type, head_dim, window] : {std::tuple{DType::f16, 16, 0},
+                                               {DType::f16, 64, 0},
+                                               {DType::bf16, 128, 0},
+                                               {DType::f32, 64, 0},
+                                               {DType::f32, 256, 0},
+                                               {DType::f16, 128, 900}}) {
     PagedCase c{2, 1, head_dim, type, std::vector<std::int64_t>(260, 3), 16, window};
     c.lengths[0] = 1100;
     c.lengths[100] = 700;
@@ -224,7 +222,7 @@ TEST_F(PagedAttention, SplitContextsGiveTheBitsOfWholeOnes) {
 
 // Padding stores zeros, whatever its queries and tables hold; sequences may have no token at all.
 TEST_F(PagedAttention, PaddingAndEmptySequences) {
-  const PagedCase c{9, 3, 64, FloatType::f16, {20, 33, 5}};
+  const PagedCase c{9, 3, 64, DType::f16, {20, 33, 5}};
   const PagedData data(c, rng);
   PagedCache cache(c, data, 1);
   const std::size_t row = static_cast<std::size_t>(c.heads * c.head_dim);
@@ -240,7 +238,7 @@ TEST_F(PagedAttention, PaddingAndEmptySequences) {
 }
 
 TEST_F(PagedAttention, NanInOneSequenceStaysThere) {
-  const PagedCase c{2, 1, 16, FloatType::f16, {20, 20}};
+  const PagedCase c{2, 1, 16, DType::f16, {20, 20}};
   PagedData data(c, rng);
   PagedCache clean(c, data, 3);
   const std::vector<float> want = clean.attend({{1, 0, 20}});
@@ -254,7 +252,7 @@ TEST_F(PagedAttention, NanInOneSequenceStaysThere) {
 
 // One workspace serves steps of all shapes, one after the other: each leaves the counters at zero.
 TEST_F(PagedAttention, TheWorkspaceIsLeftAsItWasFound) {
-  const PagedCase c{3, 3, 32, FloatType::f16, {1100, 600, 5}};
+  const PagedCase c{3, 3, 32, DType::f16, {1100, 600, 5}};
   const PagedData data(c, rng);
   PagedCache cache(c, data, 1);
   const auto counters = [&] {
@@ -275,7 +273,7 @@ TEST_F(PagedAttention, TheWorkspaceIsLeftAsItWasFound) {
 
 // A decode step is captured once; its tokens move on in device memory.
 TEST_F(PagedAttention, ReplaysFollowThePositions) {
-  const PagedCase c{9, 3, 64, FloatType::f16, {1100, 40, 300}};
+  const PagedCase c{9, 3, 64, DType::f16, {1100, 40, 300}};
   const PagedData data(c, rng);
   PagedCache cache(c, data, 1);
   const cuda::PagedAttentionArgs a = cache.arguments({{0, 3, 4}, {1, 0, 1}, {2, 7, 8}});

@@ -15,7 +15,7 @@ using test::DeviceArray;
 
 struct Traffic {
   std::int64_t sequences, heads, kv_heads, head_dim;
-  FloatType type = FloatType::f16;
+  DType type = DType::f16;
 };
 void PrintTo(const Traffic& t, std::ostream* out) {
   *out << t.sequences << " sequences, " << t.heads << " heads, " << t.kv_heads << " kv heads of " << t.head_dim;
@@ -39,16 +39,16 @@ WarploomCounters count_step(const Traffic& t, std::int64_t context, std::int64_t
   }
   const DeviceArray<std::int32_t> device_tables(blocks), device_starts(starts), device_positions(positions);
   a.cache.data = cache.data();
-  a.queries = {queries.data(), FloatType::f32, row};
-  a.out = {out.data(), FloatType::f32, row};
-  a.heads = t.heads;
-  a.step.tokens = rows;
-  a.step.sequences = t.sequences;
-  a.step.most_tokens = tokens;
-  a.step.positions = device_positions.data();
-  a.step.starts = device_starts.data();
-  a.step.block_tables = device_tables.data();
-  a.step.table_stride = tables;
+  a.queries = {queries.data(), DType::f32, row};
+  a.out = {out.data(), DType::f32, row};
+  a.num_heads = t.heads;
+  a.metadata.num_tokens = rows;
+  a.metadata.num_seqs = t.sequences;
+  a.metadata.max_query_len = tokens;
+  a.metadata.positions = device_positions.data();
+  a.metadata.qo_indptr = device_starts.data();
+  a.metadata.block_tables = device_tables.data();
+  a.metadata.max_blocks_per_seq = tables;
   const std::size_t bytes = cuda::paged_attention_workspace_bytes(a);
   const DeviceArray<std::byte> workspace(std::vector<std::byte>(std::max<std::size_t>(bytes, 1)));
   warploom_emulator_reset_counters();
@@ -91,7 +91,7 @@ TEST_P(AttentionTraffic, PrefillSharesKeysAndValues) {
   const auto context = static_cast<double>(t.sequences * kContext * 2 * t.kv_heads * t.head_dim * bytes_of(t.type)),
              queries = static_cast<double>(t.sequences * kTokens * t.heads * t.head_dim * 4),
              blocks = std::ceil(static_cast<double>(kTokens * t.heads / t.kv_heads) /
-                                (t.head_dim == 256 || (t.head_dim == 128 && t.type == FloatType::f32) ? 32 : 64));
+                                (t.head_dim == 256 || (t.head_dim == 128 && t.type == DType::f32) ? 32 : 64));
   EXPECT_LE(32.0 * static_cast<double>(n.distinct_sectors_read) / (context + queries), 1.05);
   EXPECT_LE(32.0 * static_cast<double>(n.sectors_read) / (blocks * context + queries), 1.05);
   EXPECT_EQ(32 * n.sectors_written, static_cast<std::uint64_t>(queries));
@@ -99,9 +99,8 @@ TEST_P(AttentionTraffic, PrefillSharesKeysAndValues) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTraffic,
                          testing::Values(Traffic{1, 9, 3, 64}, Traffic{16, 9, 3, 64}, Traffic{256, 9, 3, 64},
-                                         Traffic{1, 32, 8, 128}, Traffic{16, 32, 8, 128},
-                                         Traffic{16, 8, 8, 80, FloatType::bf16}, Traffic{1, 8, 2, 256}, Traffic{4, 8, 2, 256},
-                                         Traffic{4, 8, 2, 128, FloatType::f32}));
+                                         Traffic{1, 32, 8, 128}, Traffic{16, 32, 8, 128}, Traffic{16, 8, 8, 80, DType::bf16},
+                                         Traffic{1, 8, 2, 256}, Traffic{4, 8, 2, 256}, Traffic{4, 8, 2, 128, DType::f32}));
 
 }  // namespace
 }  // namespace warploom

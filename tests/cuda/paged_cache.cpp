@@ -13,16 +13,16 @@ namespace warploom::test {
 
 float PagedCase::scale() const { return 1.0f / std::sqrt(static_cast<float>(head_dim)); }
 
-float rounded(float x, FloatType type) {
-  if (type == FloatType::f16) return half_to_float(float_to_half(x));
-  return type == FloatType::bf16 ? bfloat16_to_float(float_to_bfloat16(x)) : x;
+float rounded(float x, DType type) {
+  if (type == DType::f16) return half_to_float(float_to_half(x));
+  return type == DType::bf16 ? bfloat16_to_float(float_to_bfloat16(x)) : x;
 }
 
-std::vector<std::byte> encoded(std::span<const float> values, FloatType type) {
+std::vector<std::byte> encoded(std::span<const float> values, DType type) {
   std::vector<std::byte> bytes(values.size() * static_cast<std::size_t>(bytes_of(type)));
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::uint16_t narrow = type == FloatType::f16 ? float_to_half(values[i]) : float_to_bfloat16(values[i]);
-    if (type == FloatType::f32)
+    const std::uint16_t narrow = type == DType::f16 ? float_to_half(values[i]) : float_to_bfloat16(values[i]);
+    if (type == DType::f32)
       std::memcpy(bytes.data() + 4 * i, &values[i], 4);
     else
       std::memcpy(bytes.data() + 2 * i, &narrow, 2);
@@ -30,23 +30,23 @@ std::vector<std::byte> encoded(std::span<const float> values, FloatType type) {
   return bytes;
 }
 
-std::vector<float> decoded(std::span<const std::byte> bytes, FloatType type) {
+std::vector<float> decoded(std::span<const std::byte> bytes, DType type) {
   std::vector<float> values(bytes.size() / static_cast<std::size_t>(bytes_of(type)));
   for (std::size_t i = 0; i < values.size(); ++i) {
     std::uint16_t narrow;
-    if (type == FloatType::f32) {
+    if (type == DType::f32) {
       std::memcpy(&values[i], bytes.data() + 4 * i, 4);
       continue;
     }
     std::memcpy(&narrow, bytes.data() + 2 * i, 2);
-    values[i] = type == FloatType::f16 ? half_to_float(narrow) : bfloat16_to_float(narrow);
+    values[i] = type == DType::f16 ? half_to_float(narrow) : bfloat16_to_float(narrow);
   }
   return values;
 }
 
 PagedData::PagedData(const PagedCase& c, std::mt19937& rng) {
   std::normal_distribution<float> normal;
-  const auto draw = [&](std::int64_t count, float spread, FloatType type) {
+  const auto draw = [&](std::int64_t count, float spread, DType type) {
     std::vector<float> values(static_cast<std::size_t>(count));
     for (float& v : values) v = rounded(spread * normal(rng), type);
     return values;
@@ -60,7 +60,7 @@ PagedData::PagedData(const PagedCase& c, std::mt19937& rng) {
 
 PagedCache::PagedCache(const PagedCase& c, const PagedData& data, std::uint32_t seed) : case_(c), data_(data) {
   std::mt19937 rng(seed);
-  const auto blocks_of = [&](std::int64_t n) { return (n + c.block_tokens - 1) / c.block_tokens; };
+  const auto blocks_of = [&](std::int64_t n) { return (n + c.block_size - 1) / c.block_size; };
   std::int64_t blocks = 2;
   for (const std::int64_t n : c.lengths) blocks += blocks_of(n), stride_ = std::max(stride_, blocks_of(n) + seed % 3);
   stride_ = std::max<std::int64_t>(stride_, 1);
@@ -68,19 +68,18 @@ PagedCache::PagedCache(const PagedCase& c, const PagedData& data, std::uint32_t 
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), rng);
   view_.type = c.type;
-  view_.layers = 2;
-  view_.blocks = blocks;
-  view_.kv_heads = c.kv_heads;
+  view_.num_layers = 2;
+  view_.num_blocks = blocks;
+  view_.num_kv_heads = c.kv_heads;
   view_.head_dim = c.head_dim;
-  view_.block_tokens = c.block_tokens;
+  view_.block_size = c.block_size;
   std::vector<float> host(static_cast<std::size_t>(view_.bytes() / bytes_of(c.type)), std::nanf(""));
   std::size_t used = 0;
   for (std::size_t s = 0; s < c.lengths.size(); ++s) {
     std::vector<std::int32_t> table(static_cast<std::size_t>(stride_), 0x7fffffff);  // whoever follows this is caught
     for (std::int64_t i = 0; i < blocks_of(c.lengths[s]); ++i) table[static_cast<std::size_t>(i)] = order[used++];
     for (std::int64_t p = 0; p < c.lengths[s]; ++p) {
-      const std::int64_t block = table[static_cast<std::size_t>(p / c.block_tokens)],
-                         within = p % c.block_tokens * c.head_dim;
+      const std::int64_t block = table[static_cast<std::size_t>(p / c.block_size)], within = p % c.block_size * c.head_dim;
       for (std::int64_t h = 0; h < c.kv_heads; ++h) {
         const auto from = static_cast<std::ptrdiff_t>((p * c.kv_heads + h) * c.head_dim);
         std::copy_n(data.keys[s].begin() + from, c.head_dim, host.begin() + view_.keys(1, block, h) + within);
@@ -96,13 +95,13 @@ PagedCache::PagedCache(const PagedCase& c, const PagedData& data, std::uint32_t 
 void PagedCache::forget(std::size_t sequence, std::int64_t position) {
   const std::int64_t element = bytes_of(case_.type);
   for (std::int64_t p = 0; p < position; ++p) {
-    std::int32_t& block = tables_[sequence][static_cast<std::size_t>(p / case_.block_tokens)];
-    const std::int64_t within = p % case_.block_tokens * case_.head_dim;
+    std::int32_t& block = tables_[sequence][static_cast<std::size_t>(p / case_.block_size)];
+    const std::int64_t within = p % case_.block_size * case_.head_dim;
     for (std::int64_t h = 0; h < case_.kv_heads; ++h)
       for (const std::int64_t at : {view_.keys(1, block, h), view_.values(1, block, h)})
         throw_on_error(
             cudaMemset(cache_->data() + (at + within) * element, 0xff, static_cast<std::size_t>(case_.head_dim * element)));
-    if (p + 1 < position && (p + 1) % case_.block_tokens == 0) block = 0x7fffffff;
+    if (p + 1 < position && (p + 1) % case_.block_size == 0) block = 0x7fffffff;
   }
 }
 
@@ -143,18 +142,18 @@ cuda::PagedAttentionArgs PagedCache::arguments(const std::vector<Span>& spans, i
 
   cuda::PagedAttentionArgs a;
   a.queries = {queries_->data(), case_.query_type, row() + kExtra};
-  a.heads = case_.heads;
-  a.scale = case_.scale();
+  a.num_heads = case_.heads;
+  a.softmax_scale = case_.scale();
   a.soft_cap = case_.soft_cap;
   a.window = case_.window;
-  a.step.tokens = tokens_;
-  a.step.sequences = static_cast<std::int64_t>(starts.size()) - 1;
-  a.step.most_tokens = most;
-  a.step.positions = positions_->data();
-  a.step.sequence = rows_->data();
-  a.step.starts = starts_->data();
-  a.step.block_tables = device_tables_->data();
-  a.step.table_stride = stride_;
+  a.metadata.num_tokens = tokens_;
+  a.metadata.num_seqs = static_cast<std::int64_t>(starts.size()) - 1;
+  a.metadata.max_query_len = most;
+  a.metadata.positions = positions_->data();
+  a.metadata.token_to_seq = rows_->data();
+  a.metadata.qo_indptr = starts_->data();
+  a.metadata.block_tables = device_tables_->data();
+  a.metadata.max_blocks_per_seq = stride_;
   a.cache = view_;
   a.layer = 1;
   a.out = {out_->data() + kGuard, case_.out_type, row() + kExtra};

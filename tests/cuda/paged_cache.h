@@ -15,22 +15,22 @@ struct PagedCase {
   std::int64_t heads = 4;
   std::int64_t kv_heads = 2;
   std::int64_t head_dim = 64;
-  FloatType type = FloatType::f16;
+  DType type = DType::f16;
   std::vector<std::int64_t> lengths;  // tokens of each sequence, all of which the cache holds
-  std::int64_t block_tokens = 16;
+  std::int64_t block_size = 16;
   std::int64_t window = 0;
   float soft_cap = 0.0f;
-  FloatType query_type = FloatType::f32;
-  FloatType out_type = FloatType::f32;
+  DType query_type = DType::f32;
+  DType out_type = DType::f32;
   float spread = 1.0f;  // standard deviation of the queries
 
   float scale() const;
 };
 
 /// Numbers as `type` holds them, and as bytes of it.
-float rounded(float x, FloatType type);
-std::vector<std::byte> encoded(std::span<const float> values, FloatType type);
-std::vector<float> decoded(std::span<const std::byte> bytes, FloatType type);
+float rounded(float x, DType type);
+std::vector<std::byte> encoded(std::span<const float> values, DType type);
+std::vector<float> decoded(std::span<const std::byte> bytes, DType type);
 
 /// Queries, keys and values of every token, as they are in device memory: [sequence][position * heads * head_dim ...].
 struct PagedData {

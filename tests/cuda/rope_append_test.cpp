@@ -16,10 +16,10 @@ using test::DeviceArray;
 
 struct AppendCase {
   std::int64_t heads = 4, kv_heads = 2, head_dim = 64, rope_dims = 64;
-  bool adjacent_pairs = true;
-  FloatType rows = FloatType::f32, cache = FloatType::f16;
-  std::int64_t block_tokens = 16;
-  float attention_scale = 1.0f;
+  bool interleaved = true;
+  DType rows = DType::f32, cache = DType::f16;
+  std::int64_t block_size = 16;
+  float mscale = 1.0f;
   std::vector<std::int32_t> positions = {};  // of each token; -1: padding
   std::vector<std::int32_t> sequence = {};   // of each token
 };
@@ -41,14 +41,14 @@ class Append {
     std::int32_t most = 0, sequences = 1;
     for (const std::int32_t p : c.positions) most = std::max(most, p);
     for (const std::int32_t s : c.sequence) sequences = std::max(sequences, s + 1);
-    table_stride_ = most / c.block_tokens + 1;
+    table_stride_ = most / c.block_size + 1;
     tables_.resize(static_cast<std::size_t>(sequences * table_stride_), 0x7fffffff);  // whoever follows this is caught
     std::vector<std::int32_t> blocks(tokens + 2);
     std::iota(blocks.begin(), blocks.end(), 0);
     std::shuffle(blocks.begin(), blocks.end(), rng);
     for (std::size_t t = 0; t < tokens; ++t)
       if (c.positions[t] >= 0 && entry(t) == 0x7fffffff) entry(t) = blocks[t];
-    view_ = {nullptr, c.cache, 2, static_cast<std::int64_t>(blocks.size()), c.kv_heads, c.head_dim, c.block_tokens};
+    view_ = {nullptr, c.cache, 2, static_cast<std::int64_t>(blocks.size()), c.kv_heads, c.head_dim, c.block_size};
     before_.assign(static_cast<std::size_t>(view_.bytes() / bytes_of(c.cache)), kMark);
     cache_ = std::make_unique<DeviceArray<std::byte>>(test::encoded(before_, c.cache));
     view_.data = cache_->data();
@@ -63,18 +63,18 @@ class Append {
     a.queries = {rows_[0]->data(), case_.rows, stride(0)};
     a.keys = {rows_[1]->data(), case_.rows, stride(1)};
     a.values = {rows_[2]->data(), case_.rows, stride(2)};
-    a.heads = case_.heads;
+    a.num_heads = case_.heads;
     a.frequencies = device_frequencies_->data();
     a.rope_dims = case_.rope_dims;
-    a.adjacent_pairs = case_.adjacent_pairs;
-    a.attention_scale = case_.attention_scale;
-    a.step.tokens = static_cast<std::int64_t>(case_.positions.size());
-    a.step.sequences = static_cast<std::int64_t>(tables_.size()) / table_stride_;
-    a.step.most_tokens = a.step.tokens;
-    a.step.positions = positions_->data();
-    a.step.sequence = sequence_->data();
-    a.step.block_tables = device_tables_->data();
-    a.step.table_stride = table_stride_;
+    a.interleaved = case_.interleaved;
+    a.mscale = case_.mscale;
+    a.metadata.num_tokens = static_cast<std::int64_t>(case_.positions.size());
+    a.metadata.num_seqs = static_cast<std::int64_t>(tables_.size()) / table_stride_;
+    a.metadata.max_query_len = a.metadata.num_tokens;
+    a.metadata.positions = positions_->data();
+    a.metadata.token_to_seq = sequence_->data();
+    a.metadata.block_tables = device_tables_->data();
+    a.metadata.max_blocks_per_seq = table_stride_;
     a.cache = view_;
     a.layer = 1;
     return a;
@@ -88,7 +88,7 @@ class Append {
   std::vector<float> stored_values(std::size_t token, std::ptrdiff_t count) const {
     const std::vector<float> cache = test::decoded(cache_->host(), case_.cache);
     const auto first =
-        cache.begin() + view_.values(1, entry(token), 0) + case_.positions[token] % case_.block_tokens * case_.head_dim;
+        cache.begin() + view_.values(1, entry(token), 0) + case_.positions[token] % case_.block_size * case_.head_dim;
     return {first, first + count};
   }
 
@@ -106,7 +106,7 @@ class Append {
       const std::int64_t position = case_.positions[t];
       if (position < 0) continue;
       for (std::int64_t h = 0; h < case_.heads; ++h) rotate(&want_queries[at(0, t, h * case_.head_dim)], position);
-      const std::int64_t block = entry(t), within = position % case_.block_tokens * case_.head_dim;
+      const std::int64_t block = entry(t), within = position % case_.block_size * case_.head_dim;
       for (std::int64_t h = 0; h < case_.kv_heads; ++h) {
         double* keys = &want_cache[static_cast<std::size_t>(view_.keys(1, block, h) + within)];
         double* values = &want_cache[static_cast<std::size_t>(view_.values(1, block, h) + within)];
@@ -137,23 +137,23 @@ class Append {
     return token * static_cast<std::size_t>(stride(kind)) + static_cast<std::size_t>(i);
   }
   std::int32_t& entry(std::size_t t) {
-    return tables_[static_cast<std::size_t>(case_.sequence[t] * table_stride_ + case_.positions[t] / case_.block_tokens)];
+    return tables_[static_cast<std::size_t>(case_.sequence[t] * table_stride_ + case_.positions[t] / case_.block_size)];
   }
   std::int32_t entry(std::size_t t) const { return const_cast<Append*>(this)->entry(t); }
   void rotate(double* x, std::int64_t position) const {
     for (std::int64_t i = 0; i < case_.rope_dims / 2; ++i) {
-      double& a = x[case_.adjacent_pairs ? 2 * i : i];
-      double& b = x[case_.adjacent_pairs ? 2 * i + 1 : i + case_.rope_dims / 2];
+      double& a = x[case_.interleaved ? 2 * i : i];
+      double& b = x[case_.interleaved ? 2 * i + 1 : i + case_.rope_dims / 2];
       const double angle = static_cast<double>(position) * frequencies_[static_cast<std::size_t>(i)], p = a, q = b;
-      const auto scale = static_cast<double>(case_.attention_scale);
+      const auto scale = static_cast<double>(case_.mscale);
       a = scale * (p * std::cos(angle) - q * std::sin(angle));
       b = scale * (p * std::sin(angle) + q * std::cos(angle));
     }
   }
   static void expect_near(const std::vector<float>& got, const std::vector<double>& want, const std::vector<float>& before,
-                          FloatType type, double tolerance) {
+                          DType type, double tolerance) {
     // Half a unit in the last place of the type, beside what f32 arithmetic loses.
-    const double relative = type == FloatType::f32 ? 0.0 : type == FloatType::f16 ? 0x1p-11 : 0x1p-8;
+    const double relative = type == DType::f32 ? 0.0 : type == DType::f16 ? 0x1p-11 : 0x1p-8;
     ASSERT_EQ(got.size(), want.size());
     for (std::size_t i = 0; i < got.size(); ++i) {
       if (want[i] == static_cast<double>(before[i]))
@@ -187,16 +187,16 @@ class RopeAppend : public testing::Test {
 };
 
 TEST_F(RopeAppend, EqualsTheOracle) {
-  const FloatType types[] = {FloatType::f32, FloatType::f16, FloatType::bf16};
-  for (const FloatType rows : types)
-    for (const FloatType cache : types)
+  const DType types[] = {DType::f32, DType::f16, DType::bf16};
+  for (const DType rows : types)
+    for (const DType cache : types)
       for (const bool adjacent : {true, false}) {
         AppendCase c;
         c.rows = rows;
         c.cache = cache;
-        c.adjacent_pairs = adjacent;
-        c.block_tokens = rows == FloatType::f32 ? 8 : 32;
-        c.attention_scale = adjacent ? 1.0f : 1.25f;
+        c.interleaved = adjacent;
+        c.block_size = rows == DType::f32 ? 8 : 32;
+        c.mscale = adjacent ? 1.0f : 1.25f;
         fill_step(c);
         const Append append(c, rng);
         append.run();
@@ -211,7 +211,7 @@ TEST_F(RopeAppend, ShapesOfEveryKind) {
     for (const std::int64_t dims :
          {std::int64_t{0}, std::int64_t{2}, std::int64_t{6}, std::int64_t{16}, head_dim / 2, head_dim})
       for (const bool adjacent : {true, false}) {
-        AppendCase c{heads, kv_heads, head_dim, dims, adjacent, FloatType::f32, FloatType::f16};
+        AppendCase c{heads, kv_heads, head_dim, dims, adjacent, DType::f32, DType::f16};
         fill_step(c);
         const Append append(c, rng);
         append.run();
@@ -223,7 +223,7 @@ TEST_F(RopeAppend, ShapesOfEveryKind) {
 // Angles are as exact at position 131,071 as at 0.
 TEST_F(RopeAppend, FarPositions) {
   AppendCase c;
-  c.cache = FloatType::f32;
+  c.cache = DType::f32;
   c.positions = {131071, 131072, 1048575};
   c.sequence = {0, 0, 0};
   const Append append(c, rng);
@@ -265,7 +265,7 @@ TEST_F(RopeAppend, BytesCrossOnce) {
     for (const std::int64_t tokens : {16, 256})
       for (const bool adjacent : {true, false}) {
         SCOPED_TRACE(testing::Message() << heads << " heads, " << tokens << " tokens, adjacent " << adjacent);
-        AppendCase c{heads, kv_heads, head_dim, head_dim, adjacent, FloatType::f32, FloatType::f16};
+        AppendCase c{heads, kv_heads, head_dim, head_dim, adjacent, DType::f32, DType::f16};
         for (std::int32_t t = 0; t < tokens; ++t) c.positions.push_back(t), c.sequence.push_back(0);
         const Append append(c, rng);
         warploom_emulator_reset_counters();

@@ -28,7 +28,7 @@ struct Call {
         status(std::vector<SampleStatus>(rows, SampleStatus::all_masked)) {
     args.logits = logits.data();
     args.rows = static_cast<std::int64_t>(rows);
-    args.vocab = args.row_stride = kVocab;
+    args.vocab_size = args.row_stride = kVocab;
     args.token = token.data();
     args.status = status.data();
   }
@@ -59,8 +59,8 @@ void expect_refused(F change, const char* argument) {
 }
 
 TEST(DeviceSampleArguments, WhatTheHostSeesIsRefused) {
-  expect_refused([](auto& a) { a.vocab = 0; }, "vocab");
-  expect_refused([](auto& a) { a.vocab = (1 << 22) + 1; }, "vocab");
+  expect_refused([](auto& a) { a.vocab_size = 0; }, "vocab");
+  expect_refused([](auto& a) { a.vocab_size = (1 << 22) + 1; }, "vocab");
   expect_refused([](auto& a) { a.rows = -1; }, "rows");
   expect_refused([](auto& a) { a.row_stride = kVocab - 1; }, "row_stride");
   expect_refused([](auto& a) { a.logits = nullptr; }, "logits");
@@ -72,7 +72,7 @@ TEST(DeviceSampleArguments, WhatTheHostSeesIsRefused) {
   expect_refused([](auto& a) { a.default_temperature = -1.0f; }, "default_temperature");
   expect_refused([](auto& a) { a.default_temperature = NAN; }, "default_temperature");
   expect_refused([](auto& a) { a.input = static_cast<cuda::SampleInput>(2); }, "input");
-  expect_refused([](auto& a) { a.type = static_cast<LogitType>(3); }, "type");
+  expect_refused([](auto& a) { a.type = static_cast<DType>(3); }, "type");
   expect_refused([](auto& a) { a.top = -1; }, "top");
   expect_refused([](auto& a) { a.top = 1025; }, "top");
   expect_refused([](auto& a) { a.top = 5; }, "top_token");
@@ -87,7 +87,7 @@ TEST(DeviceSampleArguments, WhatTheHostSeesIsRefused) {
       change(a);
     };
   };
-  expect_refused(probabilities([](auto& a) { a.type = LogitType::bf16; }), "type");
+  expect_refused(probabilities([](auto& a) { a.type = DType::bf16; }), "type");
   expect_refused(probabilities([](auto& a) { a.default_temperature = 0.5f; }), "temperature");
   expect_refused(probabilities([](auto& a) { a.bias = reinterpret_cast<const LogitBias*>(a.token); }), "bias");
   expect_refused(probabilities([](auto& a) { a.logprob = reinterpret_cast<double*>(a.token); }), "logprob");
@@ -124,9 +124,9 @@ TEST(DeviceSampleArguments, WhatOnlyTheDeviceSeesIsARowsStatus) {
     call.run();
     const auto status = call.status.host();
     const auto token = call.token.host();
-    SampleRow row;
+    SamplingInput row;
     row.params.top_p = 0.9f;
-    const TokenId want = sample({call.row.data(), LogitType::f32, 1, kVocab, kVocab}, {&row, 1}).at(0).token;
+    const TokenId want = sample({call.row.data(), DType::f32, 1, kVocab, kVocab}, {&row, 1}).at(0).token;
     for (std::size_t r = 0; r < status.size(); ++r) {
       const bool good = r == 0 || r == 8;
       EXPECT_EQ(status[r], good ? SampleStatus::ok : SampleStatus::invalid_parameters) << r;
@@ -139,7 +139,7 @@ TEST(DeviceSampleArguments, WhatOnlyTheDeviceSeesIsARowsStatus) {
 TEST(DeviceSampleArguments, ABadRowWritesItsStatusAndNoMore) {
   const std::vector<TokenId> beyond{static_cast<TokenId>(kVocab)}, below{-1};
   const std::vector<LogitBias> bad_bias{{-1, 1.0f}}, not_a_number{{7, NAN}};
-  std::vector<SampleRow> rows(15);
+  std::vector<SamplingInput> rows(15);
   for (std::size_t r = 0; r < rows.size(); ++r) {
     rows[r].position = r;
     rows[r].params.repetition_penalty = 1.5f;
@@ -158,15 +158,14 @@ TEST(DeviceSampleArguments, ABadRowWritesItsStatusAndNoMore) {
   rows[12].bias = bad_bias;
   rows[13].bias = not_a_number;  // the logit is then none
   const std::vector<float> logits = Call::make(rows.size());
-  const SampleWants wants{.logprob = true, .filtered_logprob = true, .top_logprobs = 3, .kept = true};
+  const SampleOutputs wants{.logprob = true, .filtered_logprob = true, .top_logprobs = 3, .kept = true};
   for (const int parts : {0, 1, 3}) {
     const auto got = test::sample_on_device(
-        {logits.data(), LogitType::f32, static_cast<std::int64_t>(rows.size()), kVocab, kVocab}, rows, parts, wants);
+        {logits.data(), DType::f32, static_cast<std::int64_t>(rows.size()), kVocab, kVocab}, rows, parts, wants);
     for (std::size_t r = 0; r < rows.size(); ++r) {
       SCOPED_TRACE(testing::Message() << "row " << r << " parts " << parts);
       if (r == 0 || r == 14) {
-        const auto want =
-            sample({logits.data() + r * kVocab, LogitType::f32, 1, kVocab, kVocab}, {&rows[r], 1}, wants).at(0);
+        const auto want = sample({logits.data() + r * kVocab, DType::f32, 1, kVocab, kVocab}, {&rows[r], 1}, wants).at(0);
         EXPECT_EQ(got[r].token, want.token);
         EXPECT_EQ(got[r].total_weight, want.total_weight);
         EXPECT_EQ(got[r].kept, want.kept);
@@ -175,7 +174,7 @@ TEST(DeviceSampleArguments, ABadRowWritesItsStatusAndNoMore) {
       EXPECT_EQ(got[r].status, r == 13 ? SampleStatus::invalid_logits : SampleStatus::invalid_parameters);
       EXPECT_EQ(got[r].token, -1);
       EXPECT_EQ(got[r].argmax, -1);
-      EXPECT_EQ(got[r].survivors, 0);
+      EXPECT_EQ(got[r].num_kept, 0);
       EXPECT_EQ(got[r].total_weight, 0u);
       EXPECT_TRUE(got[r].top.empty());
       EXPECT_TRUE(got[r].kept.empty());
@@ -231,9 +230,9 @@ TEST(DeviceSampleArguments, AReplayedGraphDrawsTheNextNumbers) {
       test::throw_on_error(cudaMemcpy(position.data(), &step, sizeof step, cudaMemcpyHostToDevice));
       test::throw_on_error(cudaGraphLaunch(exec, stream));
       test::throw_on_error(cudaStreamSynchronize(stream));
-      SampleRow row;
+      SamplingInput row;
       row.position = step;
-      EXPECT_EQ(call.token.host()[0], sample({call.row.data(), LogitType::f32, 1, kVocab, kVocab}, {&row, 1}).at(0).token)
+      EXPECT_EQ(call.token.host()[0], sample({call.row.data(), DType::f32, 1, kVocab, kVocab}, {&row, 1}).at(0).token)
           << step;
     }
     test::throw_on_error(cudaGraphExecDestroy(exec));

@@ -11,16 +11,16 @@ namespace warploom {
 namespace {
 
 // One row, alone and cut into parts.
-void compare(const std::vector<float>& wide, const SamplingParams& params, LogitType type = LogitType::f32) {
+void compare(const std::vector<float>& wide, const SamplingParams& params, DType type = DType::f32) {
   std::vector<std::uint16_t> narrow;
-  if (type != LogitType::f32)
-    for (const float y : wide) narrow.push_back(type == LogitType::f16 ? float_to_half(y) : float_to_bfloat16(y));
-  const auto vocab = static_cast<std::int64_t>(wide.size());
-  const LogitsView logits{type == LogitType::f32 ? static_cast<const void*>(wide.data()) : narrow.data(), type, 1, vocab,
-                          vocab};
-  std::vector<SampleRow> rows(1);
+  if (type != DType::f32)
+    for (const float y : wide) narrow.push_back(type == DType::f16 ? float_to_half(y) : float_to_bfloat16(y));
+  const auto vocab_size = static_cast<std::int64_t>(wide.size());
+  const LogitsView logits{type == DType::f32 ? static_cast<const void*>(wide.data()) : narrow.data(), type, 1, vocab_size,
+                          vocab_size};
+  std::vector<SamplingInput> rows(1);
   rows[0].params = params;
-  const SampleWants wants{.logprob = true, .kept = true};
+  const SampleOutputs wants{.logprob = true, .kept = true};
   for (const int parts : {1, 7, 64}) {
     SCOPED_TRACE(testing::Message() << "parts " << parts << " top_p " << params.top_p << " top_k " << params.top_k);
     rows[0].position = static_cast<std::uint64_t>(parts);
@@ -28,7 +28,7 @@ void compare(const std::vector<float>& wide, const SamplingParams& params, Logit
     const auto want = sample(logits, rows, wants);
     ASSERT_EQ(got[0].status, SampleStatus::ok);
     EXPECT_EQ(got[0].token, want[0].token);
-    EXPECT_EQ(got[0].survivors, want[0].survivors);
+    EXPECT_EQ(got[0].num_kept, want[0].num_kept);
     EXPECT_EQ(got[0].total_weight, want[0].total_weight);
     EXPECT_TRUE(got[0].kept == want[0].kept);
   }
@@ -47,7 +47,7 @@ TEST(SampleBorder, TiesOfHalfPrecision) {
   std::normal_distribution<float> normal(0.0f, 0.5f);
   std::vector<float> row(40000);
   for (float& y : row) y = bfloat16_to_float(float_to_bfloat16(normal(rng)));
-  for (const LogitType type : {LogitType::f32, LogitType::f16, LogitType::bf16})
+  for (const DType type : {DType::f32, DType::f16, DType::bf16})
     for (const float top_p : {0.1f, 0.5f, 0.9f, 0.999f})
       for (const std::int64_t top_k : {0, 20000}) compare(row, with_top_p(top_p, top_k), type);
 }

@@ -13,13 +13,13 @@ namespace {
 
 using test::DeviceArray;
 
-LogitsView view(const std::vector<float>& logits, std::size_t rows, std::size_t vocab, std::size_t stride) {
-  return {logits.data(), LogitType::f32, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(vocab),
+LogitsView view(const std::vector<float>& logits, std::size_t rows, std::size_t vocab_size, std::size_t stride) {
+  return {logits.data(), DType::f32, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(vocab_size),
           static_cast<std::int64_t>(stride)};
 }
 
-std::vector<SampleRow> draws(std::size_t count, const SamplingParams& params) {
-  std::vector<SampleRow> rows(count);
+std::vector<SamplingInput> draws(std::size_t count, const SamplingParams& params) {
+  std::vector<SamplingInput> rows(count);
   for (std::size_t i = 0; i < count; ++i) {
     rows[i].params = params;
     rows[i].position = i;
@@ -42,7 +42,7 @@ TEST(SampleDefects, ATieAtTheBorderAdmitsNoThird) {
   for (const int parts : {1, 3}) {
     std::set<TokenId> seen;
     for (const auto& result : test::sample_on_device(view(repeat(row, 500), 500, 300, 300), draws(500, params), parts)) {
-      EXPECT_EQ(result.survivors, 2);
+      EXPECT_EQ(result.num_kept, 2);
       seen.insert(result.token);
     }
     EXPECT_EQ(seen, (std::set<TokenId>{0, 250}));
@@ -51,21 +51,21 @@ TEST(SampleDefects, ATieAtTheBorderAdmitsNoThird) {
 
 // FlashInfer #384 and #3470: ids beyond the vocabulary, where rows are padded and where every logit is masked.
 TEST(SampleDefects, NoIdBeyondTheVocabulary) {
-  for (const std::size_t vocab : {1, 31, 33, 1000, 1023, 1025, 5001}) {
-    const std::size_t stride = vocab + 37;
+  for (const std::size_t vocab_size : {1, 31, 33, 1000, 1023, 1025, 5001}) {
+    const std::size_t stride = vocab_size + 37;
     std::vector<float> logits(40 * stride, 1e30f);  // padding that would win every draw
     for (std::size_t r = 0; r < 40; ++r)
-      for (std::size_t i = 0; i < vocab; ++i) logits[r * stride + i] = r % 5 == 4 ? -INFINITY : 0.0f;
+      for (std::size_t i = 0; i < vocab_size; ++i) logits[r * stride + i] = r % 5 == 4 ? -INFINITY : 0.0f;
     SamplingParams params;
     for (const float top_p : {1.0f, 0.9f, 1e-6f})
       for (const std::int64_t top_k : {0, 7}) {
         params.top_p = top_p;
         params.top_k = top_k;
-        const auto results = test::sample_on_device(view(logits, 40, vocab, stride), draws(40, params), 0);
+        const auto results = test::sample_on_device(view(logits, 40, vocab_size, stride), draws(40, params), 0);
         for (std::size_t r = 0; r < 40; ++r) {
           EXPECT_EQ(results[r].status, r % 5 == 4 ? SampleStatus::all_masked : SampleStatus::ok);
           EXPECT_GE(results[r].token, r % 5 == 4 ? -1 : 0);
-          EXPECT_LT(results[r].token, r % 5 == 4 ? 0 : static_cast<TokenId>(vocab));
+          EXPECT_LT(results[r].token, r % 5 == 4 ? 0 : static_cast<TokenId>(vocab_size));
         }
       }
   }
@@ -76,8 +76,8 @@ TEST(SampleDefects, TheLargestNumberDrawsASurvivor) {
   constexpr std::size_t kVocab = 4000;
   std::vector<float> row(kVocab, -INFINITY);
   for (std::size_t i = 0; i < 3000; ++i) row[i] = static_cast<float>(i % 17) * 0.3f;  // the last survivor is 2999
-  std::vector<SampleRow> rows;
-  SampleRow one;
+  std::vector<SamplingInput> rows;
+  SamplingInput one;
   for (std::uint64_t position = 0; rows.size() < 20; ++position) {
     if (sampling::random_bits(0, position, 0) >> 46 != (1u << 18) - 1) continue;  // the top 18 bits are set
     one.position = position;
@@ -96,11 +96,11 @@ TEST(SampleDefects, EveryRowHasItsOwnNumber) {
   constexpr std::size_t kVocab = 4096, kRows = 64;
   const std::vector<float> logits(kRows * kVocab, 0.0f);
   for (int what = 0; what < 3; ++what) {
-    std::vector<SampleRow> rows(kRows);
+    std::vector<SamplingInput> rows(kRows);
     for (std::size_t r = 0; r < kRows; ++r) {
       rows[r].params.seed = what == 0 ? r : 9;
       rows[r].position = what == 1 ? r : 9;
-      rows[r].stream = what == 2 ? static_cast<std::uint32_t>(r) : 9;
+      rows[r].subsequence = what == 2 ? static_cast<std::uint32_t>(r) : 9;
     }
     std::set<TokenId> seen;
     for (const auto& result : test::sample_on_device(view(logits, kRows, kVocab, kVocab), rows, 0))
@@ -116,7 +116,7 @@ TEST(SampleDefects, NeighboursChangeNothing) {
   std::mt19937_64 rng(3);
   std::vector<float> logits(kRows * kVocab);
   for (float& y : logits) y = static_cast<float>(rng() % 1000) / 100.0f;
-  std::vector<SampleRow> rows = draws(kRows, {});
+  std::vector<SamplingInput> rows = draws(kRows, {});
   const auto before = test::sample_on_device(view(logits, kRows, kVocab, kVocab), rows, 0);
   for (std::size_t r = 1; r < kRows; r += 2) {
     if (r % 4 == 1) logits[r * kVocab + r] = NAN;
@@ -145,9 +145,9 @@ TEST(SampleDefects, IndicesBeyond32Bits) {
   const DeviceArray<SampleStatus> status(std::vector<SampleStatus>(2, SampleStatus::ok));
   cuda::SampleArgs a;
   a.logits = reinterpret_cast<const void*>(logits);
-  a.type = LogitType::bf16;
+  a.type = DType::bf16;
   a.rows = 2;
-  a.vocab = kVocab;
+  a.vocab_size = kVocab;
   a.row_stride = kStride;
   a.row_index = index.data();
   a.token = token.data();
@@ -157,7 +157,7 @@ TEST(SampleDefects, IndicesBeyond32Bits) {
   EXPECT_EQ(token.host(), std::vector<TokenId>(2, 777));
 }
 
-// The list of survivors when it has less room than they need.
+// The list of kept tokens when it has less room than they need.
 TEST(SampleDefects, AFullListIsCountedNotOverrun) {
   constexpr std::size_t kVocab = 20000, kRows = 3;
   const DeviceArray<float> logits(std::vector<float>(kRows * kVocab, 1.0f));
@@ -167,7 +167,7 @@ TEST(SampleDefects, AFullListIsCountedNotOverrun) {
   cuda::SampleArgs a;
   a.logits = logits.data();
   a.rows = kRows;
-  a.vocab = a.row_stride = kVocab;
+  a.vocab_size = a.row_stride = kVocab;
   a.token = token.data();
   a.status = status.data();
   a.kept_offsets = offsets.data();

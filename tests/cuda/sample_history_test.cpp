@@ -18,16 +18,17 @@ std::vector<float> normal_logits(std::size_t count, std::mt19937_64& rng) {
 }
 
 // `length` tokens of at most `kinds` different ones of the vocabulary.
-std::vector<TokenId> random_history(std::size_t length, std::size_t kinds, std::int64_t vocab, std::mt19937_64& rng) {
+std::vector<TokenId> random_history(std::size_t length, std::size_t kinds, std::int64_t vocab_size, std::mt19937_64& rng) {
   std::vector<TokenId> ids(kinds), history(length);
-  for (TokenId& id : ids) id = static_cast<TokenId>(rng() % static_cast<std::uint64_t>(vocab));
+  for (TokenId& id : ids) id = static_cast<TokenId>(rng() % static_cast<std::uint64_t>(vocab_size));
   for (TokenId& token : history) token = ids[rng() % kinds];
   return history;
 }
 
-SampleRow row_of(const std::vector<TokenId>& history) {
-  SampleRow row;
-  row.params = {.top_k = 200, .top_p = 0.95f, .repetition_penalty = 1.2f, .frequency_penalty = 0.01f, .presence_penalty = 0.3f};
+SamplingInput row_of(const std::vector<TokenId>& history) {
+  SamplingInput row;
+  row.params = {
+      .top_k = 200, .top_p = 0.95f, .repetition_penalty = 1.2f, .frequency_penalty = 0.01f, .presence_penalty = 0.3f};
   row.params.seed = history.size();
   row.history = history;
   return row;
@@ -43,10 +44,10 @@ TEST(SampleHistory, OfAnyLengthEqualsTheCpu) {
            {0, 1}, {1, 1}, {700, 1}, {1700, 3}, {3000, 40}, {4000, 1900}, {5000, 3500}})
     histories.push_back(random_history(length, kinds, kVocab, rng));
   const std::vector<float> logits = normal_logits(histories.size() * static_cast<std::size_t>(kVocab), rng);
-  const LogitsView view{logits.data(), LogitType::f32, static_cast<std::int64_t>(histories.size()), kVocab, kVocab};
-  std::vector<SampleRow> rows;
+  const LogitsView view{logits.data(), DType::f32, static_cast<std::int64_t>(histories.size()), kVocab, kVocab};
+  std::vector<SamplingInput> rows;
   for (const auto& history : histories) rows.push_back(row_of(history));
-  const SampleWants wants{.logprob = true, .top_logprobs = 5, .kept = true};
+  const SampleOutputs wants{.logprob = true, .top_logprobs = 5, .kept = true};
   const auto want = sample(view, rows, wants);
   for (const int parts : {1, 60}) {
     const auto got = test::sample_on_device(view, rows, parts, wants);
@@ -55,7 +56,7 @@ TEST(SampleHistory, OfAnyLengthEqualsTheCpu) {
       ASSERT_EQ(got[r].status, SampleStatus::ok);
       EXPECT_EQ(got[r].token, want[r].token);
       EXPECT_EQ(got[r].argmax, want[r].argmax);
-      EXPECT_EQ(got[r].survivors, want[r].survivors);
+      EXPECT_EQ(got[r].num_kept, want[r].num_kept);
       EXPECT_EQ(got[r].total_weight, want[r].total_weight);
       EXPECT_TRUE(got[r].kept == want[r].kept);
       ASSERT_EQ(got[r].top.size(), want[r].top.size());
@@ -67,23 +68,24 @@ TEST(SampleHistory, OfAnyLengthEqualsTheCpu) {
 TEST(SampleHistory, CostsWhatItIsLong) {
   if (warploom_emulator_count == nullptr) GTEST_SKIP() << "only the emulator counts";
   std::mt19937_64 rng(32);
-  for (const std::int64_t vocab : {32000, 128256}) {
-    const std::vector<float> logits = normal_logits(static_cast<std::size_t>(vocab), rng);
+  for (const std::int64_t vocab_size : {32000, 128256}) {
+    const std::vector<float> logits = normal_logits(static_cast<std::size_t>(vocab_size), rng);
     const auto instructions = [&](std::size_t length) {
-      const std::vector<TokenId> history = random_history(length, 1500, vocab, rng);
-      const std::vector<SampleRow> rows{row_of(history)};
+      const std::vector<TokenId> history = random_history(length, 1500, vocab_size, rng);
+      const std::vector<SamplingInput> rows{row_of(history)};
       warploom_emulator_reset_counters();
       warploom_emulator_count(1);
-      test::sample_on_device({logits.data(), LogitType::f32, 1, vocab, vocab}, rows, 1);
+      test::sample_on_device({logits.data(), DType::f32, 1, vocab_size, vocab_size}, rows, 1);
       warploom_emulator_count(0);
       WarploomCounters n{};
       EXPECT_EQ(warploom_emulator_counters("sample_kernel", &n), 1);
-      return static_cast<double>(std::accumulate(std::begin(n.warp_instructions), std::end(n.warp_instructions), std::uint64_t{0}));
+      return static_cast<double>(
+          std::accumulate(std::begin(n.warp_instructions), std::end(n.warp_instructions), std::uint64_t{0}));
     };
     const double shorter = instructions(2000), longer = instructions(16000);
-    RecordProperty("of_2000_" + std::to_string(vocab), std::to_string(shorter));
-    RecordProperty("of_16000_" + std::to_string(vocab), std::to_string(longer));
-    EXPECT_LE(longer, 2 * shorter) << vocab;
+    RecordProperty("of_2000_" + std::to_string(vocab_size), std::to_string(shorter));
+    RecordProperty("of_16000_" + std::to_string(vocab_size), std::to_string(longer));
+    EXPECT_LE(longer, 2 * shorter) << vocab_size;
   }
 }
 

@@ -27,7 +27,7 @@ void sort_on_device(const LogitsView& logits, const SamplingParams& params) {
   const auto rows = static_cast<std::size_t>(logits.rows);
   const DeviceArray<std::byte> values(
       {static_cast<const std::byte*>(logits.data),
-       rows * static_cast<std::size_t>(logits.vocab) * (logits.type == LogitType::f32 ? 4 : 2)});
+       rows * static_cast<std::size_t>(logits.vocab_size) * (logits.type == DType::f32 ? 4 : 2)});
   const DeviceArray<float> temperature(std::vector<float>(rows, params.temperature)),
       top_p(std::vector<float>(rows, params.top_p));
   const DeviceArray<std::int32_t> top_k(std::vector<std::int32_t>(rows, static_cast<std::int32_t>(params.top_k)));
@@ -36,7 +36,7 @@ void sort_on_device(const LogitsView& logits, const SamplingParams& params) {
   a.logits = values.data();
   a.type = logits.type;
   a.rows = logits.rows;
-  a.vocab = a.row_stride = logits.vocab;
+  a.vocab_size = a.row_stride = logits.vocab_size;
   a.temperature = temperature.data();
   a.top_k = top_k.data();
   a.top_p = top_p.data();
@@ -55,25 +55,25 @@ std::vector<TrafficCase> traffic_cases(std::int64_t rows) {
   for (const auto& [name, params] :
        {std::pair{"temperature", temperature}, {"top-k 50", top_k}, {"top-p 0.9", top_p}, {"top-k 50 + top-p 0.9", both}})
     for (const bool peaked : {true, false})
-      for (const LogitType type : {LogitType::f32, LogitType::bf16}) cases.push_back({name, params, peaked, type, rows});
+      for (const DType type : {DType::f32, DType::bf16}) cases.push_back({name, params, peaked, type, rows});
   return cases;
 }
 
 std::optional<Traffic> measure_traffic(const TrafficCase& c, TrafficOf what) {
   if (warploom_emulator_count == nullptr) return std::nullopt;
-  const auto rows = static_cast<std::size_t>(c.rows), vocab = static_cast<std::size_t>(kTrafficVocab);
+  const auto rows = static_cast<std::size_t>(c.rows), vocab_size = static_cast<std::size_t>(kTrafficVocab);
   std::vector<float> wide;
   std::vector<std::uint16_t> narrow;
-  std::vector<SampleRow> params(rows);
+  std::vector<SamplingInput> params(rows);
   for (std::size_t r = 0; r < rows; ++r) {
     const auto row = normal_row(c.peaked ? 4.0 : 0.5, r % 8);
-    for (const float y : row) c.type == LogitType::f32 ? wide.push_back(y) : narrow.push_back(float_to_bfloat16(y));
+    for (const float y : row) c.type == DType::f32 ? wide.push_back(y) : narrow.push_back(float_to_bfloat16(y));
     params[r].params = c.params;
     params[r].position = r;
   }
-  const void* data = c.type == LogitType::f32 ? static_cast<const void*>(wide.data()) : narrow.data();
+  const void* data = c.type == DType::f32 ? static_cast<const void*>(wide.data()) : narrow.data();
   Traffic traffic;
-  traffic.logit_bytes = static_cast<double>(rows * vocab) * (c.type == LogitType::f32 ? 4 : 2);
+  traffic.logit_bytes = static_cast<double>(rows * vocab_size) * (c.type == DType::f32 ? 4 : 2);
   warploom_emulator_reset_counters();
   warploom_emulator_count(1);
   const LogitsView logits{data, c.type, c.rows, kTrafficVocab, kTrafficVocab};

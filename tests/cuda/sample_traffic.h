@@ -15,7 +15,7 @@ struct TrafficCase {
   std::string strategy;  // "temperature", "top-k 50", "top-p 0.9", "top-k 50 + top-p 0.9"
   SamplingParams params;
   bool peaked = true;  // normal(0, 4) logits, else normal(0, 0.5), of which top-p 0.9 keeps some 74%
-  LogitType type = LogitType::f32;
+  DType type = DType::f32;
   std::int64_t rows = 1;
 };
 

@@ -12,7 +12,7 @@ TEST_P(SampleTraffic, LogitsCrossFromDramOnce) {
   for (const test::TrafficCase& c : test::traffic_cases(GetParam())) {
     if (c.rows > 64 && (c.peaked || c.strategy == "top-k 50")) continue;  // one block a row, as at 64: the dearest ones
     SCOPED_TRACE(testing::Message() << c.strategy << (c.peaked ? ", peaked, " : ", flat, ")
-                                    << (c.type == LogitType::f32 ? "f32" : "bf16"));
+                                    << (c.type == DType::f32 ? "f32" : "bf16"));
     const auto traffic = test::measure_traffic(c);
     if (!traffic) GTEST_SKIP() << "only the emulator counts";
     EXPECT_EQ(traffic->counters.launches, 1u);

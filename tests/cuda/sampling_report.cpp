@@ -9,7 +9,7 @@ using namespace warploom;
 
 namespace {
 
-const char* name(LogitType type) { return type == LogitType::f32 ? "f32" : "bf16"; }
+const char* name(DType type) { return type == DType::f32 ? "f32" : "bf16"; }
 
 void print_row(const test::TrafficCase& c, const test::Traffic& t, bool launches) {
   std::printf("| %lld | %s | %s | %s | %llu | %.3f | %.2f | %.4f | %.1f | %.1f |\n", static_cast<long long>(c.rows),

@@ -134,15 +134,16 @@ std::uint64_t calls_of_steps(const char* name, std::int64_t more, std::uint32_t 
 
 TEST(CudaStep, IsOneGraphLaunchAndOneWait) {
   if (warploom_emulator_calls == nullptr) GTEST_SKIP() << "only the emulator counts calls";
-  for (const auto& [name, a_step] : std::initializer_list<std::pair<const char*, std::uint64_t>>{{"cudaGraphLaunch", 1},
-                                                                                               {"cudaStreamSynchronize", 1},
-                                                                                               {"cudaDeviceSynchronize", 0},
-                                                                                               {"cudaMalloc", 0},
-                                                                                               {"cudaHostAlloc", 0},
-                                                                                               {"cudaMemcpyAsync", 0},
-                                                                                               {"cudaMemcpy", 0},
-                                                                                               {"cudaLaunchKernel", 0},
-                                                                                               {"cudaGraphInstantiate", 0}})
+  for (const auto& [name, a_step] :
+       std::initializer_list<std::pair<const char*, std::uint64_t>>{{"cudaGraphLaunch", 1},
+                                                                    {"cudaStreamSynchronize", 1},
+                                                                    {"cudaDeviceSynchronize", 0},
+                                                                    {"cudaMalloc", 0},
+                                                                    {"cudaHostAlloc", 0},
+                                                                    {"cudaMemcpyAsync", 0},
+                                                                    {"cudaMemcpy", 0},
+                                                                    {"cudaLaunchKernel", 0},
+                                                                    {"cudaGraphInstantiate", 0}})
     EXPECT_EQ(calls_of_steps(name, 4, 1), 4 * a_step) << name;
 }
 

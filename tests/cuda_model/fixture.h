@@ -19,7 +19,9 @@ inline DeviceOptions cuda_options() {
   return options;
 }
 
-inline std::unique_ptr<Backend> cuda_backend(const DeviceOptions& options = cuda_options()) { return create_backend(options); }
+inline std::unique_ptr<Backend> cuda_backend(const DeviceOptions& options = cuda_options()) {
+  return create_backend(options);
+}
 
 inline std::string real_model_path() {
   const std::string path = std::string(WARPLOOM_SOURCE_DIR) + "/models/SmolLM2-135M-Instruct.Q4_1.gguf";

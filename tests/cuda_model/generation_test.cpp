@@ -9,8 +9,8 @@
 #include "cuda_model/fixture.h"
 #include "emulator/emulator.h"
 #include "support/float_weights.h"
-#include "support/stepper.h"
 #include "support/prompts.h"
+#include "support/stepper.h"
 #include "support/tiny_model.h"
 
 namespace warploom {
@@ -41,7 +41,8 @@ void expect_same(const std::vector<Generation>& a, const std::vector<Generation>
   ASSERT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < a.size(); ++i) {
     EXPECT_EQ(a[i].ids, b[i].ids) << what << ", sequence " << i;
-    EXPECT_EQ(a[i].logprobs, b[i].logprobs) << what << ", sequence " << i;  // bit for bit: they come straight from the logits
+    EXPECT_EQ(a[i].logprobs, b[i].logprobs)
+        << what << ", sequence " << i;  // bit for bit: they come straight from the logits
   }
 }
 
@@ -52,7 +53,7 @@ TEST(CudaGeneration, AloneEqualsInACrowdWhateverTheChunks) {
   for (const auto& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, sampled()).at(0));
   for (const std::int64_t chunk : {1, 7, 64, 512}) {
     GenerateOptions options = sampled();
-    options.prefill_chunk = chunk;
+    options.max_num_batched_tokens = chunk;
     expect_same(generate(model, prompts, options), alone, "chunks of " + std::to_string(chunk));
   }
 }
@@ -61,7 +62,7 @@ TEST(CudaGeneration, AloneEqualsInACrowdWhateverTheChunks) {
 TEST(CudaGeneration, GraphsChangeNothing) {
   const auto prompts = ragged_prompts(5);
   ModelOptions eager = on_cuda();
-  eager.device.cuda.graphs = false;
+  eager.device.cuda.cuda_graphs = false;
   const auto with = load(on_cuda()), without = load(eager);
   for (const bool penalised : {false, true}) {
     GenerateOptions options = sampled(20);
@@ -85,11 +86,11 @@ TEST(CudaGeneration, SmallPoolsSharingAndNoCacheChangeNothing) {
   GenerateOptions options = sampled();
   options.n = 3;
   const auto want = generate(model, prompts, options);
-  for (const std::int64_t kv_tokens : {128, 224}) {
+  for (const std::int64_t kv_cache_tokens : {128, 224}) {
     GenerateOptions tight = options;
-    tight.kv_tokens = kv_tokens;
-    tight.max_batch = 6;
-    expect_same(generate(model, prompts, tight), want, "a pool of " + std::to_string(kv_tokens));
+    tight.kv_cache_tokens = kv_cache_tokens;
+    tight.max_num_seqs = 6;
+    expect_same(generate(model, prompts, tight), want, "a pool of " + std::to_string(kv_cache_tokens));
   }
   GenerateOptions recomputed = options;
   recomputed.kv_cache = false;
@@ -121,7 +122,7 @@ TEST(CudaGeneration, ATextThatGrowsIsComputedFromItsEnd) {
     GenerateOptions alone = options;
     alone.prefix_cache = nullptr;
     expect_same(got, generate(model, {&text, 1}, alone), "turn " + std::to_string(turn));
-    if (turn++ > 0) EXPECT_GT(got[0].timings.reused_tokens, 0);
+    if (turn++ > 0) EXPECT_GT(got[0].timings.cached_tokens, 0);
     text.insert(text.end(), got[0].ids.begin(), got[0].ids.end());
   }
 }
@@ -132,8 +133,8 @@ TEST(CudaGeneration, BlocksOfTheCacheAreReusedWhateverTheyHeld) {
   const auto prompts = ragged_prompts(6, 8);
   GenerateOptions options = sampled();
   const auto want = generate(model, prompts, options);
-  options.max_batch = 1;  // one after the other in the same blocks
-  options.kv_tokens = 128;
+  options.max_num_seqs = 1;  // one after the other in the same blocks
+  options.kv_cache_tokens = 128;
   expect_same(generate(model, prompts, options), want, "reused blocks");
 }
 
@@ -164,7 +165,7 @@ TEST(CudaGeneration, LongContextsRunInWhatMemoryThereIs) {
   GenerateOptions options = sampled(6);
   const auto want = generate(model, prompts, options);
   options.max_tokens = 90000;
-  options.should_stop = [steps = 0]() mutable { return ++steps > 8; };
+  options.abort_requested = [steps = 0]() mutable { return ++steps > 8; };
   warploom_emulator_limit_memory(std::size_t{500} << 20);
   const auto got = generate(model, prompts, options);
   warploom_emulator_limit_memory(std::size_t{8} << 30);
@@ -184,17 +185,19 @@ TEST(CudaGeneration, EveryWeightTypeCacheTypeAndBlockSizeIsNearTheCpu) {
     if (type == WeightType::q4_0) c.shape.architecture = "qwen2";
     choices.push_back(c);
   }
-  for (const KvType type : {KvType::f16, KvType::bf16, KvType::f32})
-    for (const std::int64_t block_tokens : {8, 32}) {
-      Choice c{"cache of type " + std::to_string(static_cast<int>(type)) + " in blocks of " + std::to_string(block_tokens), {}, on_cuda(false)};
+  for (const DType type : {DType::f16, DType::bf16, DType::f32})
+    for (const std::int64_t block_size : {8, 32}) {
+      Choice c{"cache of type " + std::to_string(static_cast<int>(type)) + " in blocks of " + std::to_string(block_size),
+               {},
+               on_cuda(false)};
       c.options.kv_type = type;
-      c.options.kv_block_tokens = block_tokens;
+      c.options.kv_block_size = block_size;
       choices.push_back(c);
     }
-  for (const FloatType activations : {FloatType::f16, FloatType::bf16}) {
-    Choice c{"dense", {}, on_cuda(false)};
-    c.options.device.cuda.weights = CudaWeights::dense;
-    c.options.device.cuda.activations = activations;
+  for (const DType activations : {DType::f16, DType::bf16}) {
+    Choice c{"half", {}, on_cuda(false)};
+    c.options.device.cuda.weights = CudaWeights::half;
+    c.options.device.cuda.compute_type = activations;
     choices.push_back(c);
   }
   // Teacher-forced: a prompt at once, then token by token, beside the CPU in f32 on the same weights.
@@ -202,12 +205,14 @@ TEST(CudaGeneration, EveryWeightTypeCacheTypeAndBlockSizeIsNearTheCpu) {
   for (const Choice& c : choices) {
     const test::TemporaryModel file(test::tiny_model(c.shape));
     test::Stepper cpu(file.path(), std::make_unique<test::FloatWeights>(), 1, 128, 100);
-    test::Stepper cuda(file.path(), create_backend(c.options.device), 1, 128, 100, c.options.kv_type, c.options.kv_block_tokens);
+    test::Stepper cuda(file.path(), create_backend(c.options.device), 1, 128, 100, c.options.kv_type,
+                       c.options.kv_block_size);
     // Relative to the largest logit, after two layers of products of 256 terms: a few roundings of activations and of the cache.
-    const bool coarse = c.options.kv_type == KvType::bf16 || c.options.device.cuda.activations == FloatType::bf16;
+    const bool coarse = c.options.kv_type == DType::bf16 || c.options.device.cuda.compute_type == DType::bf16;
     const float tolerance = coarse ? 0.06f : 0.01f;
     for (std::size_t at = 0; at < 9; ++at) {
-      const std::vector<std::vector<TokenId>> next = {at == 0 ? prompt : std::vector<TokenId>{static_cast<TokenId>(17 * at % 260)}};
+      const std::vector<std::vector<TokenId>> next = {at == 0 ? prompt
+                                                              : std::vector<TokenId>{static_cast<TokenId>(17 * at % 260)}};
       const std::vector<float> want = cpu.step(next), got = cuda.step(next);
       float largest = 0, off = 0;
       for (std::size_t i = 0; i < want.size(); ++i) {
@@ -224,12 +229,12 @@ TEST(CudaGeneration, BadOptionsAreRefused) {
   options.device.cuda.gpu = 99;
   EXPECT_THROW(load(options), InvalidArgument);
   options = on_cuda();
-  options.device.cuda.activations = FloatType::f32;
+  options.device.cuda.compute_type = DType::f32;
   EXPECT_THROW(load(options), InvalidArgument);
-  for (const std::int64_t block_tokens : {0, -16, 12}) {
+  for (const std::int64_t block_size : {0, -16, 12}) {
     options = on_cuda();
-    options.kv_block_tokens = block_tokens;
-    EXPECT_THROW(load(options), InvalidArgument) << block_tokens;
+    options.kv_block_size = block_size;
+    EXPECT_THROW(load(options), InvalidArgument) << block_size;
   }
 }
 

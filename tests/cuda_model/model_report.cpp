@@ -1,5 +1,5 @@
 // Prints bench/README.md's table of decoding on CUDA: counters of one step of SmolLM2-135M on the emulator, and modelled times.
-// `model_report MODEL.gguf [packed|dense] [SEQUENCES...]`
+// `model_report MODEL.gguf [packed|half] [SEQUENCES...]`
 #include <cstdio>
 #include <cstdlib>
 
@@ -23,20 +23,20 @@ constexpr Gpu kGpus[] = {{"a100", 2.039e12}, {"h100", 3.35e12}};
 double least_bytes(const test::Stepper& stepper, std::int64_t sequences) {
   const ModelShape& s = stepper.shape();
   return static_cast<double>(stepper.weight_bytes()) +
-         static_cast<double>(sequences * kContext * 2 * s.layers * s.kv_heads * s.head_dim * bytes_of(KvType::f16));
+         static_cast<double>(sequences * kContext * 2 * s.num_layers * s.num_kv_heads * s.head_dim * bytes_of(DType::f16));
 }
 
 void print_row(const std::string& path, CudaWeights weights, std::int64_t sequences) {
   DeviceOptions options;
   options.kind = DeviceKind::cuda;
-  options.cuda.graphs = false;
+  options.cuda.cuda_graphs = false;
   options.cuda.weights = weights;
   options.cuda.deterministic = true;  // kernels of our own alone: the emulator cannot count those of cuBLASLt
   test::Stepper stepper(path, create_backend(options), sequences, kContext, sequences);
   stepper.skip(kContext - 1);  // what the cache holds does not change what a step costs
   const std::vector<std::vector<TokenId>> next(static_cast<std::size_t>(sequences), {260});
-  std::vector<SampleRow> rows(static_cast<std::size_t>(sequences));
-  for (SampleRow& row : rows) row.params = {.temperature = 0.8f, .top_k = 50, .top_p = 0.9f};
+  std::vector<SamplingInput> rows(static_cast<std::size_t>(sequences));
+  for (SamplingInput& row : rows) row.params = {.temperature = 0.8f, .top_k = 50, .top_p = 0.9f};
   std::vector<SampleResult> drawn(rows.size());
   warploom_emulator_reset_counters();
   warploom_emulator_count(1);
@@ -44,14 +44,16 @@ void print_row(const std::string& path, CudaWeights weights, std::int64_t sequen
   warploom_emulator_count(0);
   WarploomCounters c = {};
   warploom_emulator_counters("", &c);
-  std::printf("| %lld | %llu | %.1f | %.1f |", static_cast<long long>(sequences), static_cast<unsigned long long>(c.launches),
-              1e-6 * 32 * static_cast<double>(c.distinct_sectors_read + c.distinct_sectors_written), 1e-6 * least_bytes(stepper, sequences));
+  std::printf("| %lld | %llu | %.1f | %.1f |", static_cast<long long>(sequences),
+              static_cast<unsigned long long>(c.launches),
+              1e-6 * 32 * static_cast<double>(c.distinct_sectors_read + c.distinct_sectors_written),
+              1e-6 * least_bytes(stepper, sequences));
   for (const Gpu& gpu : kGpus) {
     WarploomModelledTime t = {};
     warploom_emulator_modelled("", gpu.name, &t);
     const double limit = least_bytes(stepper, sequences) / gpu.bandwidth;
-    std::printf(" %.0f | %.0f | %.0f%% | %.0f%% |", 1e6 * t.total, static_cast<double>(sequences) / t.total, 100 * limit / t.total,
-                100 * limit / (t.total - t.launch));
+    std::printf(" %.0f | %.0f | %.0f%% | %.0f%% |", 1e6 * t.total, static_cast<double>(sequences) / t.total,
+                100 * limit / t.total, 100 * limit / (t.total - t.launch));
   }
   std::printf("\n");
   std::fflush(stdout);
@@ -60,23 +62,27 @@ void print_row(const std::string& path, CudaWeights weights, std::int64_t sequen
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc < 2) return std::fprintf(stderr, "usage: model_report MODEL.gguf [packed|dense] [SEQUENCES...]\n"), 2;
+  if (argc < 2) return std::fprintf(stderr, "usage: model_report MODEL.gguf [packed|half] [SEQUENCES...]\n"), 2;
   if (warploom_emulator_count == nullptr) return std::fprintf(stderr, "model_report: only the emulator counts\n"), 1;
   std::vector<std::int64_t> counts;
   CudaWeights weights = CudaWeights::packed;
   for (int i = 2; i < argc; ++i) {
     const std::string word = argv[i];
-    if (word == "packed" || word == "dense") {
-      weights = word == "dense" ? CudaWeights::dense : CudaWeights::packed;
+    if (word == "packed" || word == "half") {
+      weights = word == "half" ? CudaWeights::half : CudaWeights::packed;
     } else if (const std::int64_t count = std::strtoll(argv[i], nullptr, 10); count >= 1 && count <= 4096) {
       counts.push_back(count);
     } else {
-      return std::fprintf(stderr, "model_report: \"%s\" is neither packed, dense nor a number of sequences in [1, 4096]\n", argv[i]), 2;
+      return std::fprintf(stderr, "model_report: \"%s\" is neither packed, half nor a number of sequences in [1, 4096]\n",
+                          argv[i]),
+             2;
     }
   }
   if (counts.empty()) counts = {1, 16, 64, 256};
-  std::printf("| sequences | kernels | MB moved | MB at least | A100 us | tokens/s | of the limit | without launches "
-              "| H100 us | tokens/s | of the limit | without launches |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+  std::printf(
+      "| sequences | kernels | MB moved | MB at least | A100 us | tokens/s | of the limit | without launches "
+      "| H100 us | tokens/s | of the limit | without launches "
+      "|\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
   for (const std::int64_t n : counts) print_row(argv[1], weights, n);
 } catch (const Error& error) {
   std::fprintf(stderr, "model_report: %s\n", error.what());

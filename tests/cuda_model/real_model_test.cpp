@@ -15,10 +15,22 @@ namespace {
 constexpr std::int64_t kSteps = 32;
 
 const std::vector<std::string>& texts() {
-  static const std::vector<std::string> all = {
-      "Once upon a time", "The capital of France is", "def fibonacci(n):", "1 2 3 4 5", "The quick brown fox jumps over the lazy",
-      "In 1969, the first", "Water boils at", "My favourite colour", "To be or not to be,", "SELECT name FROM", "The mitochondria is the",
-      "Dear Sir or Madam,", "She opened the door and", "import numpy as np", "Question: What is 2 + 2? Answer:", "A"};
+  static const std::vector<std::string> all = {"Once upon a time",
+                                               "The capital of France is",
+                                               "def fibonacci(n):",
+                                               "1 2 3 4 5",
+                                               "The quick brown fox jumps over the lazy",
+                                               "In 1969, the first",
+                                               "Water boils at",
+                                               "My favourite colour",
+                                               "To be or not to be,",
+                                               "SELECT name FROM",
+                                               "The mitochondria is the",
+                                               "Dear Sir or Madam,",
+                                               "She opened the door and",
+                                               "import numpy as np",
+                                               "Question: What is 2 + 2? Answer:",
+                                               "A"};
   return all;
 }
 
@@ -51,10 +63,11 @@ TEST(CudaModel, LogitsAndGreedyTokensAreThoseOfTheCpuAtEveryStep) {
   int compared = 0;
   for (std::int64_t step = 0; step < kSteps; ++step) {
     const std::vector<float> want = cpu.step(next), got = cuda.step(next);
-    const auto vocab = static_cast<std::size_t>(cpu.vocab());
+    const auto vocab_size = static_cast<std::size_t>(cpu.vocab_size());
     for (std::size_t s = 0; s < next.size(); ++s) {
-      const auto expected = std::span(want).subspan(s * vocab, vocab), row = std::span(got).subspan(s * vocab, vocab);
-      for (std::size_t i = 0; i < vocab; ++i) largest = std::max(largest, std::abs(row[i] - expected[i]));
+      const auto expected = std::span(want).subspan(s * vocab_size, vocab_size),
+                 row = std::span(got).subspan(s * vocab_size, vocab_size);
+      for (std::size_t i = 0; i < vocab_size; ++i) largest = std::max(largest, std::abs(row[i] - expected[i]));
       const Top top = top_of(expected);
       if (top.gap > 2 * kTolerance) {
         EXPECT_EQ(top_of(row).token, top.token) << "prompt " << s << " step " << step << " gap " << top.gap;
@@ -78,20 +91,21 @@ TEST(CudaModel, SampledTokensAreThoseOfItsLogits) {
   test::Stepper cpu(path, std::make_unique<test::FloatWeights>(), kSequences, 64, 128);
   test::Stepper cuda(path, test::cuda_backend(), kSequences, 64, 128);
   const auto tokenizer = load_tokenizer(GgufFile::open(path));
-  const std::vector<SamplingParams> kinds = {{.temperature = 1.0f, .seed = 5},
-                                             {.temperature = 0.7f, .seed = 6},
-                                             {.temperature = 1.0f, .top_k = 50, .seed = 7},
-                                             {.temperature = 1.0f, .top_p = 0.9f, .seed = 8},
-                                             {.temperature = 0.8f, .top_k = 50, .top_p = 0.9f, .seed = 9},
-                                             {.temperature = 1.0f, .min_p = 0.05f, .seed = 10},
-                                             {.temperature = 0.9f, .repetition_penalty = 1.2f, .seed = 11},
-                                             {.temperature = 0.9f, .frequency_penalty = 0.3f, .presence_penalty = 0.2f, .seed = 12}};
+  const std::vector<SamplingParams> kinds = {
+      {.temperature = 1.0f, .seed = 5},
+      {.temperature = 0.7f, .seed = 6},
+      {.temperature = 1.0f, .top_k = 50, .seed = 7},
+      {.temperature = 1.0f, .top_p = 0.9f, .seed = 8},
+      {.temperature = 0.8f, .top_k = 50, .top_p = 0.9f, .seed = 9},
+      {.temperature = 1.0f, .min_p = 0.05f, .seed = 10},
+      {.temperature = 0.9f, .repetition_penalty = 1.2f, .seed = 11},
+      {.temperature = 0.9f, .frequency_penalty = 0.3f, .presence_penalty = 0.2f, .seed = 12}};
   std::vector<std::vector<TokenId>> next, history;
   for (std::size_t s = 0; s < kSequences; ++s) next.push_back(tokenizer->encode(texts()[s]));
   history = next;
   int same = 0, all = 0;
   for (std::uint64_t step = 0; step < 16; ++step) {
-    std::vector<SampleRow> rows(kSequences);
+    std::vector<SamplingInput> rows(kSequences);
     for (std::size_t s = 0; s < kSequences; ++s) {
       rows[s].params = kinds[s];
       rows[s].position = step;
@@ -99,8 +113,8 @@ TEST(CudaModel, SampledTokensAreThoseOfItsLogits) {
     }
     std::vector<SampleResult> drawn(kSequences);
     const std::vector<float> want = cpu.step(next), got = cuda.step(next, rows, drawn);
-    const LogitsView view{got.data(), LogitType::f32, kSequences, cuda.vocab(), cuda.vocab()};
-    const LogitsView cpu_view{want.data(), LogitType::f32, kSequences, cuda.vocab(), cuda.vocab()};
+    const LogitsView view{got.data(), DType::f32, kSequences, cuda.vocab_size(), cuda.vocab_size()};
+    const LogitsView cpu_view{want.data(), DType::f32, kSequences, cuda.vocab_size(), cuda.vocab_size()};
     const auto again = sample(view, rows), own = sample(cpu_view, rows);
     for (std::size_t s = 0; s < kSequences; ++s) {
       EXPECT_EQ(drawn[s].token, again[s].token) << "sequence " << s << " step " << step;
@@ -134,7 +148,7 @@ TEST(CudaModel, EachOfManyIsWhatItIsAlone) {
   const auto roomy = generate(model, prompts, generation);
   ASSERT_EQ(roomy.size(), 64u);
   GenerateOptions tight = generation;
-  tight.kv_tokens = 16 * 20;  // of about 64: sequences wait, are preempted, and share
+  tight.kv_cache_tokens = 16 * 20;  // of about 64: sequences wait, are preempted, and share
   const auto squeezed = generate(model, prompts, tight);
   for (std::size_t i = 0; i < roomy.size(); ++i) {
     EXPECT_EQ(squeezed[i].ids, roomy[i].ids) << i;

@@ -41,19 +41,23 @@ class CudaTraffic : public testing::Test {
 };
 
 TEST_F(CudaTraffic, NormMovesItsRowsOnce) {
-  for (const auto& [tokens, dim] : std::initializer_list<std::pair<std::int64_t, std::int64_t>>{{1, 576}, {16, 576}, {64, 4096}}) {
+  for (const auto& [tokens, dim] :
+       std::initializer_list<std::pair<std::int64_t, std::int64_t>>{{1, 576}, {16, 576}, {64, 4096}}) {
     const auto count = static_cast<std::size_t>(tokens * dim);
     const std::vector<float> x = test::random_floats(rng, count);
-    test::Guarded residual(*backend, x), delta(*backend, x), weight(*backend, std::vector<float>(static_cast<std::size_t>(dim), 1.0f));
+    test::Guarded residual(*backend, x), delta(*backend, x),
+        weight(*backend, std::vector<float>(static_cast<std::size_t>(dim), 1.0f));
     test::Activations out(*backend, count);
     const RmsNormArgs args{residual.data(), delta.data(), weight.data(), nullptr, tokens, dim, 1e-5f, out.data()};
     const Moved moved = moved_by(*backend, "rms_norm_kernel", [&] { backend->rms_norm(args); });
-    EXPECT_LE(moved.read + moved.written, 1.02 * static_cast<double>(bytes_moved(args, backend->activation_type()))) << tokens << " x " << dim;
+    EXPECT_LE(moved.read + moved.written, 1.02 * static_cast<double>(bytes_moved(args, backend->activation_type())))
+        << tokens << " x " << dim;
   }
 }
 
 TEST_F(CudaTraffic, SwigluMovesItsRowsOnce) {
-  for (const auto& [tokens, ffn] : std::initializer_list<std::pair<std::int64_t, std::int64_t>>{{1, 1536}, {16, 1536}, {64, 14336}}) {
+  for (const auto& [tokens, ffn] :
+       std::initializer_list<std::pair<std::int64_t, std::int64_t>>{{1, 1536}, {16, 1536}, {64, 14336}}) {
     test::Guarded in(*backend, test::random_floats(rng, static_cast<std::size_t>(2 * tokens * ffn)));
     test::Activations out(*backend, static_cast<std::size_t>(tokens * ffn));
     const SwigluArgs args{in.data(), tokens, ffn, out.data()};
@@ -69,13 +73,14 @@ TEST_F(CudaTraffic, ProductsReadPackedWeightsOnce) {
     for (const std::int64_t tokens : {1, 16, 64}) {
       const std::int64_t rows = 1536, cols = 2048;
       const test::RandomWeight random(rng, type, rows, cols);
-      const auto weight = backend->prepare({&random.view, 1});
+      const auto weight = backend->load_weight({&random.view, 1});
       test::Activations x(*backend, std::vector<float>(static_cast<std::size_t>(tokens * cols), 0.5f));
       test::Guarded out(*backend, static_cast<std::size_t>(tokens * rows));
       const MatmulArgs args{weight.get(), x.data(), nullptr, tokens, out.data()};
       const Moved moved = moved_by(*backend, "packed_matmul_kernel", [&] { backend->matmul(args); });
       const double inputs = static_cast<double>(tokens * cols * bytes_of(backend->activation_type()));
-      EXPECT_LE(moved.read, 1.05 * static_cast<double>(weight->bytes()) + inputs) << traits(type).name << ", tokens " << tokens;
+      EXPECT_LE(moved.read, 1.05 * static_cast<double>(weight->bytes()) + inputs)
+          << traits(type).name << ", tokens " << tokens;
       EXPECT_LE(static_cast<double>(weight->bytes()), 1.12 * static_cast<double>(random.view.bytes())) << traits(type).name;
     }
 }

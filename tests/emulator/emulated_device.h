@@ -11,7 +11,6 @@
 
 #define EXPECT_CUDA(call) EXPECT_EQ((call), cudaSuccess)
 
-
 template <class T>
 class DeviceBuffer {
  public:

@@ -18,7 +18,8 @@ __attribute__((weak)) void warploom_emulator_clear(void);          // forgets it
 // forgets what is planned. With WARPLOOM_EMULATOR_INJECT=cudaMalloc:3:2 from outside.
 __attribute__((weak)) void warploom_emulator_inject(const char* entry_point, int nth, int error /* cudaError_t */);
 __attribute__((weak)) int warploom_emulator_injections(void);  // that have struck since the last warploom_emulator_inject
-__attribute__((weak)) const char* warploom_emulator_struck(void);  // the entry point that the last one struck; until the next
+__attribute__((weak)) const char* warploom_emulator_struck(
+    void);  // the entry point that the last one struck; until the next
 // How often the program has called an entry point of the runtime or cuBLAS so far; "kernel": kernels that ran.
 __attribute__((weak)) uint64_t warploom_emulator_calls(const char* entry_point);
 // What cudaMalloc and its kin may have together; 8 GiB, or WARPLOOM_EMULATOR_MEMORY (in MiB).

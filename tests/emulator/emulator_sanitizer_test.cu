@@ -143,7 +143,9 @@ __device__ __noinline__ int table(bool fill, int at) {
     for (int i = 0; i < 8; ++i) values[i] = at * i;
   return values[at];
 }
-__global__ void stack_kernel(int* out, bool fill) { out[threadIdx.x] = table(true, threadIdx.x % 8) + table(fill, threadIdx.x % 8); }
+__global__ void stack_kernel(int* out, bool fill) {
+  out[threadIdx.x] = table(true, threadIdx.x % 8) + table(fill, threadIdx.x % 8);
+}
 TEST(Sanitizer, UninitialisedStackOfACalledFunction) {
   DeviceBuffer<int> out(64);
   stack_kernel<<<1, 64>>>(out.data(), false);

@@ -81,7 +81,8 @@ void dots(const double* a, const double* b, int64_t k, double* out, int64_t step
     }
 }
 // All of them: out[j * m + i] = row i of a times row j of b.
-std::vector<double> products_of(const std::vector<double>& a, const std::vector<double>& b, int64_t m, int64_t n, int64_t k) {
+std::vector<double> products_of(const std::vector<double>& a, const std::vector<double>& b, int64_t m, int64_t n,
+                                int64_t k) {
   constexpr int kBlock = 4;
   std::vector<double> out(static_cast<size_t>(m * n));
   for (int64_t j = 0; j < n;) {

@@ -233,8 +233,7 @@ void cvt(Encoder& e) {
     const bool plain = mode == Rounding::kNearest && flags == 0;
     const Handler pack = to == Type::kF16x2 ? (plain ? &plain_pack_handler<half_of_float> : &pack_handler<Half>)
                                             : (plain ? &plain_pack_handler<bfloat_of_float> : &pack_handler<Bfloat>);
-    Inst& in = e.emit(pack, {e.dst(e.operand(0), 4)},
-                      {e.src(e.operand(1), Type::kF32), e.src(e.operand(2), Type::kF32)});
+    Inst& in = e.emit(pack, {e.dst(e.operand(0), 4)}, {e.src(e.operand(1), Type::kF32), e.src(e.operand(2), Type::kF32)});
     in.imm = static_cast<int64_t>(mode);
     in.target = flags;
     return;

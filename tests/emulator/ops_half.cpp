@@ -122,7 +122,9 @@ void plain_handler(Warp& w, const Inst& in) {
 template <Op kOp>
 Handler plain_handler_of(Type type) {
   if constexpr (kOp == Op::kAdd || kOp == Op::kSub || kOp == Op::kMul || kOp == Op::kFma)
-    return type == Type::kF16 ? &plain_handler<kOp, uint16_t> : type == Type::kF16x2 ? &plain_handler<kOp, uint32_t> : nullptr;
+    return type == Type::kF16     ? &plain_handler<kOp, uint16_t>
+           : type == Type::kF16x2 ? &plain_handler<kOp, uint32_t>
+                                  : nullptr;
   return nullptr;
 }
 

@@ -20,12 +20,12 @@ void report_race(const Warp& w, const Inst& in, int lane, uint64_t address, Acce
           std::to_string(t / l.block[0] / l.block[1]) + ")";
   }
   fault(w, in, lane, kFaultLaunch,
-        std::string("race: ") + verb(kind) + " of the shared memory word at offset " + std::to_string(address - w.shared_begin) + ", which " + who +
+        std::string("race: ") + verb(kind) + " of the shared memory word at offset " +
+            std::to_string(address - w.shared_begin) + ", which " + who +
             (other_writes ? (other.atomic ? " changed by an atomic" : " wrote") : " read") + " with no barrier between");
 }
 
-void report_block_race(const Warp& w, const Inst& in, int lane, uint64_t address, AccessKind kind,
-                       uint64_t cell) {
+void report_block_race(const Warp& w, const Inst& in, int lane, uint64_t address, AccessKind kind, uint64_t cell) {
   const Launch& l = *w.block->launch;
   const uint64_t b = (cell & kWordBlock) >> 8;
   const std::string who = (cell & kWordByMany) != 0
@@ -36,7 +36,8 @@ void report_block_race(const Warp& w, const Inst& in, int lane, uint64_t address
         std::string("race between blocks: ") + verb(kind) + " of a word that " + who +
             ((cell & kWordAtomic) != 0    ? " changed by an atomic"
              : (cell & kWordWritten) != 0 ? " wrote"
-                                          : " read") + ", in " + memory().describe(address));
+                                          : " read") +
+            ", in " + memory().describe(address));
 }
 
 }  // namespace emulator

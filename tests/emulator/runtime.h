@@ -19,7 +19,7 @@ namespace emulator {
 struct Kernel {
   std::string name;
   struct Module* module = nullptr;
-  const Code* code = nullptr;  // decoded at first use
+  const Code* code = nullptr;     // decoded at first use
   int dynamic_shared_limit = -1;  // what cudaFuncSetAttribute said; -1: static and dynamic memory together up to 48 KiB
 };
 struct Module {

@@ -53,7 +53,7 @@ TEST(Engine, AloneEqualsInACrowdWhateverTheChunksAndThreads) {
     const auto other = load({}, threads);
     for (const std::int64_t chunk : {1, 7, 64, 512}) {
       GenerateOptions options = sampled();
-      options.prefill_chunk = chunk;
+      options.max_num_batched_tokens = chunk;
       const auto all = generate(other, prompts, options);
       for (std::size_t i = 0; i < all.size(); ++i)
         expect_same(
@@ -81,7 +81,7 @@ TEST(Engine, HugePoolsTakeNoMoreThanTheRequestNeeds) {
   GenerateOptions options = sampled();
   const auto model = load({});
   const auto plain = generate(model, prompts, options);
-  options.kv_tokens = INT64_MAX;
+  options.kv_cache_tokens = INT64_MAX;
   const auto huge = generate(model, prompts, options);
   for (std::size_t i = 0; i < huge.size(); ++i) expect_same(huge[i], plain[i], "sequence " + std::to_string(i));
 }
@@ -101,14 +101,14 @@ TEST(Engine, SmallPoolsChangeNothing) {
   const auto prompts = ragged_prompts(10, 5);
   const auto model = load({});
   const auto want = generate(model, prompts, sampled());
-  for (const std::int64_t kv_tokens : {128, 160, 224, 400}) {
-    for (const std::int64_t max_batch : {2, 64}) {
+  for (const std::int64_t kv_cache_tokens : {128, 160, 224, 400}) {
+    for (const std::int64_t max_num_seqs : {2, 64}) {
       GenerateOptions options = sampled();
-      options.kv_tokens = kv_tokens;
-      options.max_batch = max_batch;
+      options.kv_cache_tokens = kv_cache_tokens;
+      options.max_num_seqs = max_num_seqs;
       const auto got = generate(model, prompts, options);
       for (std::size_t i = 0; i < got.size(); ++i)
-        expect_same(got[i], want[i], std::to_string(i) + " with " + std::to_string(kv_tokens));
+        expect_same(got[i], want[i], std::to_string(i) + " with " + std::to_string(kv_cache_tokens));
     }
   }
 }
@@ -116,7 +116,7 @@ TEST(Engine, SmallPoolsChangeNothing) {
 TEST(Engine, ASequenceThatCannotFitSaysSo) {
   const std::vector<std::vector<TokenId>> prompts = {std::vector<TokenId>(40, 7), {1, 2}};
   GenerateOptions options = sampled(100);
-  options.kv_tokens = 64;
+  options.kv_cache_tokens = 64;
   const auto all = generate(load({}), prompts, options);
   EXPECT_EQ(all[0].finish_reason, FinishReason::context_full);
   EXPECT_EQ(all[0].ids.size(), 25u);  // positions 0 to 63 are cached; the 65th token needs no place
@@ -131,10 +131,10 @@ TEST(Engine, ContinuationsShareTheirPromptAndDiffer) {
   ASSERT_EQ(all.size(), 18u);
   EXPECT_NE(all[0].ids, all[1].ids);
   // Alone, in tight pools, with small batches: the same continuations.
-  for (const std::int64_t kv_tokens : {144, 250, 0}) {
+  for (const std::int64_t kv_cache_tokens : {144, 250, 0}) {
     GenerateOptions tight = options;
-    tight.kv_tokens = kv_tokens;
-    tight.max_batch = 4;
+    tight.kv_cache_tokens = kv_cache_tokens;
+    tight.max_num_seqs = 4;
     const auto again = generate(model, prompts, tight);
     for (std::size_t i = 0; i < all.size(); ++i) expect_same(again[i], all[i], std::to_string(i));
   }
@@ -148,22 +148,22 @@ TEST(Engine, PromptsThatBeginAlikeShareWhatTheyBeginWith) {
   prompts[5] = prompts[4];
   std::vector<Generation> alone;
   for (const auto& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, sampled()).at(0));
-  for (const std::int64_t kv_tokens : {0, 192, 300, 500}) {
+  for (const std::int64_t kv_cache_tokens : {0, 192, 300, 500}) {
     for (const std::int64_t chunk : {7, 512}) {
       GenerateOptions options = sampled();
-      options.kv_tokens = kv_tokens;
-      options.prefill_chunk = chunk;
+      options.kv_cache_tokens = kv_cache_tokens;
+      options.max_num_batched_tokens = chunk;
       const auto all = generate(model, prompts, options);
       for (std::size_t i = 0; i < all.size(); ++i) {
-        expect_same(all[i], alone[i], std::to_string(i) + " with " + std::to_string(kv_tokens));
-        if (kv_tokens > 0) continue;
+        expect_same(all[i], alone[i], std::to_string(i) + " with " + std::to_string(kv_cache_tokens));
+        if (kv_cache_tokens > 0) continue;
         if (i == 5) {
-          EXPECT_EQ(all[i].timings.reused_tokens, static_cast<std::int64_t>(prompts[i].size() - 1) / 16 * 16);
+          EXPECT_EQ(all[i].timings.cached_tokens, static_cast<std::int64_t>(prompts[i].size() - 1) / 16 * 16);
         } else {
-          EXPECT_GE(all[i].timings.reused_tokens, i == 0 ? 0 : i == 3 ? 16 : 48) << i;
+          EXPECT_GE(all[i].timings.cached_tokens, i == 0 ? 0 : i == 3 ? 16 : 48) << i;
         }
       }
-      EXPECT_EQ(all[0].timings.reused_tokens, 0);
+      EXPECT_EQ(all[0].timings.cached_tokens, 0);
     }
   }
 }

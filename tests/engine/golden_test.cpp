@@ -34,10 +34,10 @@ TEST_P(Golden, InAPoolTooSmallForTheContinuationsAndWithPrefixesKept) {
   std::vector<std::string> small, kept;
   const auto cache = std::make_shared<PrefixCache>(model, 512);
   for (test::GoldenRequest request : test::golden_requests()) {
-    request.options.kv_tokens = static_cast<std::int64_t>(request.prompt.size()) + 80;
-    request.options.prefill_chunk = 19;
+    request.options.kv_cache_tokens = static_cast<std::int64_t>(request.prompt.size()) + 80;
+    request.options.max_num_batched_tokens = 19;
     small.push_back(test::golden_hash(generate(model, {&request.prompt, 1}, request.options)));
-    request.options.kv_tokens = 0;
+    request.options.kv_cache_tokens = 0;
     request.options.prefix_cache = cache;
     kept.push_back(test::golden_hash(generate(model, {&request.prompt, 1}, request.options)));
   }

@@ -38,8 +38,8 @@ TEST_F(Options, NamesWhatIsOutOfRange) {
   EXPECT_EQ(refusal([](auto&) {}), "");
   EXPECT_THAT(refusal([](auto& o) { o.max_tokens = 0; }), HasSubstr("max_tokens"));
   EXPECT_THAT(refusal([](auto& o) { o.n = 0; }), HasSubstr("n is 0"));
-  EXPECT_THAT(refusal([](auto& o) { o.prefill_chunk = 0; }), HasSubstr("prefill_chunk"));
-  EXPECT_THAT(refusal([](auto& o) { o.kv_tokens = -1; }), HasSubstr("kv_tokens"));
+  EXPECT_THAT(refusal([](auto& o) { o.max_num_batched_tokens = 0; }), HasSubstr("max_num_batched_tokens"));
+  EXPECT_THAT(refusal([](auto& o) { o.kv_cache_tokens = -1; }), HasSubstr("kv_cache_tokens"));
   EXPECT_THAT(refusal([](auto& o) { o.stop = {"x", ""}; }), HasSubstr("stop string 1"));
   EXPECT_THAT(refusal([](auto& o) { o.stop_tokens = {100000}; }), HasSubstr("stop_tokens"));
   EXPECT_THAT(refusal([](auto& o) { o.bias = {{-1, 0.0f}}; }), HasSubstr("bias"));

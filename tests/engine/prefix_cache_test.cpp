@@ -45,10 +45,11 @@ TEST(PrefixCache, ATextThatGrowsIsComputedFromItsEnd) {
   std::int64_t known = 0;
   for (const Tokens& message : ragged_prompts(6)) {
     text = joined(text, message);
-    const Generation want = generate(model, {&text, 1}, test::sampled(24)).at(0), got = generate(model, {&text, 1}, with(cache)).at(0);
+    const Generation want = generate(model, {&text, 1}, test::sampled(24)).at(0),
+                     got = generate(model, {&text, 1}, with(cache)).at(0);
     expect_same(got, want, std::to_string(text.size()) + " tokens");
-    EXPECT_EQ(want.timings.reused_tokens, 0);
-    EXPECT_EQ(got.timings.reused_tokens, known / 16 * 16);
+    EXPECT_EQ(want.timings.cached_tokens, 0);
+    EXPECT_EQ(got.timings.cached_tokens, known / 16 * 16);
     text = joined(text, got.ids);
     known = static_cast<std::int64_t>(text.size()) - 1;  // nobody asked for what follows the last one
     EXPECT_EQ(cache->size(), known);
@@ -62,9 +63,10 @@ TEST(PrefixCache, TheSamePromptAgainComputesItsLastTokens) {
   for (const std::size_t size : {1u, 2u, 16u, 17u, 32u, 33u}) {
     Tokens prompt(size);
     std::iota(prompt.begin(), prompt.end(), static_cast<TokenId>(size));
-    const Generation first = generate(model, {&prompt, 1}, with(cache)).at(0), again = generate(model, {&prompt, 1}, with(cache)).at(0);
+    const Generation first = generate(model, {&prompt, 1}, with(cache)).at(0),
+                     again = generate(model, {&prompt, 1}, with(cache)).at(0);
     expect_same(again, first, std::to_string(size));
-    EXPECT_EQ(again.timings.reused_tokens, static_cast<std::int64_t>(size - 1) / 16 * 16);
+    EXPECT_EQ(again.timings.cached_tokens, static_cast<std::int64_t>(size - 1) / 16 * 16);
   }
 }
 
@@ -75,7 +77,8 @@ TEST(PrefixCache, AnyUseInAnyRoomChangesNothing) {
   std::vector<std::vector<Tokens>> calls;
   for (std::uint32_t i = 0; i < 8; ++i) {
     std::vector<Tokens> prompts;
-    for (const Tokens& message : ragged_prompts(1 + i % 3, i / 2)) prompts.push_back(i % 4 == 3 ? message : joined(system, message));
+    for (const Tokens& message : ragged_prompts(1 + i % 3, i / 2))
+      prompts.push_back(i % 4 == 3 ? message : joined(system, message));
     calls.push_back(prompts);
   }
   for (const std::int64_t tokens : {192, 320, 700, 0}) {
@@ -84,14 +87,15 @@ TEST(PrefixCache, AnyUseInAnyRoomChangesNothing) {
     for (std::size_t c = 0; c < calls.size(); ++c) {
       GenerateOptions options = test::sampled(24);
       options.n = 1 + static_cast<int>(c % 3);
-      options.max_batch = c % 2 ? 64 : 2;
+      options.max_num_seqs = c % 2 ? 64 : 2;
       if (c % 5 == 4) options.sampling.repetition_penalty = 1.2f;
       const auto want = generate(model, calls[c], options);
       options.prefix_cache = cache;
       const auto got = generate(model, calls[c], options);
       for (std::size_t i = 0; i < want.size(); ++i) {
-        expect_same(got[i], want[i], "call " + std::to_string(c) + " sequence " + std::to_string(i) + " room " + std::to_string(tokens));
-        reused += got[i].timings.reused_tokens - want[i].timings.reused_tokens;
+        expect_same(got[i], want[i],
+                    "call " + std::to_string(c) + " sequence " + std::to_string(i) + " room " + std::to_string(tokens));
+        reused += got[i].timings.cached_tokens - want[i].timings.cached_tokens;
       }
     }
     EXPECT_GT(reused, 0) << tokens;
@@ -103,7 +107,9 @@ TEST(PrefixCache, WhatIsNotUsedMakesRoom) {
   const auto cache = std::make_shared<PrefixCache>(model, 100);
   EXPECT_EQ(cache->capacity(), 112);
   const Tokens one(40, 1), two(40, 2), three(40, 3);
-  const auto reused = [&](const Tokens& prompt) { return generate(model, {&prompt, 1}, with(cache, 4)).at(0).timings.reused_tokens; };
+  const auto reused = [&](const Tokens& prompt) {
+    return generate(model, {&prompt, 1}, with(cache, 4)).at(0).timings.cached_tokens;
+  };
   EXPECT_EQ(reused(one), 0);
   EXPECT_EQ(reused(two), 0);
   EXPECT_EQ(reused(one), 32);
@@ -127,7 +133,8 @@ TEST(PrefixCache, ASequenceThatOutgrowsItSaysSoAndTheNextFits) {
   const Tokens longer(200, 7);
   EXPECT_EQ(generate(model, {&longer, 1}, with(cache)).at(0).finish_reason, FinishReason::context_full);
   const Tokens other(40, 8);
-  expect_same(generate(model, {&other, 1}, with(cache)).at(0), generate(model, {&other, 1}, test::sampled(24)).at(0), "other");
+  expect_same(generate(model, {&other, 1}, with(cache)).at(0), generate(model, {&other, 1}, test::sampled(24)).at(0),
+              "other");
 }
 
 // Stopped from outside, by the callback, by an exception: the next call goes on from there.
@@ -140,11 +147,11 @@ TEST(PrefixCache, SurvivesEveryEnd) {
   const auto sixth = [&] { return ++tokens >= 6; };
 
   GenerateOptions options = with(cache);
-  options.should_stop = sixth;
+  options.abort_requested = sixth;
   EXPECT_EQ(generate(model, {&prompt, 1}, options).at(0).finish_reason, FinishReason::cancelled);
   Generation again = generate(model, {&prompt, 1}, with(cache)).at(0);
-  expect_same(again, want, "after should_stop");
-  EXPECT_GE(again.timings.reused_tokens, 48);
+  expect_same(again, want, "after abort_requested");
+  EXPECT_GE(again.timings.cached_tokens, 48);
 
   tokens = 0;
   EXPECT_EQ(generate(model, {&prompt, 1}, with(cache), [&](const TokenEvent&) { return !sixth(); }).at(0).finish_reason,
@@ -174,7 +181,7 @@ TEST(PrefixCache, WaitingForRoomForgetsNothing) {
   for (const Tokens& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, test::sampled(24)).at(0));
   const auto got = generate(model, prompts, with(cache));
   for (std::size_t i = 0; i < 2; ++i) expect_same(got[i], alone[i], std::to_string(i));
-  EXPECT_EQ(got[1].timings.reused_tokens, 160);
+  EXPECT_EQ(got[1].timings.cached_tokens, 160);
 }
 
 // A sequence that ended for want of blocks leaves those that hold none of its tokens.
@@ -185,12 +192,12 @@ TEST(PrefixCache, ATextHoldsNoBlockMoreThanItTakes) {
   std::iota(prompt.begin(), prompt.end(), 0);
   for (TokenId& token : prompt) token %= 250;
   GenerateOptions options = with(cache);
-  options.prefill_chunk = 96;  // of which a second fits and a third does not
+  options.max_num_batched_tokens = 96;  // of which a second fits and a third does not
   EXPECT_EQ(generate(model, {&prompt, 1}, options).at(0).finish_reason, FinishReason::context_full);
   const std::int64_t kept = cache->size();
   EXPECT_EQ(kept, 192);
   cache->clear();
-  options.prefill_chunk = 120;
+  options.max_num_batched_tokens = 120;
   EXPECT_EQ(generate(model, {&prompt, 1}, options).at(0).finish_reason, FinishReason::context_full);
   EXPECT_EQ(cache->size(), 120);  // in 8 blocks of 12
   const Tokens other(40, 251);
@@ -220,8 +227,8 @@ TEST(PrefixCache, RefusesWhatCannotBe) {
   options.kv_cache = false;
   expect_refused(options, model, "kv_cache is false");
   options.kv_cache = true;
-  options.kv_tokens = 100;
-  expect_refused(options, model, "kv_tokens is 100");
+  options.kv_cache_tokens = 100;
+  expect_refused(options, model, "kv_cache_tokens is 100");
   generate(model, {&prompt, 1}, with(cache, 2), [&](const TokenEvent&) {
     expect_refused(with(cache), model, "in use");
     EXPECT_THROW(cache->clear(), InvalidArgument);

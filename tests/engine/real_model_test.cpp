@@ -60,7 +60,8 @@ TEST(RealModel, AloneEqualsAmongManyWithAnyThreads) {
   const std::vector<std::string> texts = {"Once upon a time", "The capital of France is", "def fibonacci(n):", "1 2 3 4 5"};
   std::vector<std::vector<TokenId>> prompts;
   for (int copy = 0; copy < 4; ++copy)
-    for (const std::string& text : texts) prompts.push_back(model->tokenizer()->encode(text + std::string(static_cast<std::size_t>(copy), '!')));
+    for (const std::string& text : texts)
+      prompts.push_back(model->tokenizer()->encode(text + std::string(static_cast<std::size_t>(copy), '!')));
   GenerateOptions options;
   options.max_tokens = 12;
   options.sampling = {.temperature = 0.8f, .top_k = 50, .top_p = 0.9f, .seed = 3};

@@ -8,10 +8,10 @@
 namespace warploom {
 namespace {
 
-class NoSession final : public TransformerSession {
+class NoSession final : public ModelRunner {
  public:
-  void run(const StepInput&, KvStorage&, std::span<const SampleRow>, bool, std::span<SampleResult>) override {}
-  void copy_block(KvStorage&, std::int32_t, std::int32_t) override {}
+  void run(const ModelInput&, KvCache&, std::span<const SamplingInput>, bool, std::span<SampleResult>) override {}
+  void copy_block(KvCache&, std::int32_t, std::int32_t) override {}
   void download_logits(std::span<float>) override {}
   std::uint64_t bytes() const override { return 0; }
 };
@@ -19,10 +19,10 @@ class NoSession final : public TransformerSession {
 // An engine on a device that has room for `room` tokens times sequences.
 struct SmallDevice {
   std::int64_t room;
-  std::vector<StepLimits> made;
+  std::vector<BatchLimits> made;
   Engine engine() {
     Engine e;
-    e.create_session = [this](const StepLimits& limits) -> std::unique_ptr<TransformerSession> {
+    e.create_runner = [this](const BatchLimits& limits) -> std::unique_ptr<ModelRunner> {
       if (limits.max_tokens * limits.max_sequences > room) throw OutOfMemory("step buffers");
       made.push_back(limits);
       return std::make_unique<NoSession>();
@@ -31,7 +31,9 @@ struct SmallDevice {
   }
 };
 
-StepLimits limits_of(std::int64_t tokens, std::int64_t sequences) { return {.max_tokens = tokens, .max_sequences = sequences}; }
+BatchLimits limits_of(std::int64_t tokens, std::int64_t sequences) {
+  return {.max_tokens = tokens, .max_sequences = sequences};
+}
 
 TEST(RunMemory, MakesStepBuffersAnewOnlyWhereTheyAreTooSmall) {
   SmallDevice device{1000, {}};

@@ -61,7 +61,8 @@ TEST(Mutations, FlippedBytesAndInsertedNumbers) {
         bytes[at] = static_cast<char>(rng());
       } else {
         // Lengths, counts and offsets at their limits.
-        const std::uint64_t extremes[] = {0, 1, 0x7fffffff, 0xffffffff, 0x7fffffffffffffff, ~std::uint64_t{0}, bytes.size(), rng()};
+        const std::uint64_t extremes[] = {
+            0, 1, 0x7fffffff, 0xffffffff, 0x7fffffffffffffff, ~std::uint64_t{0}, bytes.size(), rng()};
         std::memcpy(bytes.data() + std::min(at, bytes.size() - 8), &extremes[rng() % 8], 8);
       }
     }

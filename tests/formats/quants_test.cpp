@@ -13,7 +13,8 @@ namespace {
 
 std::vector<std::byte> unhex(const std::string& text) {
   std::vector<std::byte> bytes;
-  for (std::size_t i = 0; i < text.size(); i += 2) bytes.push_back(static_cast<std::byte>(std::stoi(text.substr(i, 2), nullptr, 16)));
+  for (std::size_t i = 0; i < text.size(); i += 2)
+    bytes.push_back(static_cast<std::byte>(std::stoi(text.substr(i, 2), nullptr, 16)));
   return bytes;
 }
 
@@ -21,8 +22,9 @@ TEST(Quants, EqualThePackageGgufBlockByBlock) {
   std::ifstream file(std::string(WARPLOOM_TEST_DATA) + "/quants.json");
   const auto cases = nlohmann::json::parse(file);
   int types = 0;
-  for (const WeightType type : {WeightType::f32, WeightType::f16, WeightType::bf16, WeightType::q4_0, WeightType::q4_1, WeightType::q5_0, WeightType::q5_1,
-                                WeightType::q8_0, WeightType::q4_k, WeightType::q5_k, WeightType::q6_k}) {
+  for (const WeightType type :
+       {WeightType::f32, WeightType::f16, WeightType::bf16, WeightType::q4_0, WeightType::q4_1, WeightType::q5_0,
+        WeightType::q5_1, WeightType::q8_0, WeightType::q4_k, WeightType::q5_k, WeightType::q6_k}) {
     const auto& c = cases.at(std::string(traits(type).name));
     const std::vector<std::byte> blocks = unhex(c["blocks"]), expected = unhex(c["values"]);
     std::vector<float> want(expected.size() / 4);

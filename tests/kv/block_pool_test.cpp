@@ -15,7 +15,7 @@ TEST(BlockPool, RefusesNonsense) {
   EXPECT_THROW(BlockPool(1, 0), InvalidArgument);
   BlockPool pool(2);
   EXPECT_THROW(pool.release(0), std::logic_error);
-  EXPECT_THROW(pool.share(1), std::logic_error);
+  EXPECT_THROW(pool.add_ref(1), std::logic_error);
 }
 
 // Tables that grow, fork, diverge and go, in a small pool, against a plain model: a map from (table, position) to a value that
@@ -24,9 +24,9 @@ TEST(BlockTables, RandomOperationsAgreeWithAPlainModel) {
   for (std::uint32_t seed = 0; seed < 60; ++seed) {
     std::mt19937 rng(seed);
     constexpr std::int64_t kBlocks = 24;
-    const std::int64_t block_tokens = std::int64_t{8} << seed % 3;
-    BlockPool pool(kBlocks, block_tokens);
-    std::vector<std::vector<int>> memory(kBlocks, std::vector<int>(static_cast<std::size_t>(block_tokens), -1));
+    const std::int64_t block_size = std::int64_t{8} << seed % 3;
+    BlockPool pool(kBlocks, block_size);
+    std::vector<std::vector<int>> memory(kBlocks, std::vector<int>(static_cast<std::size_t>(block_size), -1));
     struct Entry {
       BlockTable table;
       std::vector<int> values;
@@ -48,17 +48,18 @@ TEST(BlockTables, RandomOperationsAgreeWithAPlainModel) {
         const auto parent = pick();
         const auto prefix = static_cast<std::int64_t>(rng() % (parent->second.values.size() + 1));
         Entry child{BlockTable(pool), {parent->second.values.begin(), parent->second.values.begin() + prefix}};
-        child.table.share_prefix(parent->second.table, prefix);
+        child.table.fork(parent->second.table, prefix);
         live.emplace(next++, std::move(child));
       } else {
         Entry& entry = pick()->second;
         const auto from = static_cast<std::int64_t>(entry.values.size());
         const std::int64_t count = 1 + static_cast<std::int64_t>(rng() % 20);
-        if (!entry.table.make_writable(from, from + count, copy)) {
+        if (!entry.table.ensure_writable(from, from + count, copy)) {
           ++refused;
         } else {
           for (std::int64_t p = from; p < from + count; ++p) {
-            memory[static_cast<std::size_t>(entry.table.blocks()[static_cast<std::size_t>(p / block_tokens)])][static_cast<std::size_t>(p % block_tokens)] = stamp;
+            memory[static_cast<std::size_t>(entry.table.blocks()[static_cast<std::size_t>(p / block_size)])]
+                  [static_cast<std::size_t>(p % block_size)] = stamp;
             entry.values.push_back(stamp++);
           }
         }
@@ -66,7 +67,7 @@ TEST(BlockTables, RandomOperationsAgreeWithAPlainModel) {
       pool.check();
       for (const auto& [id, entry] : live)
         for (std::size_t p = 0; p < entry.values.size(); ++p)
-          ASSERT_EQ(memory[static_cast<std::size_t>(entry.table.blocks()[p / block_tokens])][p % block_tokens], entry.values[p])
+          ASSERT_EQ(memory[static_cast<std::size_t>(entry.table.blocks()[p / block_size])][p % block_size], entry.values[p])
               << "seed " << seed << " step " << step << " table " << id;
     }
     EXPECT_GT(refused, 0);

@@ -14,7 +14,7 @@ const CopyBlock kNoCopy = [](std::int32_t, std::int32_t) { FAIL() << "nothing sh
 
 BlockTable table_of(BlockPool& pool, std::int64_t tokens) {
   BlockTable table(pool);
-  EXPECT_TRUE(table.make_writable(0, tokens, kNoCopy));
+  EXPECT_TRUE(table.ensure_writable(0, tokens, kNoCopy));
   return table;
 }
 
@@ -69,7 +69,10 @@ TEST(PrefixIndex, RandomUseAgreesWithAPlainModel) {
     const auto begins = [](const Tokens& whole, const Tokens& part) {
       return part.size() <= whole.size() && std::equal(part.begin(), part.end(), whole.begin());
     };
-    const auto use = [&](std::size_t i) { std::rotate(model.begin() + static_cast<std::ptrdiff_t>(i), model.begin() + static_cast<std::ptrdiff_t>(i) + 1, model.end()); };
+    const auto use = [&](std::size_t i) {
+      std::rotate(model.begin() + static_cast<std::ptrdiff_t>(i), model.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                  model.end());
+    };
     for (int step = 0; step < 400; ++step) {
       if (rng() % 16 == 0) {
         ASSERT_EQ(index.evict(), !model.empty());
@@ -84,7 +87,9 @@ TEST(PrefixIndex, RandomUseAgreesWithAPlainModel) {
       std::size_t best = 0;
       for (std::size_t i = 0; i < model.size(); ++i) {
         std::int64_t common = 0;
-        while (common < std::ssize(tokens) && common < std::ssize(model[i]) && tokens[static_cast<std::size_t>(common)] == model[i][static_cast<std::size_t>(common)]) ++common;
+        while (common < std::ssize(tokens) && common < std::ssize(model[i]) &&
+               tokens[static_cast<std::size_t>(common)] == model[i][static_cast<std::size_t>(common)])
+          ++common;
         if (common / kBlockTokens * kBlockTokens > most) {
           most = common / kBlockTokens * kBlockTokens;
           best = i;
@@ -92,7 +97,8 @@ TEST(PrefixIndex, RandomUseAgreesWithAPlainModel) {
       }
       ASSERT_EQ(shared, most);
       for (std::int64_t i = 0; i < shared; ++i)
-        ASSERT_EQ(memory[static_cast<std::size_t>(table.blocks()[static_cast<std::size_t>(i / kBlockTokens)])][static_cast<std::size_t>(i % kBlockTokens)],
+        ASSERT_EQ(memory[static_cast<std::size_t>(table.blocks()[static_cast<std::size_t>(i / kBlockTokens)])]
+                        [static_cast<std::size_t>(i % kBlockTokens)],
                   tokens[static_cast<std::size_t>(i)]);
       if (shared > 0) use(best);
       // Of equally good texts any may count as used: the model follows no such choice.
@@ -103,13 +109,13 @@ TEST(PrefixIndex, RandomUseAgreesWithAPlainModel) {
         index.clear();
         model.clear();
       }
-      while (!table.make_writable(shared, std::ssize(tokens), kNoCopy)) {
+      while (!table.ensure_writable(shared, std::ssize(tokens), kNoCopy)) {
         ASSERT_TRUE(index.evict());
         model.erase(model.begin());
       }
       for (std::int64_t i = shared; i < std::ssize(tokens); ++i)
-        memory[static_cast<std::size_t>(table.blocks()[static_cast<std::size_t>(i / kBlockTokens)])][static_cast<std::size_t>(i % kBlockTokens)] =
-            tokens[static_cast<std::size_t>(i)];
+        memory[static_cast<std::size_t>(table.blocks()[static_cast<std::size_t>(i / kBlockTokens)])]
+              [static_cast<std::size_t>(i % kBlockTokens)] = tokens[static_cast<std::size_t>(i)];
       index.keep(tokens, std::move(table));
       if (tokens.empty()) continue;
       const auto whole = std::find_if(model.begin(), model.end(), [&](const Tokens& t) { return begins(t, tokens); });

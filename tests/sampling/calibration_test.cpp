@@ -16,19 +16,21 @@ double critical(double degrees) {
   return degrees * std::pow(1.0 - a + 4.7534 * std::sqrt(a), 3.0);
 }
 
-std::vector<TokenId> draws(const std::vector<float>& logits, const SamplingParams& params, std::int64_t count, std::uint64_t first = 0) {
+std::vector<TokenId> draws(const std::vector<float>& logits, const SamplingParams& params, std::int64_t count,
+                           std::uint64_t first = 0) {
   constexpr std::int64_t kRows = 1000;
-  const auto vocab = static_cast<std::int64_t>(logits.size());
+  const auto vocab_size = static_cast<std::int64_t>(logits.size());
   std::vector<float> batch;
   for (std::int64_t r = 0; r < kRows; ++r) batch.insert(batch.end(), logits.begin(), logits.end());
-  std::vector<SampleRow> rows(kRows);
+  std::vector<SamplingInput> rows(kRows);
   std::vector<TokenId> tokens;
   for (std::int64_t done = 0; done < count; done += kRows) {
     for (std::int64_t r = 0; r < kRows; ++r) {
       rows[static_cast<std::size_t>(r)].params = params;
       rows[static_cast<std::size_t>(r)].position = first + static_cast<std::uint64_t>(done + r);
     }
-    for (const SampleResult& result : sample({batch.data(), LogitType::f32, kRows, vocab, vocab}, rows)) tokens.push_back(result.token);
+    for (const SampleResult& result : sample({batch.data(), DType::f32, kRows, vocab_size, vocab_size}, rows))
+      tokens.push_back(result.token);
   }
   return tokens;
 }
@@ -67,7 +69,9 @@ std::vector<double> distribution(const std::vector<float>& y, const SamplingPara
   std::vector<std::size_t> order(y.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return y[a] > y[b]; });
-  const auto raw = [&](std::size_t i) { return std::exp((static_cast<double>(y[i]) - y[order[0]]) / static_cast<double>(p.temperature)); };
+  const auto raw = [&](std::size_t i) {
+    return std::exp((static_cast<double>(y[i]) - y[order[0]]) / static_cast<double>(p.temperature));
+  };
   if (p.top_k > 0) order.resize(static_cast<std::size_t>(p.top_k));
   double total = 0, sum = 0;
   for (const std::size_t i : order) total += raw(i);
@@ -84,9 +88,11 @@ std::vector<double> distribution(const std::vector<float>& y, const SamplingPara
 
 TEST(Calibration, EveryStrategyFitsItsDistribution) {
   const std::vector<float> y = row_of_logits();
-  for (const SamplingParams& p : {SamplingParams{.temperature = 1.0f}, SamplingParams{.temperature = 0.7f}, SamplingParams{.temperature = 1.5f, .top_k = 50},
-                                  SamplingParams{.temperature = 1.0f, .top_p = 0.9f}, SamplingParams{.temperature = 0.8f, .top_k = 50, .top_p = 0.9f},
-                                  SamplingParams{.temperature = 1.0f, .min_p = 0.02f}})
+  for (const SamplingParams& p :
+       {SamplingParams{.temperature = 1.0f}, SamplingParams{.temperature = 0.7f},
+        SamplingParams{.temperature = 1.5f, .top_k = 50}, SamplingParams{.temperature = 1.0f, .top_p = 0.9f},
+        SamplingParams{.temperature = 0.8f, .top_k = 50, .top_p = 0.9f},
+        SamplingParams{.temperature = 1.0f, .min_p = 0.02f}})
     expect_fit(draws(y, p, 200000), distribution(y, p));
 }
 
@@ -111,30 +117,32 @@ TEST(Calibration, TheTailIsDrawn) {
   std::vector<float> y(262144, 0.0f);
   y[1234] = 20.5f;
   int lost = 0;
-  SampleRow row;
+  SamplingInput row;
   row.params.seed = 99;
   // 4,000 draws would lose 1.3: too few to judge. So each draw is of 25 tokens at a 25-fold tail instead.
   y[1234] = 20.5f - std::log(25.0f);
   for (std::uint64_t i = 0; i < 4000; ++i) {
     row.position = i;
-    lost += sample({y.data(), LogitType::f32, 1, 262144, 262144}, {&row, 1}).at(0).token != 1234;
+    lost += sample({y.data(), DType::f32, 1, 262144, 262144}, {&row, 1}).at(0).token != 1234;
   }
-  EXPECT_GT(lost, 10);   // expected 32.8, standard deviation 5.7
+  EXPECT_GT(lost, 10);  // expected 32.8, standard deviation 5.7
   EXPECT_LT(lost, 62);
 }
 
-// Draws of neighbouring positions, streams and seeds are independent: pairs fill the unit square evenly.
+// Draws of neighbouring positions, subsequences and seeds are independent: pairs fill the unit square evenly.
 TEST(Calibration, PositionsStreamsAndSeedsAreIndependent) {
   const std::vector<float> flat(16, 0.0f);
   for (int what = 0; what < 3; ++what) {
     std::vector<double> pairs(256, 0.0);
     for (std::uint64_t i = 0; i < 60000; ++i) {
-      SampleRow a, b;
+      SamplingInput a, b;
       a.position = b.position = what == 0 ? 2 * i : i;
       if (what == 0) b.position = 2 * i + 1;
-      if (what == 1) b.stream = 1;
+      if (what == 1) b.subsequence = 1;
       if (what == 2) b.params.seed = 1;
-      const auto draw = [&](const SampleRow& row) { return sample({flat.data(), LogitType::f32, 1, 16, 16}, {&row, 1}).at(0).token; };
+      const auto draw = [&](const SamplingInput& row) {
+        return sample({flat.data(), DType::f32, 1, 16, 16}, {&row, 1}).at(0).token;
+      };
       ++pairs[static_cast<std::size_t>(16 * draw(a) + draw(b))];
     }
     double statistic = 0;

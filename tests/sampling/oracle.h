@@ -31,8 +31,8 @@ inline std::uint64_t oracle_weight(float x, float m, float temperature) {
 }
 
 // Philox4x32-10 from the paper's description.
-inline std::uint64_t oracle_random(std::uint64_t seed, std::uint64_t position, std::uint32_t stream) {
-  std::uint32_t x[4] = {static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32), stream, 0};
+inline std::uint64_t oracle_random(std::uint64_t seed, std::uint64_t position, std::uint32_t subsequence) {
+  std::uint32_t x[4] = {static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position >> 32), subsequence, 0};
   std::uint32_t k[2] = {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)};
   for (int round = 0; round < 10; ++round) {
     if (round > 0) {
@@ -56,7 +56,7 @@ struct OracleResult {
   std::vector<float> logits;  // after penalties and bias
 };
 
-inline OracleResult oracle(std::vector<float> y, const SampleRow& row) {
+inline OracleResult oracle(std::vector<float> y, const SamplingInput& row) {
   const SamplingParams& p = row.params;
   OracleResult result;
   const auto bad = [](float v) { return std::isnan(v) || v == INFINITY; };
@@ -116,7 +116,7 @@ inline OracleResult oracle(std::vector<float> y, const SampleRow& row) {
   result.kept = order;
   for (const TokenId t : order) result.total_weight += weight(t);
   const auto r = static_cast<std::uint64_t>(
-      (static_cast<unsigned __int128>(oracle_random(p.seed, row.position, row.stream)) * result.total_weight) >> 64);
+      (static_cast<unsigned __int128>(oracle_random(p.seed, row.position, row.subsequence)) * result.total_weight) >> 64);
   std::uint64_t sum = 0;
   for (const TokenId t : order) {
     sum += weight(t);

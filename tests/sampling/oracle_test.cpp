@@ -25,42 +25,45 @@ void expect_same(const OracleResult& want, const SampleResult& got, const std::s
   ASSERT_EQ(got.argmax, want.argmax) << where;
   ASSERT_EQ(got.total_weight, want.total_weight) << where;
   ASSERT_EQ(got.kept, want.kept) << where;
-  ASSERT_EQ(got.survivors, static_cast<std::int64_t>(want.kept.size())) << where;
+  ASSERT_EQ(got.num_kept, static_cast<std::int64_t>(want.kept.size())) << where;
 }
 
-void compare(std::uint64_t seed, std::size_t vocab, int rounds) {
+void compare(std::uint64_t seed, std::size_t vocab_size, int rounds) {
   std::mt19937_64 rng(seed);
   std::vector<cpu::RowSampler> samplers;
   for (const CpuIsa isa : available_cpu_isas()) samplers.emplace_back(cpu::kernels_for(isa).sample);
   for (int round = 0; round < rounds; ++round) {
-    const std::vector<float> y = random_logits(rng, vocab);
-    SampleRow row;
-    row.params = random_params(rng, vocab);
+    const std::vector<float> y = random_logits(rng, vocab_size);
+    SamplingInput row;
+    row.params = random_params(rng, vocab_size);
     row.position = pick<std::uint64_t>(rng, {0, 1, 8589934597ull});
-    row.stream = pick<std::uint32_t>(rng, {0, 7});
+    row.subsequence = pick<std::uint32_t>(rng, {0, 7});
     std::vector<TokenId> history;
     std::vector<LogitBias> bias;
-    for (std::uint64_t i = rng() % 8; i > 0 && rng() % 2; --i) history.push_back(static_cast<TokenId>(rng() % std::min<std::size_t>(vocab, 5)));
-    if (rng() % 4 == 0) bias.push_back({static_cast<TokenId>(rng() % vocab), pick(rng, {-INFINITY, 3.0f, -100.0f})});
+    for (std::uint64_t i = rng() % 8; i > 0 && rng() % 2; --i)
+      history.push_back(static_cast<TokenId>(rng() % std::min<std::size_t>(vocab_size, 5)));
+    if (rng() % 4 == 0) bias.push_back({static_cast<TokenId>(rng() % vocab_size), pick(rng, {-INFINITY, 3.0f, -100.0f})});
     row.history = history;
     row.bias = bias;
     const OracleResult want = test::oracle(y, row);
     for (std::size_t i = 0; i < samplers.size(); ++i) {
       SampleResult got;
-      SampleWants wants;
+      SampleOutputs wants;
       wants.kept = true;
       wants.logprob = wants.filtered_logprob = round % 2 == 0;
-      samplers[i].run(y.data(), LogitType::f32, static_cast<std::int64_t>(vocab), row, wants, got);
+      samplers[i].run(y.data(), DType::f32, static_cast<std::int64_t>(vocab_size), row, wants, got);
       const SamplingParams& p = row.params;
-      expect_same(want, got, "seed " + std::to_string(seed) + " round " + std::to_string(round) + " vocab " + std::to_string(vocab) +
-                                 " T " + std::to_string(p.temperature) + " k " + std::to_string(p.top_k) + " p " + std::to_string(p.top_p) + " min_p " + std::to_string(p.min_p));
+      expect_same(want, got,
+                  "seed " + std::to_string(seed) + " round " + std::to_string(round) + " vocab_size " +
+                      std::to_string(vocab_size) + " T " + std::to_string(p.temperature) + " k " + std::to_string(p.top_k) +
+                      " p " + std::to_string(p.top_p) + " min_p " + std::to_string(p.min_p));
       if (testing::Test::HasFatalFailure()) return;
     }
   }
 }
 
 TEST(Oracle, TinyRows) {
-  for (std::size_t vocab = 1; vocab <= 40; ++vocab) compare(vocab, vocab, 1500);
+  for (std::size_t vocab_size = 1; vocab_size <= 40; ++vocab_size) compare(vocab_size, vocab_size, 1500);
 }
 TEST(Oracle, SmallRows) { compare(1000, 257, 20000); }
 TEST(Oracle, OddRows) { compare(1001, 1031, 15000); }
@@ -75,19 +78,22 @@ TEST(Oracle, LargestVocabularies) {
 TEST(Oracle, HeavyRuns) {
   std::mt19937_64 rng(1006);
   std::uniform_real_distribution<float> noise(-1.0f, 1.0f);
-  for (const std::size_t vocab : {8192, 40001}) {
+  for (const std::size_t vocab_size : {8192, 40001}) {
     for (const bool inside : {false, true}) {
-      std::vector<float> y(vocab);
-      for (std::size_t i = 0; i < vocab; ++i) y[i] = noise(rng) + ((i % 2048 < 64) == inside ? 8.0f : 0.0f);
-      for (const auto& [k, p] : {std::pair{std::int64_t{200}, 1.0f}, {7000, 1.0f}, {0, 0.02f}, {0, 0.9f}, {0, 0.9999f}, {7000, 0.9f}}) {
-        SampleRow row;
+      std::vector<float> y(vocab_size);
+      for (std::size_t i = 0; i < vocab_size; ++i) y[i] = noise(rng) + ((i % 2048 < 64) == inside ? 8.0f : 0.0f);
+      for (const auto& [k, p] :
+           {std::pair{std::int64_t{200}, 1.0f}, {7000, 1.0f}, {0, 0.02f}, {0, 0.9f}, {0, 0.9999f}, {7000, 0.9f}}) {
+        SamplingInput row;
         row.params = {.temperature = 1.0f, .top_k = k, .top_p = p, .seed = 9};
         const OracleResult want = test::oracle(y, row);
         for (const CpuIsa isa : available_cpu_isas()) {
           SampleResult got;
           cpu::RowSampler(cpu::kernels_for(isa).sample)
-              .run(y.data(), LogitType::f32, static_cast<std::int64_t>(vocab), row, {.kept = true}, got);
-          expect_same(want, got, std::string(name(isa)) + " vocab " + std::to_string(vocab) + " k " + std::to_string(k) + " p " + std::to_string(p));
+              .run(y.data(), DType::f32, static_cast<std::int64_t>(vocab_size), row, {.kept = true}, got);
+          expect_same(want, got,
+                      std::string(name(isa)) + " vocab_size " + std::to_string(vocab_size) + " k " + std::to_string(k) +
+                          " p " + std::to_string(p));
         }
       }
     }
@@ -120,11 +126,11 @@ TEST(Oracle, LogProbabilities) {
   for (int round = 0; round < 200; ++round) {
     std::vector<float> y(2000);
     for (float& v : y) v = normal(rng);
-    SampleRow row;
+    SamplingInput row;
     row.params = {.temperature = 0.8f, .top_k = 40, .top_p = 0.9f, .seed = rng()};
-    SampleWants wants{.logprob = true, .filtered_logprob = true, .top_logprobs = 5, .kept = true};
-    const SampleResult with = sample({y.data(), LogitType::f32, 1, 2000, 2000}, {&row, 1}, wants).at(0);
-    const SampleResult without = sample({y.data(), LogitType::f32, 1, 2000, 2000}, {&row, 1}).at(0);
+    SampleOutputs wants{.logprob = true, .filtered_logprob = true, .top_logprobs = 5, .kept = true};
+    const SampleResult with = sample({y.data(), DType::f32, 1, 2000, 2000}, {&row, 1}, wants).at(0);
+    const SampleResult without = sample({y.data(), DType::f32, 1, 2000, 2000}, {&row, 1}).at(0);
     EXPECT_EQ(with.token, without.token);
     double all = 0, kept = 0;
     for (const float v : y) all += std::exp(static_cast<double>(v));

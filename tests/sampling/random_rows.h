@@ -16,8 +16,8 @@ T pick(std::mt19937_64& rng, std::initializer_list<T> values) {
   return *(values.begin() + static_cast<std::ptrdiff_t>(rng() % values.size()));
 }
 
-inline std::vector<float> random_logits(std::mt19937_64& rng, std::size_t vocab) {
-  std::vector<float> y(vocab);
+inline std::vector<float> random_logits(std::mt19937_64& rng, std::size_t vocab_size) {
+  std::vector<float> y(vocab_size);
   std::normal_distribution<float> normal(0.0f, pick(rng, {0.01f, 1.0f, 3.0f, 20.0f}));
   const auto kind = rng() % 6;
   for (float& v : y) {
@@ -28,17 +28,17 @@ inline std::vector<float> random_logits(std::mt19937_64& rng, std::size_t vocab)
     if (kind == 3) v = rng() % 2 ? 0.0f : -0.0f;
     if (kind == 4) v *= 1e30f;  // differences overflow
   }
-  if (rng() % 40 == 0) y[rng() % vocab] = NAN;
-  if (rng() % 40 == 0) y[rng() % vocab] = INFINITY;
+  if (rng() % 40 == 0) y[rng() % vocab_size] = NAN;
+  if (rng() % 40 == 0) y[rng() % vocab_size] = INFINITY;
   if (rng() % 60 == 0) std::fill(y.begin(), y.end(), -INFINITY);
   return y;
 }
 
-inline SamplingParams random_params(std::mt19937_64& rng, std::size_t vocab) {
+inline SamplingParams random_params(std::mt19937_64& rng, std::size_t vocab_size) {
   SamplingParams p;
   p.temperature = pick(rng, {0.0f, 1e-40f, 1e-3f, 0.1f, 0.7f, 1.0f, 2.0f, 100.0f, 3e38f});
-  p.top_k = pick<std::int64_t>(rng, {0, 0, 1, 2, 50, static_cast<std::int64_t>(vocab) / 2, static_cast<std::int64_t>(vocab),
-                                     static_cast<std::int64_t>(vocab) + 7});
+  p.top_k = pick<std::int64_t>(rng, {0, 0, 1, 2, 50, static_cast<std::int64_t>(vocab_size) / 2,
+                                     static_cast<std::int64_t>(vocab_size), static_cast<std::int64_t>(vocab_size) + 7});
   p.top_p = pick(rng, {1.0f, 1.0f, 0.9f, 0.5f, 1e-12f, 0.9999999f, 0.001f, 5.0f});
   p.min_p = pick(rng, {0.0f, 0.0f, 0.05f, 0.5f, 1.0f, 1e-13f});
   p.seed = pick<std::uint64_t>(rng, {0, 1, ~std::uint64_t{0}, rng()});

@@ -12,7 +12,7 @@ namespace {
 
 const float kLogits[4] = {1.0f, 2.0f, 3.0f, 4.0f};
 
-std::string refusal(const SampleRow& row, LogitsView view = {kLogits, LogitType::f32, 1, 4, 4}) {
+std::string refusal(const SamplingInput& row, LogitsView view = {kLogits, DType::f32, 1, 4, 4}) {
   try {
     sample(view, {&row, 1});
   } catch (const InvalidArgument& error) {
@@ -24,7 +24,7 @@ std::string refusal(const SampleRow& row, LogitsView view = {kLogits, LogitType:
 TEST(Validation, NamesTheParameterThatIsOutOfRange) {
   using testing::HasSubstr;
   const auto with = [](auto change) {
-    SampleRow row;
+    SamplingInput row;
     change(row.params);
     return refusal(row);
   };
@@ -44,14 +44,14 @@ TEST(Validation, NamesTheParameterThatIsOutOfRange) {
 
 TEST(Validation, RefusesViewsHistoriesAndBiasesOutOfRange) {
   using testing::HasSubstr;
-  EXPECT_THAT(refusal({}, {kLogits, LogitType::f32, 1, 0, 4}), HasSubstr("vocab"));
-  EXPECT_THAT(refusal({}, {kLogits, LogitType::f32, 1, (1 << 22) + 1, 1 << 23}), HasSubstr("vocab"));
-  EXPECT_THAT(refusal({}, {kLogits, LogitType::f32, 2, 4, 4}), HasSubstr("rows"));
-  EXPECT_THAT(refusal({}, {kLogits, LogitType::f32, 1, 4, 3}), HasSubstr("row_stride"));
-  EXPECT_THAT(refusal({}, {nullptr, LogitType::f32, 1, 4, 4}), HasSubstr("data"));
+  EXPECT_THAT(refusal({}, {kLogits, DType::f32, 1, 0, 4}), HasSubstr("vocab"));
+  EXPECT_THAT(refusal({}, {kLogits, DType::f32, 1, (1 << 22) + 1, 1 << 23}), HasSubstr("vocab"));
+  EXPECT_THAT(refusal({}, {kLogits, DType::f32, 2, 4, 4}), HasSubstr("rows"));
+  EXPECT_THAT(refusal({}, {kLogits, DType::f32, 1, 4, 3}), HasSubstr("row_stride"));
+  EXPECT_THAT(refusal({}, {nullptr, DType::f32, 1, 4, 4}), HasSubstr("data"));
   const TokenId past = 4;
   const LogitBias negative{-1, 0.0f};
-  SampleRow row;
+  SamplingInput row;
   row.history = {&past, 1};
   EXPECT_THAT(refusal(row), HasSubstr("history"));
   row = {};
@@ -62,15 +62,15 @@ TEST(Validation, RefusesViewsHistoriesAndBiasesOutOfRange) {
 // A NaN row among good ones gets a status; its neighbours get what they would get alone.
 TEST(Validation, BadRowsTouchNoNeighbour) {
   std::vector<float> logits = {1, 2, 3, 4, NAN, 2, 3, 4, -INFINITY, -INFINITY, -INFINITY, -INFINITY, 4, 3, 2, 1};
-  std::vector<SampleRow> rows(4);
+  std::vector<SamplingInput> rows(4);
   for (std::size_t i = 0; i < 4; ++i) rows[i].params.seed = i;
-  const auto all = sample({logits.data(), LogitType::f32, 4, 4, 4}, rows);
+  const auto all = sample({logits.data(), DType::f32, 4, 4, 4}, rows);
   EXPECT_EQ(all[1].status, SampleStatus::invalid_logits);
   EXPECT_EQ(all[1].token, -1);
   EXPECT_EQ(all[2].status, SampleStatus::all_masked);
   EXPECT_EQ(all[2].token, -1);
   for (const std::size_t i : {std::size_t{0}, std::size_t{3}})
-    EXPECT_EQ(all[i].token, sample({logits.data() + 4 * i, LogitType::f32, 1, 4, 4}, {&rows[i], 1}).at(0).token);
+    EXPECT_EQ(all[i].token, sample({logits.data() + 4 * i, DType::f32, 1, 4, 4}, {&rows[i], 1}).at(0).token);
 }
 
 }  // namespace

@@ -21,15 +21,15 @@ inline float decimal(const nlohmann::json& value) {
 
 struct VectorCase {
   std::string id;
-  LogitType type = LogitType::f32;
+  DType type = DType::f32;
   std::vector<float> wide;            // the logits as f32
   std::vector<std::uint16_t> narrow;  // the same, where the type is narrow
   std::vector<TokenId> history;
   std::vector<LogitBias> bias;
-  SampleRow row;
+  SamplingInput row;
   nlohmann::json expect;
 
-  const void* data() const { return type == LogitType::f32 ? static_cast<const void*>(wide.data()) : narrow.data(); }
+  const void* data() const { return type == DType::f32 ? static_cast<const void*>(wide.data()) : narrow.data(); }
 };
 
 inline std::uint64_t finalise(std::uint64_t z) {
@@ -38,13 +38,13 @@ inline std::uint64_t finalise(std::uint64_t z) {
   return z ^ (z >> 31);
 }
 
-inline void make_logits(const nlohmann::json& spec, std::size_t vocab, VectorCase& c) {
+inline void make_logits(const nlohmann::json& spec, std::size_t vocab_size, VectorCase& c) {
   const auto seed = spec["seed"].get<std::uint64_t>();
   const auto scale = spec["scale"].get<float>();
   const auto levels = spec["levels"].get<std::uint64_t>();
   const std::string dtype = spec["dtype"];
-  c.type = dtype == "f16" ? LogitType::f16 : dtype == "bf16" ? LogitType::bf16 : LogitType::f32;
-  for (std::uint64_t i = 0; i < vocab; ++i) {
+  c.type = dtype == "f16" ? DType::f16 : dtype == "bf16" ? DType::bf16 : DType::f32;
+  for (std::uint64_t i = 0; i < vocab_size; ++i) {
     std::uint64_t u = finalise(seed + (i + 1) * 0x9E3779B97F4A7C15ull) >> 40;
     if (levels > 0) u -= u % ((std::uint64_t{1} << 24) / levels);
     const float v = static_cast<float>(static_cast<std::int64_t>(u) - (1 << 23)) * 0x1p-23f;
@@ -55,8 +55,8 @@ inline void make_logits(const nlohmann::json& spec, std::size_t vocab, VectorCas
 }
 
 inline void round_logits(VectorCase& c) {
-  if (c.type == LogitType::f32) return;
-  for (const float y : c.wide) c.narrow.push_back(c.type == LogitType::f16 ? float_to_half(y) : float_to_bfloat16(y));
+  if (c.type == DType::f32) return;
+  for (const float y : c.wide) c.narrow.push_back(c.type == DType::f16 ? float_to_half(y) : float_to_bfloat16(y));
 }
 
 inline std::vector<VectorCase> load_vector_cases() {
@@ -80,7 +80,7 @@ inline std::vector<VectorCase> load_vector_cases() {
     p.presence_penalty = decimal(j["presence_penalty"]);
     p.seed = std::stoull(j["seed"].get<std::string>());
     c.row.position = j["position"].get<std::uint64_t>();
-    c.row.stream = j["stream"].get<std::uint32_t>();
+    c.row.subsequence = j["stream"].get<std::uint32_t>();
     c.expect = j["expect"];
   }
   for (VectorCase& c : cases) {
@@ -99,7 +99,7 @@ inline void expect_vector_case(const VectorCase& c, const SampleResult& got) {
   EXPECT_EQ(got.token, c.expect["token"].get<TokenId>()) << c.id;
   if (got.status != SampleStatus::ok) return;
   EXPECT_EQ(got.argmax, c.expect["argmax"].get<TokenId>()) << c.id;
-  EXPECT_EQ(got.survivors, c.expect["survivors"].get<std::int64_t>()) << c.id;
+  EXPECT_EQ(got.num_kept, c.expect["survivors"].get<std::int64_t>()) << c.id;
   EXPECT_EQ(std::to_string(got.total_weight), c.expect["total_weight"].get<std::string>()) << c.id;
 }
 

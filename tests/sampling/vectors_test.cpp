@@ -12,29 +12,30 @@ TEST(Vectors, OneByOne) {
   const std::vector<VectorCase> cases = load_vector_cases();
   ASSERT_EQ(cases.size(), 160u);
   for (const VectorCase& c : cases) {
-    const auto vocab = static_cast<std::int64_t>(c.wide.size());
-    expect_vector_case(c, sample({c.data(), c.type, 1, vocab, vocab}, {&c.row, 1}).at(0));
+    const auto vocab_size = static_cast<std::int64_t>(c.wide.size());
+    expect_vector_case(c, sample({c.data(), c.type, 1, vocab_size, vocab_size}, {&c.row, 1}).at(0));
   }
 }
 
 // A batch has one vocabulary and one type: rows are widened and padded with masked tokens, which changes nothing.
 TEST(Vectors, InOneBatch) {
   const std::vector<VectorCase> cases = load_vector_cases();
-  std::size_t vocab = 0;
-  for (const VectorCase& c : cases) vocab = std::max(vocab, c.wide.size());
-  std::vector<float> logits(cases.size() * vocab, -INFINITY);
-  std::vector<SampleRow> rows;
+  std::size_t vocab_size = 0;
+  for (const VectorCase& c : cases) vocab_size = std::max(vocab_size, c.wide.size());
+  std::vector<float> logits(cases.size() * vocab_size, -INFINITY);
+  std::vector<SamplingInput> rows;
   for (std::size_t r = 0; r < cases.size(); ++r) {
     const VectorCase& c = cases[r];
     for (std::size_t i = 0; i < c.wide.size(); ++i)
-      logits[r * vocab + i] = c.type == LogitType::f32   ? c.wide[i]
-                              : c.type == LogitType::f16 ? half_to_float(c.narrow[i])
-                                                         : bfloat16_to_float(c.narrow[i]);
+      logits[r * vocab_size + i] = c.type == DType::f32   ? c.wide[i]
+                                   : c.type == DType::f16 ? half_to_float(c.narrow[i])
+                                                          : bfloat16_to_float(c.narrow[i]);
     rows.push_back(c.row);
   }
-  const auto count = static_cast<std::int64_t>(vocab);
+  const auto count = static_cast<std::int64_t>(vocab_size);
   for (const int threads : {1, 4}) {
-    const auto results = sample({logits.data(), LogitType::f32, static_cast<std::int64_t>(rows.size()), count, count}, rows, {}, threads);
+    const auto results =
+        sample({logits.data(), DType::f32, static_cast<std::int64_t>(rows.size()), count, count}, rows, {}, threads);
     for (std::size_t r = 0; r < rows.size(); ++r) expect_vector_case(cases[r], results[r]);
   }
 }

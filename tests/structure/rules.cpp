@@ -137,8 +137,8 @@ Violations cuda_headers(const Tree& tree) {
   static const std::regex cuda(R"re(^(cuda|cublas|cub/|thrust/|curand|nvtx|cooperative_groups|mma\.h|device_launch))re");
   Violations violations;
   for (const auto& [path, text] : tree) {
-    if (!is_source(path) || starts_with_any(path, {"cuda/", "include/warploom/cuda/", "bench/cuda/", "tests/emulator/",
-                                                   "tests/cuda/"}))
+    if (!is_source(path) ||
+        starts_with_any(path, {"cuda/", "include/warploom/cuda/", "bench/cuda/", "tests/emulator/", "tests/cuda/"}))
       continue;
     for (const Include& include : includes(text))
       if (!include.quoted && std::regex_search(include.name, cuda))
@@ -163,12 +163,12 @@ Violations app_includes(const Tree& tree) {
 }
 
 Violations file_lengths(const Tree& tree) {
-  constexpr std::ptrdiff_t kMostLines = 600;
+  constexpr std::ptrdiff_t kMaxLines = 600;
   Violations violations;
   for (const auto& [path, text] : tree) {
     const std::ptrdiff_t lines = std::count(text.begin(), text.end(), '\n');
-    if (is_source(path) && lines > kMostLines)
-      violations.push_back(path + ": " + std::to_string(lines) + " lines, over " + std::to_string(kMostLines));
+    if (is_source(path) && lines > kMaxLines)
+      violations.push_back(path + ": " + std::to_string(lines) + " lines, over " + std::to_string(kMaxLines));
   }
   return violations;
 }

@@ -14,7 +14,7 @@ class FloatWeights final : public Backend {
  public:
   explicit FloatWeights(const DeviceOptions& options = {}) : cpu_(create_cpu_backend(options)) {}
 
-  std::unique_ptr<PreparedWeight> prepare(std::span<const WeightView> parts) override {
+  std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override {
     std::vector<std::vector<float>> values;
     std::vector<WeightView> views(parts.begin(), parts.end());
     for (WeightView& view : views) {
@@ -25,21 +25,23 @@ class FloatWeights final : public Backend {
       view.type = WeightType::f32;
       view.data = reinterpret_cast<const std::byte*>(all.data());
     }
-    return cpu_->prepare(views);
+    return cpu_->load_weight(views);
   }
 
   std::string description() const override { return cpu_->description() + ", float weights"; }
-  std::unique_ptr<DeviceMemory> alloc(std::size_t bytes) override { return cpu_->alloc(bytes); }
+  std::unique_ptr<Buffer> alloc(std::size_t bytes) override { return cpu_->alloc(bytes); }
   void upload(void* device, const void* host, std::size_t bytes) override { cpu_->upload(device, host, bytes); }
   void download(void* host, const void* device, std::size_t bytes) override { cpu_->download(host, device, bytes); }
   void synchronise() override { cpu_->synchronise(); }
-  std::unique_ptr<PreparedRope> prepare_rope(const RopeParams& params, const float* factors) override {
-    return cpu_->prepare_rope(params, factors);
+  std::unique_ptr<RopeTables> load_rope(const RopeParams& params, const float* factors) override {
+    return cpu_->load_rope(params, factors);
   }
-  void check_kv_shape(const KvShape& shape) const override { cpu_->check_kv_shape(shape); }
-  std::unique_ptr<KvStorage> create_kv_storage(const KvShape& shape) override { return cpu_->create_kv_storage(shape); }
-  std::unique_ptr<StepMemory> create_step_memory(std::size_t bytes) override { return cpu_->create_step_memory(bytes); }
-  void run_step(const StepKey& key, StepMemory& in, StepMemory& out, const std::function<void()>& record) override {
+  void check_kv_cache_shape(const KvCacheShape& shape) const override { cpu_->check_kv_cache_shape(shape); }
+  std::unique_ptr<KvCache> create_kv_cache(const KvCacheShape& shape) override { return cpu_->create_kv_cache(shape); }
+  std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) override {
+    return cpu_->create_staging_buffer(bytes);
+  }
+  void run_step(const GraphKey& key, StagingBuffer& in, StagingBuffer& out, const std::function<void()>& record) override {
     cpu_->run_step(key, in, out, record);
   }
   void embed(const EmbedArgs& args) override { cpu_->embed(args); }

@@ -37,7 +37,8 @@ class GgufWriter {
     for (const float v : values) raw(metadata_, v);
   }
   /// shape: slowest-moving dimension first, as the library gives it; the file holds it the other way round.
-  void add_tensor(const std::string& name, std::uint32_t raw_type, const std::vector<std::uint64_t>& shape, const std::vector<std::byte>& data) {
+  void add_tensor(const std::string& name, std::uint32_t raw_type, const std::vector<std::uint64_t>& shape,
+                  const std::vector<std::byte>& data) {
     string(infos_, name);
     raw(infos_, static_cast<std::uint32_t>(shape.size()));
     for (auto it = shape.rbegin(); it != shape.rend(); ++it) raw(infos_, *it);
@@ -88,7 +89,8 @@ class TemporaryModel {
  public:
   explicit TemporaryModel(const std::string& bytes) {
     static int count = 0;
-    path_ = std::filesystem::temp_directory_path() / ("warploom-" + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".gguf");
+    path_ = std::filesystem::temp_directory_path() /
+            ("warploom-" + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".gguf");
     write(bytes);
   }
   ~TemporaryModel() { std::filesystem::remove(path_); }

@@ -6,52 +6,54 @@
 #include <vector>
 
 #include "formats/gguf.h"
-#include "model/transformer.h"
+#include "model/decoder_model.h"
 #include "warploom/kv_blocks.h"
 
 namespace warploom::test {
 
 class Stepper {
  public:
-  Stepper(const std::string& path, std::unique_ptr<Backend> backend, std::int64_t sequences, std::int64_t most_tokens, std::int64_t prefill,
-          KvType kv_type = KvType::f16, std::int64_t block_tokens = 16)
+  Stepper(const std::string& path, std::unique_ptr<Backend> backend, std::int64_t sequences, std::int64_t max_query_len,
+          std::int64_t prefill, DType kv_type = DType::f16, std::int64_t block_size = 16)
       : model_(load_transformer(*GgufFile::open(path), std::move(backend))),
-        stride_((most_tokens + block_tokens - 1) / block_tokens),
-        pool_(sequences * stride_, block_tokens) {
+        stride_((max_query_len + block_size - 1) / block_size),
+        pool_(sequences * stride_, block_size) {
     const ModelShape& shape = model_->config().shape;
-    cache_ = model_->backend().create_kv_storage({shape.layers, shape.kv_heads, shape.head_dim, pool_.size(), kv_type, block_tokens});
-    StepLimits limits;
+    cache_ = model_->backend().create_kv_cache(
+        {shape.num_layers, shape.num_kv_heads, shape.head_dim, pool_.size(), kv_type, block_size});
+    BatchLimits limits;
     limits.max_tokens = std::max(prefill, sequences);
     limits.max_outputs = limits.max_sequences = sequences;
-    limits.table_stride = stride_;
+    limits.max_blocks_per_seq = stride_;
     limits.kv_type = kv_type;
-    limits.kv_block_tokens = block_tokens;
-    session_ = create_session(*model_, limits);
+    limits.kv_block_size = block_size;
+    session_ = create_runner(*model_, limits);
     for (std::int64_t s = 0; s < sequences; ++s) tables_.emplace_back(pool_);
     lengths_.assign(static_cast<std::size_t>(sequences), 0);
   }
 
   const ModelShape& shape() const { return model_->config().shape; }
   std::uint64_t weight_bytes() const { return model_->weight_bytes(); }
-  std::int64_t vocab() const { return model_->config().shape.vocab; }
+  std::int64_t vocab_size() const { return model_->config().shape.vocab_size; }
 
   /// Goes on as if every sequence had `tokens` more tokens, whose keys and values are what the cache holds.
   void skip(std::int64_t tokens) {
     for (std::size_t s = 0; s < tables_.size(); ++s) {
       lengths_[s] += tokens;
-      if (!tables_[s].make_writable(0, lengths_[s], [](std::int32_t, std::int32_t) {})) throw std::logic_error("no block");
+      if (!tables_[s].ensure_writable(0, lengths_[s], [](std::int32_t, std::int32_t) {})) throw std::logic_error("no block");
     }
   }
 
   /// Appends tokens[s] to sequence s (not empty), draws where rows are given, and returns the last tokens' logits,
-  /// [sequences, vocab].
-  std::vector<float> step(const std::vector<std::vector<TokenId>>& tokens, std::span<const SampleRow> rows = {},
+  /// [sequences, vocab_size].
+  std::vector<float> step(const std::vector<std::vector<TokenId>>& tokens, std::span<const SamplingInput> rows = {},
                           std::span<SampleResult> results = {}) {
-    StepInput input;
-    input.table_stride = stride_;
+    ModelInput input;
+    input.max_blocks_per_seq = stride_;
     for (std::size_t s = 0; s < tokens.size(); ++s) {
       const auto count = static_cast<std::int64_t>(tokens[s].size());
-      if (!tables_[s].make_writable(lengths_[s], lengths_[s] + count, [](std::int32_t, std::int32_t) {})) throw std::logic_error("no block");
+      if (!tables_[s].ensure_writable(lengths_[s], lengths_[s] + count, [](std::int32_t, std::int32_t) {}))
+        throw std::logic_error("no block");
       for (std::int64_t i = 0; i < count; ++i) {
         input.ids.push_back(tokens[s][static_cast<std::size_t>(i)]);
         input.positions.push_back(static_cast<std::int32_t>(lengths_[s] + i));
@@ -64,7 +66,7 @@ class Stepper {
       input.outputs.push_back(static_cast<std::int32_t>(input.ids.size()) - 1);
     }
     session_->run(input, *cache_, rows, false, results);
-    std::vector<float> logits(tokens.size() * static_cast<std::size_t>(vocab()));
+    std::vector<float> logits(tokens.size() * static_cast<std::size_t>(vocab_size()));
     session_->download_logits(logits);
     return logits;
   }
@@ -73,8 +75,8 @@ class Stepper {
   std::unique_ptr<Transformer> model_;
   std::int64_t stride_;
   BlockPool pool_;
-  std::unique_ptr<KvStorage> cache_;
-  std::unique_ptr<TransformerSession> session_;
+  std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<ModelRunner> session_;
   std::vector<BlockTable> tables_;
   std::vector<std::int64_t> lengths_;
 };

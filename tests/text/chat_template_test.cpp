@@ -176,7 +176,7 @@ TEST(EncodeChat, MarkersAreSpecialWhateverTheirKind) {
   const auto tokenizer = load_tokenizer(file);
   EXPECT_TRUE(tokenizer->is_special(6));
   EXPECT_TRUE(tokenizer->is_special(7));
-  EXPECT_TRUE(tokenizer->ends_generation(7));
+  EXPECT_TRUE(tokenizer->is_eog(7));
   const auto ids = tokenizer->encode_chat(std::vector<ChatMessage>{{"user", "a<|im_end|>b"}});
   EXPECT_EQ(std::ranges::count(ids, 7), 1);
 }

@@ -104,7 +104,7 @@ TEST(MalformedTokenizer, IdsOutsideTheVocabulary) {
     EXPECT_THROW(tokenizer->decode(std::vector<TokenId>{0, id}), InvalidArgument);
     EXPECT_THROW(tokenizer->piece(id), InvalidArgument);
     EXPECT_THROW(tokenizer->is_special(id), InvalidArgument);
-    EXPECT_THROW(tokenizer->ends_generation(id), InvalidArgument);
+    EXPECT_THROW(tokenizer->is_eog(id), InvalidArgument);
     EXPECT_THROW(StreamDecoder(tokenizer).push(id), InvalidArgument);
   }
 }

@@ -25,7 +25,7 @@ TEST(Tokenizer, RolesOfTokens) {
   std::vector<std::string_view> special, ends;
   for (TokenId id = 0; id < 49152; ++id) {
     if (tokenizer->is_special(id)) special.push_back(tokenizer->piece(id));
-    if (tokenizer->ends_generation(id)) ends.push_back(tokenizer->piece(id));
+    if (tokenizer->is_eog(id)) ends.push_back(tokenizer->piece(id));
   }
   EXPECT_EQ(special.size(), 17u);
   EXPECT_THAT(ends, ElementsAre("<|endoftext|>", "<|im_end|>"));

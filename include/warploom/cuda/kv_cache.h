@@ -9,82 +9,71 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "warploom/attention_metadata.h"
 #include "warploom/export.h"
 #include "warploom/types.h"
 
 namespace warploom::cuda {
 
-/// Keys and values of every layer: [layers, blocks, 2 (keys, values), kv_heads, block_tokens, head_dim]. A view.
+/// Keys and values of every layer: [num_layers, num_blocks, 2 (keys, values), num_kv_heads, block_size, head_dim]. A view.
 struct KvCacheView {
   void* data = nullptr;  ///< device memory, 16-byte aligned
-  FloatType type = FloatType::f16;
-  std::int64_t layers = 0;
-  std::int64_t blocks = 0;
-  std::int64_t kv_heads = 0;       ///< in [1, 8192]
-  std::int64_t head_dim = 0;       ///< a multiple of 16, at most 256
-  std::int64_t block_tokens = 16;  ///< 8, 16 or 32
+  DType type = DType::f16;
+  std::int64_t num_layers = 0;
+  std::int64_t num_blocks = 0;
+  std::int64_t num_kv_heads = 0;  ///< in [1, 8192]
+  std::int64_t head_dim = 0;      ///< a multiple of 16, at most 256
+  std::int64_t block_size = 16;   ///< 8, 16 or 32
 
   /// Elements from one block of a layer to the next.
-  __host__ __device__ constexpr std::int64_t block_stride() const { return 2 * kv_heads * block_tokens * head_dim; }
-  /// Elements from the start to the keys of `head` in `block` of `layer`: [block_tokens, head_dim].
+  __host__ __device__ constexpr std::int64_t block_stride() const { return 2 * num_kv_heads * block_size * head_dim; }
+  /// Elements from the start to the keys of `head` in `block` of `layer`: [block_size, head_dim].
   __host__ __device__ constexpr std::int64_t keys(std::int64_t layer, std::int64_t block, std::int64_t head) const {
-    return (layer * blocks + block) * block_stride() + head * block_tokens * head_dim;
+    return (layer * num_blocks + block) * block_stride() + head * block_size * head_dim;
   }
   /// The same of the values.
   __host__ __device__ constexpr std::int64_t values(std::int64_t layer, std::int64_t block, std::int64_t head) const {
-    return keys(layer, block, head) + kv_heads * block_tokens * head_dim;
+    return keys(layer, block, head) + num_kv_heads * block_size * head_dim;
   }
-  constexpr std::int64_t bytes() const { return layers * blocks * block_stride() * bytes_of(type); }
+  constexpr std::int64_t bytes() const { return num_layers * num_blocks * block_stride() * bytes_of(type); }
 };
 
-/// Where the tokens of a step stand. A sequence's tokens lie side by side, their positions ascending by one. Arrays are device
-/// memory.
-struct KvStep {
-  std::int64_t tokens = 0;
-  std::int64_t sequences = 0;
-  std::int64_t most_tokens = 0;                ///< at least the tokens of any sequence in this step; 1: a decode step
-  const std::int32_t* positions = nullptr;     ///< [tokens]; -1: a padding token, which stores nothing and attends to nothing
-  const std::int32_t* sequence = nullptr;      ///< [tokens], row of block_tables
-  const std::int32_t* starts = nullptr;        ///< [sequences + 1], first token of each sequence, ascending; the last: tokens
-  const std::int32_t* block_tables = nullptr;  ///< [sequences, table_stride]: entry i is the block of positions i block_tokens on
-  std::int64_t table_stride = 0;               ///< no sequence reaches beyond position table_stride * block_tokens - 1
-};
-
-/// Rows of queries, keys or values of a step: [tokens, heads, head_dim], rows `stride` elements apart. Device memory.
-struct HeadRows {
+/// Rows of queries, keys or values of a step: [num_tokens, num_heads, head_dim], rows `stride` elements apart. Device memory.
+struct TensorView {
   void* data = nullptr;  ///< 16-byte aligned, as every row is
-  FloatType type = FloatType::f32;
+  DType type = DType::f32;
   std::int64_t stride = 0;
 };
 
 /// Rotates queries in place (Su et al. 2021, arXiv:2104.09864), and stores rotated keys and values at their tokens' places.
 struct RopeAppendArgs {
-  HeadRows queries, keys, values;
-  std::int64_t heads = 0;
+  TensorView queries, keys, values;
+  std::int64_t num_heads = 0;
   const double* frequencies = nullptr;  ///< [rope_dims / 2], radians a position; device memory
   std::int64_t rope_dims = 0;           ///< leading dimensions of a head that rotate: even, at most head_dim; 0: none
-  bool adjacent_pairs = true;           ///< pairs are (2i, 2i + 1), else (i, i + rope_dims / 2)
-  float attention_scale = 1.0f;         ///< rotated vectors are multiplied by this (YaRN)
-  KvStep step;
+  bool interleaved = true;              ///< pairs are (2i, 2i + 1), else (i, i + rope_dims / 2)
+  float mscale = 1.0f;                  ///< rotated vectors are multiplied by this (YaRN)
+  AttentionMetadata metadata;
   KvCacheView cache;
   std::int64_t layer = 0;
 };
 
-/// out = softmax(cap(scale q K^T)) V over positions 0 to the token's own (its last `window` ones where window > 0), where
+/// out = softmax(cap(softmax_scale q K^T)) V over positions 0 to the token's own (its last `window` ones where window > 0), where
 /// cap(x) = soft_cap tanh(x / soft_cap) for soft_cap > 0. A row's result does not depend, bit for bit, on the others of the step,
 /// on how its sequence was cut into steps, nor on where its blocks lie; only NaN and infinity in values of the sequence's next
 /// tokens, where those are in the cache already, may reach it. Blocks that end before the window of every row may be gone. Padding
 /// tokens get zeros.
 struct PagedAttentionArgs {
-  HeadRows queries;
-  std::int64_t heads = 0;  ///< a multiple of kv_heads, at most 8192; query head h reads kv head h / (heads / kv_heads)
-  float scale = 1.0f;
+  TensorView queries;
+  std::int64_t num_heads =
+      0;  ///< a multiple of num_kv_heads, at most 8192; query head h reads kv head h / (num_heads / num_kv_heads)
+  float softmax_scale = 1.0f;
   float soft_cap = 0.0f;
   std::int64_t window = 0;
-  KvStep step;
+  AttentionMetadata metadata;
   KvCacheView cache;
   std::int64_t layer = 0;
-  HeadRows out;  ///< [tokens, heads, head_dim]; may not alias the queries
+  TensorView out;  ///< [num_tokens, num_heads, head_dim]; may not alias the queries
 };
 
 /// How many bytes at the start of paged_attention()'s workspace must be zero: its counters.
@@ -98,7 +87,7 @@ WARPLOOM_EXPORT void rope_append(const RopeAppendArgs& args, cudaStream_t stream
 /// hold anything. One launch, and one more where some of several sequences have more than one token.
 WARPLOOM_EXPORT void paged_attention(const PagedAttentionArgs& args, void* workspace, std::size_t workspace_bytes,
                                      cudaStream_t stream);
-/// Enough for every step of at most these tokens, sequences, most_tokens and table_stride; 0 where none is needed. Looks at
+/// Enough for every step of at most these tokens, sequences, max_query_len and max_blocks_per_seq; 0 where none is needed. Looks at
 /// shapes and counts alone: pointers may be null yet.
 WARPLOOM_EXPORT std::size_t paged_attention_workspace_bytes(const PagedAttentionArgs& args);
 

@@ -27,7 +27,8 @@ WARPLOOM_INLINE F load_element(const std::byte* base, std::int64_t index) {
 
 // scores[i][16 b ..] = scale * q_i k for the blocks [from, to) of the chunk.
 template <bool kHalf, int kQueries>
-WARPLOOM_INLINE void score_blocks(const AttentionTile& tile, int first, std::int64_t chunk, int from, int to, float (*scores)[kChunkTokens]) {
+WARPLOOM_INLINE void score_blocks(const AttentionTile& tile, int first, std::int64_t chunk, int from, int to,
+                                  float (*scores)[kChunkTokens]) {
   const float* q[kQueries];
   for (int i = 0; i < kQueries; ++i) q[i] = tile.queries[first + i];
   for (int b = from; b < to; ++b) {
@@ -71,7 +72,8 @@ WARPLOOM_INLINE void weigh_part(const AttentionTile& tile, std::int64_t chunk, i
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[i][v] = load(values[i] + dim + v * kLanes);
   for (int t = from; t < to;) {
-    const std::byte* block = tile.cache + static_cast<std::size_t>(tile.blocks[chunk * kChunkBlocks + t / kBlock]) * tile.block_stride;
+    const std::byte* block =
+        tile.cache + static_cast<std::size_t>(tile.blocks[chunk * kChunkBlocks + t / kBlock]) * tile.block_stride;
     const std::int64_t row = static_cast<std::int64_t>(kBlock) * tile.head_dim;  // values follow the block's keys
     const int end = (t / kBlock + 1) * kBlock < to ? (t / kBlock + 1) * kBlock : to;
     for (; t < end; ++t) {
@@ -94,8 +96,8 @@ WARPLOOM_INLINE void weigh_part(const AttentionTile& tile, std::int64_t chunk, i
 }
 
 template <bool kHalf, int kQueries>
-WARPLOOM_INLINE void weigh(const AttentionTile& tile, std::int64_t chunk, int from, int to, const float (*weights)[kChunkTokens],
-                           float* const* values) {
+WARPLOOM_INLINE void weigh(const AttentionTile& tile, std::int64_t chunk, int from, int to,
+                           const float (*weights)[kChunkTokens], float* const* values) {
   if (from >= to) return;
   int dim = 0;
   for (; dim + 4 * kLanes <= tile.head_dim; dim += 4 * kLanes)
@@ -103,7 +105,9 @@ WARPLOOM_INLINE void weigh(const AttentionTile& tile, std::int64_t chunk, int fr
   for (; dim < tile.head_dim; dim += kLanes) weigh_part<kHalf, kQueries, 1>(tile, chunk, from, to, dim, weights, values);
 }
 
-struct Range { int from, to; };
+struct Range {
+  int from, to;
+};
 
 // The tokens of the chunk that query i sees; from == to where it sees none.
 WARPLOOM_INLINE Range visible(const AttentionTile& tile, int i, std::int64_t chunk) {
@@ -129,7 +133,8 @@ WARPLOOM_INLINE void exponentials(float* scores, Range range, float soft_cap, fl
   F top = nothing;
   for (int b = first_block; b < end_block; ++b) {
     const F raw = load(scores + b * kBlock);
-    const F s = select_range(range.from - b * kBlock, range.to - b * kBlock, soft_cap > 0 ? soft_capped(raw, soft_cap) : raw, nothing);
+    const F s = select_range(range.from - b * kBlock, range.to - b * kBlock, soft_cap > 0 ? soft_capped(raw, soft_cap) : raw,
+                             nothing);
     store(scores + b * kBlock, s);
     top = max(s, top);
   }
@@ -145,8 +150,8 @@ WARPLOOM_INLINE void exponentials(float* scores, Range range, float soft_cap, fl
 }
 
 template <bool kHalf, int kQueries>
-WARPLOOM_INLINE void weigh_group(const AttentionTile& tile, std::int64_t chunk, const Range* ranges, const float (*weights)[kChunkTokens],
-                                 float* const* values) {
+WARPLOOM_INLINE void weigh_group(const AttentionTile& tile, std::int64_t chunk, const Range* ranges,
+                                 const float (*weights)[kChunkTokens], float* const* values) {
   if constexpr (kQueries == 1) {
     weigh<kHalf, 1>(tile, chunk, ranges[0].from, ranges[0].to, weights, values);
   } else {
@@ -200,7 +205,8 @@ void attend_chunk(const AttentionTile& tile, std::int64_t chunk, float* maxima, 
   tile.half ? attend<true>(tile, chunk, maxima, sums, values) : attend<false>(tile, chunk, maxima, sums, values);
 }
 
-void merge_chunk(float* max_, float* sum, float* values, float chunk_max, float chunk_sum, const float* chunk_values, int head_dim) {
+void merge_chunk(float* max_, float* sum, float* values, float chunk_max, float chunk_sum, const float* chunk_values,
+                 int head_dim) {
   if (chunk_max == -__builtin_inff() && chunk_sum == 0.0f) return;  // this query saw nothing of the chunk
   if (*max_ == -__builtin_inff() && *sum == 0.0f) {
     *max_ = chunk_max;

@@ -41,9 +41,9 @@ void rms_norm_row(float* residual, const float* delta, const float* weight, std:
   }
 }
 
-void rotate_row(const float* x, const float* table, std::int64_t dims, bool adjacent_pairs, float* out) {
+void rotate_row(const float* x, const float* table, std::int64_t dims, bool interleaved, float* out) {
   const float* partner_table = table + dims;
-  if (adjacent_pairs) {
+  if (interleaved) {
     for (std::int64_t i = 0; i < dims; i += 2) {
       out[i] = x[i] * table[i] + x[i + 1] * partner_table[i];
       out[i + 1] = x[i + 1] * table[i + 1] + x[i] * partner_table[i + 1];

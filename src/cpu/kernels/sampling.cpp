@@ -27,19 +27,19 @@ WARPLOOM_INLINE F load_lanes(const float* x, std::int64_t at, std::int64_t count
   return count - at >= kLanes ? load(x + at) : load_part(x + at, static_cast<int>(count - at));
 }
 
-// Sum of the weights that reach `least`; adds to survivors how many they are. Where all but 0 do, nothing need be taken out.
+// Sum of the weights that reach `least`; adds to num_kept. Where all but 0 do, nothing need be taken out.
 template <bool kAll>
 WARPLOOM_INLINE U sum_block(const float* x, std::int64_t count, F max, F scale, std::uint64_t least,
-                            std::int64_t& survivors) {
+                            std::int64_t& num_kept) {
   U sum = zero_wide();
   for (std::int64_t i = 0; i < count; i += kLanes) {
     const F v = weights(load_lanes(x, i, count), max, scale);
     if constexpr (kAll) {
-      survivors += __builtin_popcount(mask_ge(v, set(1.0f)));
+      num_kept += __builtin_popcount(mask_ge(v, set(1.0f)));
       sum = add(sum, truncate(v));
     } else {
       const U w = at_least(truncate(v), least);
-      survivors += count_nonzero(w);
+      num_kept += count_nonzero(w);
       sum = add(sum, w);
     }
   }
@@ -93,13 +93,13 @@ bool scan(const float* x, std::int64_t count, std::int64_t block, float* block_m
 std::int64_t sum_weights(const float* x, std::int64_t count, float max_, float scale_, std::uint64_t least,
                          std::uint64_t* sums) {
   const F max = set(max_), scale = set(scale_);
-  std::int64_t survivors = 0;
+  std::int64_t num_kept = 0;
   for (std::int64_t at = 0; at < count; at += kSumBlock) {
     const std::int64_t part = at + kSumBlock < count ? kSumBlock : count - at;
-    *sums++ = sum_wide(least > 1 ? sum_block<false>(x + at, part, max, scale, least, survivors)
-                                 : sum_block<true>(x + at, part, max, scale, least, survivors));
+    *sums++ = sum_wide(least > 1 ? sum_block<false>(x + at, part, max, scale, least, num_kept)
+                                 : sum_block<true>(x + at, part, max, scale, least, num_kept));
   }
-  return survivors;
+  return num_kept;
 }
 
 std::int64_t gather(const float* x, std::int64_t count, float floor, std::uint32_t first_id, std::uint32_t* ids,

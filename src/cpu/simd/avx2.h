@@ -134,7 +134,8 @@ WARPLOOM_INLINE int count_nonzero(U x) {
   return 16 - zeros;
 }
 WARPLOOM_INLINE I load(const std::uint32_t* p) {
-  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};
 }
 WARPLOOM_INLINE unsigned two_masks(__m256 a, __m256 b) {
   return static_cast<unsigned>(_mm256_movemask_ps(a)) | (static_cast<unsigned>(_mm256_movemask_ps(b)) << 8);

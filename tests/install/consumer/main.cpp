@@ -6,8 +6,8 @@
 
 int main() {
   const std::vector<float> logits = {0.5f, 3.0f, -1.0f, 2.0f};
-  const warploom::LogitsView view{.data = logits.data(), .rows = 1, .vocab = 4, .row_stride = 4};
-  warploom::SampleRow row;
+  const warploom::LogitsView view{.data = logits.data(), .rows = 1, .vocab_size = 4, .row_stride = 4};
+  warploom::SamplingInput row;
   row.params.temperature = 0.0f;
   const auto results = warploom::sample(view, {&row, 1});
   if (results.at(0).token != 1) {

@@ -8,19 +8,19 @@
 
 namespace warploom::cpu {
 
-inline constexpr std::int64_t kKvBlockTokens = 16;  // the kernels' vectors are so wide
+inline constexpr std::int64_t kKvBlockSize = 16;  // the kernels' vectors are so wide
 
 /// Throws InvalidArgument.
-void check_kv_shape(const KvShape& shape);
+void check_kv_cache_shape(const KvCacheShape& shape);
 
-class CpuKvStorage final : public KvStorage {
+class CpuKvCache final : public KvCache {
  public:
-  explicit CpuKvStorage(const KvShape& shape);
+  explicit CpuKvCache(const KvCacheShape& shape);
 
-  const KvShape& shape() const override { return shape_; }
-  std::uint64_t bytes() const override { return layer_bytes_ * static_cast<std::size_t>(shape_.layers); }
+  const KvCacheShape& shape() const override { return shape_; }
+  std::uint64_t bytes() const override { return layer_bytes_ * static_cast<std::size_t>(shape_.num_layers); }
 
-  std::size_t element_bytes() const { return shape_.type == KvType::f16 ? 2 : 4; }
+  std::size_t element_bytes() const { return shape_.type == DType::f16 ? 2 : 4; }
   /// Distance from one block to the next within a layer.
   std::size_t block_stride() const { return block_bytes_; }
   /// Keys of kv head `head` in block 0 of `layer`.
@@ -28,13 +28,13 @@ class CpuKvStorage final : public KvStorage {
     return memory_.get() + static_cast<std::size_t>(layer) * layer_bytes_ + static_cast<std::size_t>(head) * head_bytes_;
   }
   const std::byte* head_base(std::int64_t layer, std::int64_t head) const {
-    return const_cast<CpuKvStorage*>(this)->head_base(layer, head);
+    return const_cast<CpuKvCache*>(this)->head_base(layer, head);
   }
   void copy_block(std::int32_t from, std::int32_t to);
 
  private:
-  KvShape shape_;
-  std::size_t head_bytes_ = 0;   // keys and values of one head in one block
+  KvCacheShape shape_;
+  std::size_t head_bytes_ = 0;  // keys and values of one head in one block
   std::size_t block_bytes_ = 0;
   std::size_t layer_bytes_ = 0;
   AlignedBytes memory_;

@@ -1,4 +1,4 @@
-#include "cuda/step_memory.h"
+#include "cuda/staging_buffer.h"
 
 #include <cstring>
 
@@ -9,7 +9,7 @@ namespace warploom::cuda {
 
 namespace {
 
-constexpr std::size_t kMostRecorded = 512;  // a graph takes about 100 kB on the device
+constexpr std::size_t kMaxRecorded = 512;  // a graph takes about 100 kB on the device
 
 /// A capture that is under way; whatever happens, it does not stay so.
 class Capture {
@@ -39,18 +39,22 @@ class Capture {
 
 }  // namespace
 
-CudaStepMemory::CudaStepMemory(std::size_t bytes) : host_(bytes, "step buffers"), device_(bytes, "step buffers") {
+CudaStagingBuffer::CudaStagingBuffer(std::size_t bytes) : host_(bytes, "step buffers"), device_(bytes, "step buffers") {
   std::memset(host_.data(), 0, bytes);
 }
 
-void CudaStepMemory::enqueue(const StepKey& key, StepMemory& out, cudaStream_t stream, const std::function<void()>& record) {
-  check(cudaMemcpyAsync(device(), host(), key.bytes, cudaMemcpyHostToDevice, stream), "bringing a step's input to the device");
+void CudaStagingBuffer::enqueue(const GraphKey& key, StagingBuffer& out, cudaStream_t stream,
+                                const std::function<void()>& record) {
+  check(cudaMemcpyAsync(device(), host(), key.bytes, cudaMemcpyHostToDevice, stream),
+        "bringing a step's input to the device");
   record();
   if (key.samples)
-    check(cudaMemcpyAsync(out.host(), out.device(), out.bytes(), cudaMemcpyDeviceToHost, stream), "bringing back a step's tokens");
+    check(cudaMemcpyAsync(out.host(), out.device(), out.bytes(), cudaMemcpyDeviceToHost, stream),
+          "bringing back a step's tokens");
 }
 
-GraphExec CudaStepMemory::capture(const StepKey& key, StepMemory& out, cudaStream_t stream, const std::function<void()>& record) {
+GraphExec CudaStagingBuffer::capture(const GraphKey& key, StagingBuffer& out, cudaStream_t stream,
+                                     const std::function<void()>& record) {
   Capture under_way(stream);
   enqueue(key, out, stream, record);
   const Graph graph = under_way.finish();
@@ -59,10 +63,10 @@ GraphExec CudaStepMemory::capture(const StepKey& key, StepMemory& out, cudaStrea
   return GraphExec(exec);
 }
 
-void CudaStepMemory::run(const StepKey& key, StepMemory& out, cudaStream_t stream, bool record_graphs,
-                         const std::function<void()>& record) {
+void CudaStagingBuffer::run(const GraphKey& key, StagingBuffer& out, cudaStream_t stream, bool record_graphs,
+                            const std::function<void()>& record) {
   if (!record_graphs || !key.repeats) return enqueue(key, out, stream, record);
-  if (recorded_.size() >= kMostRecorded) recorded_.clear();
+  if (recorded_.size() >= kMaxRecorded) recorded_.clear();
   Recorded& step = recorded_[{key, &out}];
   if (!step.seen) {
     enqueue(key, out, stream, record);

@@ -1,4 +1,4 @@
-#include "model/transformer.h"
+#include "model/decoder_model.h"
 
 #include <array>
 #include <initializer_list>
@@ -27,22 +27,22 @@ class WeightLoader {
     std::int64_t rows;
   };
 
-  std::unique_ptr<PreparedWeight> matrix(std::initializer_list<Part> parts, std::int64_t cols) {
+  std::unique_ptr<Weight> matrix(std::initializer_list<Part> parts, std::int64_t cols) {
     std::vector<WeightView> views;
     for (const Part& part : parts) views.push_back(file_.matrix(part.name, part.rows, cols));
-    auto weight = backend_.prepare(views);
+    auto weight = backend_.load_weight(views);
     for (const WeightView& view : views) finish(view);
     return weight;
   }
 
-  std::unique_ptr<DeviceMemory> vector(const std::string& name, std::int64_t count) {
+  std::unique_ptr<Buffer> vector(const std::string& name, std::int64_t count) {
     std::vector<float> host(static_cast<std::size_t>(count));
     read(name, host);
     return upload(host);
   }
 
   /// The parts' biases one after the other, zeros for those that the file lacks; null where it has none of them.
-  std::unique_ptr<DeviceMemory> bias(std::initializer_list<Part> parts) {
+  std::unique_ptr<Buffer> bias(std::initializer_list<Part> parts) {
     std::vector<float> host;
     bool any = false;
     for (const Part& part : parts) {
@@ -61,7 +61,7 @@ class WeightLoader {
     dequantize_row(view, 0, out);
     finish(view);
   }
-  std::unique_ptr<DeviceMemory> upload(const std::vector<float>& host) {
+  std::unique_ptr<Buffer> upload(const std::vector<float>& host) {
     auto memory = backend_.alloc(host.size() * sizeof(float));
     backend_.upload(memory->data(), host.data(), host.size() * sizeof(float));
     return memory;
@@ -81,18 +81,22 @@ class WeightLoader {
 
 LlamaLayer load_layer(WeightLoader& load, const ModelShape& shape, std::int64_t index) {
   const auto name = [index](const char* rest) { return fmt::format("blk.{}.{}", index, rest); };
-  const std::int64_t query = shape.heads * shape.head_dim, key = shape.kv_heads * shape.head_dim;
+  const std::int64_t query = shape.num_heads * shape.head_dim, key = shape.num_kv_heads * shape.head_dim;
   LlamaLayer layer;
-  layer.attention_norm = load.vector(name("attn_norm.weight"), shape.dim);
-  layer.qkv = load.matrix({{name("attn_q.weight"), query}, {name("attn_k.weight"), key}, {name("attn_v.weight"), key}}, shape.dim);
+  layer.attention_norm = load.vector(name("attn_norm.weight"), shape.hidden_size);
+  layer.qkv = load.matrix({{name("attn_q.weight"), query}, {name("attn_k.weight"), key}, {name("attn_v.weight"), key}},
+                          shape.hidden_size);
   layer.qkv_bias = load.bias({{name("attn_q.bias"), query}, {name("attn_k.bias"), key}, {name("attn_v.bias"), key}});
-  layer.output = load.matrix({{name("attn_output.weight"), shape.dim}}, query);
-  layer.output_bias = load.bias({{name("attn_output.bias"), shape.dim}});
-  layer.ffn_norm = load.vector(name("ffn_norm.weight"), shape.dim);
-  layer.gate_up = load.matrix({{name("ffn_gate.weight"), shape.ffn_dim}, {name("ffn_up.weight"), shape.ffn_dim}}, shape.dim);
-  layer.gate_up_bias = load.bias({{name("ffn_gate.bias"), shape.ffn_dim}, {name("ffn_up.bias"), shape.ffn_dim}});
-  layer.down = load.matrix({{name("ffn_down.weight"), shape.dim}}, shape.ffn_dim);
-  layer.down_bias = load.bias({{name("ffn_down.bias"), shape.dim}});
+  layer.output = load.matrix({{name("attn_output.weight"), shape.hidden_size}}, query);
+  layer.output_bias = load.bias({{name("attn_output.bias"), shape.hidden_size}});
+  layer.ffn_norm = load.vector(name("ffn_norm.weight"), shape.hidden_size);
+  layer.gate_up =
+      load.matrix({{name("ffn_gate.weight"), shape.intermediate_size}, {name("ffn_up.weight"), shape.intermediate_size}},
+                  shape.hidden_size);
+  layer.gate_up_bias =
+      load.bias({{name("ffn_gate.bias"), shape.intermediate_size}, {name("ffn_up.bias"), shape.intermediate_size}});
+  layer.down = load.matrix({{name("ffn_down.weight"), shape.hidden_size}}, shape.intermediate_size);
+  layer.down_bias = load.bias({{name("ffn_down.bias"), shape.hidden_size}});
   return layer;
 }
 
@@ -112,12 +116,13 @@ std::unique_ptr<Transformer> load_transformer(const GgufFile& file, std::unique_
   model->backend_ = std::move(backend);
   const ModelShape& shape = model->config_.shape;
   const std::vector<float>& factors = model->config_.rope_factors;
-  model->rope = model->backend_->prepare_rope(model->config_.rope, factors.empty() ? nullptr : factors.data());
+  model->rope = model->backend_->load_rope(model->config_.rope, factors.empty() ? nullptr : factors.data());
   WeightLoader load(file, *model->backend_, progress);
-  model->embedding = load.matrix({{"token_embd.weight", shape.vocab}}, shape.dim);
-  if (!model->config_.tied_output) model->head = load.matrix({{"output.weight", shape.vocab}}, shape.dim);
-  model->output_norm = load.vector("output_norm.weight", shape.dim);
-  for (std::int64_t i = 0; i < shape.layers; ++i) model->layers.push_back(load_layer(load, shape, i));
+  model->embedding = load.matrix({{"token_embd.weight", shape.vocab_size}}, shape.hidden_size);
+  if (!model->config_.tie_word_embeddings)
+    model->head = load.matrix({{"output.weight", shape.vocab_size}}, shape.hidden_size);
+  model->output_norm = load.vector("output_norm.weight", shape.hidden_size);
+  for (std::int64_t i = 0; i < shape.num_layers; ++i) model->layers.push_back(load_layer(load, shape, i));
   return model;
 }
 

@@ -10,30 +10,30 @@ namespace warploom {
 
 namespace {
 
-const float* floats(const std::unique_ptr<DeviceMemory>& memory) {
+const float* floats(const std::unique_ptr<Buffer>& memory) {
   return memory ? static_cast<const float*>(memory->data()) : nullptr;
 }
 
 /// A piece of device memory: of T, or of activations where T is void.
 template <typename T>
-class StepBuffer {
+class ActivationBuffer {
  public:
-  StepBuffer(Backend& backend, std::int64_t count, std::size_t element = sizeof(float))
+  ActivationBuffer(Backend& backend, std::int64_t count, std::size_t element = sizeof(float))
       : memory_(backend.alloc(static_cast<std::size_t>(std::max<std::int64_t>(count, 1)) * element)) {}
   T* data() const { return static_cast<T*>(memory_->data()); }
   std::uint64_t bytes() const { return memory_->bytes(); }
 
  private:
-  std::unique_ptr<DeviceMemory> memory_;
+  std::unique_ptr<Buffer> memory_;
 };
 
 /// Where the device leaves what it drew, for `rows` rows: log-probabilities, tokens, then statuses.
-class StepResults {
+class OutputBuffers {
  public:
-  StepResults(Backend& backend, std::int64_t rows)
+  OutputBuffers(Backend& backend, std::int64_t rows)
       : tokens_(aligned(static_cast<std::size_t>(rows) * sizeof(double))),
         statuses_(tokens_ + aligned(static_cast<std::size_t>(rows) * sizeof(TokenId))),
-        memory_(backend.create_step_memory(statuses_ + static_cast<std::size_t>(rows) * sizeof(SampleStatus))) {}
+        memory_(backend.create_staging_buffer(statuses_ + static_cast<std::size_t>(rows) * sizeof(SampleStatus))) {}
   void place(SampleArgs& args, bool logprobs) const {
     std::byte* at = memory_->device();
     if (logprobs) args.logprob = reinterpret_cast<double*>(at);
@@ -48,50 +48,52 @@ class StepResults {
     result.status = reinterpret_cast<const SampleStatus*>(at + statuses_)[row];
     return result;
   }
-  StepMemory& memory() const { return *memory_; }
+  StagingBuffer& memory() const { return *memory_; }
 
  private:
   static std::size_t aligned(std::size_t bytes) { return (bytes + 15) / 16 * 16; }
   std::size_t tokens_, statuses_;  // bytes from the start
-  std::unique_ptr<StepMemory> memory_;
+  std::unique_ptr<StagingBuffer> memory_;
 };
 
 /// Room for the padding tokens of decode steps.
-StepLimits padded(StepLimits limits, const Backend& backend) {
-  const std::int64_t decodes = backend.padded_tokens(std::min({limits.max_tokens, limits.max_outputs, limits.max_sequences}));
+BatchLimits padded(BatchLimits limits, const Backend& backend) {
+  const std::int64_t decodes =
+      backend.graph_batch_size(std::min({limits.max_tokens, limits.max_outputs, limits.max_sequences}));
   limits.max_tokens = std::max(limits.max_tokens, decodes);
   limits.max_outputs = std::max(limits.max_outputs, decodes);
   limits.max_sequences = std::max(limits.max_sequences, decodes);
   return limits;
 }
 
-class LlamaSession final : public TransformerSession {
+class LlamaRunner final : public ModelRunner {
  public:
-  LlamaSession(const Llama& model, const StepLimits& limits)
+  LlamaRunner(const Llama& model, const BatchLimits& limits)
       : model_(model),
         backend_(model.backend()),
         shape_(model.config().shape),
         limits_(padded(limits, backend_)),
         inputs_(backend_, limits_),
         results_(backend_, limits_.max_outputs),
-        residual_(backend_, limits_.max_tokens * shape_.dim),
-        normed_(backend_, std::max(limits_.max_tokens, limits_.max_outputs) * shape_.dim, activation_bytes()),
-        qkv_(backend_, limits_.max_tokens * (shape_.heads + 2 * shape_.kv_heads) * shape_.head_dim),
-        attended_(backend_, limits_.max_tokens * shape_.heads * shape_.head_dim, activation_bytes()),
-        delta_(backend_, limits_.max_tokens * shape_.dim),
-        gate_up_(backend_, limits_.max_tokens * 2 * shape_.ffn_dim),
-        hidden_(backend_, limits_.max_tokens * shape_.ffn_dim, activation_bytes()),
-        logits_(backend_, limits_.max_outputs * shape_.vocab),
+        residual_(backend_, limits_.max_tokens * shape_.hidden_size),
+        normed_(backend_, std::max(limits_.max_tokens, limits_.max_outputs) * shape_.hidden_size, activation_bytes()),
+        qkv_(backend_, limits_.max_tokens * (shape_.num_heads + 2 * shape_.num_kv_heads) * shape_.head_dim),
+        attended_(backend_, limits_.max_tokens * shape_.num_heads * shape_.head_dim, activation_bytes()),
+        delta_(backend_, limits_.max_tokens * shape_.hidden_size),
+        gate_up_(backend_, limits_.max_tokens * 2 * shape_.intermediate_size),
+        hidden_(backend_, limits_.max_tokens * shape_.intermediate_size, activation_bytes()),
+        logits_(backend_, limits_.max_outputs * shape_.vocab_size),
         attention_workspace_(attention_workspace()),
         sample_workspace_(sample_workspace()) {}
 
-  void run(const StepInput& input, KvStorage& cache, std::span<const SampleRow> rows, bool logprobs,
+  void run(const ModelInput& input, KvCache& cache, std::span<const SamplingInput> rows, bool logprobs,
            std::span<SampleResult> results) override {
-    if (cache_ && cache_ != &cache) throw InvalidArgument("step: its KV cache is another than that of this session's first step");
+    if (cache_ && cache_ != &cache)
+      throw InvalidArgument("step: its KV cache is another than that of this session's first step");
     check(input, cache, rows, results);
     cache_ = &cache;
     alone([&] {
-      StepPlace place = inputs_.pack(input, rows);
+      DeviceBatch place = inputs_.pack(input, rows);
       place.key.logprobs = logprobs;
       results_.place(place.sample, logprobs);
       output_count_ = static_cast<std::int64_t>(input.outputs.size());
@@ -101,13 +103,14 @@ class LlamaSession final : public TransformerSession {
     });
   }
 
-  void copy_block(KvStorage& cache, std::int32_t from, std::int32_t to) override {
+  void copy_block(KvCache& cache, std::int32_t from, std::int32_t to) override {
     alone([&] { backend_.copy_block({&cache, from, to}); });
   }
 
   void download_logits(std::span<float> out) override {
-    const auto count = static_cast<std::size_t>(output_count_ * shape_.vocab);
-    if (out.size() != count) throw InvalidArgument(fmt::format("download_logits: room for {} values, not {}", out.size(), count));
+    const auto count = static_cast<std::size_t>(output_count_ * shape_.vocab_size);
+    if (out.size() != count)
+      throw InvalidArgument(fmt::format("download_logits: room for {} values, not {}", out.size(), count));
     alone([&] { backend_.download(out.data(), logits_.data(), count * sizeof(float)); });
   }
 
@@ -126,7 +129,8 @@ class LlamaSession final : public TransformerSession {
 
   std::size_t activation_bytes() const { return static_cast<std::size_t>(bytes_of(backend_.activation_type())); }
 
-  void check(const StepInput& input, const KvStorage& cache, std::span<const SampleRow> rows, std::span<const SampleResult> results) const {
+  void check(const ModelInput& input, const KvCache& cache, std::span<const SamplingInput> rows,
+             std::span<const SampleResult> results) const {
     const auto need = [](bool ok, const char* what, std::int64_t value, std::int64_t bound) {
       if (!ok) throw InvalidArgument(fmt::format("step: {} is {}, outside [0, {}]", what, value, bound));
     };
@@ -137,51 +141,54 @@ class LlamaSession final : public TransformerSession {
     const auto outputs = static_cast<std::int64_t>(input.outputs.size());
     need(outputs <= limits_.max_outputs, "number of outputs", outputs, limits_.max_outputs);
     const auto entries = static_cast<std::int64_t>(input.block_tables.size());
-    need(entries <= limits_.max_sequences * limits_.table_stride, "block table entries", entries, limits_.max_sequences * limits_.table_stride);
+    need(entries <= limits_.max_sequences * limits_.max_blocks_per_seq, "block table entries", entries,
+         limits_.max_sequences * limits_.max_blocks_per_seq);
     if (rows.size() != results.size() || (!rows.empty() && static_cast<std::int64_t>(rows.size()) != outputs))
-      throw InvalidArgument(fmt::format("step: {} rows and {} results for {} outputs", rows.size(), results.size(), outputs));
-    const std::int64_t block_tokens = cache.shape().block_tokens;
+      throw InvalidArgument(
+          fmt::format("step: {} rows and {} results for {} outputs", rows.size(), results.size(), outputs));
+    const std::int64_t block_size = cache.shape().block_size;
     for (std::size_t i = 0; i < input.ids.size(); ++i) {
       const std::int32_t before = i == 0 ? -1 : input.sequences[i - 1];
       const bool follows = i > 0 && input.sequences[i] == before && input.positions[i] == input.positions[i - 1] + 1;
       if (!follows && input.sequences[i] != before + 1)
         throw InvalidArgument(fmt::format("step: token {} continues neither sequence {} nor begins the next", i, before));
-      need(input.ids[i] >= 0 && input.ids[i] < shape_.vocab, "token id", input.ids[i], shape_.vocab - 1);
-      const std::int64_t entry = input.sequences[i] * input.table_stride + input.positions[i] / block_tokens;
-      need(input.positions[i] >= 0 && input.positions[i] / block_tokens < input.table_stride && entry < entries, "position",
-           input.positions[i], input.table_stride * block_tokens - 1);
+      need(input.ids[i] >= 0 && input.ids[i] < shape_.vocab_size, "token id", input.ids[i], shape_.vocab_size - 1);
+      const std::int64_t entry = input.sequences[i] * input.max_blocks_per_seq + input.positions[i] / block_size;
+      need(input.positions[i] >= 0 && input.positions[i] / block_size < input.max_blocks_per_seq && entry < entries,
+           "position", input.positions[i], input.max_blocks_per_seq * block_size - 1);
       const std::int32_t block = input.block_tables[static_cast<std::size_t>(entry)];
-      need(block >= 0 && block < cache.shape().blocks, "block", block, cache.shape().blocks - 1);
+      need(block >= 0 && block < cache.shape().num_blocks, "block", block, cache.shape().num_blocks - 1);
     }
     for (const std::int32_t output : input.outputs) need(output >= 0 && output < tokens, "output", output, tokens - 1);
   }
 
   // Scratch memory for any step within the limits.
-  std::unique_ptr<DeviceMemory> attention_workspace() const {
+  std::unique_ptr<Buffer> attention_workspace() const {
     AttentionArgs args = attention_args({}, nullptr, 0);
-    args.layout.tokens = limits_.max_tokens;
-    args.layout.sequence_count = limits_.max_sequences;
-    args.layout.most_tokens = limits_.max_tokens;
-    args.layout.table_stride = limits_.table_stride;
-    const KvShape cache{shape_.layers, shape_.kv_heads, shape_.head_dim, 1, limits_.kv_type, limits_.kv_block_tokens};
+    args.metadata.num_tokens = limits_.max_tokens;
+    args.metadata.num_seqs = limits_.max_sequences;
+    args.metadata.max_query_len = limits_.max_tokens;
+    args.metadata.max_blocks_per_seq = limits_.max_blocks_per_seq;
+    const KvCacheShape cache{shape_.num_layers, shape_.num_kv_heads,  shape_.head_dim, 1,
+                             limits_.kv_type,   limits_.kv_block_size};
     return backend_.alloc(backend_.workspace_bytes(args, cache));
   }
-  std::unique_ptr<DeviceMemory> sample_workspace() {
+  std::unique_ptr<Buffer> sample_workspace() {
     SampleArgs args;
     results_.place(args, true);
     args.logits = logits_.data();
     args.rows = limits_.max_outputs;
-    args.vocab = shape_.vocab;
+    args.vocab_size = shape_.vocab_size;
     return backend_.alloc(backend_.workspace_bytes(args));
   }
 
-  AttentionArgs attention_args(const StepLayout& layout, const KvStorage* cache, std::int64_t layer) const {
+  AttentionArgs attention_args(const AttentionMetadata& layout, const KvCache* cache, std::int64_t layer) const {
     AttentionArgs args;
     args.qkv = qkv_.data();
-    args.heads = shape_.heads;
-    args.scale = model_.config().attention_scale;
+    args.num_heads = shape_.num_heads;
+    args.softmax_scale = model_.config().softmax_scale;
     args.window = model_.config().sliding_window;
-    args.layout = layout;
+    args.metadata = layout;
     args.cache = cache;
     args.layer = layer;
     args.out = attended_.data();
@@ -189,20 +196,20 @@ class LlamaSession final : public TransformerSession {
     return args;
   }
 
-  void record(const StepPlace& place, KvStorage& cache) {
-    const std::int64_t tokens = place.layout.tokens;
+  void record(const DeviceBatch& place, KvCache& cache) {
+    const std::int64_t tokens = place.metadata.num_tokens;
     backend_.embed({model_.embedding.get(), place.ids, tokens, residual_.data()});
     const float* delta = nullptr;
-    for (std::int64_t i = 0; i < shape_.layers; ++i) {
+    for (std::int64_t i = 0; i < shape_.num_layers; ++i) {
       const LlamaLayer& layer = model_.layers[static_cast<std::size_t>(i)];
       norm(layer.attention_norm, delta, nullptr, tokens);
       backend_.matmul({layer.qkv.get(), normed_.data(), floats(layer.qkv_bias), tokens, qkv_.data()});
-      backend_.rope_append({qkv_.data(), shape_.heads, model_.rope.get(), place.layout, &cache, i});
-      backend_.attention(attention_args(place.layout, &cache, i));
+      backend_.rope_append({qkv_.data(), shape_.num_heads, model_.rope.get(), place.metadata, &cache, i});
+      backend_.attention(attention_args(place.metadata, &cache, i));
       backend_.matmul({layer.output.get(), attended_.data(), floats(layer.output_bias), tokens, delta_.data()});
       norm(layer.ffn_norm, delta_.data(), nullptr, tokens);
       backend_.matmul({layer.gate_up.get(), normed_.data(), floats(layer.gate_up_bias), tokens, gate_up_.data()});
-      backend_.swiglu({gate_up_.data(), tokens, shape_.ffn_dim, hidden_.data()});
+      backend_.swiglu({gate_up_.data(), tokens, shape_.intermediate_size, hidden_.data()});
       backend_.matmul({layer.down.get(), hidden_.data(), floats(layer.down_bias), tokens, delta_.data()});
       delta = delta_.data();
     }
@@ -214,37 +221,38 @@ class LlamaSession final : public TransformerSession {
 
   void sample(SampleArgs args) {
     args.logits = logits_.data();
-    args.vocab = shape_.vocab;
+    args.vocab_size = shape_.vocab_size;
     args.workspace = sample_workspace_.get();
     backend_.sample(args);
   }
 
-  void norm(const std::unique_ptr<DeviceMemory>& weight, const float* delta, const std::int32_t* rows, std::int64_t count) {
-    backend_.rms_norm({residual_.data(), delta, floats(weight), rows, count, shape_.dim, model_.config().norm_epsilon, normed_.data()});
+  void norm(const std::unique_ptr<Buffer>& weight, const float* delta, const std::int32_t* rows, std::int64_t count) {
+    backend_.rms_norm({residual_.data(), delta, floats(weight), rows, count, shape_.hidden_size,
+                       model_.config().norm_epsilon, normed_.data()});
   }
 
   const Llama& model_;
   Backend& backend_;
   const ModelShape& shape_;
-  StepLimits limits_;
-  StepInputs inputs_;
-  StepResults results_;
-  StepBuffer<float> residual_;
-  StepBuffer<void> normed_;
-  StepBuffer<float> qkv_;
-  StepBuffer<void> attended_;
-  StepBuffer<float> delta_, gate_up_;
-  StepBuffer<void> hidden_;
-  StepBuffer<float> logits_;
-  std::unique_ptr<DeviceMemory> attention_workspace_, sample_workspace_;
-  const KvStorage* cache_ = nullptr;  // of the first step, and so of all
+  BatchLimits limits_;
+  InputBuffers inputs_;
+  OutputBuffers results_;
+  ActivationBuffer<float> residual_;
+  ActivationBuffer<void> normed_;
+  ActivationBuffer<float> qkv_;
+  ActivationBuffer<void> attended_;
+  ActivationBuffer<float> delta_, gate_up_;
+  ActivationBuffer<void> hidden_;
+  ActivationBuffer<float> logits_;
+  std::unique_ptr<Buffer> attention_workspace_, sample_workspace_;
+  const KvCache* cache_ = nullptr;  // of the first step, and so of all
   std::int64_t output_count_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<TransformerSession> create_session(const Transformer& model, const StepLimits& limits) {
-  return std::make_unique<LlamaSession>(dynamic_cast<const Llama&>(model), limits);
+std::unique_ptr<ModelRunner> create_runner(const Transformer& model, const BatchLimits& limits) {
+  return std::make_unique<LlamaRunner>(dynamic_cast<const Llama&>(model), limits);
 }
 
 }  // namespace warploom

@@ -9,7 +9,7 @@
 
 #include "backend/backend.h"
 #include "model/config.h"
-#include "model/step_inputs.h"
+#include "model/input_buffers.h"
 
 namespace warploom {
 
@@ -24,15 +24,15 @@ class Transformer {
 
 /// Step buffers of fixed address and the step itself, on one KV cache, which must outlive it. One per user of a model; not thread-safe, takes the backend's
 /// step_mutex for each call.
-class TransformerSession {
+class ModelRunner {
  public:
-  virtual ~TransformerSession() = default;
+  virtual ~ModelRunner() = default;
   /// Runs the step; logits of the wanted tokens lie on the device until the next call. rows, where given, has one for each
   /// output, in order: token, status and, where wanted, log-probability of each go to `results`.
-  virtual void run(const StepInput& input, KvStorage& cache, std::span<const SampleRow> rows = {}, bool logprobs = false,
+  virtual void run(const ModelInput& input, KvCache& cache, std::span<const SamplingInput> rows = {}, bool logprobs = false,
                    std::span<SampleResult> results = {}) = 0;
-  virtual void copy_block(KvStorage& cache, std::int32_t from, std::int32_t to) = 0;
-  /// The last step's logits, [outputs, vocab], copied to host memory.
+  virtual void copy_block(KvCache& cache, std::int32_t from, std::int32_t to) = 0;
+  /// The last step's logits, [outputs, vocab_size], copied to host memory.
   virtual void download_logits(std::span<float> out) = 0;
   virtual std::uint64_t bytes() const = 0;
 };
@@ -41,12 +41,12 @@ class TransformerSession {
 std::unique_ptr<Transformer> load_transformer(const class GgufFile& file, std::unique_ptr<Backend> backend,
                                               const std::function<void(double)>& progress = {});
 
-std::unique_ptr<TransformerSession> create_session(const Transformer& model, const StepLimits& limits);
+std::unique_ptr<ModelRunner> create_runner(const Transformer& model, const BatchLimits& limits);
 
 /// The Transformer behind a public Model. Defined in model.cpp.
 const Transformer& transformer_of(const Model& model);
 /// What its KV caches store, and in blocks of how many tokens.
-KvType kv_type_of(const Model& model);
-std::int64_t kv_block_tokens_of(const Model& model);
+DType kv_type_of(const Model& model);
+std::int64_t kv_block_size_of(const Model& model);
 
 }  // namespace warploom
