@@ -15,7 +15,7 @@ namespace {
 using namespace warploom;
 using namespace warploom::bench;
 
-constexpr std::int64_t kMaxBatch = 4096;  // of GenerateOptions::max_num_seqs
+constexpr std::int64_t kMaxBatch = 4096;  // of EngineOptions::max_num_seqs
 
 struct Options {
   cli::ModelChoice model;

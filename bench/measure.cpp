@@ -13,17 +13,30 @@ namespace warploom::bench {
 
 namespace {
 
-// Ordinary tokens, the same in every run.
-std::vector<std::vector<TokenId>> random_prompts(const Model& model, std::int64_t length, std::int64_t batch) {
+// Prompts of ordinary tokens, the same in every run.
+std::vector<Request> random_requests(const Model& model, std::int64_t length, std::int64_t batch, const Request& like) {
   std::mt19937 rng(1);
-  std::vector<std::vector<TokenId>> prompts(static_cast<std::size_t>(batch));
-  for (auto& prompt : prompts) {
+  std::vector<Request> requests(static_cast<std::size_t>(batch), like);
+  for (Request& request : requests) {
+    std::vector<TokenId> prompt;
     while (static_cast<std::int64_t>(prompt.size()) < length) {
       const auto id = static_cast<TokenId>(rng() % static_cast<std::uint32_t>(model.shape().vocab_size));
       if (!model.tokenizer()->is_special(id)) prompt.push_back(id);
     }
+    request.prompt = std::move(prompt);
   }
-  return prompts;
+  return requests;
+}
+
+/// Seconds until the last of the requests had its first token, and from then on until the last had its last.
+Timings slowest(const std::vector<RequestOutput>& outputs) {
+  Timings slowest;
+  for (const RequestOutput& output : outputs) {
+    const Timings& timings = output.completions.front().timings;
+    slowest.time_to_first_token = std::max(slowest.time_to_first_token, timings.time_to_first_token);
+    slowest.decode_seconds = std::max(slowest.decode_seconds, timings.decode_seconds);
+  }
+  return slowest;
 }
 
 }  // namespace
@@ -39,15 +52,15 @@ double Measurement::max() const { return *std::max_element(runs.begin(), runs.en
 
 Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64_t length, std::int64_t batch, int repeats) {
   Measurement m{fmt::format("prompt {}, batch {}", length, batch), "tokens/s", {}};
-  const auto prompts = random_prompts(*model, length, batch);
-  GenerateOptions options;
-  options.max_tokens = 1;
-  options.ignore_eos = true;
+  Request request;
+  request.max_tokens = 1;
+  request.ignore_eos = true;
+  request.sampling.temperature = 0.0f;
+  const std::vector<Request> requests = random_requests(*model, length, batch, request);
+  EngineOptions options;
   options.max_num_seqs = batch;
-  options.sampling.temperature = 0.0f;
   for (int r = -1; r < repeats; ++r) {  // the first run warms up
-    double seconds = 0;
-    for (const Generation& g : generate(model, prompts, options)) seconds = std::max(seconds, g.timings.prefill_seconds);
+    const double seconds = slowest(generate(model, requests, options)).time_to_first_token;
     if (r >= 0) m.runs.push_back(static_cast<double>(length * batch) / seconds);
   }
   return m;
@@ -58,16 +71,16 @@ Measurement measure_generation(const std::shared_ptr<const Model>& model, std::i
   Measurement m{fmt::format("generate {} after {}, batch {}{}", length, prompt, batch, kv_cache ? "" : ", no KV cache"),
                 "tokens/s",
                 {}};
-  const auto prompts = random_prompts(*model, prompt, batch);
-  GenerateOptions options;
-  options.max_tokens = length;
-  options.ignore_eos = true;
+  Request request;
+  request.max_tokens = length;
+  request.ignore_eos = true;
+  request.sampling = sampling;
+  const std::vector<Request> requests = random_requests(*model, prompt, batch, request);
+  EngineOptions options;
   options.max_num_seqs = batch;
-  options.sampling = sampling;
-  options.kv_cache = kv_cache;
+  options.use_kv_cache = kv_cache;
   for (int r = kv_cache ? -1 : 0; r < repeats; ++r) {
-    double seconds = 0;
-    for (const Generation& g : generate(model, prompts, options)) seconds = std::max(seconds, g.timings.decode_seconds);
+    const double seconds = slowest(generate(model, requests, options)).decode_seconds;
     if (r >= 0) m.runs.push_back(static_cast<double>((length - 1) * batch) / seconds);
   }
   const std::int64_t vocab_size = model->shape().vocab_size;

@@ -17,8 +17,6 @@ namespace warploom {
 
 struct ModelOptions {
   DeviceOptions device;
-  DType kv_type = DType::f16;
-  std::int64_t kv_block_size = 16;  ///< tokens a block of the KV cache; on CUDA 8, 16 or 32
   /// Called from the loading thread with the share done, in [0, 1].
   std::function<void(double)> progress;
 };
@@ -34,11 +32,9 @@ struct ModelShape {
   std::int64_t num_kv_heads = 0;
   std::int64_t head_dim = 0;
   std::int64_t intermediate_size = 0;
-};
 
-struct ModelMemory {
-  std::uint64_t weights = 0;       ///< bytes of the prepared weights
-  std::uint64_t kv_per_token = 0;  ///< bytes of KV cache a token
+  /// Bytes of keys and values that one token takes in a KV cache of this element type.
+  std::int64_t kv_bytes_per_token(DType type) const { return 2 * num_layers * num_kv_heads * head_dim * bytes_of(type); }
 };
 
 /// Weights on a device. Immutable; share it between generators and threads.
@@ -50,7 +46,7 @@ class WARPLOOM_EXPORT Model {
   virtual ~Model() = default;
 
   virtual const ModelShape& shape() const = 0;
-  virtual ModelMemory memory() const = 0;
+  virtual std::uint64_t weight_bytes() const = 0;  ///< as kept on the device
   virtual const std::shared_ptr<const Tokenizer>& tokenizer() const = 0;
   virtual std::string device_description() const = 0;  ///< e.g. "cpu: avx512_vnni, 2 threads"
 };

@@ -1,12 +1,16 @@
-// Everything that the library promises to users, in one include.
+// The whole public API for programs that run models, in one include. The CUDA toolkit's headers are in warploom/cuda/.
 #pragma once
 
+#include "warploom/block_pool.h"
+#include "warploom/block_table.h"
 #include "warploom/device.h"
+#include "warploom/engine_options.h"
 #include "warploom/error.h"
 #include "warploom/generator.h"
 #include "warploom/model.h"
-#include "warploom/prefix_cache.h"
+#include "warploom/request.h"
 #include "warploom/sampling.h"
+#include "warploom/score.h"
 #include "warploom/tokenizer.h"
 #include "warploom/types.h"
 #include "warploom/version.h"

@@ -59,6 +59,8 @@ class Backend {
   virtual std::int64_t graph_batch_size(std::int64_t tokens) const { return tokens; }
   /// Bytes that can still be allocated, as far as the backend knows; else the largest number.
   virtual std::uint64_t free_bytes() const { return UINT64_MAX; }
+  /// Share of the free memory that a KV cache may take unless the user says otherwise.
+  virtual double kv_cache_share() const { return 0.9; }
 
   /// Repacks matrices of equal width, stacked row after row, into one weight. The views may go away afterwards.
   virtual std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) = 0;

@@ -10,6 +10,7 @@
 #include "cli/model_options.h"
 #include "cli/progress.h"
 #include "warploom/error.h"
+#include "warploom/generator.h"
 
 namespace warploom::cli {
 
@@ -17,8 +18,9 @@ namespace {
 
 struct Chat {
   ModelChoice model;
+  KvChoice kv;
   SamplingChoice sampling;
-  GenerateOptions options;
+  Request request;  // but for its prompt
   std::string system;
 };
 
@@ -35,9 +37,9 @@ bool read_line(std::string& line, bool show_prompt) {
 }
 
 /// Where the model had not come to its end.
-void say_what_is_missing(const Generation& answer) {
+void say_what_is_missing(const Completion& answer) {
   if (answer.finish_reason == FinishReason::length)
-    fmt::print(stderr, "(cut after {} tokens; --max-tokens allows more)\n", answer.ids.size());
+    fmt::print(stderr, "(cut after {} tokens; --max-tokens allows more)\n", answer.token_ids.size());
   else if (answer.finish_reason == FinishReason::context_full)
     fmt::print(stderr, "(cut: the context is full; /reset starts a new conversation)\n");
 }
@@ -50,15 +52,19 @@ void run(Chat& chat) {
   const bool terminal = isatty(STDIN_FILENO) && !chat.model.quiet;
   if (terminal) fmt::print(stderr, "Type a message. {}\n", kCommands);
 
-  chat.options.prefix_cache = std::make_shared<PrefixCache>(model);  // so that a turn computes what is new
+  EngineOptions options;
+  options.kv_type = kv_type_of(chat.kv);
+  options.block_size = chat.kv.block_size;
+  options.max_num_seqs = 1;
+  Generator generator(model, options);  // keeps what it computed, so that a turn computes what is new
   std::vector<ChatMessage> messages;
   const auto reset = [&] {
     messages.clear();
-    chat.options.prefix_cache->clear();
+    generator.clear_cache();
     if (!chat.system.empty()) messages.push_back({"system", chat.system});
   };
   reset();
-  const std::uint64_t seed = chat.options.sampling.seed;
+  const std::uint64_t seed = chat.request.sampling.seed;
   std::string line;
   for (catch_interrupts(); read_line(line, terminal); catch_interrupts()) {
     if (line.empty()) continue;
@@ -81,25 +87,28 @@ void run(Chat& chat) {
                  first ? "Send a shorter message." : "/reset starts a new conversation.");
       continue;
     }
-    const std::vector<std::vector<TokenId>> prompts = {ids};
+    chat.request.prompt = ids;
     Progress progress(!chat.model.quiet, 0);
-    chat.options.abort_requested = [&progress] {
+    Callbacks callbacks;
+    callbacks.should_abort = [&progress] {
       progress.before_step();
       return interrupted();
     };
-    const auto answer = generate(model, prompts, chat.options, [&progress](const TokenEvent& event) {
+    callbacks.on_token = [&progress](const TokenEvent& event) {
       progress.see(event);
       std::fwrite(event.text.data(), 1, event.text.size(), stdout);
       std::fflush(stdout);
       return true;
-    });
+    };
+    const RequestOutput output = generator.generate(chat.request, callbacks);
+    const Completion& answer = output.completions.at(0);
     fmt::print("\n");
     std::fflush(stdout);
-    if (answer.at(0).finish_reason == FinishReason::invalid_logits)
+    if (answer.finish_reason == FinishReason::invalid_logits)
       throw ModelError("the model gave logits that are not numbers; its weights are damaged");
-    if (!chat.model.quiet) say_what_is_missing(answer.at(0));
-    messages.push_back({"assistant", answer.at(0).text});
-    ++chat.options.sampling.seed;  // the same question twice need not give the same answer
+    if (!chat.model.quiet) say_what_is_missing(answer);
+    messages.push_back({"assistant", answer.text});
+    ++chat.request.sampling.seed;  // the same question twice need not give the same answer
   }
   if (!chat.model.quiet) fmt::print(stderr, "--seed {}\n", seed);
 }
@@ -109,15 +118,16 @@ void run(Chat& chat) {
 void add_chat(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand("chat", "Talk with the model; /help inside says how");
   const auto chat = std::make_shared<Chat>();
-  chat->options.max_tokens = 1024;
+  chat->request.max_tokens = 1024;
   add_model_options(*command, chat->model);
-  command->add_option("-n,--max-tokens", chat->options.max_tokens, "most tokens of an answer")
+  add_kv_options(*command, chat->kv);
+  command->add_option("-n,--max-tokens", chat->request.max_tokens, "maximum number of tokens of an answer")
       ->check(whole_number<std::int64_t>())
       ->capture_default_str();
   add_sampling_options(*command, chat->sampling);
   command->add_option("--system", chat->system, "system message");
   command->callback([command, chat, &status] {
-    chat->options.sampling = resolve(chat->sampling, *command);
+    chat->request.sampling = resolve(chat->sampling, *command);
     run(*chat);
     status = 0;
   });

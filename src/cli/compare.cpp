@@ -11,6 +11,7 @@
 #include "cli/printable.h"
 #include "cli/text_statistics.h"
 #include "warploom/error.h"
+#include "warploom/generator.h"
 
 namespace warploom::cli {
 
@@ -32,19 +33,25 @@ std::vector<Strategy> strategies() {
   return all;
 }
 
-int run(const ModelChoice& choice, const std::string& prompt, std::int64_t max_tokens, std::uint64_t seed) {
+int run(const ModelChoice& choice, const KvChoice& kv, const std::string& prompt, std::int64_t max_tokens,
+        std::uint64_t seed) {
   const auto model = load_model(choice);
-  const std::vector<std::vector<TokenId>> prompts = {model->tokenizer()->encode(prompt)};
+  EngineOptions engine;
+  engine.kv_type = kv_type_of(kv);
+  engine.block_size = kv.block_size;
   catch_interrupts();
   bool header = false;
   for (Strategy& strategy : strategies()) {
-    GenerateOptions options;
-    options.max_tokens = max_tokens;
-    options.sampling = strategy.params;
-    options.sampling.seed = seed;
-    options.logprobs = true;
-    options.abort_requested = interrupted;
-    const Generation first = generate(model, prompts, options).at(0), second = generate(model, prompts, options).at(0);
+    Request request;
+    request.prompt = prompt;
+    request.max_tokens = max_tokens;
+    request.sampling = strategy.params;
+    request.sampling.seed = seed;
+    request.logprobs = true;
+    const auto run_once = [&] {
+      return std::move(generate(model, request, engine, {.on_token = {}, .should_abort = interrupted}).completions.front());
+    };
+    const Completion first = run_once(), second = run_once();
     if (interrupted()) return kInterrupted;
     if (first.finish_reason == FinishReason::invalid_logits)
       throw ModelError("the model gave logits that are not numbers; its weights are damaged");
@@ -53,11 +60,12 @@ int run(const ModelChoice& choice, const std::string& prompt, std::int64_t max_t
                  "log-prob", "tokens/s", "text");
     const double logprob = std::accumulate(first.logprobs.begin(), first.logprobs.end(), 0.0) /
                            static_cast<double>(std::max<std::size_t>(1, first.logprobs.size()));
-    const double speed =
-        first.timings.decode_seconds > 0 ? static_cast<double>(first.ids.size() - 1) / first.timings.decode_seconds : 0.0;
+    const double speed = first.timings.decode_seconds > 0
+                             ? static_cast<double>(first.token_ids.size() - 1) / first.timings.decode_seconds
+                             : 0.0;
     fmt::print("{:<22} {:>6} {:>6.3f} {:>6.3f} {:>8.3f} {:>9.3f} {:>8.1f}  {}\n", strategy.name,
-               first.ids == second.ids ? "yes" : "no", distinct(first.ids, 1), distinct(first.ids, 2),
-               repeated(first.ids, 4), logprob, speed, printable(first.text, 60));
+               first.token_ids == second.token_ids ? "yes" : "no", distinct(first.token_ids, 1),
+               distinct(first.token_ids, 2), repeated(first.token_ids, 4), logprob, speed, printable(first.text, 60));
     std::fflush(stdout);
   }
   fmt::print(
@@ -72,6 +80,7 @@ int run(const ModelChoice& choice, const std::string& prompt, std::int64_t max_t
 void add_compare(CLI::App& app, int& status) {
   struct Options {
     ModelChoice model;
+    KvChoice kv;
     std::string prompt = "Once upon a time";
     std::int64_t max_tokens = 128;
     std::uint64_t seed = 1;
@@ -79,14 +88,15 @@ void add_compare(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand("compare", "The sampling strategies side by side on one prompt");
   const auto o = std::make_shared<Options>();
   command->add_option("PROMPT", o->prompt, "the text to continue")->capture_default_str();
-  command->add_option("-n,--max-tokens", o->max_tokens, "most tokens of each text")
+  command->add_option("-n,--max-tokens", o->max_tokens, "maximum number of tokens of each text")
       ->check(whole_number<std::int64_t>())
       ->capture_default_str();
   command->add_option("-s,--seed", o->seed, "of every strategy's draws")
       ->check(whole_number<std::uint64_t>())
       ->capture_default_str();
   add_model_options(*command, o->model);
-  command->callback([o, &status] { status = run(o->model, o->prompt, o->max_tokens, o->seed); });
+  add_kv_options(*command, o->kv);
+  command->callback([o, &status] { status = run(o->model, o->kv, o->prompt, o->max_tokens, o->seed); });
 }
 
 }  // namespace warploom::cli

@@ -12,6 +12,7 @@
 #include "cli/progress.h"
 #include "cli/text_input.h"
 #include "warploom/error.h"
+#include "warploom/generator.h"
 
 namespace warploom::cli {
 
@@ -19,9 +20,10 @@ namespace {
 
 struct Generate {
   ModelChoice model;
+  KvChoice kv;
   SamplingChoice sampling;
   std::string prompt, file, system;
-  GenerateOptions options;
+  Request request;  // but for its prompt
   bool batch = false, chat = false, json = false, echo = false, no_kv_cache = false;
 };
 
@@ -39,103 +41,116 @@ std::vector<std::string> read_prompts(const CLI::App& command, const Generate& g
   return {source.empty() ? g.prompt : read_all(source)};
 }
 
-std::vector<TokenId> encode(const Tokenizer& tokenizer, const Generate& g, const std::string& prompt) {
-  if (!g.chat) return tokenizer.encode(prompt);
-  std::vector<ChatMessage> messages;
-  if (!g.system.empty()) messages.push_back({"system", g.system});
-  messages.push_back({"user", prompt});
-  return tokenizer.encode_chat(messages);
+Request request_for(const Generate& g, const std::string& prompt) {
+  Request request = g.request;
+  if (g.chat) {
+    std::vector<ChatMessage> messages;
+    if (!g.system.empty()) messages.push_back({"system", g.system});
+    messages.push_back({"user", prompt});
+    request.prompt = std::move(messages);
+  } else {
+    request.prompt = prompt;
+  }
+  return request;
 }
 
-double rate(const Timings& t) {
+double rate(const Completion& c) {
   // The first token comes out of the prompt's step; the others are what decoding took time for.
-  return t.decode_seconds > 0 ? static_cast<double>(t.generated_tokens - 1) / t.decode_seconds : 0.0;
+  return c.timings.decode_seconds > 0 ? static_cast<double>(c.token_ids.size() - 1) / c.timings.decode_seconds : 0.0;
 }
 
 std::string counted(std::int64_t n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); }
 
-nlohmann::json to_json(const Generation& g, double load_seconds, std::uint64_t seed) {
-  return {{"prompt", g.prompt},
-          {"index", g.index},
+nlohmann::json to_json(std::size_t prompt, const RequestOutput& output, const Completion& c, double load_seconds,
+                       std::uint64_t seed) {
+  return {{"prompt", prompt},
+          {"index", c.index},
           {"seed", seed},
-          {"prompt_token_ids", g.prompt_token_ids},
-          {"ids", g.ids},
-          {"text", g.text},
-          {"finish_reason", name(g.finish_reason)},
+          {"prompt_token_ids", output.prompt_token_ids},
+          {"token_ids", c.token_ids},
+          {"text", c.text},
+          {"finish_reason", name(c.finish_reason)},
           {"timings",
-           {{"prompt_tokens", g.timings.prompt_tokens},
-            {"cached_tokens", g.timings.cached_tokens},
-            {"generated_tokens", g.timings.generated_tokens},
+           {{"prompt_tokens", output.prompt_token_ids.size()},
+            {"cached_tokens", output.cached_tokens},
+            {"generated_tokens", c.token_ids.size()},
             {"load_seconds", load_seconds},
-            {"prefill_seconds", g.timings.prefill_seconds},
-            {"decode_seconds", g.timings.decode_seconds},
-            {"tokens_per_second", rate(g.timings)}}}};
+            {"time_to_first_token", c.timings.time_to_first_token},
+            {"decode_seconds", c.timings.decode_seconds},
+            {"tokens_per_second", rate(c)}}}};
 }
 
-void print_summary(const std::vector<Generation>& all, double load_seconds, std::uint64_t seed) {
-  std::int64_t prompt = 0, generated = 0;
-  double prefill = 0, decode = 0;
-  for (const Generation& g : all) {
-    prompt += g.timings.prompt_tokens;
-    generated += g.timings.generated_tokens;
-    prefill = std::max(prefill, g.timings.prefill_seconds);
-    decode = std::max(decode, g.timings.decode_seconds);
+void print_summary(const std::vector<RequestOutput>& all, double load_seconds, std::uint64_t seed) {
+  std::int64_t prompt = 0, generated = 0, sequences = 0;
+  double first = 0, decode = 0;
+  for (const RequestOutput& output : all) {
+    prompt += static_cast<std::int64_t>(output.prompt_token_ids.size());
+    for (const Completion& c : output.completions) {
+      ++sequences;
+      generated += static_cast<std::int64_t>(c.token_ids.size());
+      first = std::max(first, c.timings.time_to_first_token);
+      decode = std::max(decode, c.timings.decode_seconds);
+    }
   }
   const std::string speed =
-      decode > 0 ? fmt::format(" at {:.1f} tokens/s",
-                               static_cast<double>(generated - static_cast<std::int64_t>(all.size())) / decode)
-                 : "";
-  fmt::print(
-      stderr, "{} in {:.2f} s, {} generated{}, {}; loaded in {:.2f} s; --seed {}\n", counted(prompt, "prompt token"),
-      prefill, generated, speed,
-      all.size() == 1 ? std::string(name(all[0].finish_reason)) : counted(static_cast<std::int64_t>(all.size()), "sequence"),
-      load_seconds, seed);
+      decode > 0 ? fmt::format(" at {:.1f} tokens/s", static_cast<double>(generated - sequences) / decode) : "";
+  const std::string end =
+      sequences == 1 ? std::string(name(all[0].completions[0].finish_reason)) : counted(sequences, "sequence");
+  fmt::print(stderr, "{} in {:.2f} s, {} generated{}, {}; loaded in {:.2f} s; --seed {}\n", counted(prompt, "prompt token"),
+             first, generated, speed, end, load_seconds, seed);
 }
 
 int run(const CLI::App& command, Generate& g) {
   const std::vector<std::string> prompts = read_prompts(command, g);
-  g.options.kv_cache = !g.no_kv_cache;
+  EngineOptions options;
+  options.kv_type = kv_type_of(g.kv);
+  options.block_size = g.kv.block_size;
+  options.use_kv_cache = !g.no_kv_cache;
   catch_interrupts();
   double load_seconds = 0;
   const auto model = load_model(g.model, &load_seconds);
-  std::vector<std::vector<TokenId>> ids;
-  for (const std::string& prompt : prompts) ids.push_back(encode(*model->tokenizer(), g, prompt));
+  std::vector<Request> requests;
+  for (const std::string& prompt : prompts) requests.push_back(request_for(g, prompt));
 
-  const bool stream = !g.json && prompts.size() == 1 && g.options.n == 1;
+  const bool stream = !g.json && prompts.size() == 1 && g.request.n == 1;
   if (stream && g.echo) {
     fmt::print("{}", prompts[0]);
     std::fflush(stdout);
   }
   std::optional<Progress> progress(std::in_place, !g.model.quiet,
-                                   stream ? 0 : prompts.size() * static_cast<std::size_t>(std::max(g.options.n, 1)));
-  g.options.abort_requested = [&progress] {
+                                   stream ? 0 : prompts.size() * static_cast<std::size_t>(std::max(g.request.n, 1)));
+  Callbacks callbacks;
+  callbacks.should_abort = [&progress] {
     progress->before_step();
     return interrupted();
   };
-  const auto all = generate(model, ids, g.options, [&](const TokenEvent& event) {
+  callbacks.on_token = [&](const TokenEvent& event) {
     progress->see(event);
     if (stream && !event.text.empty()) {
       std::fwrite(event.text.data(), 1, event.text.size(), stdout);
       std::fflush(stdout);
     }
     return true;
-  });
+  };
+  const std::vector<RequestOutput> all = generate(model, requests, options, callbacks);
   progress.reset();
 
   bool bad_logits = false;
-  for (const Generation& one : all) {
-    bad_logits = bad_logits || one.finish_reason == FinishReason::invalid_logits;
-    if (g.json) {
-      fmt::print("{}\n", to_json(one, load_seconds, g.options.sampling.seed)
-                             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-    } else if (!stream) {
-      fmt::print("--- prompt {}, continuation {} ---\n{}{}\n", one.prompt + 1, one.index + 1,
-                 g.echo ? prompts[one.prompt] : "", one.text);
+  const std::uint64_t seed = g.request.sampling.seed;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    for (const Completion& c : all[i].completions) {
+      bad_logits = bad_logits || c.finish_reason == FinishReason::invalid_logits;
+      if (g.json) {
+        const nlohmann::json line = to_json(i, all[i], c, load_seconds, seed);
+        fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+      } else if (!stream) {
+        fmt::print("--- prompt {}, continuation {} ---\n{}{}\n", i + 1, c.index + 1, g.echo ? prompts[i] : "", c.text);
+      }
     }
   }
   if (stream) fmt::print("\n");
   std::fflush(stdout);
-  if (!g.model.quiet && !g.json) print_summary(all, load_seconds, g.options.sampling.seed);
+  if (!g.model.quiet && !g.json) print_summary(all, load_seconds, seed);
   if (bad_logits) throw ModelError("the model gave logits that are not numbers; its weights are damaged");
   return interrupted() ? kInterrupted : 0;
 }
@@ -149,24 +164,25 @@ void add_generate(CLI::App& app, int& status) {
   command->add_option("-f,--file", g->file, "read the prompt from a file, byte for byte");
   command->add_flag("--batch", g->batch, "one prompt a line, all run as one batch");
   add_model_options(*command, g->model);
-  command->add_option("-n,--max-tokens", g->options.max_tokens, "most tokens to generate for each sequence")
+  add_kv_options(*command, g->kv);
+  command->add_option("-n,--max-tokens", g->request.max_tokens, "maximum number of tokens to generate for each sequence")
       ->check(whole_number<std::int64_t>())
       ->capture_default_str();
   add_sampling_options(*command, g->sampling);
-  command->add_option("--n", g->options.n, "continuations of each prompt, up to 65536")
+  command->add_option("--n", g->request.n, "continuations of each prompt, up to 65536")
       ->check(whole_number<int>())
       ->capture_default_str();
-  command->add_option("--stop", g->options.stop, "end where this text appears; give it again for each further text")
+  command->add_option("--stop", g->request.stop, "end where this text appears; give it again for each further text")
       ->allow_extra_args(false)
       ->take_all();
   command->add_flag("--chat", g->chat, "the prompt is a user's message: apply the model's chat template");
   command->add_option("--system", g->system, "system message for --chat");
-  command->add_flag("--ignore-eos", g->options.ignore_eos, "go on past the model's end-of-sequence token");
+  command->add_flag("--ignore-eos", g->request.ignore_eos, "go on past the model's end-of-sequence token");
   command->add_flag("--no-kv-cache", g->no_kv_cache, "recompute everything at each step, to see what the cache is worth");
   command->add_flag("--json", g->json, "one JSON object a sequence");
   command->add_flag("--echo", g->echo, "print the prompt before its continuation");
   command->callback([command, g, &status] {
-    g->options.sampling = resolve(g->sampling, *command);
+    g->request.sampling = resolve(g->sampling, *command);
     status = run(*command, *g);
   });
 }

@@ -35,18 +35,26 @@ void add_model_options(CLI::App& command, ModelChoice& choice) {
   command.add_option("--threads", choice.threads, "CPU threads; 0: one per core")
       ->check(whole_number<int>())
       ->capture_default_str();
-  command.add_option("--kv-type", choice.kv_type, "what the KV cache stores: f16 or f32; on CUDA bf16 too")
-      ->capture_default_str();
-  command.add_option("--kv-block", choice.kv_block, "tokens a block of the KV cache; on CUDA 8, 16 or 32")
-      ->check(whole_number<std::int64_t>())
-      ->capture_default_str();
   command.add_option("--gpu", choice.gpu, "CUDA: which GPU, from 0")->check(whole_number<int>())->capture_default_str();
   command.add_option("--weights", choice.weights, "CUDA: packed (4 bits stay 4 bits) or half (unpacked to 16 bits)")
       ->capture_default_str();
-  command.add_option("--activations", choice.activations, "CUDA: what products read: f16 or bf16")->capture_default_str();
+  command.add_option("--compute-type", choice.compute_type, "CUDA: what matrix products read: f16 or bf16")
+      ->capture_default_str();
   command.add_flag("--deterministic", choice.deterministic, "CUDA: logits that do not depend on the batch, bit for bit");
   command.add_flag("--no-graphs", choice.no_graphs, "CUDA: launch every kernel anew instead of replaying recorded steps");
   command.add_flag("-q,--quiet", choice.quiet, "no progress, no summary: errors alone go to standard error");
+}
+
+void add_kv_options(CLI::App& command, KvChoice& choice) {
+  command.add_option("--kv-type", choice.type, "what the KV cache stores: f16 or f32; on CUDA bf16 too")
+      ->capture_default_str();
+  command.add_option("--kv-block", choice.block_size, "tokens a block of the KV cache; on CUDA 8, 16 or 32")
+      ->check(whole_number<std::int64_t>())
+      ->capture_default_str();
+}
+
+DType kv_type_of(const KvChoice& choice) {
+  return one_of<DType>("--kv-type", choice.type, {{"f16", DType::f16}, {"f32", DType::f32}, {"bf16", DType::bf16}});
 }
 
 std::string find_model(const std::string& path) {
@@ -74,14 +82,11 @@ std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* secon
   ModelOptions options;
   options.device.kind = parse_device_kind(choice.device);
   options.device.threads = choice.threads;
-  options.kv_type =
-      one_of<DType>("--kv-type", choice.kv_type, {{"f16", DType::f16}, {"f32", DType::f32}, {"bf16", DType::bf16}});
-  options.kv_block_size = choice.kv_block;
   CudaOptions& cuda = options.device.cuda;
   cuda.gpu = choice.gpu;
   cuda.weights =
       one_of<CudaWeights>("--weights", choice.weights, {{"packed", CudaWeights::packed}, {"half", CudaWeights::half}});
-  cuda.compute_type = one_of<DType>("--activations", choice.activations, {{"f16", DType::f16}, {"bf16", DType::bf16}});
+  cuda.compute_type = one_of<DType>("--compute-type", choice.compute_type, {{"f16", DType::f16}, {"bf16", DType::bf16}});
   cuda.deterministic = choice.deterministic;
   cuda.cuda_graphs = !choice.no_graphs;
   bool shown = false;

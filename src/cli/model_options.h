@@ -6,18 +6,17 @@
 
 #include <CLI/CLI.hpp>
 
-#include "warploom/generator.h"
+#include "warploom/engine_options.h"
 #include "warploom/model.h"
+#include "warploom/sampling.h"
 
 namespace warploom::cli {
 
 struct ModelChoice {
   std::string path;  // empty: the one under models/
   std::string device = "auto";
-  std::string kv_type = "f16";
-  std::int64_t kv_block = 16;
   std::string weights = "packed";
-  std::string activations = "f16";
+  std::string compute_type = "f16";
   int threads = 0;
   int gpu = 0;
   bool deterministic = false;
@@ -26,6 +25,16 @@ struct ModelChoice {
 };
 
 void add_model_options(CLI::App& command, ModelChoice& choice);
+
+struct KvChoice {
+  std::string type = "f16";
+  std::int64_t block_size = 16;
+};
+
+/// --kv-type and --kv-block.
+void add_kv_options(CLI::App& command, KvChoice& choice);
+/// Throws InvalidArgument.
+DType kv_type_of(const KvChoice& choice);
 
 /// The given path, or the only GGUF file under models/ of the current folder or of the tree that holds this program.
 /// Throws InvalidArgument naming scripts/demo where there is none, or several.
@@ -37,7 +46,6 @@ std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* secon
 struct SamplingChoice {
   SamplingParams params{.temperature = 0.7f, .top_k = 50, .top_p = 0.9f};
   std::uint64_t seed = 0;
-  bool seeded = false;
 };
 
 /// --temperature, --top-k, --top-p, --min-p, penalties, --seed.

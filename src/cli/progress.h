@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cstdint>
 
-#include "warploom/generator.h"
+#include "warploom/request.h"
 
 namespace warploom::cli {
 

@@ -5,30 +5,35 @@
 #include "cli/commands.h"
 #include "cli/model_options.h"
 #include "cli/text_input.h"
+#include "warploom/score.h"
 
 namespace warploom::cli {
 
 void add_score(CLI::App& app) {
   struct Options {
     ModelChoice model;
+    KvChoice kv;
     std::string file;
-    std::int64_t window = 0;
+    ScoreOptions score;
     bool json = false;
   };
   CLI::App* command =
       app.add_subcommand("score", "How well the model predicts a text: negative log-likelihood and perplexity");
   const auto o = std::make_shared<Options>();
   command->add_option("-f,--file", o->file, "the text; - reads standard input")->required();
-  command->add_option("--window", o->window, "tokens that are scored together; 0: the model's context")
+  command->add_option("--window", o->score.window, "tokens that are scored together; 0: the model's context")
       ->check(whole_number<std::int64_t>())
       ->capture_default_str();
   command->add_flag("--json", o->json, "one JSON object");
   add_model_options(*command, o->model);
+  add_kv_options(*command, o->kv);
   command->callback([o] {
+    o->score.kv_type = kv_type_of(o->kv);
+    o->score.block_size = o->kv.block_size;
     const std::string text = read_all(o->file);
     const auto model = load_model(o->model);
     const std::vector<TokenId> ids = model->tokenizer()->encode(text);
-    const Score result = score(model, ids, o->window);
+    const Score result = score(model, ids, o->score);
     if (o->json) {
       fmt::print("{}\n", nlohmann::json{{"tokens", ids.size()},
                                         {"scored", result.logprobs.size()},

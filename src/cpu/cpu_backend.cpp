@@ -72,6 +72,7 @@ class CpuBackend final : public Backend {
   void download(void* host, const void* device, std::size_t bytes) override { std::memcpy(host, device, bytes); }
   void synchronise() override {}
   std::uint64_t free_bytes() const override { return available_memory(); }
+  double kv_cache_share() const override { return 0.25; }  // others use this memory too
 
   std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override { return pack(parts, pool_); }
   void check_kv_cache_shape(const KvCacheShape& shape) const override { cpu::check_kv_cache_shape(shape); }

@@ -1,177 +1,142 @@
 #include "warploom/generator.h"
 
 #include <algorithm>
+#include <mutex>
+#include <unordered_map>
 
-#include "core/penalties.h"
-#include "engine/check_options.h"
-#include "engine/prefix_cache.h"
-#include "engine/run.h"
-#include "engine/run_memory.h"
-#include "engine/scheduler.h"
+#include "engine/check_request.h"
+#include "engine/engine_core.h"
 #include "warploom/error.h"
-#include "warploom/kv_blocks.h"
 
 namespace warploom {
 
 namespace {
 
-/// Tokens that a sequence may come to hold.
-std::int64_t longest(std::span<const TokenId> prompt, const GenerateOptions& options, const ModelShape& shape) {
-  const auto size = static_cast<std::int64_t>(prompt.size());
-  return options.max_tokens >= shape.context_length - size ? shape.context_length : size + options.max_tokens;
-}
-
-/// Blocks of the KV pool: enough for the longest sequences that can run at a time, with a spare block each for the copy that
-/// a shared one may need, but no more than asked for.
-std::int64_t pool_blocks(std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options,
-                         const Engine& engine) {
-  std::vector<std::int64_t> needs;
-  for (const auto& prompt : prompts)
-    needs.insert(needs.end(), static_cast<std::size_t>(options.n),
-                 blocks_for(longest(prompt, options, engine.shape), engine.block_size) + 1);
-  std::sort(needs.rbegin(), needs.rend());
-  needs.resize(std::min(needs.size(), static_cast<std::size_t>(options.max_num_seqs)));
-  std::int64_t sum = 0;
-  for (const std::int64_t n : needs) sum += n;
-  if (options.kv_cache_tokens > 0) sum = std::min(sum, blocks_for(options.kv_cache_tokens, engine.block_size));
-  return blocks_with_room(engine, sum);
-}
-
-/// What the request takes: of steps, and of the scheduler.
-struct Plan {
-  Scheduler::Limits limits;
-  BatchLimits step;
-};
-
-Plan plan_for(std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options, const Engine& engine) {
-  const std::int64_t total = static_cast<std::int64_t>(prompts.size()) * options.n;
-  std::int64_t max_query_len = 0, pending = 0;
-  // Texts may grow from call to call: step buffers need not.
-  if (options.prefix_cache) max_query_len = std::min(engine.shape.context_length, options.prefix_cache->capacity());
-  for (const auto& prompt : prompts) {
-    max_query_len = std::max(max_query_len, longest(prompt, options, engine.shape));
-    pending += static_cast<std::int64_t>(prompt.size());
+/// Runs requests to their ends on an engine that has no others. When it returns or throws, the engine has none of them left.
+std::vector<RequestOutput> run(EngineCore& core, std::vector<Request> requests, const Callbacks& callbacks) {
+  std::unordered_map<EngineCore::RequestId, std::size_t> index_of;
+  std::vector<EngineCore::RequestId> ids;
+  EngineCore::OnToken on_token;
+  if (callbacks.on_token)
+    on_token = [&](EngineCore::RequestId id, TokenEvent event) {
+      event.request = index_of.at(id);
+      return callbacks.on_token(event);
+    };
+  try {
+    for (Request& request : requests) {
+      ids.push_back(core.add(std::move(request)));
+      index_of[ids.back()] = ids.size() - 1;
+    }
+    while (core.has_unfinished()) {
+      if (callbacks.should_abort && callbacks.should_abort()) {
+        for (const EngineCore::RequestId id : ids) core.abort(id, on_token);
+        break;
+      }
+      core.step(on_token);
+    }
+  } catch (...) {
+    for (const EngineCore::RequestId id : ids) {
+      core.abort(id, {});
+      core.take_output(id);
+    }
+    throw;
   }
-  Plan plan;
-  Scheduler::Limits& limits = plan.limits;
-  limits.max_num_seqs = std::min(total, options.max_num_seqs);
-  limits.context_length = engine.shape.context_length;
-  limits.kv_cache = options.kv_cache;
-  limits.logprobs = options.logprobs;
-  limits.abort_requested = options.abort_requested;
-  // No step need hold more than there is to compute at once.
-  const bool recomputes = !options.kv_cache || options.kv_cache_tokens > 0;
-  std::int64_t at_once = recomputes ? max_query_len * limits.max_num_seqs : pending + total;
-  if (options.prefix_cache) at_once = std::max(at_once, GenerateOptions().max_num_batched_tokens);
-  limits.max_num_batched_tokens = std::min(options.max_num_batched_tokens, at_once);
-
-  plan.step = batch_limits(limits.max_num_batched_tokens, limits.max_num_seqs, max_query_len, engine.block_size);
-  plan.step.history = has_penalties(options.sampling) ? limits.max_num_seqs * max_query_len : 0;
-  plan.step.biases = limits.max_num_seqs * static_cast<std::int64_t>(options.bias.size());
-  return plan;
+  std::vector<RequestOutput> outputs;
+  for (const EngineCore::RequestId id : ids) outputs.push_back(core.take_output(id));
+  return outputs;
 }
 
-std::vector<Generation> run_in(RunMemory& memory, const Scheduler::Limits& limits, const Engine& engine,
-                               std::span<const std::vector<TokenId>> prompts, const GenerateOptions& options,
-                               const TokenCallback& callback) {
-  std::vector<Sequence> sequences;
-  sequences.reserve(prompts.size() * static_cast<std::size_t>(options.n));
-  for (std::size_t p = 0; p < prompts.size(); ++p)
-    for (int i = 0; i < options.n; ++i)
-      sequences.emplace_back(memory.pool(), engine.tokenizer, options, p, static_cast<std::uint32_t>(i), prompts[p]);
-  Scheduler(memory, limits).run(sequences, callback);
-  memory.pool().check();
-
-  std::vector<Generation> generations;
-  for (Sequence& sequence : sequences) generations.push_back(std::move(sequence.generation));
-  return generations;
+/// The requests with their prompts as tokens: they are encoded once, although the KV cache is sized before the engine is there.
+std::vector<Request> encoded(const Model& model, std::span<const Request> requests) {
+  std::vector<Request> all(requests.begin(), requests.end());
+  for (Request& request : all) {
+    check_request(request, model.shape());
+    if (const auto* text = std::get_if<std::string>(&request.prompt)) request.prompt = model.tokenizer()->encode(*text);
+    if (const auto* messages = std::get_if<std::vector<ChatMessage>>(&request.prompt))
+      request.prompt = model.tokenizer()->encode_chat(*messages);
+    check_prompt(std::get<std::vector<TokenId>>(request.prompt), model.shape());
+  }
+  return all;
 }
 
 }  // namespace
 
-std::vector<Generation> run_generation(const Engine& engine, std::span<const std::vector<TokenId>> prompts,
-                                       const GenerateOptions& options, const TokenCallback& callback) {
-  check_options(options, engine.shape);
-  for (std::size_t i = 0; i < prompts.size(); ++i) check_prompt(prompts[i], i, engine.shape);
-  if (prompts.empty()) return {};
-
-  const Plan plan = plan_for(prompts, options, engine);
-  if (options.prefix_cache) {
-    const PrefixCacheUse use(*options.prefix_cache);
-    if (&use.model() != engine.model) throw InvalidArgument("prefix_cache is of another model");
-    use.memory().fit_session(engine, plan.step);
-    return run_in(use.memory(), plan.limits, engine, prompts, options, callback);
+std::vector<RequestOutput> generate(const std::shared_ptr<const Model>& model, std::span<const Request> requests,
+                                    const EngineOptions& options, const Callbacks& callbacks) {
+  if (!model) throw InvalidArgument("model is null");
+  check_options(options);
+  if (requests.empty()) return {};
+  std::vector<Request> all = encoded(*model, requests);
+  EngineOptions fitted = options;
+  std::vector<std::int64_t> sizes;
+  std::int64_t sequences = 0;
+  for (const Request& request : all) {
+    sizes.push_back(static_cast<std::int64_t>(std::get<std::vector<TokenId>>(request.prompt).size()));
+    sequences += request.n;
   }
-  RunMemory memory;
-  memory.fit_session(engine, plan.step);
-  memory.make_pool(engine, pool_blocks(prompts, options, engine));
-  return run_in(memory, plan.limits, engine, prompts, options, callback);
+  fitted.max_num_seqs = std::min(options.max_num_seqs, sequences);
+  if (fitted.kv_cache_share == 0) fitted.kv_cache_share = 0.875;  // it goes when the call ends
+  EngineCore core(model, model->tokenizer(), fitted, kv_cache_tokens_for(all, sizes, fitted, model->shape()));
+  return run(core, std::move(all), callbacks);
 }
 
-Engine engine_for(const std::shared_ptr<const Model>& model, const std::shared_ptr<const Tokenizer>& tokenizer) {
+RequestOutput generate(const std::shared_ptr<const Model>& model, const Request& request, const EngineOptions& options,
+                       const Callbacks& callbacks) {
+  return std::move(generate(model, {&request, 1}, options, callbacks).front());
+}
+
+struct Generator::State {
+  std::shared_ptr<const Model> model;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  EngineOptions options;
+  std::mutex mutex;
+  std::unique_ptr<EngineCore> core;
+};
+
+Generator::Generator(std::shared_ptr<const Model> model, const EngineOptions& options)
+    : Generator(model, model ? model->tokenizer() : nullptr, options) {}
+
+Generator::Generator(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer,
+                     const EngineOptions& options)
+    : state_(std::make_unique<State>()) {
   if (!model) throw InvalidArgument("model is null");
   if (!tokenizer) throw InvalidArgument("tokenizer is null");
-  Engine engine;
-  engine.model = model.get();
-  engine.shape = model->shape();
-  engine.tokenizer = tokenizer;
-  engine.block_size = kv_block_size_of(*model);
-  engine.create_runner = [model](BatchLimits limits) {
-    limits.kv_type = kv_type_of(*model);
-    limits.kv_block_size = kv_block_size_of(*model);
-    return create_runner(transformer_of(*model), limits);
-  };
-  engine.create_cache = [model](std::int64_t blocks) {
-    const ModelShape& shape = model->shape();
-    return transformer_of(*model).backend().create_kv_cache(
-        {shape.num_layers, shape.num_kv_heads, shape.head_dim, blocks, kv_type_of(*model), kv_block_size_of(*model)});
-  };
-  engine.room_for_blocks = [model] {
-    const std::uint64_t free = transformer_of(*model).backend().free_bytes();
-    // What the driver takes yet for kernels and recorded steps, and fragments.
-    const std::uint64_t reserve = std::min<std::uint64_t>(free / 8, std::uint64_t{512} << 20);
-    const std::uint64_t block = model->memory().kv_per_token * static_cast<std::uint64_t>(kv_block_size_of(*model));
-    return static_cast<std::int64_t>(std::min<std::uint64_t>((free - reserve) / block, INT32_MAX));
-  };
-  return engine;
+  check_options(options);
+  state_->model = std::move(model);
+  state_->tokenizer = std::move(tokenizer);
+  state_->options = options;
 }
 
-std::vector<Generation> generate(const std::shared_ptr<const Model>& model, std::span<const std::vector<TokenId>> prompts,
-                                 const GenerateOptions& options, const TokenCallback& callback) {
-  return run_generation(engine_for(model, model ? model->tokenizer() : nullptr), prompts, options, callback);
+Generator::~Generator() = default;
+Generator::Generator(Generator&&) noexcept = default;
+Generator& Generator::operator=(Generator&&) noexcept = default;
+
+std::vector<RequestOutput> Generator::generate(std::span<const Request> requests, const Callbacks& callbacks) {
+  const std::lock_guard lock(state_->mutex);
+  if (!state_->core) state_->core = std::make_unique<EngineCore>(state_->model, state_->tokenizer, state_->options);
+  return run(*state_->core, {requests.begin(), requests.end()}, callbacks);
 }
 
-Generator::Generator(std::shared_ptr<const Model> model) : Generator(model, model ? model->tokenizer() : nullptr) {}
-
-Generator::Generator(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer)
-    : model_(std::move(model)), tokenizer_(std::move(tokenizer)) {
-  if (!model_) throw InvalidArgument("model is null");
-  if (!tokenizer_) throw InvalidArgument("tokenizer is null");
+RequestOutput Generator::generate(const Request& request, const Callbacks& callbacks) {
+  return std::move(generate({&request, 1}, callbacks).front());
 }
 
-std::string Generator::generate(std::string_view prompt, const GenerateOptions& options,
-                                const TokenCallback& callback) const {
-  if (options.n != 1) throw InvalidArgument("n must be 1 where a single text is returned; use generate_batch");
-  const std::string text(prompt);
-  return generate_batch({&text, 1}, options, callback).at(0).text;
+std::int64_t Generator::kv_cache_capacity() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->core ? state_->core->pool().size() * state_->core->pool().block_size() : 0;
 }
 
-std::string Generator::generate(std::string_view prompt, std::int64_t max_tokens, float temperature, std::int64_t top_k,
-                                float top_p, std::uint64_t seed) const {
-  GenerateOptions options;
-  options.max_tokens = max_tokens;
-  options.sampling.temperature = temperature;
-  options.sampling.top_k = top_k;
-  options.sampling.top_p = top_p;
-  options.sampling.seed = seed;
-  return generate(prompt, options);
+std::int64_t Generator::cached_tokens() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->core ? state_->core->pool().cached_count() * state_->core->pool().block_size() : 0;
 }
 
-std::vector<Generation> Generator::generate_batch(std::span<const std::string> prompts, const GenerateOptions& options,
-                                                  const TokenCallback& callback) const {
-  std::vector<std::vector<TokenId>> ids;
-  for (const std::string& prompt : prompts) ids.push_back(tokenizer_->encode(prompt));
-  return run_generation(engine_for(model_, tokenizer_), ids, options, callback);
+void Generator::clear_cache() {
+  const std::lock_guard lock(state_->mutex);
+  if (state_->core) state_->core->clear_prefix_cache();
 }
+
+const std::shared_ptr<const Model>& Generator::model() const { return state_->model; }
+const std::shared_ptr<const Tokenizer>& Generator::tokenizer() const { return state_->tokenizer; }
 
 }  // namespace warploom

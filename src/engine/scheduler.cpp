@@ -1,196 +1,221 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace warploom {
 
-Scheduler::Scheduler(RunMemory& memory, const Limits& limits)
-    : session_(memory.session()),
-      cache_(memory.cache()),
-      pool_(memory.pool()),
-      texts_(memory.texts()),
-      limits_(limits),
-      copy_([this](std::int32_t from, std::int32_t to) { session_.copy_block(cache_, from, to); }) {}
+void Scheduler::add(std::shared_ptr<SequenceGroup> group) { waiting_.push_back(std::move(group)); }
 
-void Scheduler::run(std::vector<Sequence>& sequences, const TokenCallback& callback) {
-  struct GiveBack {
-    std::vector<Sequence>& sequences;
-    ~GiveBack() {
-      for (Sequence& sequence : sequences) sequence.table.clear();
-    }
-  } give_back{sequences};
-
-  const Clock::time_point start = Clock::now();
-  for (Sequence& sequence : sequences) waiting_.push_back(&sequence);
-  while (!waiting_.empty() || !running_.empty()) {
-    if (limits_.abort_requested && limits_.abort_requested()) return cancel(callback);
-    admit();
-    plan_step(callback);
-    if (step_.empty()) continue;  // a sequence ended for want of blocks
-    build_input();
-    run_step();
-    finish_step(start, callback);
-  }
+const ScheduledBatch& Scheduler::schedule() {
+  batch_.sequences.clear();
+  batch_.copies.clear();
+  batch_.exhausted.clear();
+  finished_.clear();
+  std::int64_t budget = options_.max_num_batched_tokens;
+  const std::int64_t preemptions = num_preemptions_;
+  schedule_running(budget);
+  if (num_preemptions_ == preemptions) admit(budget);
+  return batch_;
 }
 
-// First come, first served. The first is admitted even where its blocks will not suffice: then it runs until they end.
-void Scheduler::admit() {
-  while (!waiting_.empty() && static_cast<std::int64_t>(running_.size()) < limits_.max_num_seqs) {
-    Sequence& next = *waiting_.front();
-    if (limits_.kv_cache && !share_prefix(next)) return;
-    const std::int64_t whole_blocks = next.cached / pool_.block_size();  // a shared part of one is copied
-    const std::int64_t blocks = pool_.blocks_for(static_cast<std::int64_t>(next.tokens.size()) + 1) - whole_blocks;
-    if (!make_free(blocks) && !running_.empty()) return next.forget();
-    waiting_.erase(waiting_.begin());
-    if (!next.started) next.generation.timings.cached_tokens = next.cached;
-    next.started = true;
-    running_.push_back(&next);
-  }
-}
-
-// Begins with what a kept text or a running sequence has computed. False where it is better to wait: a running one is about to.
-bool Scheduler::share_prefix(Sequence& sequence) {
-  std::int64_t most = 0;
-  if (texts_) most = texts_->share(sequence.all_but_last(), sequence.table);
-  sequence.cached = most;
-  const Sequence* best = nullptr;
-  for (const Sequence* other : running_) {
-    const std::int64_t tokens = shareable(sequence, *other);
-    const bool sooner = best && tokens == most && best->cached < most && other->cached >= most;
-    if (tokens <= most && !sooner) continue;
-    most = tokens;
-    best = other;
-  }
-  if (!best) return true;
-  sequence.forget();
-  if (best->cached < most) return false;
-  sequence.table.fork(best->table, most);
-  sequence.cached = most;
-  return true;
-}
-
-// Continuations of one prompt share all of it but the last token, which each computes for its logits. Others share whole blocks.
-std::int64_t Scheduler::shareable(const Sequence& sequence, const Sequence& other) const {
-  if (sequence.generation.prompt == other.generation.prompt) return sequence.prompt_size() - 1;
-  return common_blocks(sequence.all_but_last(), other.tokens, pool_.block_size());
-}
-
-// Lets go of kept texts, where that gives enough; else they stay.
-bool Scheduler::make_free(std::int64_t blocks) {
-  if (pool_.free_count() >= blocks) return true;
-  if (!texts_ || pool_.free_count() + texts_->reclaimable(pool_) < blocks) return false;
-  while (pool_.free_count() < blocks) texts_->evict();
-  return true;
-}
-
-void Scheduler::plan_step(const TokenCallback& callback) {
-  step_.clear();
-  std::int64_t chunk = limits_.max_num_batched_tokens;
-  // Oldest first: they finish first and give their blocks back. Preemption takes from the youngest, which come later.
-  for (std::size_t i = 0; i < running_.size(); ++i) {
+// Oldest first: they finish first and free their blocks. Blocks are taken from the youngest, which come later. Prompts leave one token
+// of the budget to each sequence that decodes.
+void Scheduler::schedule_running(std::int64_t& budget) {
+  std::int64_t decoding = std::ranges::count_if(running_, [](const auto& s) { return s->num_new_tokens() == 1; });
+  for (std::size_t i = 0; i < running_.size() && budget > 0; ++i) {
     Sequence& sequence = *running_[i];
-    const std::int64_t pending = sequence.pending();
-    std::int64_t count = pending;
-    if (pending > 1) {
-      count = std::min(pending, chunk);
-      chunk -= count;
+    const std::int64_t pending = sequence.num_new_tokens();
+    if (pending == 1) --decoding;
+    const std::int64_t count = std::min(pending, budget - decoding);
+    if (count <= 0) continue;
+    if (reserve(sequence, count)) {
+      push(sequence, count, budget);
+    } else if (running_.size() == 1) {
+      batch_.exhausted.push_back(&sequence);
+      finish(sequence, FinishReason::context_full);
+    } else {
+      preempt_youngest();  // which is this one: the younger ones are gone
     }
-    if (count == 0) continue;
-    if (!make_room(sequence, sequence.cached + count)) {
-      if (running_.size() == 1) {
-        sequence.end(FinishReason::context_full, callback);
-        keep_text(sequence);
-        leave(sequence);
-      } else {
-        preempt(sequence);
-      }
-      --i;
+  }
+}
+
+// First come, first served.
+void Scheduler::admit(std::int64_t& budget) {
+  while (budget > 0 && num_running() < options_.max_num_seqs) {
+    std::unique_ptr<Sequence> sequence;
+    const bool preempted = !preempted_.empty();
+    if (preempted) {
+      sequence = std::move(preempted_.front());
+    } else if (!waiting_.empty()) {
+      const auto& group = waiting_.front();
+      sequence = std::make_unique<Sequence>(group, group->num_started, pool_);
+    } else {
+      return;
+    }
+    Sequence& candidate = *sequence;
+    if (try_admit(sequence) == Admission::not_now) {
+      candidate.free_blocks();
+      if (preempted) preempted_.front() = std::move(sequence);
+      return;
+    }
+    if (preempted)
+      preempted_.pop_front();
+    else if (++candidate.group->num_started == candidate.group->n)
+      waiting_.pop_front();
+    const std::int64_t count = std::min(candidate.num_new_tokens(), budget);
+    if (!reserve(candidate, count)) {  // alone, and the pool is too small for it
+      batch_.exhausted.push_back(&candidate);
+      finish(candidate, FinishReason::context_full);
+      return;
+    }
+    push(candidate, count, budget);
+  }
+}
+
+// A sequence needs blocks for all its tokens and one more. If nothing runs, it is admitted without: then it runs until they end.
+Scheduler::Admission Scheduler::try_admit(std::unique_ptr<Sequence>& sequence) {
+  if (pool_.free_count() == 0 && !running_.empty()) return Admission::not_now;
+  if (options_.use_kv_cache && !reuse_prefix(*sequence)) return Admission::not_now;
+  const std::int64_t whole_blocks = sequence->num_computed_tokens / pool_.block_size();  // a shared part of one is copied
+  const std::int64_t needed = pool_.blocks_for(sequence->num_tokens() + 1) - whole_blocks;
+  if (pool_.free_count() < needed && !running_.empty()) return Admission::not_now;
+  if (sequence->num_cached_tokens < 0) sequence->num_cached_tokens = sequence->num_computed_tokens;
+  sequence->group->running.push_back(sequence.get());
+  running_.push_back(std::move(sequence));
+  return Admission::admitted;
+}
+
+// Begins with the blocks that hold its first tokens already. False if it is better to wait, since a sequence of this step is about to
+// compute more of them. The last token is computed in any case, for its logits.
+bool Scheduler::reuse_prefix(Sequence& sequence) {
+  if (sequence.output_token_ids.empty() && !sequence.group->running.empty()) return fork_from_sibling(sequence);
+  if (!options_.enable_prefix_caching) return true;
+  const std::int64_t block_size = pool_.block_size(), limit = (sequence.num_tokens() - 1) / block_size;
+  PrefixId prefix = 0;
+  for (std::int64_t i = 0; i < limit; ++i) {
+    block_tokens_.clear();
+    sequence.copy_tokens(i * block_size, block_size, block_tokens_);
+    const auto found = pool_.find(prefix, block_tokens_);
+    if (!found) return !is_being_computed(sequence, block_tokens_);
+    sequence.block_table.append(found->block);
+    sequence.prefixes.push_back(prefix = found->prefix);
+    sequence.num_computed_tokens += block_size;
+  }
+  return true;
+}
+
+// Whether a sequence of this step stands at the same prefix and computes a block with these tokens next.
+bool Scheduler::is_being_computed(const Sequence& sequence, std::span<const TokenId> tokens) const {
+  std::vector<TokenId> theirs;
+  for (const ScheduledSequence& scheduled : batch_.sequences) {
+    const Sequence& other = *scheduled.sequence;
+    if (scheduled.num_tokens == 1 || other.prefixes.size() != sequence.prefixes.size()) continue;
+    if (!other.prefixes.empty() && other.prefixes.back() != sequence.prefixes.back()) continue;
+    const std::int64_t from = static_cast<std::int64_t>(other.prefixes.size()) * pool_.block_size();
+    if (other.num_tokens() < from + pool_.block_size()) continue;
+    theirs.clear();
+    other.copy_tokens(from, pool_.block_size(), theirs);
+    if (std::ranges::equal(theirs, tokens)) return true;
+  }
+  return false;
+}
+
+// Completions of one prompt share all of it but the last token, which each computes for its logits.
+bool Scheduler::fork_from_sibling(Sequence& sequence) {
+  const std::int64_t shared = sequence.group->prompt_size() - 1;
+  for (const Sequence* sibling : sequence.group->running) {
+    if (sibling->num_computed_tokens < shared) continue;
+    sequence.block_table.fork(sibling->block_table, shared);
+    const auto full = std::min(sibling->prefixes.size(), static_cast<std::size_t>(shared / pool_.block_size()));
+    sequence.prefixes.assign(sibling->prefixes.begin(), sibling->prefixes.begin() + static_cast<std::ptrdiff_t>(full));
+    sequence.num_computed_tokens = shared;
+    return true;
+  }
+  return false;
+}
+
+void Scheduler::push(Sequence& sequence, std::int64_t count, std::int64_t& budget) {
+  budget -= count;
+  batch_.sequences.push_back({&sequence, count, count == sequence.num_new_tokens()});
+}
+
+// Makes room for the next `num_tokens` tokens, by preempting younger sequences if need be. False if only older ones are left.
+bool Scheduler::reserve(Sequence& sequence, std::int64_t num_tokens) {
+  const std::int64_t from = sequence.num_computed_tokens;
+  while (!sequence.block_table.ensure_writable(from, from + num_tokens, batch_.copies)) {
+    if (running_.back().get() == &sequence) return false;
+    preempt_youngest();
+  }
+  return true;
+}
+
+void Scheduler::preempt_youngest() {
+  std::unique_ptr<Sequence> victim = take(*running_.back());
+  victim->free_blocks();
+  preempted_.push_front(std::move(victim));
+  ++num_preemptions_;
+}
+
+std::unique_ptr<Sequence> Scheduler::take(Sequence& sequence) {
+  std::erase(sequence.group->running, &sequence);
+  const auto at = std::ranges::find(running_, &sequence, &std::unique_ptr<Sequence>::get);
+  std::unique_ptr<Sequence> taken = std::move(*at);
+  running_.erase(at);
+  return taken;
+}
+
+void Scheduler::commit(std::span<const SampleResult> results) {
+  std::size_t next = 0;
+  for (const ScheduledSequence& scheduled : batch_.sequences) {
+    Sequence& sequence = *scheduled.sequence;
+    sequence.num_computed_tokens += scheduled.num_tokens;
+    const SampleResult* result = scheduled.samples ? &results[next++] : nullptr;
+    if (result && result->status != SampleStatus::ok) {
+      for (const std::int32_t block : sequence.block_table.blocks()) pool_.uncache(block);  // nobody should begin with these
+      finish(sequence, FinishReason::invalid_logits);
       continue;
     }
-    step_.push_back({&sequence, count, count == pending});
+    if (options_.enable_prefix_caching && options_.use_kv_cache) register_blocks(sequence);
+    if (!result) continue;
+    sequence.output_token_ids.push_back(result->token);
+    if (const FinishReason reason = reason_after(sequence); reason != FinishReason::running)
+      finish(sequence, reason);
+    else if (!options_.use_kv_cache)
+      sequence.num_computed_tokens = 0;
   }
 }
 
-// Takes blocks from kept texts, then from the youngest sequences, until positions up to `tokens` are writable; false where only
-// older ones are left.
-bool Scheduler::make_room(Sequence& sequence, std::int64_t tokens) {
-  while (!sequence.table.ensure_writable(sequence.cached, tokens, copy_)) {
-    if (make_free(pool_.free_count() + 1)) continue;
-    if (running_.back() == &sequence) return false;
-    preempt(*running_.back());
-  }
-  return true;
-}
-
-void Scheduler::preempt(Sequence& victim) {
-  leave(victim);
-  victim.forget();
-  waiting_.insert(waiting_.begin(), &victim);
-}
-
-void Scheduler::leave(Sequence& sequence) {
-  sequence.table.clear();
-  std::erase(running_, &sequence);
-}
-
-// Bad logits come from keys and values that nobody should begin with.
-void Scheduler::keep_text(Sequence& sequence) {
-  if (!texts_ || sequence.generation.finish_reason == FinishReason::invalid_logits) return;
-  texts_->keep(std::span(sequence.tokens).first(static_cast<std::size_t>(sequence.cached)), std::move(sequence.table));
-}
-
-void Scheduler::cancel(const TokenCallback& callback) {
-  for (const auto* list : {&running_, &waiting_})
-    for (Sequence* sequence : *list) {
-      sequence->end(FinishReason::cancelled, callback);
-      keep_text(*sequence);
-    }
-  running_.clear();
-  waiting_.clear();
-}
-
-void Scheduler::build_input() {
-  input_.clear();
-  for (const Part& part : step_)
-    input_.max_blocks_per_seq =
-        std::max(input_.max_blocks_per_seq, static_cast<std::int64_t>(part.sequence->table.blocks().size()));
-  for (std::size_t s = 0; s < step_.size(); ++s) {
-    const Sequence& sequence = *step_[s].sequence;
-    for (std::int64_t p = sequence.cached; p < sequence.cached + step_[s].count; ++p) {
-      input_.ids.push_back(sequence.tokens[static_cast<std::size_t>(p)]);
-      input_.positions.push_back(static_cast<std::int32_t>(p));
-      input_.sequences.push_back(static_cast<std::int32_t>(s));
-    }
-    const auto blocks = sequence.table.blocks();
-    input_.block_tables.insert(input_.block_tables.end(), blocks.begin(), blocks.end());
-    input_.block_tables.resize((s + 1) * static_cast<std::size_t>(input_.max_blocks_per_seq), 0);
-    if (step_[s].sampled) input_.outputs.push_back(static_cast<std::int32_t>(input_.ids.size()) - 1);
+void Scheduler::register_blocks(Sequence& sequence) {
+  const std::int64_t block_size = pool_.block_size();
+  while (static_cast<std::int64_t>(sequence.prefixes.size() + 1) * block_size <= sequence.num_computed_tokens) {
+    const std::size_t i = sequence.prefixes.size();
+    block_tokens_.clear();
+    sequence.copy_tokens(static_cast<std::int64_t>(i) * block_size, block_size, block_tokens_);
+    const PrefixId parent = i == 0 ? 0 : sequence.prefixes.back();
+    sequence.prefixes.push_back(pool_.cache(sequence.block_table.blocks()[i], parent, block_tokens_));
   }
 }
 
-void Scheduler::run_step() {
-  rows_.clear();
-  for (const Part& part : step_)
-    if (part.sampled) rows_.push_back(part.sequence->sample_row());
-  results_.resize(rows_.size());
-  session_.run(input_, cache_, rows_, limits_.logprobs, results_);
+FinishReason Scheduler::reason_after(const Sequence& sequence) const {
+  const SequenceGroup& group = *sequence.group;
+  if (std::ranges::find(group.stop_token_ids, sequence.output_token_ids.back()) != group.stop_token_ids.end())
+    return FinishReason::stop_token;
+  if (static_cast<std::int64_t>(sequence.output_token_ids.size()) >= group.max_tokens) return FinishReason::length;
+  return sequence.num_tokens() < options_.context_length ? FinishReason::running : FinishReason::context_full;
 }
 
-void Scheduler::finish_step(Clock::time_point start, const TokenCallback& callback) {
-  for (const Part& part : step_) part.sequence->cached += part.count;
-  std::size_t next = 0;
-  for (const Part& part : step_) {
-    if (!part.sampled) continue;
-    Sequence& sequence = *part.sequence;
-    const bool room = static_cast<std::int64_t>(sequence.tokens.size()) + 1 < limits_.context_length;
-    sequence.take(results_[next++], room, start, callback);
-    if (sequence.finished()) {
-      keep_text(sequence);
-      leave(sequence);
-    } else if (!limits_.kv_cache) {
-      sequence.cached = 0;
-    }
-  }
+void Scheduler::finish(Sequence& sequence, FinishReason reason) {
+  sequence.finish_reason = reason;
+  finished_.push_back(take(sequence));
+  sequence.block_table.clear();
+}
+
+void Scheduler::abort(const SequenceGroup& group) {
+  const std::vector<Sequence*> running = group.running;
+  for (Sequence* sequence : running) finish(*sequence, FinishReason::cancelled);
+  std::erase_if(waiting_, [&](const auto& other) { return other.get() == &group; });
+  std::erase_if(preempted_, [&](const auto& sequence) { return sequence->group.get() == &group; });
 }
 
 }  // namespace warploom

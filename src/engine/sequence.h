@@ -1,55 +1,58 @@
-// One sequence on its way from prompt to text.
+// A sequence as the scheduler sees it: token ids and blocks, no text and no device.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
-#include "engine/stop_matcher.h"
-#include "warploom/generator.h"
-#include "warploom/kv_blocks.h"
+#include "warploom/block_table.h"
+#include "warploom/request.h"
 
 namespace warploom {
 
-using Clock = std::chrono::steady_clock;
+class Sequence;
 
-/// The scheduler's view: tokens, how many of them the cache holds, and the blocks. The user's view: the Generation that grows.
+/// The sequences that continue one prompt, which is held once for all of them. Sequences come to life when they are admitted.
+struct SequenceGroup {
+  std::uint64_t request_id = 0;
+  std::vector<TokenId> prompt;
+  SamplingParams sampling;
+  std::vector<LogitBias> logit_bias;
+  std::vector<TokenId> stop_token_ids;  // the model's end tokens among them, unless they are ignored
+  std::int64_t max_tokens = 0;
+  std::uint32_t n = 1;
+  bool logprobs = false;
+
+  std::uint32_t num_started = 0;
+  std::vector<Sequence*> running;  // admitted and not finished
+
+  std::int64_t prompt_size() const { return static_cast<std::int64_t>(prompt.size()); }
+};
+
 class Sequence {
  public:
-  Sequence(BlockPool& pool, const std::shared_ptr<const Tokenizer>& tokenizer, const GenerateOptions& options,
-           std::size_t prompt, std::uint32_t index, const std::vector<TokenId>& prompt_token_ids);
+  Sequence(std::shared_ptr<SequenceGroup> of, std::uint32_t which, BlockPool& pool)
+      : group(std::move(of)), index(which), block_table(pool) {}
 
-  /// Takes the next token (or none, where the logits were bad) and tells the callback. `room` says whether another could follow.
-  void take(const SampleResult& result, bool room, Clock::time_point start, const TokenCallback& callback);
-  /// Ends without another token.
-  void end(FinishReason reason, const TokenCallback& callback);
-  bool finished() const { return generation.finish_reason != FinishReason::running; }
-
-  /// Gives its blocks back: everything is to be computed again.
-  void forget();
-  /// What others' keys and values may stand for: the last token is computed in any case, for its logits.
-  std::span<const TokenId> all_but_last() const { return std::span(tokens).first(tokens.size() - 1); }
+  std::int64_t num_tokens() const { return group->prompt_size() + static_cast<std::int64_t>(output_token_ids.size()); }
   /// Tokens that the cache does not hold yet; the last one's logits give the next token.
-  std::int64_t pending() const { return static_cast<std::int64_t>(tokens.size()) - cached; }
-  std::int64_t prompt_size() const { return static_cast<std::int64_t>(generation.prompt_token_ids.size()); }
-  SamplingInput sample_row() const;
+  std::int64_t num_new_tokens() const { return num_tokens() - num_computed_tokens; }
+  /// Appends tokens [from, from + count) of prompt and output to `out`.
+  void copy_tokens(std::int64_t from, std::int64_t count, std::vector<TokenId>& out) const;
+  bool finished() const { return finish_reason != FinishReason::running; }
 
-  Generation generation;
-  std::vector<TokenId> tokens;  // prompt and generated
-  std::int64_t cached = 0;
-  BlockTable table;
-  bool started = false;  // admitted, now or before
+  /// Drops its blocks: everything is to be computed again.
+  void free_blocks();
 
- private:
-  FinishReason reason_after(TokenId token, bool room) const;
-  void emit(TokenId token, std::string text, const TokenCallback& callback);
-
-  const GenerateOptions& options_;
-  std::shared_ptr<const Tokenizer> tokenizer_;
-  StreamDecoder decoder_;
-  StopMatcher matcher_;
-  Clock::time_point first_token_;
+  const std::shared_ptr<SequenceGroup> group;
+  const std::uint32_t index;  // which of the group's n
+  std::vector<TokenId> output_token_ids;
+  std::int64_t num_computed_tokens = 0;
+  std::int64_t num_cached_tokens = -1;  // that it found in the prefix cache when it was first admitted; -1 before
+  BlockTable block_table;
+  std::vector<PrefixId> prefixes;  // of its full, computed blocks, as the pool knows them
+  FinishReason finish_reason = FinishReason::running;
 };
 
 }  // namespace warploom

@@ -1,7 +1,7 @@
+#include "warploom/block_table.h"
+
 #include <algorithm>
 #include <utility>
-
-#include "warploom/kv_blocks.h"
 
 namespace warploom {
 
@@ -13,15 +13,15 @@ BlockTable& BlockTable::operator=(BlockTable&& other) noexcept {
   return *this;
 }
 
-bool BlockTable::ensure_writable(std::int64_t from, std::int64_t to, const CopyBlock& copy) {
+bool BlockTable::ensure_writable(std::int64_t from, std::int64_t to, std::vector<BlockCopy>& copies) {
   const auto held = static_cast<std::int64_t>(blocks_.size());
   const std::int64_t end = pool_->blocks_for(to);
   for (std::int64_t i = from / pool_->block_size(); i < std::min(held, end); ++i) {
     std::int32_t& block = blocks_[static_cast<std::size_t>(i)];
-    if (pool_->ref_count(block) == 1) continue;
+    if (pool_->ref_count(block) == 1 && !pool_->is_cached(block)) continue;
     const std::optional<std::int32_t> own = pool_->allocate();
     if (!own) return false;
-    copy(block, *own);
+    copies.push_back({block, *own});
     pool_->release(block);
     block = *own;
   }
@@ -33,13 +33,13 @@ bool BlockTable::ensure_writable(std::int64_t from, std::int64_t to, const CopyB
   return true;
 }
 
+void BlockTable::append(std::int32_t block) {
+  pool_->add_ref(block);
+  blocks_.push_back(block);
+}
+
 void BlockTable::fork(const BlockTable& other, std::int64_t tokens) {
-  const std::int64_t count = pool_->blocks_for(tokens);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int32_t block = other.blocks_[static_cast<std::size_t>(i)];
-    pool_->add_ref(block);
-    blocks_.push_back(block);
-  }
+  for (const std::int32_t block : other.blocks().first(static_cast<std::size_t>(pool_->blocks_for(tokens)))) append(block);
 }
 
 void BlockTable::truncate(std::int64_t tokens) {

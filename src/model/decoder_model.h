@@ -1,52 +1,34 @@
-// The forward pass, written once against Backend.
+// A decoder-only transformer: its weights on a backend, and its forward pass.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <span>
-#include <vector>
 
 #include "backend/backend.h"
+#include "model/activations.h"
 #include "model/config.h"
-#include "model/input_buffers.h"
+#include "model/device_batch.h"
 
 namespace warploom {
 
-/// Weights on a backend. Immutable; steps run on StepBuffers.
-class Transformer {
+/// Immutable, so that several runners can use it at once. A family of models is one implementation: see model/llama.cpp.
+class DecoderModel {
  public:
-  virtual ~Transformer() = default;
+  virtual ~DecoderModel() = default;
   virtual const ModelConfig& config() const = 0;
   virtual Backend& backend() const = 0;
   virtual std::uint64_t weight_bytes() const = 0;
+
+  /// Stores the batch's keys and values in `cache` and leaves the wanted logits in `activations.logits`. Calls ops only: nothing waits.
+  virtual void forward(const DeviceBatch& batch, KvCache& cache, Activations& activations) const = 0;
 };
 
-/// Step buffers of fixed address and the step itself, on one KV cache, which must outlive it. One per user of a model; not thread-safe, takes the backend's
-/// step_mutex for each call.
-class ModelRunner {
- public:
-  virtual ~ModelRunner() = default;
-  /// Runs the step; logits of the wanted tokens lie on the device until the next call. rows, where given, has one for each
-  /// output, in order: token, status and, where wanted, log-probability of each go to `results`.
-  virtual void run(const ModelInput& input, KvCache& cache, std::span<const SamplingInput> rows = {}, bool logprobs = false,
-                   std::span<SampleResult> results = {}) = 0;
-  virtual void copy_block(KvCache& cache, std::int32_t from, std::int32_t to) = 0;
-  /// The last step's logits, [outputs, vocab_size], copied to host memory.
-  virtual void download_logits(std::span<float> out) = 0;
-  virtual std::uint64_t bytes() const = 0;
-};
+/// Loads every weight of the file onto the backend, dropping the file's pages as it goes. Throws ModelError, OutOfMemory.
+std::unique_ptr<DecoderModel> load_decoder_model(const class GgufFile& file, std::unique_ptr<Backend> backend,
+                                                 const std::function<void(double)>& progress = {});
 
-/// Loads every weight of the file onto the backend, giving the file's pages back as it goes. Throws ModelError, OutOfMemory.
-std::unique_ptr<Transformer> load_transformer(const class GgufFile& file, std::unique_ptr<Backend> backend,
-                                              const std::function<void(double)>& progress = {});
-
-std::unique_ptr<ModelRunner> create_runner(const Transformer& model, const BatchLimits& limits);
-
-/// The Transformer behind a public Model. Defined in model.cpp.
-const Transformer& transformer_of(const Model& model);
-/// What its KV caches store, and in blocks of how many tokens.
-DType kv_type_of(const Model& model);
-std::int64_t kv_block_size_of(const Model& model);
+/// The DecoderModel behind a public Model. Defined in model.cpp.
+const DecoderModel& decoder_of(const Model& model);
 
 }  // namespace warploom

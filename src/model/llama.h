@@ -1,4 +1,4 @@
-// The weights of a Llama-family transformer on a backend.
+// The Llama family: RMS norm, rotary embedding, grouped-query attention, SwiGLU.
 #pragma once
 
 #include <memory>
@@ -9,33 +9,40 @@
 namespace warploom {
 
 struct LlamaLayer {
-  std::unique_ptr<Buffer> attention_norm;  // [dim]
-  std::unique_ptr<Weight> qkv;             // [(heads + 2 kv_heads) * head_dim, dim]
-  std::unique_ptr<Buffer> qkv_bias;        // null where there is none
-  std::unique_ptr<Weight> output;          // [dim, heads * head_dim]
-  std::unique_ptr<Buffer> output_bias;
-  std::unique_ptr<Buffer> ffn_norm;  // [dim]
-  std::unique_ptr<Weight> gate_up;   // [2 * ffn, dim]
+  std::unique_ptr<Buffer> attention_norm;  // [hidden_size]
+  std::unique_ptr<Weight> qkv;             // [(num_heads + 2 num_kv_heads) * head_dim, hidden_size]
+  std::unique_ptr<Buffer> qkv_bias;        // null if there is none
+  std::unique_ptr<Weight> o_proj;          // [hidden_size, num_heads * head_dim]
+  std::unique_ptr<Buffer> o_proj_bias;
+  std::unique_ptr<Buffer> mlp_norm;  // [hidden_size]
+  std::unique_ptr<Weight> gate_up;   // [2 * intermediate_size, hidden_size]
   std::unique_ptr<Buffer> gate_up_bias;
-  std::unique_ptr<Weight> down;  // [dim, ffn]
+  std::unique_ptr<Weight> down;  // [hidden_size, intermediate_size]
   std::unique_ptr<Buffer> down_bias;
 };
 
-class Llama final : public Transformer {
+struct LlamaWeights {
+  std::unique_ptr<Weight> embedding;  // [vocab_size, hidden_size]
+  std::unique_ptr<Weight> lm_head;    // [vocab_size, hidden_size]; null if tied to the embedding
+  std::unique_ptr<RopeTables> rope;
+  std::unique_ptr<Buffer> final_norm;  // [hidden_size]
+  std::vector<LlamaLayer> layers;
+};
+
+class Llama final : public DecoderModel {
  public:
+  Llama(ModelConfig config, std::unique_ptr<Backend> backend, LlamaWeights weights)
+      : config_(std::move(config)), backend_(std::move(backend)), weights_(std::move(weights)) {}
+
   const ModelConfig& config() const override { return config_; }
   Backend& backend() const override { return *backend_; }
   std::uint64_t weight_bytes() const override;
+  void forward(const DeviceBatch& batch, KvCache& cache, Activations& activations) const override;
 
-  const Weight& output_matrix() const { return head ? *head : *embedding; }
-
+ private:
   ModelConfig config_;
-  std::unique_ptr<Backend> backend_;  // before everything that lives on it
-  std::unique_ptr<Weight> embedding;  // [vocab_size, dim]
-  std::unique_ptr<Weight> head;       // [vocab_size, dim]; null where tied to the embedding
-  std::unique_ptr<RopeTables> rope;
-  std::unique_ptr<Buffer> output_norm;  // [dim]
-  std::vector<LlamaLayer> layers;
+  std::unique_ptr<Backend> backend_;  // before the weights, which live on it
+  LlamaWeights weights_;
 };
 
 }  // namespace warploom

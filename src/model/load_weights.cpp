@@ -1,4 +1,3 @@
-#include "model/decoder_model.h"
 
 #include <array>
 #include <initializer_list>
@@ -87,9 +86,9 @@ LlamaLayer load_layer(WeightLoader& load, const ModelShape& shape, std::int64_t 
   layer.qkv = load.matrix({{name("attn_q.weight"), query}, {name("attn_k.weight"), key}, {name("attn_v.weight"), key}},
                           shape.hidden_size);
   layer.qkv_bias = load.bias({{name("attn_q.bias"), query}, {name("attn_k.bias"), key}, {name("attn_v.bias"), key}});
-  layer.output = load.matrix({{name("attn_output.weight"), shape.hidden_size}}, query);
-  layer.output_bias = load.bias({{name("attn_output.bias"), shape.hidden_size}});
-  layer.ffn_norm = load.vector(name("ffn_norm.weight"), shape.hidden_size);
+  layer.o_proj = load.matrix({{name("attn_output.weight"), shape.hidden_size}}, query);
+  layer.o_proj_bias = load.bias({{name("attn_output.bias"), shape.hidden_size}});
+  layer.mlp_norm = load.vector(name("ffn_norm.weight"), shape.hidden_size);
   layer.gate_up =
       load.matrix({{name("ffn_gate.weight"), shape.intermediate_size}, {name("ffn_up.weight"), shape.intermediate_size}},
                   shape.hidden_size);
@@ -102,28 +101,18 @@ LlamaLayer load_layer(WeightLoader& load, const ModelShape& shape, std::int64_t 
 
 }  // namespace
 
-std::uint64_t Llama::weight_bytes() const {
-  std::uint64_t sum = embedding->bytes() + (head ? head->bytes() : 0);
-  for (const LlamaLayer& layer : layers)
-    sum += layer.qkv->bytes() + layer.output->bytes() + layer.gate_up->bytes() + layer.down->bytes();
-  return sum;
-}
-
-std::unique_ptr<Transformer> load_transformer(const GgufFile& file, std::unique_ptr<Backend> backend,
-                                              const std::function<void(double)>& progress) {
-  auto model = std::make_unique<Llama>();
-  model->config_ = read_config(file);
-  model->backend_ = std::move(backend);
-  const ModelShape& shape = model->config_.shape;
-  const std::vector<float>& factors = model->config_.rope_factors;
-  model->rope = model->backend_->load_rope(model->config_.rope, factors.empty() ? nullptr : factors.data());
-  WeightLoader load(file, *model->backend_, progress);
-  model->embedding = load.matrix({{"token_embd.weight", shape.vocab_size}}, shape.hidden_size);
-  if (!model->config_.tie_word_embeddings)
-    model->head = load.matrix({{"output.weight", shape.vocab_size}}, shape.hidden_size);
-  model->output_norm = load.vector("output_norm.weight", shape.hidden_size);
-  for (std::int64_t i = 0; i < shape.num_layers; ++i) model->layers.push_back(load_layer(load, shape, i));
-  return model;
+std::unique_ptr<DecoderModel> load_decoder_model(const GgufFile& file, std::unique_ptr<Backend> backend,
+                                                 const std::function<void(double)>& progress) {
+  ModelConfig config = read_config(file);
+  const ModelShape& shape = config.shape;
+  LlamaWeights weights;
+  weights.rope = backend->load_rope(config.rope, config.rope_factors.empty() ? nullptr : config.rope_factors.data());
+  WeightLoader load(file, *backend, progress);
+  weights.embedding = load.matrix({{"token_embd.weight", shape.vocab_size}}, shape.hidden_size);
+  if (!config.tie_word_embeddings) weights.lm_head = load.matrix({{"output.weight", shape.vocab_size}}, shape.hidden_size);
+  weights.final_norm = load.vector("output_norm.weight", shape.hidden_size);
+  for (std::int64_t i = 0; i < shape.num_layers; ++i) weights.layers.push_back(load_layer(load, shape, i));
+  return std::make_unique<Llama>(std::move(config), std::move(backend), std::move(weights));
 }
 
 }  // namespace warploom

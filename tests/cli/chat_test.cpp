@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "cli/process.h"
-#include "warploom/generator.h"
+#include "support/generate.h"
 
 namespace warploom {
 namespace {
@@ -12,7 +12,7 @@ using test::model_path;
 // The conversation through the library, with the answers in it.
 std::string answers(const std::vector<std::string>& questions, const std::string& system) {
   const auto model = Model::load(model_path());
-  GenerateOptions options;
+  test::Options options;
   options.max_tokens = 10;
   options.sampling.temperature = 0.0f;
   std::vector<ChatMessage> messages;
@@ -21,7 +21,7 @@ std::string answers(const std::vector<std::string>& questions, const std::string
   for (const std::string& question : questions) {
     messages.push_back({"user", question});
     const std::vector<std::vector<TokenId>> prompts = {model->tokenizer()->encode_chat(messages)};
-    messages.push_back({"assistant", generate(model, prompts, options).at(0).text});
+    messages.push_back({"assistant", test::generate(model, prompts, options).at(0).text});
     out += messages.back().content + "\n";
   }
   return out;

@@ -178,12 +178,12 @@ TEST(CommandErrors, Options) {
                                                        {"--device", "tpu", "\"tpu\""},
                                                        {"--kv-type", "f8", "\"f8\""},
                                                        {"--weights", "thin", "\"thin\""},
-                                                       {"--activations", "f32", "\"f32\""}};
+                                                       {"--compute-type", "f32", "\"f32\""}};
   for (const auto& c : cases) {
     SCOPED_TRACE(testing::PrintToString(c));
     expect_error(run_warploom({"generate", "x", "-m", model, c[0], c[1]}), 1, c[2]);
   }
-  expect_error(run_warploom({"generate", "x", "-m", model, "--kv-block", "0"}), 1, "blocks of 0 tokens");
+  expect_error(run_warploom({"generate", "x", "-m", model, "--kv-block", "0"}), 1, "block_size is 0");
   // What only CUDA has.
   expect_error(run_warploom({"generate", "x", "-m", model, "--device", "cpu", "--kv-block", "8"}), 1,
                "on the CPU it must be 16");

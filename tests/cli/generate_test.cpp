@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/process.h"
-#include "warploom/generator.h"
+#include "support/generate.h"
 
 namespace warploom {
 namespace {
@@ -27,13 +27,17 @@ std::vector<json> lines_of(const Outcome& got) {
 }
 
 // What the library answers through its own interface.
-std::vector<Generation> by_library(const std::vector<std::string>& prompts, const SamplingParams& params, int n = 1) {
+std::vector<test::Result> by_library(const std::vector<std::string>& prompts, const SamplingParams& params, int n = 1) {
   static const auto model = Model::load(model_path());
-  GenerateOptions options;
-  options.max_tokens = 12;
-  options.sampling = params;
-  options.n = n;
-  return Generator(model).generate_batch(prompts, options);
+  std::vector<Request> requests;
+  for (const std::string& prompt : prompts) {
+    Request& request = requests.emplace_back();
+    request.prompt = prompt;
+    request.max_tokens = 12;
+    request.sampling = params;
+    request.n = n;
+  }
+  return test::flat(generate(model, requests));
 }
 
 TEST(GenerateCommand, PrintsTheLibrarysTextAndASummary) {
@@ -62,13 +66,13 @@ TEST(GenerateCommand, JsonHasEveryField) {
       {"The sea", "--json", "--temperature", "0.9", "--top-k", "40", "--top-p", "0.95", "--min-p", "0.01", "--seed", "7"}));
   ASSERT_EQ(all.size(), 1u);
   EXPECT_EQ(all[0]["prompt_token_ids"], json(want[0].prompt_token_ids));
-  EXPECT_EQ(all[0]["ids"], json(want[0].ids));
+  EXPECT_EQ(all[0]["token_ids"], json(want[0].token_ids));
   EXPECT_EQ(all[0]["text"], want[0].text);
   EXPECT_EQ(all[0]["finish_reason"], "length");
   const json& timings = all[0]["timings"];
   EXPECT_EQ(timings["prompt_tokens"], want[0].prompt_token_ids.size());
   EXPECT_EQ(timings["generated_tokens"], 12);
-  for (const char* seconds : {"load_seconds", "prefill_seconds", "decode_seconds", "tokens_per_second"})
+  for (const char* seconds : {"load_seconds", "time_to_first_token", "decode_seconds", "tokens_per_second"})
     EXPECT_GT(timings[seconds].get<double>(), 0.0) << seconds;
 }
 
@@ -82,10 +86,10 @@ TEST(GenerateCommand, ABatchAnswersAsEachPromptAlone) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     EXPECT_EQ(all[i]["prompt"], i / 2);
     EXPECT_EQ(all[i]["index"], i % 2);
-    EXPECT_EQ(all[i]["ids"], json(want[i].ids)) << i;
+    EXPECT_EQ(all[i]["token_ids"], json(want[i].token_ids)) << i;
   }
   const auto alone = lines_of(generate_command({prompts[1], "--seed", "5", "--json"}));
-  EXPECT_EQ(alone[0]["ids"], all[2]["ids"]);
+  EXPECT_EQ(alone[0]["token_ids"], all[2]["token_ids"]);
 }
 
 TEST(GenerateCommand, StandardInputAndFilesAreTakenByteForByte) {

@@ -16,8 +16,8 @@ TEST(InfoCommand, ListsMetadataTensorsAndMemory) {
   const FileInfo info = inspect(test::model_path());
   for (const FileEntry& entry : info.metadata) EXPECT_THAT(got.out, HasSubstr(entry.key));
   for (const FileTensor& tensor : info.tensors) EXPECT_THAT(got.out, HasSubstr(tensor.name));
-  const ModelMemory memory = Model::load(test::model_path())->memory();
-  EXPECT_THAT(got.out, HasSubstr(std::to_string(memory.kv_per_token / 1000) + "."));
+  const std::int64_t kv_bytes = Model::load(test::model_path())->shape().kv_bytes_per_token(DType::f16);
+  EXPECT_THAT(got.out, HasSubstr(std::to_string(kv_bytes / 1000) + "."));
   EXPECT_THAT(got.out, HasSubstr("full context of 8192"));
 }
 

@@ -41,7 +41,7 @@ TEST(Interrupt, JsonIsStillWhole) {
   EXPECT_EQ(got.status, 130);
   const auto json = nlohmann::json::parse(got.out);
   EXPECT_EQ(json["finish_reason"], "cancelled");
-  EXPECT_EQ(json["timings"]["generated_tokens"], json["ids"].size());
+  EXPECT_EQ(json["timings"]["generated_tokens"], json["token_ids"].size());
 }
 
 TEST(Interrupt, ABatchEndsAtTheNextStep) {

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/process.h"
-#include "warploom/generator.h"
+#include "warploom/score.h"
 
 namespace warploom {
 namespace {
@@ -17,7 +17,7 @@ TEST(ScoreCommand, GivesTheLibrarysFigures) {
   const auto model = Model::load(model_path());
   const auto ids = model->tokenizer()->encode(kText);
   for (const int window : {0, 8}) {
-    const Score want = score(model, ids, window);
+    const Score want = score(model, ids, {.window = window});
     const auto got =
         test::run_warploom({"score", "-f", "-", "-m", model_path(), "--json", "--window", std::to_string(window)}, kText);
     ASSERT_EQ(got.status, 0) << got.err;

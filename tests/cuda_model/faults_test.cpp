@@ -29,17 +29,17 @@ class CudaFaults : public testing::Test {
   }
 
   // A model, prompts too long for one small product, a copied block, recorded steps: all that a program does.
-  std::vector<Generation> run() const {
+  std::vector<test::Result> run() const {
     ModelOptions options;
     options.device = test::cuda_options();
     const auto model = Model::load(file_->path(), options);
-    GenerateOptions generation;
+    test::Options generation;
     generation.max_tokens = 5;
     generation.ignore_eos = true;
     generation.n = 2;
     std::vector<TokenId> prompt(70);
     std::iota(prompt.begin(), prompt.end(), 1);
-    return generate(model, {&prompt, 1}, generation);
+    return test::generate(model, {&prompt, 1}, generation);
   }
 
   void expect_no_leak(const std::string& when) const { ASSERT_EQ(warploom_emulator_leaks(), held_) << when; }
@@ -57,7 +57,7 @@ TEST_F(CudaFaults, AtEveryCallInTurnThereIsAClearErrorAndNoLeak) {
     warploom_emulator_inject("*", nth, 719 /* cudaErrorLaunchFailure */);
     bool failed = false;
     try {
-      EXPECT_EQ(run().at(0).ids, want.at(0).ids) << "call " << nth;
+      EXPECT_EQ(run().at(0).token_ids, want.at(0).token_ids) << "call " << nth;
     } catch (const Error& error) {
       failed = true;
       EXPECT_GT(std::string(error.what()).size(), 20u) << error.what();
@@ -121,12 +121,12 @@ std::uint64_t calls_of_steps(const char* name, std::int64_t more, std::uint32_t 
   std::vector<TokenId> prompt(70);
   std::iota(prompt.begin(), prompt.end(), 1);
   const auto calls = [&](std::int64_t tokens) {
-    GenerateOptions generation;
+    test::Options generation;
     generation.max_tokens = tokens;
     generation.ignore_eos = true;
     generation.n = 3;
     const std::uint64_t before = warploom_emulator_calls(name);
-    generate(model, {&prompt, 1}, generation);
+    test::generate(model, {&prompt, 1}, generation);
     return warploom_emulator_calls(name) - before;
   };
   return calls(20 + more) - calls(20);

@@ -9,7 +9,6 @@
 #include "cuda_model/fixture.h"
 #include "emulator/emulator.h"
 #include "support/float_weights.h"
-#include "support/prompts.h"
 #include "support/stepper.h"
 #include "support/tiny_model.h"
 
@@ -20,6 +19,8 @@ struct Choice {
   std::string name;
   test::TinyModel shape;
   ModelOptions options;
+  DType kv_type = DType::f16;
+  std::int64_t block_size = 16;
 };
 
 ModelOptions on_cuda(bool deterministic = true) {
@@ -35,12 +36,12 @@ std::shared_ptr<const Model> load(const ModelOptions& options, const test::TinyM
 }
 
 using test::ragged_prompts;
-GenerateOptions sampled(std::int64_t max_tokens = 12) { return test::sampled(max_tokens); }
+test::Options sampled(std::int64_t max_tokens = 12) { return test::sampled(max_tokens); }
 
-void expect_same(const std::vector<Generation>& a, const std::vector<Generation>& b, const std::string& what) {
+void expect_same(const std::vector<test::Result>& a, const std::vector<test::Result>& b, const std::string& what) {
   ASSERT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < a.size(); ++i) {
-    EXPECT_EQ(a[i].ids, b[i].ids) << what << ", sequence " << i;
+    EXPECT_EQ(a[i].token_ids, b[i].token_ids) << what << ", sequence " << i;
     EXPECT_EQ(a[i].logprobs, b[i].logprobs)
         << what << ", sequence " << i;  // bit for bit: they come straight from the logits
   }
@@ -49,12 +50,12 @@ void expect_same(const std::vector<Generation>& a, const std::vector<Generation>
 TEST(CudaGeneration, AloneEqualsInACrowdWhateverTheChunks) {
   const auto prompts = ragged_prompts(10);
   const auto model = load(on_cuda());
-  std::vector<Generation> alone;
-  for (const auto& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, sampled()).at(0));
+  std::vector<test::Result> alone;
+  for (const auto& prompt : prompts) alone.push_back(test::generate(model, {&prompt, 1}, sampled()).at(0));
   for (const std::int64_t chunk : {1, 7, 64, 512}) {
-    GenerateOptions options = sampled();
+    test::Options options = sampled();
     options.max_num_batched_tokens = chunk;
-    expect_same(generate(model, prompts, options), alone, "chunks of " + std::to_string(chunk));
+    expect_same(test::generate(model, prompts, options), alone, "chunks of " + std::to_string(chunk));
   }
 }
 
@@ -65,17 +66,17 @@ TEST(CudaGeneration, GraphsChangeNothing) {
   eager.device.cuda.cuda_graphs = false;
   const auto with = load(on_cuda()), without = load(eager);
   for (const bool penalised : {false, true}) {
-    GenerateOptions options = sampled(20);
+    test::Options options = sampled(20);
     if (penalised) {
       options.sampling.repetition_penalty = 1.3f;
       options.sampling.frequency_penalty = 0.2f;
-      options.bias = {{7, -INFINITY}, {9, 2.0f}};
+      options.logit_bias = {{7, -INFINITY}, {9, 2.0f}};
     }
-    const auto replayed = generate(with, prompts, options);
-    expect_same(replayed, generate(without, prompts, options), penalised ? "penalised" : "plain");
-    for (const Generation& g : replayed) {
-      EXPECT_GT(std::set<TokenId>(g.ids.begin(), g.ids.end()).size(), 5u);
-      EXPECT_TRUE(!penalised || std::count(g.ids.begin(), g.ids.end(), 7) == 0);
+    const auto replayed = test::generate(with, prompts, options);
+    expect_same(replayed, test::generate(without, prompts, options), penalised ? "penalised" : "plain");
+    for (const test::Result& g : replayed) {
+      EXPECT_GT(std::set<TokenId>(g.token_ids.begin(), g.token_ids.end()).size(), 5u);
+      EXPECT_TRUE(!penalised || std::count(g.token_ids.begin(), g.token_ids.end(), 7) == 0);
     }
   }
 }
@@ -83,21 +84,21 @@ TEST(CudaGeneration, GraphsChangeNothing) {
 TEST(CudaGeneration, SmallPoolsSharingAndNoCacheChangeNothing) {
   const auto prompts = ragged_prompts(5, 5);
   const auto model = load(on_cuda());
-  GenerateOptions options = sampled();
+  test::Options options = sampled();
   options.n = 3;
-  const auto want = generate(model, prompts, options);
+  const auto want = test::generate(model, prompts, options);
   for (const std::int64_t kv_cache_tokens : {128, 224}) {
-    GenerateOptions tight = options;
+    test::Options tight = options;
     tight.kv_cache_tokens = kv_cache_tokens;
     tight.max_num_seqs = 6;
-    expect_same(generate(model, prompts, tight), want, "a pool of " + std::to_string(kv_cache_tokens));
+    expect_same(test::generate(model, prompts, tight), want, "a pool of " + std::to_string(kv_cache_tokens));
   }
-  GenerateOptions recomputed = options;
-  recomputed.kv_cache = false;
+  test::Options recomputed = options;
+  recomputed.use_kv_cache = false;
   recomputed.max_tokens = 4;
   auto short_want = want;
-  for (Generation& g : short_want) g.ids.resize(4), g.logprobs.resize(4);
-  expect_same(generate(model, prompts, recomputed), short_want, "no cache");
+  for (test::Result& g : short_want) g.token_ids.resize(4), g.logprobs.resize(4);
+  expect_same(test::generate(model, prompts, recomputed), short_want, "no cache");
 }
 
 // A turn computes what is new, in the step buffers and with the recorded steps of the turns before.
@@ -106,24 +107,22 @@ TEST(CudaGeneration, ATextThatGrowsIsComputedFromItsEnd) {
   shape.context = 1024;
   const auto model = load(on_cuda(), shape);
   const auto calls = [](const char* name) { return warploom_emulator_calls == nullptr ? 0 : warploom_emulator_calls(name); };
-  GenerateOptions options = sampled();
-  options.prefix_cache = std::make_shared<PrefixCache>(model);
+  test::Options options = sampled();
+  Generator generator(model);
   options.sampling.presence_penalty = 0.1f;
   std::vector<TokenId> text;
   int turn = 0;
   for (const auto& message : ragged_prompts(5)) {
     text.insert(text.end(), message.begin(), message.end());
     const std::uint64_t allocated = calls("cudaMalloc") + calls("cudaHostAlloc"), recorded = calls("cudaGraphInstantiate");
-    const auto got = generate(model, {&text, 1}, options);
+    const auto got = test::generate(generator, {&text, 1}, options);
     if (turn > 0) {
       EXPECT_EQ(calls("cudaMalloc") + calls("cudaHostAlloc"), allocated) << "turn " << turn;
       EXPECT_LE(calls("cudaGraphInstantiate"), recorded + 1) << "turn " << turn;  // one where the block table doubles
     }
-    GenerateOptions alone = options;
-    alone.prefix_cache = nullptr;
-    expect_same(got, generate(model, {&text, 1}, alone), "turn " + std::to_string(turn));
-    if (turn++ > 0) EXPECT_GT(got[0].timings.cached_tokens, 0);
-    text.insert(text.end(), got[0].ids.begin(), got[0].ids.end());
+    expect_same(got, test::generate(model, {&text, 1}, options), "turn " + std::to_string(turn));
+    if (turn++ > 0) EXPECT_GT(got[0].cached_tokens, 0);
+    text.insert(text.end(), got[0].token_ids.begin(), got[0].token_ids.end());
   }
 }
 
@@ -131,24 +130,25 @@ TEST(CudaGeneration, ATextThatGrowsIsComputedFromItsEnd) {
 TEST(CudaGeneration, BlocksOfTheCacheAreReusedWhateverTheyHeld) {
   const auto model = load(on_cuda());
   const auto prompts = ragged_prompts(6, 8);
-  GenerateOptions options = sampled();
-  const auto want = generate(model, prompts, options);
+  test::Options options = sampled();
+  const auto want = test::generate(model, prompts, options);
   options.max_num_seqs = 1;  // one after the other in the same blocks
   options.kv_cache_tokens = 128;
-  expect_same(generate(model, prompts, options), want, "reused blocks");
+  expect_same(test::generate(model, prompts, options), want, "reused blocks");
 }
 
 // One makes its buffers while another records a step.
 TEST(CudaGeneration, OneModelServesSeveralThreadsAtOnce) {
   const auto prompts = ragged_prompts(4);
   const auto model = load(on_cuda());
-  std::vector<Generation> alone;
-  for (const auto& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, sampled(5)).at(0));
-  std::vector<std::vector<Generation>> together(prompts.size());
+  std::vector<test::Result> alone;
+  for (const auto& prompt : prompts) alone.push_back(test::generate(model, {&prompt, 1}, sampled(5)).at(0));
+  std::vector<std::vector<test::Result>> together(prompts.size());
   std::vector<std::thread> users;
   for (std::size_t i = 0; i < prompts.size(); ++i)
     users.emplace_back([&, i] {
-      for (int round = 0; round < 3; ++round) together[i].push_back(generate(model, {&prompts[i], 1}, sampled(5)).at(0));
+      for (int round = 0; round < 3; ++round)
+        together[i].push_back(test::generate(model, {&prompts[i], 1}, sampled(5)).at(0));
     });
   for (std::thread& user : users) user.join();
   for (std::size_t i = 0; i < prompts.size(); ++i)
@@ -162,16 +162,16 @@ TEST(CudaGeneration, LongContextsRunInWhatMemoryThereIs) {
   shape.context = 100000;
   const auto model = load(on_cuda(), shape);
   const auto prompts = ragged_prompts(8);
-  GenerateOptions options = sampled(6);
-  const auto want = generate(model, prompts, options);
+  test::Options options = sampled(6);
+  const auto want = test::generate(model, prompts, options);
   options.max_tokens = 90000;
-  options.abort_requested = [steps = 0]() mutable { return ++steps > 8; };
+  options.should_abort = [steps = 0]() mutable { return ++steps > 8; };
   warploom_emulator_limit_memory(std::size_t{500} << 20);
-  const auto got = generate(model, prompts, options);
+  const auto got = test::generate(model, prompts, options);
   warploom_emulator_limit_memory(std::size_t{8} << 30);
   for (std::size_t i = 0; i < got.size(); ++i) {
-    ASSERT_GE(got[i].ids.size(), 6u) << i;
-    EXPECT_TRUE(std::equal(want[i].ids.begin(), want[i].ids.end(), got[i].ids.begin())) << i;
+    ASSERT_GE(got[i].token_ids.size(), 6u) << i;
+    EXPECT_TRUE(std::equal(want[i].token_ids.begin(), want[i].token_ids.end(), got[i].token_ids.begin())) << i;
   }
 }
 
@@ -190,8 +190,8 @@ TEST(CudaGeneration, EveryWeightTypeCacheTypeAndBlockSizeIsNearTheCpu) {
       Choice c{"cache of type " + std::to_string(static_cast<int>(type)) + " in blocks of " + std::to_string(block_size),
                {},
                on_cuda(false)};
-      c.options.kv_type = type;
-      c.options.kv_block_size = block_size;
+      c.kv_type = type;
+      c.block_size = block_size;
       choices.push_back(c);
     }
   for (const DType activations : {DType::f16, DType::bf16}) {
@@ -205,10 +205,9 @@ TEST(CudaGeneration, EveryWeightTypeCacheTypeAndBlockSizeIsNearTheCpu) {
   for (const Choice& c : choices) {
     const test::TemporaryModel file(test::tiny_model(c.shape));
     test::Stepper cpu(file.path(), std::make_unique<test::FloatWeights>(), 1, 128, 100);
-    test::Stepper cuda(file.path(), create_backend(c.options.device), 1, 128, 100, c.options.kv_type,
-                       c.options.kv_block_size);
+    test::Stepper cuda(file.path(), create_backend(c.options.device), 1, 128, 100, c.kv_type, c.block_size);
     // Relative to the largest logit, after two layers of products of 256 terms: a few roundings of activations and of the cache.
-    const bool coarse = c.options.kv_type == DType::bf16 || c.options.device.cuda.compute_type == DType::bf16;
+    const bool coarse = c.kv_type == DType::bf16 || c.options.device.cuda.compute_type == DType::bf16;
     const float tolerance = coarse ? 0.06f : 0.01f;
     for (std::size_t at = 0; at < 9; ++at) {
       const std::vector<std::vector<TokenId>> next = {at == 0 ? prompt
@@ -231,10 +230,11 @@ TEST(CudaGeneration, BadOptionsAreRefused) {
   options = on_cuda();
   options.device.cuda.compute_type = DType::f32;
   EXPECT_THROW(load(options), InvalidArgument);
+  const auto model = load(on_cuda());
   for (const std::int64_t block_size : {0, -16, 12}) {
-    options = on_cuda();
-    options.kv_block_size = block_size;
-    EXPECT_THROW(load(options), InvalidArgument) << block_size;
+    test::Options bad = sampled();
+    bad.block_size = block_size;
+    EXPECT_THROW(test::generate(model, ragged_prompts(1), bad), InvalidArgument) << block_size;
   }
 }
 

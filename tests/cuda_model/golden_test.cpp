@@ -7,16 +7,26 @@
 namespace warploom {
 namespace {
 
-TEST(CudaGolden, EachRequestAlone) {
+TEST(CudaGolden, AloneAndAllAtOnce) {
   const test::TemporaryModel file(test::tiny_model());
   ModelOptions options;
   options.device = test::cuda_options();
   options.device.cuda.deterministic = true;
   const auto model = Model::load(file.path(), options);
-  std::vector<std::string> hashes;
-  for (const test::GoldenRequest& request : test::golden_requests())
-    hashes.push_back(test::golden_hash(generate(model, {&request.prompt, 1}, request.options)));
-  EXPECT_EQ(hashes, test::golden_record("cuda")) << nlohmann::json(hashes).dump();
+  const std::vector<Request> requests = test::golden_requests();
+  const auto hashes_of = [](const std::vector<RequestOutput>& outputs) {
+    std::vector<std::string> hashes;
+    for (const RequestOutput& output : outputs) hashes.push_back(test::golden_hash(output));
+    return hashes;
+  };
+  std::vector<RequestOutput> alone;
+  for (const Request& request : requests) alone.push_back(generate(model, request));
+  EXPECT_EQ(hashes_of(alone), test::golden_record("cuda"));
+  EngineOptions options;
+  options.kv_cache_tokens = 500;  // sequences are preempted
+  options.max_num_seqs = 16;
+  Generator generator(model, options);
+  EXPECT_EQ(hashes_of(generator.generate(requests)), test::golden_record("cuda"));
 }
 
 }  // namespace

@@ -137,7 +137,7 @@ TEST(CudaModel, EachOfManyIsWhatItIsAlone) {
   ModelOptions options;
   options.device = device;
   const auto model = Model::load(test::real_model_path(), options);
-  GenerateOptions generation;
+  test::Options generation;
   generation.max_tokens = 6;
   generation.ignore_eos = true;
   generation.sampling = {.temperature = 0.9f, .top_k = 50, .top_p = 0.95f, .seed = 4};
@@ -145,19 +145,19 @@ TEST(CudaModel, EachOfManyIsWhatItIsAlone) {
   generation.n = 4;
   std::vector<std::vector<TokenId>> prompts;
   for (const std::string& text : texts()) prompts.push_back(model->tokenizer()->encode(text));
-  const auto roomy = generate(model, prompts, generation);
+  const auto roomy = test::generate(model, prompts, generation);
   ASSERT_EQ(roomy.size(), 64u);
-  GenerateOptions tight = generation;
+  test::Options tight = generation;
   tight.kv_cache_tokens = 16 * 20;  // of about 64: sequences wait, are preempted, and share
-  const auto squeezed = generate(model, prompts, tight);
+  const auto squeezed = test::generate(model, prompts, tight);
   for (std::size_t i = 0; i < roomy.size(); ++i) {
-    EXPECT_EQ(squeezed[i].ids, roomy[i].ids) << i;
+    EXPECT_EQ(squeezed[i].token_ids, roomy[i].token_ids) << i;
     EXPECT_EQ(squeezed[i].logprobs, roomy[i].logprobs) << i;
   }
   generation.n = 1;
   for (std::size_t p = 0; p < prompts.size(); ++p) {
-    const Generation alone = generate(model, {&prompts[p], 1}, generation).at(0);
-    EXPECT_EQ(alone.ids, roomy[4 * p].ids) << p;
+    const test::Result alone = test::generate(model, {&prompts[p], 1}, generation).at(0);
+    EXPECT_EQ(alone.token_ids, roomy[4 * p].token_ids) << p;
     EXPECT_EQ(alone.logprobs, roomy[4 * p].logprobs) << p;
   }
 }

@@ -3,11 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include "support/prompts.h"
-#include "support/same_generation.h"
+#include "support/generate.h"
 #include "support/tiny_model.h"
 #include "warploom/error.h"
-#include "warploom/generator.h"
+#include "warploom/score.h"
 
 namespace warploom {
 namespace {
@@ -22,7 +21,7 @@ std::shared_ptr<const Model> load(const test::TinyModel& shape, int threads = 2,
 
 using test::expect_same;
 using test::ragged_prompts;
-GenerateOptions sampled(std::int64_t max_tokens = 24) { return test::sampled(max_tokens); }
+test::Options sampled(std::int64_t max_tokens = 24) { return test::sampled(max_tokens); }
 
 TEST(Engine, EveryWeightTypeRunsAndEveryInstructionSetAgrees) {
   for (const WeightType type : test::kAllWeightTypes) {
@@ -32,12 +31,12 @@ TEST(Engine, EveryWeightTypeRunsAndEveryInstructionSetAgrees) {
     shape.biases = type == WeightType::f16;
     if (type == WeightType::q4_0) shape.architecture = "qwen2";
     const auto prompts = ragged_prompts(2);
-    std::vector<Generation> first;
+    std::vector<test::Result> first;
     for (const CpuIsa isa : available_cpu_isas()) {
-      const auto all = generate(load(shape, 2, isa), prompts, sampled(12));
+      const auto all = test::generate(load(shape, 2, isa), prompts, sampled(12));
       if (first.empty()) first = all;
       for (std::size_t i = 0; i < all.size(); ++i) {
-        EXPECT_EQ(all[i].ids.size(), 12u);
+        EXPECT_EQ(all[i].token_ids.size(), 12u);
         expect_same(all[i], first[i], std::string(traits(type).name) + " on " + std::string(name(isa)));
       }
     }
@@ -47,14 +46,14 @@ TEST(Engine, EveryWeightTypeRunsAndEveryInstructionSetAgrees) {
 TEST(Engine, AloneEqualsInACrowdWhateverTheChunksAndThreads) {
   const auto prompts = ragged_prompts(32);
   const auto model = load({});
-  std::vector<Generation> alone;
-  for (const auto& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, sampled()).at(0));
+  std::vector<test::Result> alone;
+  for (const auto& prompt : prompts) alone.push_back(test::generate(model, {&prompt, 1}, sampled()).at(0));
   for (const int threads : {1, 4}) {
     const auto other = load({}, threads);
     for (const std::int64_t chunk : {1, 7, 64, 512}) {
-      GenerateOptions options = sampled();
+      test::Options options = sampled();
       options.max_num_batched_tokens = chunk;
-      const auto all = generate(other, prompts, options);
+      const auto all = test::generate(other, prompts, options);
       for (std::size_t i = 0; i < all.size(); ++i)
         expect_same(
             all[i], alone[i],
@@ -66,33 +65,37 @@ TEST(Engine, AloneEqualsInACrowdWhateverTheChunksAndThreads) {
 TEST(Engine, OneModelServesSeveralThreadsAtOnce) {
   const auto prompts = ragged_prompts(6);
   const auto model = load({});
-  std::vector<Generation> alone;
-  for (const auto& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, sampled()).at(0));
-  std::vector<Generation> together(prompts.size());
+  std::vector<test::Result> alone;
+  for (const auto& prompt : prompts) alone.push_back(test::generate(model, {&prompt, 1}, sampled()).at(0));
+  std::vector<test::Result> together(prompts.size());
   std::vector<std::thread> users;
   for (std::size_t i = 0; i < prompts.size(); ++i)
-    users.emplace_back([&, i] { together[i] = generate(model, {&prompts[i], 1}, sampled()).at(0); });
+    users.emplace_back([&, i] { together[i] = test::generate(model, {&prompts[i], 1}, sampled()).at(0); });
   for (std::thread& user : users) user.join();
   for (std::size_t i = 0; i < prompts.size(); ++i) expect_same(together[i], alone[i], "user " + std::to_string(i));
 }
 
+// A capacity that no machine has is cut to what the requests can use.
 TEST(Engine, HugePoolsTakeNoMoreThanTheRequestNeeds) {
   const auto prompts = ragged_prompts(3);
-  GenerateOptions options = sampled();
+  test::Options options = sampled();
   const auto model = load({});
-  const auto plain = generate(model, prompts, options);
-  options.kv_cache_tokens = INT64_MAX;
-  const auto huge = generate(model, prompts, options);
+  const auto plain = test::generate(model, prompts, options);
+  options.kv_cache_tokens = INT64_MAX / 4;
+  const auto huge = test::generate(model, prompts, options);
   for (std::size_t i = 0; i < huge.size(); ++i) expect_same(huge[i], plain[i], "sequence " + std::to_string(i));
+  Generator generator(model, options);
+  test::generate(generator, prompts, sampled());
+  EXPECT_LE(generator.kv_cache_capacity(), options.max_num_seqs * (model->shape().context_length + 2 * options.block_size));
 }
 
 TEST(Engine, WithoutTheCacheTheTextIsTheSame) {
   const auto prompts = ragged_prompts(5);
   const auto model = load({});
-  const auto with = generate(model, prompts, sampled());
-  GenerateOptions options = sampled();
-  options.kv_cache = false;
-  const auto without = generate(model, prompts, options);
+  const auto with = test::generate(model, prompts, sampled());
+  test::Options options = sampled();
+  options.use_kv_cache = false;
+  const auto without = test::generate(model, prompts, options);
   for (std::size_t i = 0; i < with.size(); ++i) expect_same(without[i], with[i], std::to_string(i));
 }
 
@@ -100,13 +103,13 @@ TEST(Engine, WithoutTheCacheTheTextIsTheSame) {
 TEST(Engine, SmallPoolsChangeNothing) {
   const auto prompts = ragged_prompts(10, 5);
   const auto model = load({});
-  const auto want = generate(model, prompts, sampled());
+  const auto want = test::generate(model, prompts, sampled());
   for (const std::int64_t kv_cache_tokens : {128, 160, 224, 400}) {
     for (const std::int64_t max_num_seqs : {2, 64}) {
-      GenerateOptions options = sampled();
+      test::Options options = sampled();
       options.kv_cache_tokens = kv_cache_tokens;
       options.max_num_seqs = max_num_seqs;
-      const auto got = generate(model, prompts, options);
+      const auto got = test::generate(model, prompts, options);
       for (std::size_t i = 0; i < got.size(); ++i)
         expect_same(got[i], want[i], std::to_string(i) + " with " + std::to_string(kv_cache_tokens));
     }
@@ -115,27 +118,27 @@ TEST(Engine, SmallPoolsChangeNothing) {
 
 TEST(Engine, ASequenceThatCannotFitSaysSo) {
   const std::vector<std::vector<TokenId>> prompts = {std::vector<TokenId>(40, 7), {1, 2}};
-  GenerateOptions options = sampled(100);
+  test::Options options = sampled(100);
   options.kv_cache_tokens = 64;
-  const auto all = generate(load({}), prompts, options);
+  const auto all = test::generate(load({}), prompts, options);
   EXPECT_EQ(all[0].finish_reason, FinishReason::context_full);
-  EXPECT_EQ(all[0].ids.size(), 25u);  // positions 0 to 63 are cached; the 65th token needs no place
+  EXPECT_EQ(all[0].token_ids.size(), 25u);  // positions 0 to 63 are cached; the 65th token needs no place
 }
 
 TEST(Engine, ContinuationsShareTheirPromptAndDiffer) {
   const auto prompts = ragged_prompts(3, 9);
   const auto model = load({});
-  GenerateOptions options = sampled();
+  test::Options options = sampled();
   options.n = 6;
-  const auto all = generate(model, prompts, options);
+  const auto all = test::generate(model, prompts, options);
   ASSERT_EQ(all.size(), 18u);
-  EXPECT_NE(all[0].ids, all[1].ids);
+  EXPECT_NE(all[0].token_ids, all[1].token_ids);
   // Alone, in tight pools, with small batches: the same continuations.
   for (const std::int64_t kv_cache_tokens : {144, 250, 0}) {
-    GenerateOptions tight = options;
+    test::Options tight = options;
     tight.kv_cache_tokens = kv_cache_tokens;
     tight.max_num_seqs = 4;
-    const auto again = generate(model, prompts, tight);
+    const auto again = test::generate(model, prompts, tight);
     for (std::size_t i = 0; i < all.size(); ++i) expect_same(again[i], all[i], std::to_string(i));
   }
 }
@@ -146,24 +149,24 @@ TEST(Engine, PromptsThatBeginAlikeShareWhatTheyBeginWith) {
   std::vector<std::vector<TokenId>> prompts = ragged_prompts(8, 4);
   for (std::size_t i = 0; i < prompts.size(); ++i) prompts[i].insert(prompts[i].begin(), i == 3 ? 20 : 50, 9);
   prompts[5] = prompts[4];
-  std::vector<Generation> alone;
-  for (const auto& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, sampled()).at(0));
+  std::vector<test::Result> alone;
+  for (const auto& prompt : prompts) alone.push_back(test::generate(model, {&prompt, 1}, sampled()).at(0));
   for (const std::int64_t kv_cache_tokens : {0, 192, 300, 500}) {
     for (const std::int64_t chunk : {7, 512}) {
-      GenerateOptions options = sampled();
+      test::Options options = sampled();
       options.kv_cache_tokens = kv_cache_tokens;
       options.max_num_batched_tokens = chunk;
-      const auto all = generate(model, prompts, options);
+      const auto all = test::generate(model, prompts, options);
       for (std::size_t i = 0; i < all.size(); ++i) {
         expect_same(all[i], alone[i], std::to_string(i) + " with " + std::to_string(kv_cache_tokens));
         if (kv_cache_tokens > 0) continue;
         if (i == 5) {
-          EXPECT_EQ(all[i].timings.cached_tokens, static_cast<std::int64_t>(prompts[i].size() - 1) / 16 * 16);
+          EXPECT_EQ(all[i].cached_tokens, static_cast<std::int64_t>(prompts[i].size() - 1) / 16 * 16);
         } else {
-          EXPECT_GE(all[i].timings.cached_tokens, i == 0 ? 0 : i == 3 ? 16 : 48) << i;
+          EXPECT_GE(all[i].cached_tokens, i == 0 ? 0 : i == 3 ? 16 : 48) << i;
         }
       }
-      EXPECT_EQ(all[0].timings.cached_tokens, 0);
+      EXPECT_EQ(all[0].cached_tokens, 0);
     }
   }
 }
@@ -171,17 +174,19 @@ TEST(Engine, PromptsThatBeginAlikeShareWhatTheyBeginWith) {
 TEST(Engine, CallbacksSeeTheTextAndCanStop) {
   const auto prompts = ragged_prompts(4);
   const auto model = load({});
-  const auto whole = generate(model, prompts, sampled());
+  const auto whole = test::generate(model, prompts, sampled());
   std::vector<std::string> shown(4);
   std::vector<int> tokens(4);
-  const auto stopped = generate(model, prompts, sampled(), [&](const TokenEvent& event) {
-    shown[event.prompt] += event.text;
-    return ++tokens[event.prompt] < 5 || event.prompt != 2;
-  });
+  test::Options options = sampled();
+  options.on_token = [&](const TokenEvent& event) {
+    shown[event.request] += event.text;
+    return ++tokens[event.request] < 5 || event.request != 2;
+  };
+  const auto stopped = test::generate(model, prompts, options);
   for (std::size_t i = 0; i < 4; ++i) {
     if (i == 2) {
       EXPECT_EQ(stopped[i].finish_reason, FinishReason::cancelled);
-      EXPECT_EQ(stopped[i].ids.size(), 5u);
+      EXPECT_EQ(stopped[i].token_ids.size(), 5u);
       EXPECT_TRUE(whole[i].text.starts_with(shown[i]));
     } else {
       expect_same(stopped[i], whole[i], std::to_string(i));
@@ -193,28 +198,36 @@ TEST(Engine, CallbacksSeeTheTextAndCanStop) {
 TEST(Engine, AThrowingCallbackLeavesEverythingUsable) {
   const auto prompts = ragged_prompts(3);
   const auto model = load({});
-  EXPECT_THROW(generate(model, prompts, sampled(), [](const TokenEvent&) -> bool { throw std::runtime_error("enough"); }),
-               std::runtime_error);
-  EXPECT_EQ(generate(model, prompts, sampled()).size(), 3u);
+  Generator generator(model);
+  const auto want = test::generate(model, prompts, sampled());
+  test::Options throwing = sampled();
+  throwing.on_token = [calls = 0](const TokenEvent&) mutable -> bool {
+    if (++calls == 7) throw std::runtime_error("enough");
+    return true;
+  };
+  EXPECT_THROW(test::generate(generator, prompts, throwing), std::runtime_error);
+  const auto again = test::generate(generator, prompts, sampled());
+  for (std::size_t i = 0; i < again.size(); ++i) expect_same(again[i], want[i], std::to_string(i));
 }
 
 TEST(Engine, StopStringsAndStopTokensEndASequence) {
   const auto prompts = ragged_prompts(1);
   const auto model = load({});
-  const Generation whole = generate(model, prompts, sampled(60)).at(0);
-  GenerateOptions options = sampled(60);
-  options.stop_tokens = {whole.ids[20]};
-  const Generation by_token = generate(model, prompts, options).at(0);
+  const test::Result whole = test::generate(model, prompts, sampled(60)).at(0);
+  test::Options options = sampled(60);
+  options.stop_token_ids = {whole.token_ids[20]};
+  const test::Result by_token = test::generate(model, prompts, options).at(0);
   EXPECT_EQ(by_token.finish_reason, FinishReason::stop_token);
-  EXPECT_LE(by_token.ids.size(), 21u);
+  EXPECT_LE(by_token.token_ids.size(), 21u);
   options = sampled(60);
   const std::size_t middle = whole.text.size() / 2;
   options.stop = {whole.text.substr(middle, 3)};
   std::string shown;
-  const Generation by_text = generate(model, prompts, options, [&](const TokenEvent& event) {
-                               shown += event.text;
-                               return true;
-                             }).at(0);
+  options.on_token = [&](const TokenEvent& event) {
+    shown += event.text;
+    return true;
+  };
+  const test::Result by_text = test::generate(model, prompts, options).at(0);
   EXPECT_EQ(by_text.finish_reason, FinishReason::stop_string);
   EXPECT_EQ(by_text.text, whole.text.substr(0, whole.text.find(options.stop[0])));
   EXPECT_EQ(shown, by_text.text);
@@ -223,15 +236,15 @@ TEST(Engine, StopStringsAndStopTokensEndASequence) {
 TEST(Engine, ScoresAgreeWithGenerationAndWindows) {
   const auto prompts = ragged_prompts(1, 12);
   const auto model = load({});
-  const Generation g = generate(model, prompts, sampled(30)).at(0);
+  const test::Result g = test::generate(model, prompts, sampled(30)).at(0);
   std::vector<TokenId> all = prompts[0];
-  all.insert(all.end(), g.ids.begin(), g.ids.end());
+  all.insert(all.end(), g.token_ids.begin(), g.token_ids.end());
   const Score scored = score(model, all);
   ASSERT_EQ(scored.logprobs.size(), all.size() - 1);
   // Both are exact but for the resolution of the sampler's weights.
-  for (std::size_t i = 0; i < g.ids.size(); ++i)
+  for (std::size_t i = 0; i < g.token_ids.size(); ++i)
     EXPECT_NEAR(scored.logprobs[prompts[0].size() - 1 + i], g.logprobs[i], 1e-5);
-  const Score windows = score(model, all, 16);
+  const Score windows = score(model, all, {.window = 16});
   EXPECT_EQ(windows.logprobs.size(), all.size() - (all.size() + 15) / 16);
 }
 

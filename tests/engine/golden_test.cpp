@@ -16,33 +16,40 @@ std::shared_ptr<const Model> load(CpuIsa isa, int threads) {
 
 class Golden : public testing::TestWithParam<CpuIsa> {};
 
-TEST_P(Golden, EachRequestAlone) {
-  const auto model = load(GetParam(), 2);
+std::vector<std::string> hashes_of(const std::vector<RequestOutput>& outputs) {
   std::vector<std::string> hashes;
-  std::size_t tokens = 0;
-  for (const test::GoldenRequest& request : test::golden_requests()) {
-    const auto generations = generate(model, {&request.prompt, 1}, request.options);
-    for (const Generation& generation : generations) tokens += generation.ids.size();
-    hashes.push_back(test::golden_hash(generations));
-  }
-  EXPECT_GE(tokens, 2000u);
-  EXPECT_EQ(hashes, test::golden_record("cpu")) << nlohmann::json(hashes).dump();
+  for (const RequestOutput& output : outputs) hashes.push_back(test::golden_hash(output));
+  return hashes;
 }
 
-TEST_P(Golden, InAPoolTooSmallForTheContinuationsAndWithPrefixesKept) {
+TEST_P(Golden, EachRequestAlone) {
+  const auto model = load(GetParam(), 2);
+  std::vector<RequestOutput> outputs;
+  std::size_t tokens = 0;
+  for (const Request& request : test::golden_requests()) outputs.push_back(generate(model, request));
+  for (const RequestOutput& output : outputs)
+    for (const Completion& completion : output.completions) tokens += completion.token_ids.size();
+  EXPECT_GE(tokens, 2000u);
+  EXPECT_EQ(hashes_of(outputs), test::golden_record("cpu"));
+}
+
+// All of them in one call, in caches from one that preempts all the time to plenty, with and without prefix caching, in large steps
+// and small ones; then once more on what the cache holds.
+TEST_P(Golden, AllAtOnce) {
   const auto model = load(GetParam(), 1);
-  std::vector<std::string> small, kept;
-  const auto cache = std::make_shared<PrefixCache>(model, 512);
-  for (test::GoldenRequest request : test::golden_requests()) {
-    request.options.kv_cache_tokens = static_cast<std::int64_t>(request.prompt.size()) + 80;
-    request.options.max_num_batched_tokens = 19;
-    small.push_back(test::golden_hash(generate(model, {&request.prompt, 1}, request.options)));
-    request.options.kv_cache_tokens = 0;
-    request.options.prefix_cache = cache;
-    kept.push_back(test::golden_hash(generate(model, {&request.prompt, 1}, request.options)));
-  }
-  EXPECT_EQ(small, test::golden_record("cpu"));
-  EXPECT_EQ(kept, test::golden_record("cpu"));
+  const std::vector<Request> requests = test::golden_requests();
+  for (const std::int64_t kv_cache_tokens : {256, 700, 0})
+    for (const bool prefix_caching : {false, true}) {
+      EngineOptions options;
+      options.kv_cache_tokens = kv_cache_tokens;
+      options.enable_prefix_caching = prefix_caching;
+      options.max_num_batched_tokens = kv_cache_tokens == 700 ? 19 : 512;
+      options.max_num_seqs = kv_cache_tokens == 0 ? 64 : 12;
+      Generator generator(model, options);
+      for (int call = 0; call < 2; ++call)
+        EXPECT_EQ(hashes_of(generator.generate(requests)), test::golden_record("cpu"))
+            << kv_cache_tokens << " call " << call;
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, Golden, testing::ValuesIn(available_cpu_isas()),

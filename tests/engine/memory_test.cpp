@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "warploom/generator.h"
+#include "support/generate.h"
 
 namespace warploom {
 namespace {
@@ -26,11 +26,13 @@ TEST(Memory, PeakIsUnderOneAndAHalfTimesTheFileAndTheCache) {
   const auto model = Model::load(path);
   std::string prompt;
   for (int i = 0; i < 100; ++i) prompt += "The quick brown fox jumps over the lazy dog. ";
-  GenerateOptions options;
-  options.max_tokens = 64;
-  options.ignore_eos = true;
-  Generator(model).generate(prompt, options);
-  const double cache = static_cast<double>((model->tokenizer()->encode(prompt).size() + 64) * model->memory().kv_per_token);
+  Request request;
+  request.prompt = prompt;
+  request.max_tokens = 64;
+  request.ignore_eos = true;
+  generate(model, request);
+  const double cache = static_cast<double>(static_cast<std::int64_t>(model->tokenizer()->encode(prompt).size() + 64) *
+                                           model->shape().kv_bytes_per_token(DType::f16));
   const double limit = 1.5 * static_cast<double>(std::filesystem::file_size(path)) + cache;
   RecordProperty("peak_mb", std::to_string(peak_resident_bytes() / 1e6));
   EXPECT_LT(peak_resident_bytes(), limit);

@@ -1,17 +1,13 @@
-// What was computed in one call of generate() serves the next, and no text shows it.
-#include "warploom/prefix_cache.h"
-
+// What was computed in one call of test::generate() serves the next, and no text shows it.
 #include <numeric>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "support/prompts.h"
-#include "support/same_generation.h"
+#include "support/generate.h"
 #include "support/tiny_model.h"
 #include "warploom/error.h"
-#include "warploom/generator.h"
 
 namespace warploom {
 namespace {
@@ -27,10 +23,10 @@ std::shared_ptr<const Model> load() {
   return Model::load(file.path());
 }
 
-GenerateOptions with(const std::shared_ptr<PrefixCache>& cache, std::int64_t max_tokens = 24) {
-  GenerateOptions options = test::sampled(max_tokens);
-  options.prefix_cache = cache;
-  return options;
+std::unique_ptr<Generator> make_generator(const std::shared_ptr<const Model>& model, std::int64_t kv_cache_tokens = 0) {
+  EngineOptions options;
+  options.kv_cache_tokens = kv_cache_tokens;
+  return std::make_unique<Generator>(model, options);
 }
 
 Tokens joined(Tokens a, const Tokens& b) {
@@ -38,40 +34,40 @@ Tokens joined(Tokens a, const Tokens& b) {
   return a;
 }
 
-TEST(PrefixCache, ATextThatGrowsIsComputedFromItsEnd) {
+TEST(PrefixCaching, ATextThatGrowsIsComputedFromItsEnd) {
   const auto model = load();
-  const auto cache = std::make_shared<PrefixCache>(model);
+  const auto generator = make_generator(model);
   Tokens text;
   std::int64_t known = 0;
   for (const Tokens& message : ragged_prompts(6)) {
     text = joined(text, message);
-    const Generation want = generate(model, {&text, 1}, test::sampled(24)).at(0),
-                     got = generate(model, {&text, 1}, with(cache)).at(0);
+    const auto want = test::generate(model, {&text, 1}, test::sampled(24)).at(0),
+               got = test::generate(*generator, {&text, 1}, test::sampled(24)).at(0);
     expect_same(got, want, std::to_string(text.size()) + " tokens");
-    EXPECT_EQ(want.timings.cached_tokens, 0);
-    EXPECT_EQ(got.timings.cached_tokens, known / 16 * 16);
-    text = joined(text, got.ids);
+    EXPECT_EQ(want.cached_tokens, 0);
+    EXPECT_EQ(got.cached_tokens, known / 16 * 16);
+    text = joined(text, got.token_ids);
     known = static_cast<std::int64_t>(text.size()) - 1;  // nobody asked for what follows the last one
-    EXPECT_EQ(cache->size(), known);
+    EXPECT_EQ(generator->cached_tokens(), known / 16 * 16);
   }
   ASSERT_GT(known, 200);
 }
 
-TEST(PrefixCache, TheSamePromptAgainComputesItsLastTokens) {
+TEST(PrefixCaching, TheSamePromptAgainComputesItsLastTokens) {
   const auto model = load();
-  const auto cache = std::make_shared<PrefixCache>(model);
+  const auto generator = make_generator(model);
   for (const std::size_t size : {1u, 2u, 16u, 17u, 32u, 33u}) {
     Tokens prompt(size);
     std::iota(prompt.begin(), prompt.end(), static_cast<TokenId>(size));
-    const Generation first = generate(model, {&prompt, 1}, with(cache)).at(0),
-                     again = generate(model, {&prompt, 1}, with(cache)).at(0);
+    const test::Result first = test::generate(*generator, {&prompt, 1}, test::sampled(24)).at(0),
+                       again = test::generate(*generator, {&prompt, 1}, test::sampled(24)).at(0);
     expect_same(again, first, std::to_string(size));
-    EXPECT_EQ(again.timings.cached_tokens, static_cast<std::int64_t>(size - 1) / 16 * 16);
+    EXPECT_EQ(again.cached_tokens, static_cast<std::int64_t>(size - 1) / 16 * 16);
   }
 }
 
 // Prompts that begin alike and go on differently, in batches with continuations, in caches from scarcely enough to plenty.
-TEST(PrefixCache, AnyUseInAnyRoomChangesNothing) {
+TEST(PrefixCaching, AnyUseInAnyRoomChangesNothing) {
   const auto model = load();
   const Tokens system(50, 9);
   std::vector<std::vector<Tokens>> calls;
@@ -81,160 +77,131 @@ TEST(PrefixCache, AnyUseInAnyRoomChangesNothing) {
       prompts.push_back(i % 4 == 3 ? message : joined(system, message));
     calls.push_back(prompts);
   }
-  for (const std::int64_t tokens : {192, 320, 700, 0}) {
-    const auto cache = std::make_shared<PrefixCache>(model, tokens);
+  for (const std::int64_t kv_cache_tokens : {192, 320, 700, 0}) {
+    EngineOptions engine;
+    engine.kv_cache_tokens = kv_cache_tokens;
+    engine.max_num_seqs = kv_cache_tokens == 320 ? 2 : 64;
+    Generator generator(model, engine);
     std::int64_t reused = 0;
     for (std::size_t c = 0; c < calls.size(); ++c) {
-      GenerateOptions options = test::sampled(24);
+      test::Options options = test::sampled(24);
       options.n = 1 + static_cast<int>(c % 3);
-      options.max_num_seqs = c % 2 ? 64 : 2;
       if (c % 5 == 4) options.sampling.repetition_penalty = 1.2f;
-      const auto want = generate(model, calls[c], options);
-      options.prefix_cache = cache;
-      const auto got = generate(model, calls[c], options);
+      const auto want = test::generate(model, calls[c], options), got = test::generate(generator, calls[c], options);
       for (std::size_t i = 0; i < want.size(); ++i) {
-        expect_same(got[i], want[i],
-                    "call " + std::to_string(c) + " sequence " + std::to_string(i) + " room " + std::to_string(tokens));
-        reused += got[i].timings.cached_tokens - want[i].timings.cached_tokens;
+        expect_same(
+            got[i], want[i],
+            "call " + std::to_string(c) + " sequence " + std::to_string(i) + " room " + std::to_string(kv_cache_tokens));
+        reused += got[i].cached_tokens - want[i].cached_tokens;
       }
     }
-    EXPECT_GT(reused, 0) << tokens;
+    EXPECT_GT(reused, 0) << kv_cache_tokens;
   }
 }
 
-TEST(PrefixCache, WhatIsNotUsedMakesRoom) {
+// The least recently used blocks go first, and of a text its end before its beginning.
+TEST(PrefixCaching, WhatIsNotUsedMakesRoom) {
   const auto model = load();
-  const auto cache = std::make_shared<PrefixCache>(model, 100);
-  EXPECT_EQ(cache->capacity(), 112);
-  const Tokens one(40, 1), two(40, 2), three(40, 3);
+  const auto generator = make_generator(model, 100);
+  const Tokens one(56, 1), two(56, 2), three(40, 3);
   const auto reused = [&](const Tokens& prompt) {
-    return generate(model, {&prompt, 1}, with(cache, 4)).at(0).timings.cached_tokens;
+    return test::generate(*generator, {&prompt, 1}, test::sampled(4)).at(0).cached_tokens;
   };
+  EXPECT_EQ(generator->kv_cache_capacity(), 0);
   EXPECT_EQ(reused(one), 0);
+  EXPECT_EQ(generator->kv_cache_capacity(), 112);
   EXPECT_EQ(reused(two), 0);
-  EXPECT_EQ(reused(one), 32);
-  EXPECT_EQ(reused(three), 0);  // takes the room of two
-  EXPECT_EQ(reused(one), 32);
-  EXPECT_EQ(reused(two), 0);
-  cache->clear();
-  EXPECT_EQ(cache->size(), 0);
+  EXPECT_EQ(reused(one), 48);
+  EXPECT_EQ(reused(three), 0);  // takes the end of two
+  EXPECT_EQ(reused(one), 48);
+  EXPECT_EQ(reused(two), 16);
+  generator->clear_cache();
+  EXPECT_EQ(generator->cached_tokens(), 0);
   EXPECT_EQ(reused(two), 0);
 }
 
-TEST(PrefixCache, ASequenceThatOutgrowsItSaysSoAndTheNextFits) {
+TEST(PrefixCaching, CanBeSwitchedOff) {
   const auto model = load();
-  const auto cache = std::make_shared<PrefixCache>(model, 64);
+  EngineOptions options;
+  options.enable_prefix_caching = false;
+  Generator generator(model, options);
+  const Tokens prompt(40, 1);
+  const auto first = test::generate(generator, {&prompt, 1}, test::sampled(24)).at(0),
+             again = test::generate(generator, {&prompt, 1}, test::sampled(24)).at(0);
+  expect_same(again, first, "again");
+  EXPECT_EQ(again.cached_tokens, 0);
+  EXPECT_EQ(generator.cached_tokens(), 0);
+}
+
+TEST(PrefixCaching, ASequenceThatOutgrowsTheCacheSaysSoAndTheNextFits) {
+  const auto model = load();
+  const auto generator = make_generator(model, 64);
   const Tokens prompt(40, 7);
-  const Generation all = generate(model, {&prompt, 1}, with(cache, 100)).at(0);
+  const auto all = test::generate(*generator, {&prompt, 1}, test::sampled(100)).at(0);
   EXPECT_EQ(all.finish_reason, FinishReason::context_full);
-  EXPECT_EQ(all.ids.size(), 25u);
-  const Generation again = generate(model, {&prompt, 1}, with(cache, 100)).at(0);
-  expect_same(again, all, "again");
+  EXPECT_EQ(all.token_ids.size(), 25u);
+  expect_same(test::generate(*generator, {&prompt, 1}, test::sampled(100)).at(0), all, "again");
   const Tokens longer(200, 7);
-  EXPECT_EQ(generate(model, {&longer, 1}, with(cache)).at(0).finish_reason, FinishReason::context_full);
+  EXPECT_EQ(test::generate(*generator, {&longer, 1}, test::sampled(24)).at(0).finish_reason, FinishReason::context_full);
   const Tokens other(40, 8);
-  expect_same(generate(model, {&other, 1}, with(cache)).at(0), generate(model, {&other, 1}, test::sampled(24)).at(0),
-              "other");
+  expect_same(test::generate(*generator, {&other, 1}, test::sampled(24)).at(0),
+              test::generate(model, {&other, 1}, test::sampled(24)).at(0), "other");
 }
 
 // Stopped from outside, by the callback, by an exception: the next call goes on from there.
-TEST(PrefixCache, SurvivesEveryEnd) {
+TEST(PrefixCaching, SurvivesEveryEnd) {
   const auto model = load();
   const Tokens prompt = joined(Tokens(60, 5), ragged_prompts(1, 8).at(0));
-  const Generation want = generate(model, {&prompt, 1}, test::sampled(24)).at(0);
-  const auto cache = std::make_shared<PrefixCache>(model);
-  int tokens = 0;
-  const auto sixth = [&] { return ++tokens >= 6; };
+  const auto want = test::generate(model, {&prompt, 1}, test::sampled(24)).at(0);
+  const auto generator = make_generator(model);
+  const auto sixth = [count = std::make_shared<int>(0)] { return ++*count % 6 == 0; };
+  const auto again = [&] { return test::generate(*generator, {&prompt, 1}, test::sampled(24)).at(0); };
 
-  GenerateOptions options = with(cache);
-  options.abort_requested = sixth;
-  EXPECT_EQ(generate(model, {&prompt, 1}, options).at(0).finish_reason, FinishReason::cancelled);
-  Generation again = generate(model, {&prompt, 1}, with(cache)).at(0);
-  expect_same(again, want, "after abort_requested");
-  EXPECT_GE(again.timings.cached_tokens, 48);
+  test::Options options = test::sampled(24);
+  options.should_abort = sixth;
+  EXPECT_EQ(test::generate(*generator, {&prompt, 1}, options).at(0).finish_reason, FinishReason::cancelled);
+  const auto after_abort = again();
+  expect_same(after_abort, want, "after should_abort");
+  EXPECT_GE(after_abort.cached_tokens, 48);
 
-  tokens = 0;
-  EXPECT_EQ(generate(model, {&prompt, 1}, with(cache), [&](const TokenEvent&) { return !sixth(); }).at(0).finish_reason,
-            FinishReason::cancelled);
-  expect_same(generate(model, {&prompt, 1}, with(cache)).at(0), want, "after the callback");
+  options = test::sampled(24);
+  options.on_token = [sixth](const TokenEvent&) { return !sixth(); };
+  EXPECT_EQ(test::generate(*generator, {&prompt, 1}, options).at(0).finish_reason, FinishReason::cancelled);
+  expect_same(again(), want, "after the callback");
 
-  tokens = 0;
-  cache->clear();
-  EXPECT_THROW(generate(model, {&prompt, 1}, with(cache),
-                        [&](const TokenEvent&) -> bool {
-                          if (sixth()) throw std::runtime_error("enough");
-                          return true;
-                        }),
-               std::runtime_error);
-  EXPECT_EQ(cache->size(), 0);
-  expect_same(generate(model, {&prompt, 1}, with(cache)).at(0), want, "after an exception");
-}
-
-// What waits for room that only running sequences have costs no text.
-TEST(PrefixCache, WaitingForRoomForgetsNothing) {
-  const auto model = load();
-  const auto cache = std::make_shared<PrefixCache>(model, 20 * 16);
-  const Tokens known(160, 3);
-  generate(model, {&known, 1}, with(cache, 1));
-  const std::vector<Tokens> prompts = {Tokens(100, 4), joined(known, Tokens(60, 5))};
-  std::vector<Generation> alone;
-  for (const Tokens& prompt : prompts) alone.push_back(generate(model, {&prompt, 1}, test::sampled(24)).at(0));
-  const auto got = generate(model, prompts, with(cache));
-  for (std::size_t i = 0; i < 2; ++i) expect_same(got[i], alone[i], std::to_string(i));
-  EXPECT_EQ(got[1].timings.cached_tokens, 160);
-}
-
-// A sequence that ended for want of blocks leaves those that hold none of its tokens.
-TEST(PrefixCache, ATextHoldsNoBlockMoreThanItTakes) {
-  const auto model = load();
-  const auto cache = std::make_shared<PrefixCache>(model, 12 * 16);
-  Tokens prompt(300);
-  std::iota(prompt.begin(), prompt.end(), 0);
-  for (TokenId& token : prompt) token %= 250;
-  GenerateOptions options = with(cache);
-  options.max_num_batched_tokens = 96;  // of which a second fits and a third does not
-  EXPECT_EQ(generate(model, {&prompt, 1}, options).at(0).finish_reason, FinishReason::context_full);
-  const std::int64_t kept = cache->size();
-  EXPECT_EQ(kept, 192);
-  cache->clear();
-  options.max_num_batched_tokens = 120;
-  EXPECT_EQ(generate(model, {&prompt, 1}, options).at(0).finish_reason, FinishReason::context_full);
-  EXPECT_EQ(cache->size(), 120);  // in 8 blocks of 12
-  const Tokens other(40, 251);
-  generate(model, {&other, 1}, with(cache, 8));
-  EXPECT_GT(cache->size(), 120);
-}
-
-TEST(PrefixCache, RefusesWhatCannotBe) {
-  const auto model = load();
-  EXPECT_THROW(PrefixCache(nullptr), InvalidArgument);
-  EXPECT_THROW(PrefixCache(model, -1), InvalidArgument);
-  EXPECT_THROW(PrefixCache(model, INT64_MAX), Error);
-  EXPECT_THROW(PrefixCache(model, 0, 0), InvalidArgument);
-  EXPECT_THROW(PrefixCache(model, 0, 5000), InvalidArgument);
-  const auto cache = std::make_shared<PrefixCache>(model);
-  const Tokens prompt = {1, 2, 3};
-  const auto expect_refused = [&](const GenerateOptions& options, const std::shared_ptr<const Model>& m, const char* what) {
-    try {
-      generate(m, {&prompt, 1}, options);
-      FAIL() << what;
-    } catch (const InvalidArgument& error) {
-      EXPECT_THAT(error.what(), testing::HasSubstr(what));
-    }
-  };
-  GenerateOptions options = with(cache);
-  expect_refused(options, load(), "another model");
-  options.kv_cache = false;
-  expect_refused(options, model, "kv_cache is false");
-  options.kv_cache = true;
-  options.kv_cache_tokens = 100;
-  expect_refused(options, model, "kv_cache_tokens is 100");
-  generate(model, {&prompt, 1}, with(cache, 2), [&](const TokenEvent&) {
-    expect_refused(with(cache), model, "in use");
-    EXPECT_THROW(cache->clear(), InvalidArgument);
+  options.on_token = [sixth](const TokenEvent&) -> bool {
+    if (sixth()) throw std::runtime_error("enough");
     return true;
-  });
-  EXPECT_EQ(generate(model, {&prompt, 1}, with(cache)).size(), 1u);  // and is free again
+  };
+  EXPECT_THROW(test::generate(*generator, {&prompt, 1}, options), std::runtime_error);
+  expect_same(again(), want, "after an exception");
+}
+
+// What waits for room that only running sequences have costs no prefix.
+TEST(PrefixCaching, WaitingForRoomEvictsNothing) {
+  const auto model = load();
+  const auto generator = make_generator(model, 20 * 16);
+  const Tokens known(160, 3);
+  test::generate(*generator, {&known, 1}, test::sampled(1));
+  const std::vector<Tokens> prompts = {Tokens(100, 4), joined(known, Tokens(60, 5))};
+  std::vector<test::Result> alone;
+  for (const Tokens& prompt : prompts) alone.push_back(test::generate(model, {&prompt, 1}, test::sampled(24)).at(0));
+  const auto got = test::generate(*generator, prompts, test::sampled(24));
+  for (std::size_t i = 0; i < 2; ++i) expect_same(got[i], alone[i], std::to_string(i));
+  EXPECT_EQ(got[1].cached_tokens, 160);
+}
+
+TEST(PrefixCaching, CallsFromSeveralThreadsRunOneAfterTheOther) {
+  const auto model = load();
+  const auto generator = make_generator(model);
+  const auto prompts = ragged_prompts(6, 2);
+  std::vector<test::Result> want, got(prompts.size());
+  for (const Tokens& prompt : prompts) want.push_back(test::generate(model, {&prompt, 1}, test::sampled(24)).at(0));
+  std::vector<std::thread> users;
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    users.emplace_back([&, i] { got[i] = test::generate(*generator, {&prompts[i], 1}, test::sampled(24)).at(0); });
+  for (std::thread& user : users) user.join();
+  for (std::size_t i = 0; i < prompts.size(); ++i) expect_same(got[i], want[i], std::to_string(i));
 }
 
 }  // namespace

@@ -6,7 +6,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "warploom/generator.h"
+#include "support/generate.h"
+#include "warploom/score.h"
 
 namespace warploom {
 namespace {
@@ -41,12 +42,12 @@ TEST(RealModel, GreedyTokensAgreeWhereTheReferenceIsSure) {
     auto prompt = c["prompt_ids"].get<std::vector<TokenId>>();
     const auto ids = c["ids"].get<std::vector<TokenId>>();
     const auto gaps = c["gaps"].get<std::vector<double>>();
-    GenerateOptions options;
+    test::Options options;
     options.max_tokens = 1;
     options.sampling.temperature = 0.0f;
     for (std::size_t i = 0; i < ids.size(); ++i) {
       if (gaps[i] > 2.6) {
-        EXPECT_EQ(generate(model, {&prompt, 1}, options).at(0).ids.at(0), ids[i]) << "step " << i;
+        EXPECT_EQ(test::generate(model, {&prompt, 1}, options).at(0).token_ids.at(0), ids[i]) << "step " << i;
         ++compared;
       }
       prompt.push_back(ids[i]);
@@ -62,24 +63,27 @@ TEST(RealModel, AloneEqualsAmongManyWithAnyThreads) {
   for (int copy = 0; copy < 4; ++copy)
     for (const std::string& text : texts)
       prompts.push_back(model->tokenizer()->encode(text + std::string(static_cast<std::size_t>(copy), '!')));
-  GenerateOptions options;
+  test::Options options;
   options.max_tokens = 12;
   options.sampling = {.temperature = 0.8f, .top_k = 50, .top_p = 0.9f, .seed = 3};
   options.logprobs = true;
-  const auto crowd = generate(model, prompts, options);
+  const auto crowd = test::generate(model, prompts, options);
   for (const int threads : {1, 4}) {
     const auto other = real_model(threads);
     for (std::size_t i = 0; i < prompts.size(); i += 5) {
-      const Generation alone = generate(other, {&prompts[i], 1}, options).at(0);
-      EXPECT_EQ(alone.ids, crowd[i].ids) << i;
+      const test::Result alone = test::generate(other, {&prompts[i], 1}, options).at(0);
+      EXPECT_EQ(alone.token_ids, crowd[i].token_ids) << i;
       EXPECT_EQ(alone.logprobs, crowd[i].logprobs) << i;
     }
   }
 }
 
 TEST(RealModel, TextIsEnglish) {
-  const Generator generator(real_model());
-  const std::string text = generator.generate("The quick brown fox jumps over the lazy", 4, 0.0f);
+  Request request;
+  request.prompt = "The quick brown fox jumps over the lazy";
+  request.max_tokens = 4;
+  request.sampling.temperature = 0.0f;
+  const std::string text = generate(real_model(), request).completions.at(0).text;
   EXPECT_TRUE(text.starts_with(" dog")) << text;
 }
 

@@ -4,9 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/generate.h"
 #include "support/tiny_model.h"
 #include "warploom/error.h"
-#include "warploom/generator.h"
 
 namespace warploom {
 namespace {
@@ -33,9 +33,9 @@ void try_file(const test::TemporaryModel& file, Outcome& outcome, const std::str
     return;
   }
   const std::vector<std::vector<TokenId>> prompts = {{1, 2, 3}};
-  GenerateOptions options;
+  test::Options options;
   options.max_tokens = 3;
-  const Generation g = generate(model, prompts, options).at(0);
+  const test::Result g = test::generate(model, prompts, options).at(0);
   EXPECT_NE(g.finish_reason, FinishReason::running) << what;
   ++outcome.ran;
 }
@@ -93,9 +93,9 @@ TEST(Mutations, NanWeightsEndTheSequenceAndSayWhy) {
   const test::TemporaryModel file(bytes);
   const auto model = Model::load(file.path());
   const std::vector<std::vector<TokenId>> prompts = {{1, 2, 3}};
-  const Generation g = generate(model, prompts).at(0);
+  const test::Result g = test::generate(model, prompts, {}).at(0);
   EXPECT_EQ(g.finish_reason, FinishReason::invalid_logits);
-  EXPECT_TRUE(g.ids.empty());
+  EXPECT_TRUE(g.token_ids.empty());
 }
 
 TEST(Mutations, ShapesThatContradictTheMetadata) {

@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "warploom/block_table.h"
 #include "warploom/error.h"
-#include "warploom/kv_blocks.h"
 
 namespace warploom {
 namespace {
@@ -33,10 +33,6 @@ TEST(BlockTables, RandomOperationsAgreeWithAPlainModel) {
     };
     std::map<int, Entry> live;
     int next = 0, stamp = 0, refused = 0, copies = 0;
-    const CopyBlock copy = [&](std::int32_t from, std::int32_t to) {
-      memory[static_cast<std::size_t>(to)] = memory[static_cast<std::size_t>(from)];
-      ++copies;
-    };
     for (int step = 0; step < 600; ++step) {
       const auto pick = [&] { return std::next(live.begin(), static_cast<std::ptrdiff_t>(rng() % live.size())); };
       const auto kind = rng() % 10;
@@ -54,7 +50,12 @@ TEST(BlockTables, RandomOperationsAgreeWithAPlainModel) {
         Entry& entry = pick()->second;
         const auto from = static_cast<std::int64_t>(entry.values.size());
         const std::int64_t count = 1 + static_cast<std::int64_t>(rng() % 20);
-        if (!entry.table.ensure_writable(from, from + count, copy)) {
+        std::vector<BlockCopy> wanted;
+        const bool writable = entry.table.ensure_writable(from, from + count, wanted);
+        for (const BlockCopy& copy : wanted)
+          memory[static_cast<std::size_t>(copy.to)] = memory[static_cast<std::size_t>(copy.from)];
+        copies += static_cast<int>(wanted.size());
+        if (!writable) {
           ++refused;
         } else {
           for (std::int64_t p = from; p < from + count; ++p) {

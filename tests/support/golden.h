@@ -13,19 +13,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include "support/generate.h"
 #include "support/tiny_model.h"
-#include "warploom/generator.h"
 
 namespace warploom::test {
 
-struct GoldenRequest {
-  std::vector<TokenId> prompt;
-  GenerateOptions options;
-};
-
-/// 40 requests for tiny_model(): every strategy, penalties, biases, stop strings, several continuations; prompts of 1 to 120 tokens,
+/// 40 requests for tiny_model(): every strategy, penalties, biases, stop strings, several completions; prompts of 1 to 120 tokens,
 /// half of which share one of two beginnings. They generate over 2,000 tokens.
-inline std::vector<GoldenRequest> golden_requests() {
+inline std::vector<Request> golden_requests() {
   std::mt19937 rng(2026);
   const auto tokens = [&](std::size_t count) {
     std::vector<TokenId> ids(count);
@@ -33,18 +28,19 @@ inline std::vector<GoldenRequest> golden_requests() {
     return ids;
   };
   const std::vector<TokenId> beginnings[] = {tokens(50), tokens(33)};
-  std::vector<GoldenRequest> requests(40);
+  std::vector<Request> requests(40);
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    GoldenRequest& request = requests[i];
-    if (i % 2 == 0) request.prompt = beginnings[i / 2 % 2];
+    Request& request = requests[i];
+    std::vector<TokenId> prompt;
+    if (i % 2 == 0) prompt = beginnings[i / 2 % 2];
     const std::vector<TokenId> rest = tokens(1 + rng() % 70);
-    request.prompt.insert(request.prompt.end(), rest.begin(), rest.end());
-    GenerateOptions& options = request.options;
-    options.max_tokens = 40 + static_cast<std::int64_t>(i % 3) * 10;
-    options.ignore_eos = i % 5 != 0;
-    options.logprobs = true;
-    options.n = i % 10 == 3 ? 3 : i % 10 == 6 ? 2 : 1;
-    SamplingParams& sampling = options.sampling;
+    prompt.insert(prompt.end(), rest.begin(), rest.end());
+    request.prompt = prompt;
+    request.max_tokens = 40 + static_cast<std::int64_t>(i % 3) * 10;
+    request.ignore_eos = i % 5 != 0;
+    request.logprobs = true;
+    request.n = i % 10 == 3 ? 3 : i % 10 == 6 ? 2 : 1;
+    SamplingParams& sampling = request.sampling;
     sampling.seed = 1000 + i;
     switch (i % 8) {
       case 0: sampling.temperature = 0.0f; break;
@@ -59,30 +55,30 @@ inline std::vector<GoldenRequest> golden_requests() {
         break;
       default:
         sampling.presence_penalty = 0.5f;
-        options.bias = {{7, -INFINITY}, {static_cast<TokenId>(i), 2.5f}, {120, -1.0f}};
+        request.logit_bias = {{7, -INFINITY}, {static_cast<TokenId>(i), 2.5f}, {120, -1.0f}};
         break;
     }
-    if (i % 9 == 4) options.stop = {"th", "e "};
-    if (i % 11 == 5) options.stop_tokens = {65, 101};
+    if (i % 9 == 4) request.stop = {"th", "e "};
+    if (i % 11 == 5) request.stop_token_ids = {65, 101};
   }
   return requests;
 }
 
 /// FNV-1a over ids, log-probabilities (their bits), text and the reason of the end.
-inline void hash_into(std::uint64_t& hash, const Generation& generation) {
+inline void hash_into(std::uint64_t& hash, const Completion& completion) {
   const auto add = [&hash](std::uint64_t value) {
     for (int i = 0; i < 8; ++i) hash = (hash ^ (value >> 8 * i & 0xff)) * 0x100000001b3u;
   };
-  for (const TokenId id : generation.ids) add(static_cast<std::uint64_t>(id));
-  for (const double logprob : generation.logprobs) add(std::bit_cast<std::uint64_t>(logprob));
-  for (const char c : generation.text) add(static_cast<unsigned char>(c));
-  for (const char* c = name(generation.finish_reason); *c; ++c) add(static_cast<unsigned char>(*c));
+  for (const TokenId id : completion.token_ids) add(static_cast<std::uint64_t>(id));
+  for (const double logprob : completion.logprobs) add(std::bit_cast<std::uint64_t>(logprob));
+  for (const char c : completion.text) add(static_cast<unsigned char>(c));
+  for (const char* c = name(completion.finish_reason); *c; ++c) add(static_cast<unsigned char>(*c));
 }
 
-/// Of all continuations of one request, in their order, as hexadecimal digits.
-inline std::string golden_hash(const std::vector<Generation>& generations) {
+/// Of all completions of one request, in their order, as hexadecimal digits.
+inline std::string golden_hash(const RequestOutput& output) {
   std::uint64_t hash = 0xcbf29ce484222325u;
-  for (const Generation& generation : generations) hash_into(hash, generation);
+  for (const Completion& completion : output.completions) hash_into(hash, completion);
   char text[17];
   std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
   return text;

@@ -1,0 +1,88 @@
+// The blocks of a paged KV cache: which are free, how many sequences share each, and which hold a prefix that is worth keeping. This
+// is bookkeeping on the host; warploom/cuda/kv_cache.h has the memory itself.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "warploom/export.h"
+#include "warploom/types.h"
+
+namespace warploom {
+
+/// Number of blocks of `block_size` tokens that `tokens` tokens take.
+constexpr std::int64_t blocks_for(std::int64_t tokens, std::int64_t block_size) {
+  return tokens / block_size + (tokens % block_size != 0);
+}
+
+/// Identifies the content of a cached block: its tokens and all tokens before it. 0 is the empty prefix. A number is never used for
+/// two contents by one pool.
+using PrefixId = std::uint64_t;
+
+/// A pool of blocks with reference counts and a prefix cache. A full block can be registered by its tokens and by the prefix before
+/// it. It stays findable when its last reference goes, until allocate() needs it: the least recently used block is evicted first.
+/// Not thread-safe. Must outlive the block tables that refer to it. Misuse (releasing a free block) throws std::logic_error.
+class WARPLOOM_EXPORT BlockPool {
+ public:
+  /// Throws InvalidArgument unless 1 <= num_blocks <= 2^31 - 1 and block_size >= 1.
+  explicit BlockPool(std::int64_t num_blocks, std::int64_t block_size = 16);
+
+  std::int64_t size() const { return static_cast<std::int64_t>(blocks_.size()); }
+  std::int64_t block_size() const { return block_size_; }
+  /// Number of blocks that `tokens` tokens take.
+  std::int64_t blocks_for(std::int64_t tokens) const { return warploom::blocks_for(tokens, block_size_); }
+  /// Number of blocks that allocate() can still return; cached blocks without references are among them.
+  std::int64_t free_count() const { return static_cast<std::int64_t>(free_.size() + evictable_.size()); }
+  int ref_count(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)].ref_count; }
+
+  /// A block with one reference; empty if none is free. May evict a cached block.
+  std::optional<std::int32_t> allocate();
+  /// Adds a reference to a block that is referenced or cached. Throws std::logic_error if it is neither.
+  void add_ref(std::int32_t block);
+  /// Drops one reference; at zero the block is free again. Throws std::logic_error if it has none.
+  void release(std::int32_t block);
+
+  struct CachedBlock {
+    std::int32_t block;
+    PrefixId prefix;  ///< of the prefix that ends with this block
+  };
+  /// The cached block that holds `tokens` (block_size of them) after the prefix `parent`; empty if there is none. Takes no reference.
+  std::optional<CachedBlock> find(PrefixId parent, std::span<const TokenId> tokens) const;
+  /// Registers a referenced block whose keys and values are computed; returns the id of the prefix that ends with it. If another block
+  /// holds the same content already, that one stays registered and its id is returned.
+  PrefixId cache(std::int32_t block, PrefixId parent, std::span<const TokenId> tokens);
+  bool is_cached(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)].prefix != 0; }
+  /// Number of cached blocks, referenced or not.
+  std::int64_t cached_count() const { return static_cast<std::int64_t>(by_content_.size()); }
+  /// Makes a block unfindable; references stay as they are.
+  void uncache(std::int32_t block);
+  void uncache_all();
+
+  /// Throws std::logic_error if a block is lost, free and referenced at once, or free twice. Linear in the number of blocks.
+  void check() const;
+
+ private:
+  struct Block {
+    std::int32_t ref_count = 0;
+    PrefixId prefix = 0;  // 0: not cached
+    PrefixId parent = 0;
+    std::uint64_t key = 0;                    // in by_content_
+    std::list<std::int32_t>::iterator place;  // in evictable_, if cached without references
+  };
+  Block& at(std::int32_t block) { return blocks_.at(static_cast<std::size_t>(block)); }
+  std::span<const TokenId> tokens_of(std::int32_t block) const;
+
+  std::int64_t block_size_;
+  std::vector<Block> blocks_;
+  std::vector<std::int32_t> free_;     // a stack: the block that was freed last is warm in the processor's caches
+  std::list<std::int32_t> evictable_;  // cached, without references; least recently used first
+  std::unordered_map<std::uint64_t, std::int32_t> by_content_;  // hash of parent and tokens
+  std::vector<TokenId> tokens_;  // [num_blocks, block_size] of cached blocks, to compare with; empty until one is cached
+  PrefixId last_prefix_ = 0;
+};
+
+}  // namespace warploom

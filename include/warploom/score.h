@@ -1,0 +1,32 @@
+// How likely a model finds a text.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "warploom/export.h"
+#include "warploom/model.h"
+#include "warploom/types.h"
+
+namespace warploom {
+
+struct Score {
+  std::vector<double> logprobs;  ///< of each scored token given those before it in its window; natural logarithm
+  double mean_nll = 0.0;         ///< mean of -logprobs
+  double perplexity = 0.0;       ///< exp(mean_nll)
+};
+
+struct ScoreOptions {
+  std::int64_t window = 0;     ///< maximum number of tokens that are scored together; 0: the context length
+  DType kv_type = DType::f16;  ///< as EngineOptions
+  std::int64_t block_size = 16;
+};
+
+/// Scores every token but the first of each window; each window starts afresh. Throws InvalidArgument if there are fewer than 2 tokens,
+/// an id is outside the vocabulary or an option is out of range.
+[[nodiscard]] WARPLOOM_EXPORT Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> tokens,
+                                          const ScoreOptions& options = {});
+
+}  // namespace warploom

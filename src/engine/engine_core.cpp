@@ -1,0 +1,204 @@
+#include "engine/engine_core.h"
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "engine/check_request.h"
+#include "warploom/error.h"
+
+namespace warploom {
+
+namespace {
+
+/// Number of KV blocks that the options ask for, that the device has memory for and that can be of use; at least one.
+std::int64_t num_blocks(const DecoderModel& decoder, const EngineOptions& options, std::int64_t max_tokens) {
+  const ModelShape& shape = decoder.config().shape;
+  std::int64_t blocks =
+      std::min<std::int64_t>(blocks_for(max_tokens, options.block_size), std::numeric_limits<std::int32_t>::max());
+  if (options.kv_cache_tokens > 0) return std::min(blocks, blocks_for(options.kv_cache_tokens, options.block_size));
+  const double share = options.kv_cache_share > 0 ? options.kv_cache_share : decoder.backend().kv_cache_share();
+  const auto block_bytes = static_cast<double>(shape.kv_bytes_per_token(options.kv_type) * options.block_size);
+  const double fit = share * static_cast<double>(decoder.backend().free_bytes()) / block_bytes;
+  if (fit < static_cast<double>(blocks)) blocks = static_cast<std::int64_t>(fit);
+  return std::max<std::int64_t>(blocks, 1);
+}
+
+/// Tokens that all sequences that run at a time can have, with a spare block each for the copy that a shared block may need.
+std::int64_t max_tokens(const ModelShape& shape, const EngineOptions& options) {
+  return options.max_num_seqs * (shape.context_length + 2 * options.block_size);
+}
+
+std::unique_ptr<KvCache> create_cache(const DecoderModel& decoder, const EngineOptions& options, std::int64_t max_tokens) {
+  check_options(options);
+  const ModelShape& shape = decoder.config().shape;
+  KvCacheShape cache{shape.num_layers, shape.num_kv_heads, shape.head_dim, 1, options.kv_type, options.block_size};
+  decoder.backend().check_kv_cache_shape(cache);  // before sizes are derived from it
+  cache.num_blocks = num_blocks(decoder, options, max_tokens);
+  return decoder.backend().create_kv_cache(cache);
+}
+
+BatchLimits batch_limits(const ModelShape& shape, const EngineOptions& options, const BlockPool& pool) {
+  BatchLimits limits;
+  limits.max_num_tokens = std::min(options.max_num_batched_tokens, pool.size() * pool.block_size());
+  limits.max_num_seqs = limits.max_num_logits = std::min(options.max_num_seqs, limits.max_num_tokens);
+  limits.max_blocks_per_seq = std::min(pool.blocks_for(shape.context_length), pool.size());
+  return limits;
+}
+
+SchedulerOptions scheduler_options(const ModelShape& shape, const EngineOptions& options, const BatchLimits& limits) {
+  return {options.max_num_seqs, limits.max_num_tokens, shape.context_length, options.enable_prefix_caching,
+          options.use_kv_cache};
+}
+
+std::vector<TokenId> end_tokens(const Tokenizer& tokenizer) {
+  std::vector<TokenId> tokens;
+  for (std::size_t id = 0; id < tokenizer.vocab_size(); ++id)
+    if (tokenizer.is_eog(static_cast<TokenId>(id))) tokens.push_back(static_cast<TokenId>(id));
+  return tokens;
+}
+
+template <typename T>
+std::shared_ptr<T> not_null(std::shared_ptr<T> pointer, const char* what) {
+  if (!pointer) throw InvalidArgument(fmt::format("{} is null", what));
+  return pointer;
+}
+
+}  // namespace
+
+EngineCore::EngineCore(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer,
+                       const EngineOptions& options, std::int64_t kv_cache_limit)
+    : model_(not_null(std::move(model), "model")),
+      tokenizer_(not_null(std::move(tokenizer), "tokenizer")),
+      decoder_(decoder_of(*model_)),
+      end_tokens_(end_tokens(*tokenizer_)),
+      cache_(create_cache(decoder_, options, kv_cache_limit > 0 ? kv_cache_limit : max_tokens(model_->shape(), options))),
+      pool_(cache_->shape().num_blocks, options.block_size),
+      limits_(batch_limits(model_->shape(), options, pool_)),
+      runner_(decoder_, *cache_, limits_),
+      scheduler_(pool_, scheduler_options(model_->shape(), options, limits_)) {}
+
+std::vector<TokenId> EngineCore::encode(const Prompt& prompt) const {
+  if (const auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) return *ids;
+  if (const auto* text = std::get_if<std::string>(&prompt)) return tokenizer_->encode(*text);
+  return tokenizer_->encode_chat(std::get<std::vector<ChatMessage>>(prompt));
+}
+
+EngineCore::RequestId EngineCore::add(Request request) {
+  check_request(request, model_->shape());
+  auto group = std::make_shared<SequenceGroup>();
+  group->prompt = encode(request.prompt);
+  check_prompt(group->prompt, model_->shape());
+  request.prompt = {};
+  group->request_id = ++last_id_;
+  group->sampling = request.sampling;
+  group->logit_bias = request.logit_bias;
+  group->stop_token_ids = request.stop_token_ids;
+  if (!request.ignore_eos) group->stop_token_ids.insert(group->stop_token_ids.end(), end_tokens_.begin(), end_tokens_.end());
+  group->max_tokens = request.max_tokens;
+  group->n = static_cast<std::uint32_t>(request.n);
+  group->logprobs = request.logprobs;
+
+  LiveRequest live{std::move(request), group, {}, Clock::now()};
+  live.streams.resize(group->n);
+  live_.emplace(group->request_id, std::move(live));
+  scheduler_.add(std::move(group));
+  return last_id_;
+}
+
+void EngineCore::step(const OnToken& on_token) {
+  const ScheduledBatch& batch = scheduler_.schedule();
+  for (const Sequence* sequence : batch.exhausted)
+    end(live_.at(sequence->group->request_id), sequence->index, FinishReason::context_full, on_token);
+  if (batch.sequences.empty()) return;
+  build_input(batch);
+  results_.resize(input_.rows.size());
+  runner_.run(input_, logprobs_, results_);
+  scheduler_.commit(results_);
+  std::size_t next = 0;
+  for (const ScheduledSequence& scheduled : batch.sequences)
+    if (scheduled.samples) process_token(*scheduled.sequence, results_[next++], on_token);
+}
+
+void EngineCore::build_input(const ScheduledBatch& batch) {
+  input_.clear();
+  input_.copies = batch.copies;
+  logprobs_ = false;
+  for (const ScheduledSequence& scheduled : batch.sequences) {
+    const Sequence& sequence = *scheduled.sequence;
+    const SequenceGroup& group = *sequence.group;
+    sequence.copy_tokens(sequence.num_computed_tokens, scheduled.num_tokens, input_.token_ids);
+    input_.sequences.push_back(
+        {scheduled.num_tokens, sequence.num_computed_tokens, sequence.block_table.blocks(), scheduled.samples ? 1 : 0});
+    if (!scheduled.samples) continue;
+    input_.rows.push_back({&group.sampling, sequence.output_token_ids.size(), sequence.index, group.prompt,
+                           sequence.output_token_ids, group.logit_bias});
+    logprobs_ = logprobs_ || group.logprobs;
+  }
+}
+
+OutputStream& EngineCore::stream_of(LiveRequest& live, std::uint32_t index) {
+  std::unique_ptr<OutputStream>& stream = live.streams[index];
+  if (!stream) stream = std::make_unique<OutputStream>(tokenizer_, live.request, index, live.submitted);
+  return *stream;
+}
+
+void EngineCore::process_token(Sequence& sequence, const SampleResult& result, const OnToken& on_token) {
+  LiveRequest& live = live_.at(sequence.group->request_id);
+  if (sequence.index == 0 && sequence.output_token_ids.size() <= 1) live.cached_tokens = sequence.num_cached_tokens;
+  if (result.status != SampleStatus::ok) return end(live, sequence.index, FinishReason::invalid_logits, on_token);
+  OutputStream& stream = stream_of(live, sequence.index);
+  const std::string text = stream.push(result, sequence.finish_reason);
+  const FinishReason reason = stream.completion().finish_reason;
+  if (reason != FinishReason::running && !sequence.finished()) scheduler_.finish(sequence, reason);
+  if (!on_token || on_token(live.group->request_id, {0, sequence.index, result.token, text, reason})) return;
+  if (reason != FinishReason::running) return;
+  stream.end(FinishReason::cancelled);
+  scheduler_.finish(sequence, FinishReason::cancelled);
+}
+
+void EngineCore::end(LiveRequest& live, std::uint32_t index, FinishReason reason, const OnToken& on_token) {
+  const std::string text = stream_of(live, index).end(reason);
+  if (on_token) on_token(live.group->request_id, {0, index, -1, text, reason});
+}
+
+void EngineCore::abort(RequestId id, const OnToken& on_token) {
+  LiveRequest& live = live_.at(id);
+  scheduler_.abort(*live.group);
+  for (std::uint32_t i = 0; i < live.group->n; ++i)
+    if (stream_of(live, i).completion().finish_reason == FinishReason::running)
+      end(live, i, FinishReason::cancelled, on_token);
+}
+
+RequestOutput EngineCore::take_output(RequestId id) {
+  const auto found = live_.find(id);
+  LiveRequest& live = found->second;
+  RequestOutput output;
+  output.prompt_token_ids = std::move(live.group->prompt);
+  output.cached_tokens = live.cached_tokens;
+  for (const auto& stream : live.streams) output.completions.push_back(stream->take());
+  live_.erase(found);
+  return output;
+}
+
+std::int64_t kv_cache_tokens_for(std::span<const Request> requests, std::span<const std::int64_t> prompt_sizes,
+                                 const EngineOptions& options, const ModelShape& shape) {
+  // A spare block for each, for the copy that a shared block may need.
+  std::vector<std::int64_t> blocks;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const std::int64_t room = shape.context_length - prompt_sizes[i];
+    const std::int64_t longest = prompt_sizes[i] + std::min(requests[i].max_tokens, room);
+    const auto count = static_cast<std::size_t>(std::min<std::int64_t>(requests[i].n, options.max_num_seqs));
+    blocks.insert(blocks.end(), count, blocks_for(longest, options.block_size) + 1);
+  }
+  std::ranges::sort(blocks, std::greater());
+  if (static_cast<std::int64_t>(blocks.size()) > options.max_num_seqs)
+    blocks.resize(static_cast<std::size_t>(options.max_num_seqs));
+  std::int64_t sum = 0;
+  for (const std::int64_t count : blocks) sum += count;
+  return sum * options.block_size;
+}
+
+}  // namespace warploom

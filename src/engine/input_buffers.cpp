@@ -1,0 +1,220 @@
+#include "engine/input_buffers.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "core/penalties.h"
+
+namespace warploom {
+
+std::int64_t ModelInput::num_logits() const {
+  std::int64_t sum = 0;
+  for (const SequenceInput& sequence : sequences) sum += sequence.num_logits;
+  return sum;
+}
+
+void ModelInput::clear() {
+  copies.clear();
+  token_ids.clear();
+  sequences.clear();
+  rows.clear();
+}
+
+namespace {
+
+constexpr std::size_t kAlignment = 16;  // the device reads arrays in pieces of up to this many bytes
+
+std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+std::size_t array_bytes(std::int64_t count, std::size_t element) {
+  return aligned(static_cast<std::size_t>(count) * element);
+}
+
+// Hands out arrays one after the other.
+class Packer {
+ public:
+  explicit Packer(StagingBuffer& memory) : host_(memory.host()), device_(memory.device()) {}
+
+  /// The host's side of `count` elements; `place` gets the device's.
+  template <typename T>
+  std::span<T> take(std::int64_t count, const T** place) {
+    T* at = reinterpret_cast<T*>(host_ + used_);
+    *place = reinterpret_cast<const T*>(device_ + used_);
+    used_ += array_bytes(count, sizeof(T));
+    return {at, static_cast<std::size_t>(count)};
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  std::byte* host_;
+  std::byte* device_;
+  std::size_t used_ = 0;
+};
+
+bool is_penalised(const SampledRow& row) { return has_penalties(*row.params); }
+std::int64_t history_size(const SampledRow& row) {
+  return is_penalised(row) ? static_cast<std::int64_t>(row.prompt.size() + row.output.size()) : 0;
+}
+
+/// What a step holds, padding included.
+struct Sizes {
+  std::int64_t tokens = 0, sequences = 0, blocks_per_seq = 0, logits = 0, rows = 0;
+  std::int64_t history = 0, biases = 0;  // over all rows
+  bool penalised = false;
+
+  std::size_t bytes() const {
+    std::size_t sum = 3 * array_bytes(tokens, 4) + array_bytes(sequences + 1, 4) +
+                      array_bytes(sequences * blocks_per_seq, 4) + array_bytes(logits, 4);
+    if (rows > 0) sum += 5 * array_bytes(rows, 4) + 2 * array_bytes(rows, 8);
+    if (biases > 0) sum += array_bytes(rows + 1, 8) + array_bytes(biases, sizeof(LogitBias));
+    if (penalised) sum += 3 * array_bytes(rows, 4) + array_bytes(rows + 1, 8) + array_bytes(history, 4);
+    return sum;
+  }
+};
+
+Sizes sizes_of(const ModelInput& input) {
+  Sizes sizes;
+  sizes.tokens = static_cast<std::int64_t>(input.token_ids.size());
+  sizes.sequences = static_cast<std::int64_t>(input.sequences.size());
+  for (const SequenceInput& sequence : input.sequences)
+    sizes.blocks_per_seq = std::max(sizes.blocks_per_seq, static_cast<std::int64_t>(sequence.block_table.size()));
+  sizes.logits = input.num_logits();
+  sizes.rows = static_cast<std::int64_t>(input.rows.size());
+  for (const SampledRow& row : input.rows) {
+    sizes.history += history_size(row);
+    sizes.biases += static_cast<std::int64_t>(row.bias.size());
+    sizes.penalised = sizes.penalised || is_penalised(row);
+  }
+  return sizes;
+}
+
+void pack_tokens(Packer& packer, const ModelInput& input, const Sizes& sizes, DeviceBatch& batch) {
+  AttentionMetadata& metadata = batch.metadata;
+  metadata.num_tokens = sizes.tokens;
+  metadata.num_seqs = sizes.sequences;
+  metadata.max_blocks_per_seq = sizes.blocks_per_seq;
+  const std::span<TokenId> ids = packer.take(sizes.tokens, &batch.token_ids);
+  const std::span<std::int32_t> positions = packer.take(sizes.tokens, &metadata.positions);
+  const std::span<std::int32_t> owners = packer.take(sizes.tokens, &metadata.token_to_seq);
+  const std::span<std::int32_t> indptr = packer.take(sizes.sequences + 1, &metadata.qo_indptr);
+  const std::span<std::int32_t> tables = packer.take(sizes.sequences * sizes.blocks_per_seq, &metadata.block_tables);
+  const std::span<std::int32_t> logits = packer.take(sizes.logits, &batch.logits_indices);
+  batch.num_logits = sizes.logits;
+
+  std::fill(std::ranges::copy(input.token_ids, ids.begin()).out, ids.end(), TokenId{0});
+  std::ranges::fill(tables, 0);
+  std::size_t token = 0, logit = 0, seq = 0;
+  for (const SequenceInput& sequence : input.sequences) {
+    indptr[seq] = static_cast<std::int32_t>(token);
+    std::ranges::copy(sequence.block_table, tables.begin() + static_cast<std::ptrdiff_t>(seq) * sizes.blocks_per_seq);
+    for (std::int64_t i = 0; i < sequence.num_tokens; ++i, ++token) {
+      positions[token] = static_cast<std::int32_t>(sequence.first_position + i);
+      owners[token] = static_cast<std::int32_t>(seq);
+      if (i + sequence.num_logits >= sequence.num_tokens) logits[logit++] = static_cast<std::int32_t>(token);
+    }
+    metadata.max_query_len = std::max(metadata.max_query_len, sequence.num_tokens);
+    ++seq;
+  }
+  for (; token < ids.size(); ++token, ++seq) {  // padding tokens: a sequence and a row of logits each
+    indptr[seq] = static_cast<std::int32_t>(token);
+    owners[token] = static_cast<std::int32_t>(seq);
+    positions[token] = -1;
+    logits[logit++] = static_cast<std::int32_t>(token);
+  }
+  indptr[seq] = static_cast<std::int32_t>(token);
+}
+
+// One parameter of every row. Padding rows are greedy; their other parameters are the defaults.
+template <typename T, typename Get>
+void pack_field(Packer& packer, const ModelInput& input, std::int64_t count, const T** place, Get get) {
+  static constexpr SamplingParams kGreedy{.temperature = 0.0f};
+  static constexpr SampledRow kPadding{.params = &kGreedy, .prompt = {}, .output = {}, .bias = {}};
+  const std::span<T> to = packer.take(count, place);
+  for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<T>(get(i < input.rows.size() ? input.rows[i] : kPadding));
+}
+
+// All rows' lists, one after the other, and where each begins.
+template <typename T, typename Append>
+void pack_lists(Packer& packer, const ModelInput& input, std::int64_t count, std::int64_t total, const T** list,
+                const std::int64_t** offsets, Append append) {
+  const std::span<std::int64_t> starts = packer.take(count + 1, offsets);
+  const std::span<T> items = packer.take(total, list);
+  auto end = items.begin();
+  for (std::size_t i = 0; i < starts.size(); ++i) {
+    starts[i] = end - items.begin();
+    if (i < input.rows.size()) end = append(input.rows[i], end);
+  }
+}
+
+SampleArgs pack_rows(Packer& packer, const ModelInput& input, const Sizes& sizes) {
+  SampleArgs args;
+  if (sizes.rows == 0) return args;
+  args.rows = sizes.rows;
+  const auto field = [&]<typename T>(const T** place, auto get) { pack_field(packer, input, sizes.rows, place, get); };
+  field(&args.temperature, [](const SampledRow& r) { return r.params->temperature; });
+  field(&args.top_k, [](const SampledRow& r) { return std::min<std::int64_t>(r.params->top_k, INT32_MAX); });
+  field(&args.top_p, [](const SampledRow& r) { return r.params->top_p; });
+  field(&args.min_p, [](const SampledRow& r) { return r.params->min_p; });
+  field(&args.seed, [](const SampledRow& r) { return r.params->seed; });
+  field(&args.position, [](const SampledRow& r) { return r.position; });
+  field(&args.subsequence, [](const SampledRow& r) { return r.subsequence; });
+  if (sizes.biases > 0)
+    pack_lists(packer, input, sizes.rows, sizes.biases, &args.bias, &args.bias_offsets,
+               [](const SampledRow& r, auto to) { return std::ranges::copy(r.bias, to).out; });
+  if (!sizes.penalised) return args;
+  field(&args.repetition_penalty, [](const SampledRow& r) { return r.params->repetition_penalty; });
+  field(&args.frequency_penalty, [](const SampledRow& r) { return r.params->frequency_penalty; });
+  field(&args.presence_penalty, [](const SampledRow& r) { return r.params->presence_penalty; });
+  pack_lists(packer, input, sizes.rows, sizes.history, &args.history, &args.history_offsets,
+             [](const SampledRow& r, auto to) {
+               if (!is_penalised(r)) return to;
+               return std::ranges::copy(r.output, std::ranges::copy(r.prompt, to).out).out;
+             });
+  return args;
+}
+
+std::size_t capacity_for(const BatchLimits& limits) {
+  Sizes sizes;
+  sizes.tokens = limits.max_num_tokens;
+  sizes.sequences = limits.max_num_seqs;
+  sizes.blocks_per_seq = limits.max_blocks_per_seq;
+  sizes.logits = sizes.rows = limits.max_num_logits;
+  return std::bit_ceil(sizes.bytes());
+}
+
+}  // namespace
+
+InputBuffers::InputBuffers(Backend& backend, const BatchLimits& limits)
+    : backend_(backend), limits_(limits), memory_(backend.create_staging_buffer(capacity_for(limits))) {}
+
+PackedInput InputBuffers::pack(const ModelInput& input) {
+  Sizes sizes = sizes_of(input);
+  const bool decodes = sizes.sequences == sizes.tokens && sizes.logits == sizes.tokens && sizes.rows == sizes.tokens;
+  if (decodes) {
+    const std::int64_t most = std::min({limits_.max_num_tokens, limits_.max_num_logits, limits_.max_num_seqs});
+    sizes.tokens = std::max(sizes.tokens, std::min(backend_.graph_batch_size(sizes.tokens), most));
+    sizes.sequences = sizes.logits = sizes.rows = sizes.tokens;
+    sizes.blocks_per_seq =
+        std::min(static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(sizes.blocks_per_seq))),
+                 limits_.max_blocks_per_seq);
+  }
+  // Histories grow from step to step: a few sizes stand for all of them.
+  const std::size_t bytes = sizes.penalised ? std::bit_ceil(sizes.bytes()) : sizes.bytes();
+  if (bytes > memory_->bytes()) memory_ = backend_.create_staging_buffer(std::bit_ceil(bytes));
+
+  PackedInput packed;
+  Packer packer(*memory_);
+  pack_tokens(packer, input, sizes, packed.batch);
+  packed.sample = pack_rows(packer, input, sizes);
+  packed.key = {.tokens = sizes.tokens,
+                .outputs = sizes.logits,
+                .max_blocks_per_seq = sizes.blocks_per_seq,
+                .repeats = decodes,
+                .samples = sizes.rows > 0,
+                .bytes = bytes,
+                .biases = sizes.biases,
+                .penalised = sizes.penalised};
+  return packed;
+}
+
+}  // namespace warploom

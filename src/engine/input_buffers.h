@@ -1,0 +1,68 @@
+// A step's input, and how it is packed into the memory that one transfer brings to the device.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/backend.h"
+#include "model/device_batch.h"
+#include "warploom/block_table.h"
+#include "warploom/sampling.h"
+
+namespace warploom {
+
+/// One sequence's part of a batch.
+struct SequenceInput {
+  std::int64_t num_tokens = 0;      // its next ones in ModelInput::token_ids
+  std::int64_t first_position = 0;  // of the first of them
+  std::span<const std::int32_t> block_table;
+  std::int64_t num_logits = 0;  // how many of its last tokens need logits
+};
+
+/// What decides the token that a row of logits draws.
+struct SampledRow {
+  const SamplingParams* params = nullptr;
+  std::uint64_t position = 0;
+  std::uint32_t subsequence = 0;
+  std::span<const TokenId> prompt, output;  // whose tokens the penalties count
+  std::span<const LogitBias> bias;
+};
+
+/// One step. Views into it must stay valid until the step has run.
+struct ModelInput {
+  std::vector<BlockCopy> copies;  // to do first, in this order
+  std::vector<TokenId> token_ids;
+  std::vector<SequenceInput> sequences;
+  std::vector<SampledRow> rows;  // none, or one for each row of logits, in order
+
+  std::int64_t num_logits() const;
+  void clear();
+};
+
+/// Where a step's parts are on the device.
+struct PackedInput {
+  DeviceBatch batch;
+  SampleArgs sample;  // parameters; no logits and no results
+  GraphKey key;       // without what is drawn
+};
+
+/// Memory for the inputs of any step within the limits. Offsets are determined by the key alone.
+class InputBuffers {
+ public:
+  InputBuffers(Backend& backend, const BatchLimits& limits);
+
+  /// Fills the memory. A step that only decodes is filled up with padding tokens to one of the backend's graph batch sizes. May replace
+  /// the memory by larger memory for long lists of penalised tokens and biases; throws OutOfMemory.
+  PackedInput pack(const ModelInput& input);
+
+  StagingBuffer& memory() const { return *memory_; }
+
+ private:
+  Backend& backend_;
+  BatchLimits limits_;
+  std::unique_ptr<StagingBuffer> memory_;
+};
+
+}  // namespace warploom

@@ -1,0 +1,33 @@
+#include "model/activations.h"
+
+#include <algorithm>
+
+namespace warploom {
+
+Activations::Activations(Backend& backend, const ModelConfig& config, const BatchLimits& limits, const KvCacheShape& cache) {
+  const ModelShape& shape = config.shape;
+  const std::int64_t tokens = limits.max_num_tokens, logits_rows = limits.max_num_logits;
+  const auto make = [&](std::int64_t elements, DType type) {
+    return backend.alloc(static_cast<std::size_t>(std::max<std::int64_t>(elements, 1) * bytes_of(type)));
+  };
+  const DType compute = backend.activation_type();
+  residual = make(tokens * shape.hidden_size, DType::f32);
+  normed = make(std::max(tokens, logits_rows) * shape.hidden_size, compute);
+  qkv = make(tokens * (shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim, DType::f32);
+  attended = make(tokens * shape.num_heads * shape.head_dim, compute);
+  projected = make(tokens * shape.hidden_size, DType::f32);
+  gate_up = make(tokens * 2 * shape.intermediate_size, DType::f32);
+  gated = make(tokens * shape.intermediate_size, compute);
+  logits = make(logits_rows * shape.vocab_size, DType::f32);
+
+  AttentionArgs attention;
+  attention.num_heads = shape.num_heads;
+  attention.softmax_scale = config.softmax_scale;
+  attention.window = config.sliding_window;
+  attention.metadata.num_tokens = attention.metadata.max_query_len = tokens;
+  attention.metadata.num_seqs = limits.max_num_seqs;
+  attention.metadata.max_blocks_per_seq = limits.max_blocks_per_seq;
+  attention_workspace = backend.alloc(backend.workspace_bytes(attention, cache));
+}
+
+}  // namespace warploom
