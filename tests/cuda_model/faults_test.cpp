@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "cuda_model/fixture.h"
+#include "support/generate.h"
 #include "emulator/emulator.h"
 #include "support/stepper.h"
 #include "support/tiny_model.h"

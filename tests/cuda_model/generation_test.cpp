@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "cuda_model/fixture.h"
+#include "support/generate.h"
 #include "emulator/emulator.h"
 #include "support/float_weights.h"
 #include "support/stepper.h"

@@ -22,10 +22,10 @@ TEST(CudaGolden, AloneAndAllAtOnce) {
   std::vector<RequestOutput> alone;
   for (const Request& request : requests) alone.push_back(generate(model, request));
   EXPECT_EQ(hashes_of(alone), test::golden_record("cuda"));
-  EngineOptions options;
-  options.kv_cache_tokens = 500;  // sequences are preempted
-  options.max_num_seqs = 16;
-  Generator generator(model, options);
+  EngineOptions tight;
+  tight.kv_cache_tokens = 500;  // sequences are preempted
+  tight.max_num_seqs = 16;
+  Generator generator(model, tight);
   EXPECT_EQ(hashes_of(generator.generate(requests)), test::golden_record("cuda"));
 }
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "cuda_model/fixture.h"
+#include "support/generate.h"
 #include "support/float_weights.h"
 #include "support/stepper.h"
 
