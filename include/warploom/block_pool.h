@@ -3,10 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <list>
 #include <optional>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "warploom/export.h"
@@ -36,7 +34,7 @@ class WARPLOOM_EXPORT BlockPool {
   /// Number of blocks that `tokens` tokens take.
   std::int64_t blocks_for(std::int64_t tokens) const { return warploom::blocks_for(tokens, block_size_); }
   /// Number of blocks that allocate() can still return; cached blocks without references are among them.
-  std::int64_t free_count() const { return static_cast<std::int64_t>(free_.size() + evictable_.size()); }
+  std::int64_t free_count() const { return static_cast<std::int64_t>(free_.size()) + num_evictable_; }
   int ref_count(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)].ref_count; }
 
   /// A block with one reference; empty if none is free. May evict a cached block.
@@ -57,7 +55,7 @@ class WARPLOOM_EXPORT BlockPool {
   PrefixId cache(std::int32_t block, PrefixId parent, std::span<const TokenId> tokens);
   bool is_cached(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)].prefix != 0; }
   /// Number of cached blocks, referenced or not.
-  std::int64_t cached_count() const { return static_cast<std::int64_t>(by_content_.size()); }
+  std::int64_t cached_count() const { return num_cached_; }
   /// Makes a block unfindable; references stay as they are.
   void uncache(std::int32_t block);
   void uncache_all();
@@ -66,22 +64,27 @@ class WARPLOOM_EXPORT BlockPool {
   void check() const;
 
  private:
+  static constexpr std::int32_t kNone = -1;
   struct Block {
     std::int32_t ref_count = 0;
-    PrefixId prefix = 0;  // 0: not cached
+    std::int32_t previous = kNone, next = kNone;  // in the list of evictable blocks
+    std::int32_t next_in_bucket = kNone;          // in the table of cached blocks
+    PrefixId prefix = 0;                          // 0: not cached
     PrefixId parent = 0;
-    std::uint64_t key = 0;                    // in by_content_
-    std::list<std::int32_t>::iterator place;  // in evictable_, if cached without references
   };
   Block& at(std::int32_t block) { return blocks_.at(static_cast<std::size_t>(block)); }
+  std::int32_t& bucket(PrefixId parent, std::span<const TokenId> tokens);
   std::span<const TokenId> tokens_of(std::int32_t block) const;
+  void append_evictable(std::int32_t block);
+  void remove_evictable(std::int32_t block);
 
   std::int64_t block_size_;
   std::vector<Block> blocks_;
-  std::vector<std::int32_t> free_;     // a stack: the block that was freed last is warm in the processor's caches
-  std::list<std::int32_t> evictable_;  // cached, without references; least recently used first
-  std::unordered_map<std::uint64_t, std::int32_t> by_content_;  // hash of parent and tokens
-  std::vector<TokenId> tokens_;  // [num_blocks, block_size] of cached blocks, to compare with; empty until one is cached
+  std::vector<std::int32_t> free_;  // a stack: the block that was freed last is warm in the processor's caches
+  std::int32_t oldest_ = kNone, newest_ = kNone;  // ends of the list of cached blocks without references, by last use
+  std::int64_t num_evictable_ = 0, num_cached_ = 0;
+  std::vector<std::int32_t> buckets_;  // heads of the chains of cached blocks, by hash of parent and tokens; empty until one is cached
+  std::vector<TokenId> tokens_;        // [num_blocks, block_size] of cached blocks, to compare with; empty until one is cached
   PrefixId last_prefix_ = 0;
 };
 

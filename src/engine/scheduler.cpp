@@ -75,11 +75,15 @@ void Scheduler::admit(std::int64_t& budget) {
 
 // A sequence needs blocks for all its tokens and one more. If nothing runs, it is admitted without: then it runs until they end.
 Scheduler::Admission Scheduler::try_admit(std::unique_ptr<Sequence>& sequence) {
-  if (pool_.free_count() == 0 && !running_.empty()) return Admission::not_now;
+  if (!running_.empty() && pool_.free_count() <= free_when_refused_) return Admission::not_now;  // nothing has changed
   if (options_.use_kv_cache && !reuse_prefix(*sequence)) return Admission::not_now;
   const std::int64_t whole_blocks = sequence->num_computed_tokens / pool_.block_size();  // a shared part of one is copied
   const std::int64_t needed = pool_.blocks_for(sequence->num_tokens() + 1) - whole_blocks;
-  if (pool_.free_count() < needed && !running_.empty()) return Admission::not_now;
+  if (pool_.free_count() < needed && !running_.empty()) {
+    sequence->free_blocks();
+    free_when_refused_ = pool_.free_count();
+    return Admission::not_now;
+  }
   if (sequence->num_cached_tokens < 0) sequence->num_cached_tokens = sequence->num_computed_tokens;
   sequence->group->running.push_back(sequence.get());
   running_.push_back(std::move(sequence));
@@ -158,6 +162,7 @@ void Scheduler::preempt_youngest() {
 }
 
 std::unique_ptr<Sequence> Scheduler::take(Sequence& sequence) {
+  free_when_refused_ = 0;
   std::erase(sequence.group->running, &sequence);
   const auto at = std::ranges::find(running_, &sequence, &std::unique_ptr<Sequence>::get);
   std::unique_ptr<Sequence> taken = std::move(*at);

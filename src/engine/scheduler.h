@@ -82,7 +82,8 @@ class Scheduler {
   std::vector<std::unique_ptr<Sequence>> running_;   // in order of admission: the youngest is preempted first
   std::vector<std::unique_ptr<Sequence>> finished_;  // since the last schedule()
   ScheduledBatch batch_;
-  std::vector<TokenId> block_tokens_;  // scratch
+  std::int64_t free_when_refused_ = 0;  // blocks, when the first that waits last found too few; 0 since a sequence left
+  std::vector<TokenId> block_tokens_;   // scratch
   std::int64_t num_preemptions_ = 0;
 };
 

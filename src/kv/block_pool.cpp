@@ -1,6 +1,7 @@
 #include "warploom/block_pool.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 #include <stdexcept>
 
@@ -37,10 +38,30 @@ std::span<const TokenId> BlockPool::tokens_of(std::int32_t block) const {
   return std::span(tokens_).subspan(static_cast<std::size_t>(block) * size, size);
 }
 
+std::int32_t& BlockPool::bucket(PrefixId parent, std::span<const TokenId> tokens) {
+  return buckets_[hash_of(parent, tokens) & (buckets_.size() - 1)];
+}
+
+void BlockPool::append_evictable(std::int32_t block) {
+  Block& b = at(block);
+  b.previous = newest_;
+  b.next = kNone;
+  (newest_ == kNone ? oldest_ : at(newest_).next) = block;
+  newest_ = block;
+  ++num_evictable_;
+}
+
+void BlockPool::remove_evictable(std::int32_t block) {
+  const Block& b = at(block);
+  (b.previous == kNone ? oldest_ : at(b.previous).next) = b.next;
+  (b.next == kNone ? newest_ : at(b.next).previous) = b.previous;
+  --num_evictable_;
+}
+
 std::optional<std::int32_t> BlockPool::allocate() {
   if (free_.empty()) {
-    if (evictable_.empty()) return std::nullopt;
-    uncache(evictable_.front());
+    if (oldest_ == kNone) return std::nullopt;
+    uncache(oldest_);
   }
   const std::int32_t block = free_.back();
   free_.pop_back();
@@ -52,7 +73,7 @@ void BlockPool::add_ref(std::int32_t block) {
   Block& b = at(block);
   if (b.ref_count == 0) {
     if (b.prefix == 0) throw std::logic_error(fmt::format("block {} is free and cannot be referenced", block));
-    evictable_.erase(b.place);
+    remove_evictable(block);
   }
   ++b.ref_count;
 }
@@ -64,15 +85,17 @@ void BlockPool::release(std::int32_t block) {
   if (b.prefix == 0)
     free_.push_back(block);
   else
-    b.place = evictable_.insert(evictable_.end(), block);
+    append_evictable(block);
 }
 
 std::optional<BlockPool::CachedBlock> BlockPool::find(PrefixId parent, std::span<const TokenId> tokens) const {
-  const auto found = by_content_.find(hash_of(parent, tokens));
-  if (found == by_content_.end()) return std::nullopt;
-  const Block& b = blocks_[static_cast<std::size_t>(found->second)];
-  if (b.parent != parent || !std::ranges::equal(tokens_of(found->second), tokens)) return std::nullopt;
-  return CachedBlock{found->second, b.prefix};
+  if (buckets_.empty()) return std::nullopt;
+  for (std::int32_t block = const_cast<BlockPool*>(this)->bucket(parent, tokens); block != kNone;) {
+    const Block& b = blocks_[static_cast<std::size_t>(block)];
+    if (b.parent == parent && std::ranges::equal(tokens_of(block), tokens)) return CachedBlock{block, b.prefix};
+    block = b.next_in_bucket;
+  }
+  return std::nullopt;
 }
 
 PrefixId BlockPool::cache(std::int32_t block, PrefixId parent, std::span<const TokenId> tokens) {
@@ -80,23 +103,30 @@ PrefixId BlockPool::cache(std::int32_t block, PrefixId parent, std::span<const T
   if (b.ref_count < 1) throw std::logic_error(fmt::format("block {} is free and cannot be cached", block));
   if (b.prefix != 0) throw std::logic_error(fmt::format("block {} is cached already", block));
   if (const auto same = find(parent, tokens)) return same->prefix;
-  const std::uint64_t key = hash_of(parent, tokens);
-  // A hash that another content has already: this one is not cached, but what follows it may be.
-  if (!by_content_.emplace(key, block).second) return ++last_prefix_;
-  if (tokens_.empty()) tokens_.resize(blocks_.size() * static_cast<std::size_t>(block_size_));
+  if (buckets_.empty()) {
+    buckets_.assign(std::bit_ceil(blocks_.size()), kNone);
+    tokens_.resize(blocks_.size() * static_cast<std::size_t>(block_size_));
+  }
   std::ranges::copy(tokens, tokens_.begin() + static_cast<std::ptrdiff_t>(block) * block_size_);
-  b.key = key;
+  std::int32_t& head = bucket(parent, tokens);
+  b.next_in_bucket = head;
+  head = block;
   b.parent = parent;
-  return b.prefix = ++last_prefix_;
+  b.prefix = ++last_prefix_;
+  ++num_cached_;
+  return b.prefix;
 }
 
 void BlockPool::uncache(std::int32_t block) {
   Block& b = at(block);
   if (b.prefix == 0) return;
-  by_content_.erase(b.key);
+  std::int32_t* link = &bucket(b.parent, tokens_of(block));
+  while (*link != block) link = &at(*link).next_in_bucket;
+  *link = b.next_in_bucket;
   b.prefix = b.parent = 0;
+  --num_cached_;
   if (b.ref_count > 0) return;
-  evictable_.erase(b.place);
+  remove_evictable(block);
   free_.push_back(block);
 }
 
@@ -111,19 +141,17 @@ void BlockPool::check() const {
     if (is_free.at(i)) throw std::logic_error(fmt::format("block {} is free twice", block));
     if (blocks_[i].ref_count != 0)
       throw std::logic_error(fmt::format("block {} is free but has {} references", block, blocks_[i].ref_count));
-    if ((blocks_[i].prefix != 0) != cached)
-      throw std::logic_error(fmt::format("block {} is in the wrong list of free blocks", block));
+    if ((blocks_[i].prefix != 0) != cached) throw std::logic_error(fmt::format("block {} is in the wrong list of free blocks", block));
     is_free[i] = true;
   };
   for (const std::int32_t block : free_) visit(block, false);
-  for (const std::int32_t block : evictable_) visit(block, true);
-  std::size_t cached = 0;
+  for (std::int32_t block = oldest_; block != kNone; block = blocks_[static_cast<std::size_t>(block)].next) visit(block, true);
+  std::int64_t cached = 0;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     if (!is_free[i] && blocks_[i].ref_count < 1) throw std::logic_error(fmt::format("block {} is lost", i));
     cached += blocks_[i].prefix != 0;
   }
-  if (cached != by_content_.size())
-    throw std::logic_error(fmt::format("{} blocks are cached but {} are indexed", cached, by_content_.size()));
+  if (cached != num_cached_) throw std::logic_error(fmt::format("{} blocks are cached but {} are counted", cached, num_cached_));
 }
 
 }  // namespace warploom
