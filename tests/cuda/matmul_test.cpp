@@ -106,8 +106,8 @@ TEST_P(CudaMatmulTypes, EmbedsWhatTheFileSays) {
         for (int i = 0; i < 9; ++i) ids.push_back(static_cast<TokenId>(rng() % static_cast<unsigned>(table->rows())));
         ids.push_back(static_cast<TokenId>(table->rows() - 1));
         const auto cols = static_cast<std::size_t>(shape.cols);
-        const test::GuardedArray<TokenId> device_ids(ids);
-        const test::GuardedArray<float> out(ids.size() * cols);
+        const test::CudaArray<TokenId> device_ids(ids);
+        const test::CudaArray<float> out(ids.size() * cols);
         matmul.embed({table.get(), device_ids.data(), static_cast<std::int64_t>(ids.size()), out.data()});
         const std::vector<float> got = out.read();
         for (std::size_t i = 0; i < got.size(); ++i) {
