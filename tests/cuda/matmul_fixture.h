@@ -56,7 +56,7 @@ struct ExactWeight {
 struct Near {
   double value, bound;
 };
-/// f32 sums in any order, each addition off by at most a unit of the last place (tensor cores truncate).
+/// f32 sums in any order. The maximum error of an addition is a unit in the last place: tensor cores truncate.
 inline Near exact_product(const ExactWeight& w, std::size_t row, const std::uint16_t* x, std::size_t cols, DType type,
                           float bias) {
   double sum = bias, size = std::abs(static_cast<double>(bias)), slack = 0;

@@ -121,7 +121,7 @@ TEST_P(CudaMatmulTypes, EmbedsWhatTheFileSays) {
   }
 }
 
-// Whatever stands in a damaged file, a product is a number, an infinity or NaN, and nothing stops.
+// Whatever bytes a damaged file holds, a product is a number, an infinity or NaN, and no kernel fails.
 TEST_P(CudaMatmulTypes, AnyBytesAreAWeight) {
   for (const DType type : {DType::f16, DType::bf16}) {
     for (const Mode& mode : kModes) {
@@ -188,7 +188,7 @@ TEST_F(CudaMatmul, WeightsBeyondHalfPrecisionSaturate) {
   }
 }
 
-// A launch has 65,535 groups of 16 tokens at most.
+// The maximum of a launch is 65,535 groups of 16 tokens.
 TEST_F(CudaMatmul, TakesMoreTokensThanAGridHolds) {
   cuda::Matmul matmul({DType::f16, false, true}, stream.get());
   const float two = 2.0f;

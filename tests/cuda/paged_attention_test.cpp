@@ -1,4 +1,4 @@
-// Attention over pages: against plain sums in double, and against itself where the same bits must come out.
+// Paged attention: against the oracle, and against itself if the same bits must come out.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -114,7 +114,7 @@ TEST_F(PagedAttention, WindowsAndSoftCaps) {
   expect_oracle_both({3, 1, 64, DType::f16, {900, 140}, 16, 600, 30.0f}, rng, tolerance(DType::f16));
 }
 
-// Keys that no row of a step sees any more are not read: their blocks may serve others.
+// Keys outside of the windows of all rows of a step are not read: their blocks may belong to other sequences.
 TEST_F(PagedAttention, BlocksBeforeTheWindowMayBeGone) {
   for (const std::int64_t window : {5, 60, 300}) {
     const PagedCase c{3, 1, 64, DType::f16, {700, 130}, 8, window};

@@ -41,10 +41,10 @@ class Append {
     }
     for (std::int64_t i = 0; i < c.rope_dims / 2; ++i)
       frequencies_.push_back(std::pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(c.rope_dims)));
-    std::int32_t most = 0, sequences = 1;
-    for (const std::int32_t p : c.positions) most = std::max(most, p);
+    std::int32_t max_position = 0, sequences = 1;
+    for (const std::int32_t p : c.positions) max_position = std::max(max_position, p);
     for (const std::int32_t s : c.sequence) sequences = std::max(sequences, s + 1);
-    table_stride_ = most / c.block_size + 1;
+    table_stride_ = max_position / c.block_size + 1;
     tables_.resize(static_cast<std::size_t>(sequences * table_stride_), test::kNoBlock);
     std::vector<std::int32_t> blocks(tokens + 2);
     std::iota(blocks.begin(), blocks.end(), 0);
