@@ -4,108 +4,101 @@ namespace warploom {
 namespace {
 
 WARPLOOM_OP_TEST(Attention);
+using test::AttentionStep;
 using test::Paged;
 using test::PagedCase;
+using test::PagedRows;
 
-void expect_oracle(Backend& backend, const PagedCase& c, std::mt19937& rng, std::int64_t window) {
-  const auto qkv = test::random_qkv(rng, c);
-  Paged paged(backend, c, qkv, rng());
-  std::vector<std::size_t> all(c.lengths.size());
-  std::iota(all.begin(), all.end(), std::size_t{0});
-  const std::vector<float> got = paged.step(all, 0, 1 << 20, window);
-  std::vector<double> want;
-  for (const std::size_t s : all) {
-    for (std::int64_t p = 0; p < c.lengths[s]; ++p) {
-      const auto row = test::attend(c, qkv[s], p, window);
-      want.insert(want.end(), row.begin(), row.end());
-    }
-  }
-  // f16 keys may round differently where the oracle's rotation differs in its last bit.
-  const double keys = c.type == DType::f32 ? 5e-6 : c.type == DType::f16 ? 2e-3 : 2e-2;
-  // Where products take 16-bit inputs, queries and probabilities are rounded to the cache's type, and the result to its own.
-  const bool rounds = backend.activation_type() != DType::f32;
-  const double tolerance =
-      keys + (rounds ? 4 * std::max(test::rounding(c.type), test::rounding(backend.activation_type())) : 0);
-  test::expect_near_all(got, want, tolerance, tolerance);
+void expect_oracle(Backend& backend, const PagedCase& c, std::mt19937& rng) {
+  test::expect_attention(backend, c, test::whole_heads(c), rng);
 }
 
 TEST_P(Attention, EqualsTheOracle) {
-  for (const DType type : {DType::f32, DType::f16}) {
+  for (const DType type : {DType::f32, DType::f16})
     for (const auto& [heads, kv_heads, head_dim] :
-         {std::array<std::int64_t, 3>{4, 2, 32}, {9, 3, 64}, {3, 3, 16}, {5, 1, 80}, {2, 1, 256}, {20, 1, 16}}) {
-      PagedCase c{heads, kv_heads, head_dim, type, {}, {1, 17, 33}};
-      c.rope.dims = head_dim;
-      expect_oracle(*backend, c, rng, 0);
-    }
-  }
+         {std::array<std::int64_t, 3>{4, 2, 32}, {9, 3, 64}, {3, 3, 16}, {5, 1, 80}, {2, 1, 256}, {20, 1, 16}})
+      expect_oracle(*backend, {heads, kv_heads, head_dim, type, {1, 17, 33}}, rng);
 }
 
 TEST_P(Attention, SoftCapsAndBlockSizes) {
   const bool cuda = GetParam().kind == DeviceKind::cuda;
   for (const std::int64_t block_size : {8, 16, 32}) {
-    if (!cuda && block_size != 16) continue;  // which the CPU refuses: see KvCache
+    if (!cuda && block_size != 16) continue;  // the CPU refuses it: see KvCache
     for (const DType type : {DType::f16, DType::f32, DType::bf16}) {
       if (!cuda && type == DType::bf16) continue;
-      PagedCase c{4, 2, 32, type, {}, {1, 17, 150}, 0.5f, block_size};
-      c.rope.dims = 32;
-      expect_oracle(*backend, c, rng, 0);
+      expect_oracle(*backend, {4, 2, 32, type, {1, 17, 150}, block_size, 0, 0.5f}, rng);
     }
   }
 }
 
+// Padding tokens stand behind each sequence and between them; their tables lead to blocks that others hold.
 TEST_P(Attention, PaddingTokensStoreNothingAndGetZeros) {
-  PagedCase c{4, 2, 32, DType::f16, {}, {1}};
-  c.rope.dims = 32;
-  const auto qkv = test::random_qkv(rng, c);
-  auto cache = backend->create_kv_cache({1, 2, 32, 2, c.type});
-  const auto rope = backend->load_rope(c.rope, nullptr);
-  std::vector<float> rows = qkv[0];
-  const std::vector<float> noise = test::random_floats(rng, rows.size());
-  rows.insert(rows.end(), noise.begin(), noise.end());
-  test::Guarded in(*backend, rows);
-  test::Activations out(*backend, 2 * 4 * 32);
-  const test::PlacedStep step(*backend, {0, -1}, {0, 1}, {0, 1}, {0, 0}, 1);
-  backend->rope_append({in.data(), c.heads, rope.get(), step.metadata, cache.get(), 0});
-  test::attend_with_workspace(*backend, {in.data(), c.heads, 0.25f, 0.0f, 0, step.metadata, cache.get(), 0, out.data()});
-  const std::vector<float> got = out.read();
-  for (std::size_t i = 0; i < 128; ++i) {
-    // Of one key, the value itself.
-    const auto value =
-        static_cast<std::size_t>((4 + 2 + static_cast<std::int64_t>(i) / 64) * 32 + static_cast<std::int64_t>(i) % 32);
-    EXPECT_NEAR(got[i], qkv[0][value], 2 * 0x1p-8 * std::abs(qkv[0][value]) + 1e-6);
-    EXPECT_EQ(got[128 + i], 0.0f);
-  }
+  const PagedCase c{4, 2, 32, DType::f16, {16, 16}};
+  const PagedRows rows(c, rng);
+  const auto rope = backend->load_rope(test::whole_heads(c), nullptr);
+  std::vector<std::int32_t> positions(16);
+  std::iota(positions.begin(), positions.end(), 0);
+  const auto attend = [&](bool padding) {
+    auto cache = backend->create_kv_cache({1, 2, 32, 2, c.type});
+    std::vector<float> out_rows;
+    for (const bool append : {true, false}) {
+      AttentionStep step;
+      std::vector<float> host;
+      for (std::int32_t s = 0; s < 2; ++s) {
+        const std::vector<float>& qkv = rows.qkv[static_cast<std::size_t>(s)];
+        step.add(positions, {s});
+        host.insert(host.end(), qkv.begin(), qkv.end());
+        if (!padding) continue;
+        step.add({-1}, {1 - s});
+        host.insert(host.end(), static_cast<std::size_t>(rows.width), 100.0f);
+      }
+      test::Guarded in(*backend, host);
+      test::Activations out(*backend, static_cast<std::size_t>(step.num_tokens() * 4 * 32));
+      const test::PlacedStep placed(*backend, step);
+      if (append) backend->rope_append({in.data(), c.heads, rope.get(), placed.metadata, cache.get(), 0});
+      test::attend_with_workspace(*backend,
+                                  {in.data(), c.heads, c.scale(), 0.0f, 0, placed.metadata, cache.get(), 0, out.data()});
+      const std::vector<float> got = out.read();
+      out_rows.insert(out_rows.end(), got.begin(), got.end());
+    }
+    return out_rows;
+  };
+  std::vector<float> want = attend(false);
+  for (const std::ptrdiff_t tokens : {16, 33, 50, 67})  // of both steps, the end of each sequence
+    want.insert(want.begin() + tokens * 4 * 32, 4 * 32, 0.0f);
+  EXPECT_EQ(attend(true), want);
 }
 
-TEST_P(Attention, LongContextsSpanSeveralChunks) {
-  PagedCase c{3, 1, 16, DType::f32, {}, {300, 129}};
-  c.rope.dims = 16;
-  expect_oracle(*backend, c, rng, 0);
+TEST_P(Attention, LongContextsSpanSeveralChunks) { expect_oracle(*backend, {3, 1, 16, DType::f32, {300, 129}}, rng); }
+
+TEST_P(Attention, ScalesAsTold) {
+  PagedCase c{3, 1, 16, DType::f32, {150, 5}};
+  c.softmax_scale = 0.7f;
+  expect_oracle(*backend, c, rng);
 }
 
 TEST_P(Attention, SlidingWindow) {
-  PagedCase c{3, 1, 16, DType::f32, {}, {300, 5}};
-  c.rope.dims = 16;
-  for (const std::int64_t window : {1, 7, 128, 140, 1000}) expect_oracle(*backend, c, rng, window);
+  for (const std::int64_t window : {1, 7, 128, 140, 1000})
+    expect_oracle(*backend, {3, 1, 16, DType::f32, {300, 5}, 16, window}, rng);
 }
 
 // Prefill at once, in chunks, token by token, alone, in a crowd, with other block tables: always the same bits.
 TEST_P(Attention, ChunksCrowdsAndBlockTablesChangeNothing) {
   for (const std::int64_t window : {std::int64_t{0}, std::int64_t{100}}) {
-    PagedCase c{9, 3, 64, DType::f16, {}, {290, 31, 150, 16}};
-    c.rope.dims = 64;
-    const auto qkv = test::random_qkv(rng, c);
+    const PagedCase c{9, 3, 64, DType::f16, {290, 31, 150, 16}, 16, window};
+    const RopeParams rope = test::whole_heads(c);
+    const PagedRows rows(c, rng);
     std::vector<std::vector<float>> alone;
     for (std::size_t s = 0; s < c.lengths.size(); ++s) {
-      Paged paged(*backend, c, qkv, 7);
-      alone.push_back(paged.step({s}, 0, 1 << 20, window));
+      Paged paged(*backend, c, rope, rows, 7);
+      alone.push_back(paged.step({s}, 0, 1 << 20));
     }
     for (const std::int64_t chunk : {1, 7, 64}) {
-      Paged paged(*backend, c, qkv, static_cast<std::uint32_t>(100 + chunk));
+      Paged paged(*backend, c, rope, rows, static_cast<std::uint32_t>(100 + chunk));
       std::vector<std::vector<float>> got(c.lengths.size());
       const std::int64_t width = c.heads * c.head_dim;
       for (std::int64_t from = 0; from < 290; from += chunk) {
-        const std::vector<float> out = paged.step({0, 1, 2, 3}, from, from + chunk, window);
+        const std::vector<float> out = paged.step({0, 1, 2, 3}, from, from + chunk);
         std::int64_t at = 0;
         for (std::size_t s = 0; s < c.lengths.size(); ++s) {
           const std::int64_t tokens = std::clamp<std::int64_t>(c.lengths[s] - from, 0, chunk);
@@ -120,38 +113,61 @@ TEST_P(Attention, ChunksCrowdsAndBlockTablesChangeNothing) {
 }
 
 TEST_P(Attention, NanInOneSequenceStaysThere) {
-  PagedCase c{2, 1, 16, DType::f16, {}, {20, 20}};
-  c.rope.dims = 16;
-  auto qkv = test::random_qkv(rng, c);
-  Paged clean(*backend, c, qkv, 3);
+  const PagedCase c{2, 1, 16, DType::f16, {20, 20}};
+  const RopeParams rope = test::whole_heads(c);
+  PagedRows rows(c, rng);
+  Paged clean(*backend, c, rope, rows, 3);
   const std::vector<float> want = clean.step({1}, 0, 20);
-  std::fill(qkv[0].begin(), qkv[0].end(), std::nanf(""));
-  Paged paged(*backend, c, qkv, 3);
+  std::fill(rows.qkv[0].begin(), rows.qkv[0].end(), std::nanf(""));
+  Paged paged(*backend, c, rope, rows, 3);
   const std::vector<float> got = paged.step({0, 1}, 0, 20);
   const std::vector<float> second(got.end() - static_cast<std::ptrdiff_t>(want.size()), got.end());
   EXPECT_TRUE(test::same_bits(second, want));
   EXPECT_TRUE(std::isnan(got[0]));
 }
 
+// Every layer's block is copied; blocks beside it stay as they are.
 TEST_P(Attention, CopiedBlocksHoldTheSameKeysAndValues) {
-  PagedCase c{2, 1, 16, DType::f16, {}, {16, 16}};
-  c.rope.dims = 16;
-  const auto qkv = test::random_qkv(rng, c);
-  const auto run = [&](std::int32_t block) {
-    auto cache = backend->create_kv_cache({1, 1, 16, 3, c.type});
-    std::vector<std::int32_t> positions(16);
-    std::iota(positions.begin(), positions.end(), 0);
-    const std::vector<std::int32_t> rows(16, 0);
-    const test::PlacedStep written(*backend, positions, rows, {0}, {0}, 1), read(*backend, positions, rows, {0}, {block}, 1);
-    test::Guarded in(*backend, qkv[0]);
+  constexpr std::int64_t kLayers = 3;
+  const PagedCase c{2, 1, 16, DType::f16, std::vector<std::int64_t>(kLayers, 16)};
+  const PagedRows rows(c, rng), others(c, rng);
+  const auto rope = backend->load_rope(test::whole_heads(c), nullptr);
+  auto cache = backend->create_kv_cache({kLayers, 1, 16, 5, c.type});
+  std::vector<std::int32_t> positions(16);
+  std::iota(positions.begin(), positions.end(), 0);
+  const auto step_on = [&](std::int32_t block) {
+    AttentionStep step;
+    step.add(positions, {block});
+    return test::PlacedStep(*backend, step);
+  };
+  const auto fill = [&](std::int32_t block, const std::vector<float>& qkv, std::int64_t layer) {
+    test::Guarded in(*backend, qkv);
+    backend->rope_append({in.data(), c.heads, rope.get(), step_on(block).metadata, cache.get(), layer});
+    backend->synchronise();
+  };
+  const auto attend = [&](std::int32_t block, std::int64_t layer) {
+    test::Guarded in(*backend, rows.qkv[0]);
     test::Activations out(*backend, 16 * 2 * 16);
-    const auto rope = backend->load_rope(c.rope, nullptr);
-    backend->rope_append({in.data(), c.heads, rope.get(), written.metadata, cache.get(), 0});
-    if (block != 0) backend->copy_block({cache.get(), 0, block});
-    test::attend_with_workspace(*backend, {in.data(), c.heads, 0.25f, 0.0f, 0, read.metadata, cache.get(), 0, out.data()});
+    test::attend_with_workspace(
+        *backend, {in.data(), c.heads, 0.25f, 0.0f, 0, step_on(block).metadata, cache.get(), layer, out.data()});
     return out.read();
   };
-  EXPECT_TRUE(test::same_bits(run(0), run(2)));
+  std::vector<std::vector<float>> want, beside;
+  for (std::int64_t layer = 0; layer < kLayers; ++layer) {
+    fill(1, rows.qkv[static_cast<std::size_t>(layer)], layer);
+    for (const std::int32_t block : {0, 2, 3, 4}) fill(block, others.qkv[static_cast<std::size_t>(layer)], layer);
+    want.push_back(attend(1, layer));
+    beside.push_back(attend(4, layer));
+    ASSERT_FALSE(test::same_bits(want.back(), beside.back()));
+  }
+  backend->copy_block({cache.get(), 1, 3});
+  for (std::int64_t layer = 0; layer < kLayers; ++layer) {
+    const auto l = static_cast<std::size_t>(layer);
+    EXPECT_TRUE(test::same_bits(attend(3, layer), want[l])) << "layer " << layer;
+    EXPECT_TRUE(test::same_bits(attend(1, layer), want[l])) << "layer " << layer;
+    for (const std::int32_t block : {0, 2, 4})
+      EXPECT_TRUE(test::same_bits(attend(block, layer), beside[l])) << "layer " << layer << ", block " << block;
+  }
 }
 
 }  // namespace

@@ -8,7 +8,7 @@ namespace {
 
 WARPLOOM_OP_TEST(Embed);
 
-// On CUDA weights of other types than 4 and 8 bits are rounded to 16.
+// On CUDA, weights of other types than those with 4 and 8 bits are rounded to 16 bits.
 TEST_P(Embed, GivesTheFilesRows) {
   const bool cuda = GetParam().kind == DeviceKind::cuda;
   for (const WeightType type : test::kAllWeightTypes) {
@@ -25,7 +25,7 @@ TEST_P(Embed, GivesTheFilesRows) {
       dequantize_row(weight.view, ids[i],
                      std::span(want).subspan(i * static_cast<std::size_t>(cols), static_cast<std::size_t>(cols)));
     const std::vector<float> got = out.read();
-    // A weight is at most the sum of what its rounded scale and minimum give, each below twice the largest weight.
+    // The scale and the minimum of a group are rounded; what each contributes is below twice the largest weight.
     float largest = 0;
     for (const float w : want) largest = std::isfinite(w) ? std::max(largest, std::abs(w)) : largest;
     for (std::size_t i = 0; i < got.size(); ++i) {

@@ -1,5 +1,6 @@
-// No tokens, no work, no crash.
-#include "fixture.h"
+// No tokens: no kernel is launched, and what could be written stays as it was.
+#include "emulator/emulator.h"
+#include "paged.h"
 #include "weights.h"
 
 namespace warploom {
@@ -7,28 +8,50 @@ namespace {
 
 WARPLOOM_OP_TEST(Empty);
 
+std::uint64_t launched_kernels() { return warploom_emulator_calls ? warploom_emulator_calls("kernel") : 0; }
+
 TEST_P(Empty, EveryOpTakesZeroTokens) {
+  const test::PagedCase c{4, 2, 32, DType::f16, {5}};
+  const RopeParams rope = test::whole_heads(c);
+  const test::PagedRows rows(c, rng);
+  test::Paged paged(*backend, c, rope, rows, 1);
+  paged.step({0}, 0, 5);
+  const std::vector<float> attended = paged.step({0}, 0, 5, false);
+
   const test::RandomWeight random(rng, WeightType::q4_1, 64, 64);
   const auto weight = backend->load_weight({&random.view, 1});
-  const auto cache = backend->create_kv_cache({1, 2, 32, 2, DType::f16});
-  const AttentionMetadata metadata;
-  RopeParams rope;
-  rope.dims = 32;
-  test::Guarded none(*backend, 0), out(*backend, 0);
-  backend->embed({weight.get(), nullptr, 0, out.data()});
-  backend->rms_norm({.residual = none.data(), .weight = none.data(), .tokens = 0, .hidden_size = 64, .out = out.data()});
-  backend->matmul({weight.get(), none.data(), nullptr, 0, out.data()});
-  const auto prepared_rope = backend->load_rope(rope, nullptr);
-  backend->rope_append({none.data(), 4, prepared_rope.get(), metadata, cache.get(), 0});
-  AttentionArgs attention;
-  attention.qkv = none.data();
-  attention.num_heads = 4;
-  attention.cache = cache.get();
-  attention.out = out.data();
-  backend->attention(attention);
-  backend->swiglu({none.data(), 0, 64, out.data()});
-  backend->sample({.logits = none.data(), .vocab_size = 64});
+  const auto rope_tables = backend->load_rope(rope, nullptr);
+  const std::vector<float> before = test::random_floats(rng, 512), before_activations(512, 0.75f);
+  test::Guarded in(*backend, before), out(*backend, before);
+  test::Activations x(*backend, before_activations), activations(*backend, before_activations);
+  const std::vector<TokenId> ids(16, 3);
+  const test::GuardedArray<TokenId> tokens(test::memory_of(*backend), ids);
+  const test::GuardedArray<SampleStatus> statuses(test::memory_of(*backend),
+                                                  std::vector<SampleStatus>(16, SampleStatus::all_masked));
+  const std::uint64_t launches = launched_kernels();
+
+  backend->embed({weight.get(), tokens.data(), 0, out.data()});
+  backend->rms_norm({in.data(), out.data(), in.data(), nullptr, 0, 64, 1e-5f, activations.data()});
+  backend->matmul({weight.get(), x.data(), in.data(), 0, out.data()});
+  backend->rope_append({in.data(), c.heads, rope_tables.get(), {}, paged.cache(), 1});
+  backend->attention({.qkv = in.data(),
+                      .num_heads = c.heads,
+                      .metadata = {},
+                      .cache = paged.cache(),
+                      .layer = 1,
+                      .out = activations.data()});
+  backend->swiglu({in.data(), 0, 64, activations.data()});
+  backend->sample({.logits = in.data(), .vocab_size = 64, .token = tokens.data(), .status = statuses.data()});
   backend->synchronise();
+
+  EXPECT_EQ(launched_kernels(), launches);
+  EXPECT_EQ(in.read(), before);
+  EXPECT_EQ(out.read(), before);
+  EXPECT_EQ(x.read(), before_activations);
+  EXPECT_EQ(activations.read(), before_activations);
+  EXPECT_EQ(tokens.read(), ids);
+  for (const SampleStatus status : statuses.read()) EXPECT_EQ(status, SampleStatus::all_masked);
+  EXPECT_TRUE(test::same_bits(paged.step({0}, 0, 5, false), attended)) << "the cache changed";
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Every op test runs on every backend that this machine has; the CPU counts once per instruction set and thread count.
+// Every op test runs on every backend of this machine: on the CPU with each instruction set and number of threads, on CUDA in each
+// mode.
 #pragma once
 
 #include <cmath>
@@ -12,7 +13,8 @@
 #include <gtest/gtest.h>
 
 #include "backend/backend.h"
-#include "core/half.h"
+#include "support/encoding.h"
+#include "support/guarded_array.h"
 
 namespace warploom::test {
 
@@ -23,10 +25,10 @@ inline std::vector<DeviceOptions> cpu_devices() {
   return all;
 }
 
-/// Every way of CUDA's backend; none where there is no device.
+/// Every mode of the CUDA backend; none if there is no device.
 inline std::vector<DeviceOptions> cuda_devices() {
 #ifndef WARPLOOM_TESTS_HAVE_CUDA
-  return {};  // without looking: every test is a process of its own, and CUDA's libraries take a while to load
+  return {};  // without a look: every test is a process of its own, and loading CUDA's libraries takes a while
 #endif
   std::string missing;
   DeviceOptions any;
@@ -60,99 +62,40 @@ inline std::string device_name(const testing::TestParamInfo<DeviceOptions>& info
          (cuda.compute_type == DType::f16 ? "_f16" : "_bf16") + (cuda.deterministic ? "_deterministic" : "");
 }
 
-/// Half the distance between neighbouring numbers, as a share of the number: what one rounding to the type can be off by.
-inline double rounding(DType type) { return type == DType::f32 ? 0x1p-24 : type == DType::f16 ? 0x1p-11 : 0x1p-8; }
-
-inline std::size_t bytes_to_store(DType type, std::size_t count) { return count * static_cast<std::size_t>(bytes_of(type)); }
-inline void narrow(DType type, const std::vector<float>& values, std::vector<std::byte>& out) {
-  out.resize(bytes_to_store(type, values.size()));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::uint16_t half = type == DType::f16 ? float_to_half(values[i]) : float_to_bfloat16(values[i]);
-    if (type == DType::f32)
-      std::memcpy(out.data() + 4 * i, &values[i], 4);
-    else
-      std::memcpy(out.data() + 2 * i, &half, 2);
-  }
-}
-inline std::vector<float> widen(DType type, const std::vector<std::byte>& bytes) {
-  std::vector<float> values(bytes.size() / static_cast<std::size_t>(bytes_of(type)));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    std::uint16_t half;
-    if (type == DType::f32)
-      std::memcpy(&values[i], bytes.data() + 4 * i, 4);
-    else
-      std::memcpy(&half, bytes.data() + 2 * i, 2),
-          values[i] = type == DType::f16 ? half_to_float(half) : bfloat16_to_float(half);
-  }
-  return values;
+inline DeviceMemory memory_of(Backend& backend) {
+  return {[&backend](std::size_t bytes) {
+            std::shared_ptr<Buffer> buffer = backend.alloc(bytes);
+            return std::shared_ptr<void>(buffer, buffer->data());
+          },
+          [&backend](void* device, const void* host, std::size_t bytes) { backend.upload(device, host, bytes); },
+          [&backend](void* host, const void* device, std::size_t bytes) {
+            backend.synchronise();
+            backend.download(host, device, bytes);
+          }};
 }
 
-/// Device memory of floats with guard bands around it, which the destructor checks. It starts `shift` 16-byte steps from a
-/// round address.
-template <typename Pointer>
-class GuardedArray {
+/// f32 between guard bands. `shift`: steps of 16 bytes between the start and a round address.
+class Guarded : public GuardedArray<float> {
  public:
-  GuardedArray(Backend& backend, DType type, std::size_t count, std::size_t shift)
-      : backend_(backend),
-        type_(type),
-        count_(count),
-        shift_(kBand + shift * 16 / static_cast<std::size_t>(bytes_of(type))),
-        memory_(backend.alloc(bytes_to_store(type, shift_ + count + kBand))) {
-    write(0, std::vector<float>(shift_ + count + kBand, kGuard));
-  }
-  GuardedArray(Backend& backend, DType type, const std::vector<float>& values, std::size_t shift)
-      : GuardedArray(backend, type, values.size(), shift) {
-    write(shift_, values);
-  }
-  ~GuardedArray() {
-    const std::vector<float> host = read(0, shift_ + count_ + kBand);
-    for (std::size_t i = 0; i < host.size(); ++i) {
-      if (i >= shift_ && i < shift_ + count_) continue;
-      if (host[i] != kGuard) {
-        ADD_FAILURE() << "wrote outside the array, at "
-                      << static_cast<std::ptrdiff_t>(i) - static_cast<std::ptrdiff_t>(shift_);
-        return;
-      }
-    }
-  }
-  Pointer data() { return reinterpret_cast<Pointer>(at(shift_)); }
-  std::vector<float> read() { return read(shift_, count_); }
-
- private:
-  static constexpr std::size_t kBand = 64;
-  static constexpr float kGuard = -12352.0f;  // every type holds it
-  std::byte* at(std::size_t i) { return static_cast<std::byte*>(memory_->data()) + bytes_to_store(type_, i); }
-  void write(std::size_t from, const std::vector<float>& values) {
-    std::vector<std::byte> bytes;
-    narrow(type_, values, bytes);
-    backend_.upload(at(from), bytes.data(), bytes.size());
-  }
-  std::vector<float> read(std::size_t from, std::size_t count) {
-    backend_.synchronise();
-    std::vector<std::byte> bytes(bytes_to_store(type_, count));
-    backend_.download(bytes.data(), at(from), bytes.size());
-    return widen(type_, bytes);
-  }
-  Backend& backend_;
-  DType type_;
-  std::size_t count_, shift_;
-  std::unique_ptr<Buffer> memory_;
-};
-
-class Guarded : public GuardedArray<float*> {
- public:
-  Guarded(Backend& backend, std::size_t count, std::size_t shift = 0) : GuardedArray(backend, DType::f32, count, shift) {}
+  Guarded(Backend& backend, std::size_t count, std::size_t shift = 0) : GuardedArray(memory_of(backend), count, 4 * shift) {}
   Guarded(Backend& backend, const std::vector<float>& values, std::size_t shift = 0)
-      : GuardedArray(backend, DType::f32, values, shift) {}
+      : GuardedArray(memory_of(backend), values, 4 * shift) {}
 };
 
-/// What matrix products read, in the backend's type.
-class Activations : public GuardedArray<void*> {
+/// What matrix products read, in the backend's type, between guard bands.
+class Activations {
  public:
   Activations(Backend& backend, std::size_t count, std::size_t shift = 0)
-      : GuardedArray(backend, backend.activation_type(), count, shift) {}
+      : type_(backend.activation_type()),
+        bytes_(memory_of(backend), count * static_cast<std::size_t>(bytes_of(type_)), 16 * shift) {}
   Activations(Backend& backend, const std::vector<float>& values, std::size_t shift = 0)
-      : GuardedArray(backend, backend.activation_type(), values, shift) {}
+      : type_(backend.activation_type()), bytes_(memory_of(backend), encoded(values, type_), 16 * shift) {}
+  void* data() const { return bytes_.data(); }
+  std::vector<float> read() const { return decoded(bytes_.read(), type_); }
+
+ private:
+  DType type_;
+  GuardedArray<std::byte> bytes_;
 };
 
 template <typename T>
@@ -182,9 +125,11 @@ inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) 
 
 class OpTest : public testing::TestWithParam<DeviceOptions> {
  protected:
+  static constexpr std::uint32_t kSeed = 20240917;
   OpTest() : backend(create_backend(GetParam())) {}
   std::unique_ptr<Backend> backend;
-  std::mt19937 rng{20240917};
+  std::mt19937 rng{kSeed};
+  testing::ScopedTrace trace_{__FILE__, __LINE__, "seed " + std::to_string(kSeed)};
 };
 
 #define WARPLOOM_OP_TEST(suite)         \

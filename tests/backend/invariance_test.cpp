@@ -61,13 +61,12 @@ TEST(Invariance, RowOpsOverDevices) {
 
 TEST(Invariance, AttentionOverDevices) {
   std::mt19937 rng(3);
-  test::PagedCase c{9, 3, 64, DType::f16, {}, {270, 40}};
-  c.rope.dims = 64;
-  const auto qkv = test::random_qkv(rng, c);
+  const test::PagedCase c{9, 3, 64, DType::f16, {270, 40}};
+  const test::PagedRows rows(c, rng);
   std::vector<float> first;
   for (const DeviceOptions& device : test::cpu_devices()) {
     const auto backend = create_backend(device);
-    test::Paged paged(*backend, c, qkv, 5);
+    test::Paged paged(*backend, c, test::whole_heads(c), rows, 5);
     const std::vector<float> got = paged.step({0, 1}, 0, 1000);
     if (first.empty()) first = got;
     EXPECT_TRUE(test::same_bits(got, first)) << backend->description();

@@ -43,8 +43,8 @@ Product product(const std::vector<float>& w, const std::vector<float>& x, std::i
   return p;
 }
 
-// Where products take 16-bit inputs: each x is rounded, and each weight, with its group's scale and minimum before it. None of
-// these is above the row's largest weight but for a factor of two.
+// The error of products that take 16-bit inputs: each x is rounded, and so are each weight and, before it, its group's scale and
+// minimum. None of these exceeds twice the row's largest weight.
 std::vector<double> rounding_bounds(const Backend& backend, const std::vector<float>& w, const std::vector<float>& x,
                                     std::int64_t rows, std::int64_t cols, std::int64_t tokens) {
   std::vector<double> bounds(static_cast<std::size_t>(rows * tokens), 0.0);
@@ -126,28 +126,41 @@ TEST_P(Matmul, StaysWithinHalfAStepOfTheInputs) {
   }
 }
 
+// What each part gives alone: bit for bit, unless cuBLASLt chooses how to add.
 TEST_P(Matmul, StacksPartsOfDifferentTypes) {
-  const std::int64_t cols = 256;
+  const std::size_t cols = 256;
   const RandomWeight a(rng, WeightType::q4_1, 17, cols), b(rng, WeightType::q6_k, 5, cols),
       c(rng, WeightType::f16, 40, cols);
   const std::vector<WeightView> views = {a.view, b.view, c.view};
-  const std::vector<float> x = test::random_floats(rng, 3 * cols);
-  Activations in(*backend, x);
-  Guarded all(*backend, 3 * 62);
   const auto stacked = backend->load_weight(views);
   ASSERT_EQ(stacked->rows(), 62);
-  backend->matmul({stacked.get(), in.data(), nullptr, 3, all.data()});
-  const std::vector<float> got = all.read();
-  std::int64_t first = 0;
-  for (const WeightView& view : views) {
-    const auto single = backend->load_weight({&view, 1});
-    Guarded out(*backend, static_cast<std::size_t>(3 * view.rows));
-    backend->matmul({single.get(), in.data(), nullptr, 3, out.data()});
-    const std::vector<float> want = out.read();
-    for (std::int64_t t = 0; t < 3; ++t)
-      for (std::int64_t r = 0; r < view.rows; ++r)
-        ASSERT_EQ(got[static_cast<std::size_t>(t * 62 + first + r)], want[static_cast<std::size_t>(t * view.rows + r)]);
-    first += view.rows;
+  const DeviceOptions& device = GetParam();
+  const bool exact =
+      device.kind == DeviceKind::cpu || device.cuda.weights == CudaWeights::packed || device.cuda.deterministic;
+  for (const std::size_t tokens : {1, 3, 20}) {
+    for (const bool biased : {false, true}) {
+      const std::vector<float> bias = test::random_floats(rng, 62);
+      Activations in(*backend, test::random_floats(rng, tokens * cols));
+      Guarded all(*backend, tokens * 62), add(*backend, bias);
+      backend->matmul(
+          {stacked.get(), in.data(), biased ? add.data() : nullptr, static_cast<std::int64_t>(tokens), all.data()});
+      const std::vector<float> got = all.read();
+      std::size_t first = 0;
+      for (const WeightView& view : views) {
+        const auto rows = static_cast<std::size_t>(view.rows);
+        const auto single = backend->load_weight({&view, 1});
+        Guarded out(*backend, tokens * rows), part(*backend, {bias.begin() + static_cast<std::ptrdiff_t>(first),
+                                                              bias.begin() + static_cast<std::ptrdiff_t>(first + rows)});
+        backend->matmul(
+            {single.get(), in.data(), biased ? part.data() : nullptr, static_cast<std::int64_t>(tokens), out.data()});
+        const std::vector<float> want = out.read();
+        for (std::size_t t = 0; t < tokens; ++t)
+          for (std::size_t r = 0; r < rows; ++r)
+            ASSERT_NEAR(got[t * 62 + first + r], want[t * rows + r], exact ? 0.0 : 1e-4)
+                << "token " << t << ", row " << first + r;
+        first += rows;
+      }
+    }
   }
 }
 

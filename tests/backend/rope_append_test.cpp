@@ -4,50 +4,46 @@ namespace warploom {
 namespace {
 
 WARPLOOM_OP_TEST(RopeAppend);
+using test::PagedCase;
 
-TEST_P(RopeAppend, RotatesQueries) {
-  for (const bool adjacent : {true, false}) {
-    for (const std::int64_t dims : {32, 16}) {
-      test::PagedCase c;
-      c.lengths = {40, 3};
-      c.rope.dims = dims;
-      c.rope.frequency_scale = adjacent ? 1.0f : 0.25f;
-      c.rope.interleaved = adjacent;
-      const auto qkv = test::random_qkv(rng, c);
-      test::Paged paged(*backend, c, qkv, 1);
+// Attention shows how the keys were rotated.
+TEST_P(RopeAppend, RotatesQueriesAndKeys) {
+  for (const bool interleaved : {true, false}) {
+    for (const std::int64_t dims : {32, 16, 2}) {
+      const PagedCase c{4, 2, 32, DType::f32, {40, 3}};
+      RopeParams params;
+      params.dims = dims;
+      params.frequency_scale = interleaved ? 1.0f : 0.25f;
+      params.mscale = dims == 16 ? 1.25f : 1.0f;
+      params.interleaved = interleaved;
+      const test::PagedRows rows(c, rng);
+      test::Paged paged(*backend, c, params, rows, 1);
       paged.step({0, 1}, 0, 40);
-      std::vector<double> want;
-      for (std::size_t s = 0; s < 2; ++s) {
-        for (std::int64_t p = 0; p < c.lengths[s]; ++p) {
-          const auto row = test::rotate(c, qkv[s].data() + p * paged.row(), p);
-          want.insert(want.end(), row.begin(), row.end());
-        }
-      }
-      test::expect_near_all(test::queries_of(c, paged.rotated), test::queries_of(c, want), 1e-6, 2e-6);
+      const auto exact = test::rotated_exactly(c, params, rows);
+      std::vector<double> want = exact.queries[0];
+      want.insert(want.end(), exact.queries[1].begin(), exact.queries[1].end());
+      test::expect_near_all(test::queries_of(c, paged.rotated), want, 1e-6, 2e-6);
+      test::expect_attention(*backend, c, params, rng);
     }
   }
 }
 
 TEST_P(RopeAppend, ScalesByFactors) {
-  test::PagedCase c;
-  c.lengths = {20};
-  c.rope.dims = 32;
-  const auto qkv = test::random_qkv(rng, c);
+  const PagedCase c{4, 2, 32, DType::f32, {20}};
+  RopeParams params = test::whole_heads(c);
+  const test::PagedRows rows(c, rng);
   auto cache = backend->create_kv_cache({1, c.kv_heads, c.head_dim, 2, c.type});
   const std::vector<float> factors(16, 4.0f);  // four times slower everywhere: the same as positions divided by four
+  test::AttentionStep step;
   std::vector<std::int32_t> positions(20);
   std::iota(positions.begin(), positions.end(), 0);
-  const test::PlacedStep step(*backend, positions, std::vector<std::int32_t>(20, 0), {0}, {0, 1}, 2);
-  const auto rope = backend->load_rope(c.rope, factors.data());
-  test::Guarded in(*backend, qkv[0]);
-  backend->rope_append({in.data(), c.heads, rope.get(), step.metadata, cache.get(), 0});
-  c.rope.frequency_scale = 0.25f;
-  std::vector<double> want;
-  for (std::int64_t p = 0; p < 20; ++p) {
-    const auto row = test::rotate(c, qkv[0].data() + p * 8 * c.head_dim, p);
-    want.insert(want.end(), row.begin(), row.end());
-  }
-  test::expect_near_all(test::queries_of(c, in.read()), test::queries_of(c, want), 1e-6, 2e-6);
+  step.add(positions, {0, 1});
+  const test::PlacedStep placed(*backend, step);
+  const auto rope = backend->load_rope(params, factors.data());
+  test::Guarded in(*backend, rows.qkv[0]);
+  backend->rope_append({in.data(), c.heads, rope.get(), placed.metadata, cache.get(), 0});
+  params.frequency_scale = 0.25f;
+  test::expect_near_all(test::queries_of(c, in.read()), test::rotated_exactly(c, params, rows).queries[0], 1e-6, 2e-6);
 }
 
 }  // namespace

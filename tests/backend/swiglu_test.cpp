@@ -24,7 +24,7 @@ TEST_P(Swiglu, EqualsTheOracle) {
           want.push_back(gate / (1.0 + std::exp(-gate)) * up);
         }
       }
-      // f16 has nothing below 2^-25 (the least half step between its subnormal numbers).
+      // f16 has nothing below 2^-25 (half the distance between its subnormal numbers).
       const bool half = backend->activation_type() == DType::f16;
       test::expect_near_all(out.read(), want, 1e-6 + test::rounding(backend->activation_type()), half ? 0x1p-25 : 1e-30);
     }

@@ -1,4 +1,4 @@
-// Bad input gets one line on standard error, nothing on standard output, and a status: 1, or 2 where the usage is wrong.
+// Bad input gets one line on standard error, nothing on standard output, and a status: 1, or 2 if the usage is wrong.
 #include <sys/stat.h>
 
 #include <cmath>

@@ -114,7 +114,7 @@ TEST(GenerateCommand, EndsBeforeTheFirstOfSeveralStopStrings) {
   EXPECT_EQ(all[0]["finish_reason"], "stop_string");
 }
 
-// Each --stop takes one text, brackets and commas and all, and leaves the prompt alone wherever it stands.
+// Each --stop takes one text, brackets and commas and all, and never takes the prompt, wherever that stands.
 TEST(GenerateCommand, AStopStringIsTakenAsItStands) {
   const auto plain = lines_of(generate_command({"Once upon a time", "-t", "0", "--json"}));
   const auto first = lines_of(generate_command({"-t", "0", "--json", "--stop", "[no, such]", "Once upon a time"}));

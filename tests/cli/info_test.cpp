@@ -1,3 +1,6 @@
+#include <cstdio>
+#include <sstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,16 +12,50 @@ namespace warploom {
 namespace {
 
 using testing::HasSubstr;
+using testing::StartsWith;
+
+// The line of `text` that begins with `start`, its runs of spaces reduced to one.
+std::string line_of(const std::string& text, const std::string& start) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    std::string words;
+    std::istringstream rest(line);
+    for (std::string word; rest >> word;) words += words.empty() ? word : " " + word;
+    if (words.starts_with(start)) return words;
+  }
+  return "";
+}
+
+std::string megabytes(double bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MB", bytes / 1e6);
+  return text;
+}
 
 TEST(InfoCommand, ListsMetadataTensorsAndMemory) {
   const auto got = test::run_warploom({"info", test::model_path()});
   ASSERT_EQ(got.status, 0) << got.err;
   const FileInfo info = inspect(test::model_path());
-  for (const FileEntry& entry : info.metadata) EXPECT_THAT(got.out, HasSubstr(entry.key));
-  for (const FileTensor& tensor : info.tensors) EXPECT_THAT(got.out, HasSubstr(tensor.name));
-  const std::int64_t kv_bytes = Model::load(test::model_path())->shape().kv_bytes_per_token(DType::f16);
-  EXPECT_THAT(got.out, HasSubstr(std::to_string(kv_bytes / 1000) + "."));
-  EXPECT_THAT(got.out, HasSubstr("full context of 8192"));
+  ASSERT_FALSE(info.metadata.empty());
+  for (const FileEntry& entry : info.metadata) EXPECT_NE(line_of(got.out, entry.key + " "), "") << entry.key;
+  // Of the model card of SmolLM2-135M.
+  EXPECT_EQ(line_of(got.out, "llama.block_count "), "llama.block_count 30");
+  EXPECT_EQ(line_of(got.out, "llama.embedding_length "), "llama.embedding_length 576");
+  EXPECT_EQ(line_of(got.out, "general.architecture "), "general.architecture llama");
+  double weights = 0;
+  ASSERT_FALSE(info.tensors.empty());
+  for (const FileTensor& tensor : info.tensors) {
+    weights += static_cast<double>(tensor.bytes);
+    const std::string line = line_of(got.out, tensor.name + " ");
+    EXPECT_THAT(line, StartsWith(tensor.name + " " + std::string(tensor.type) + " [" + std::to_string(tensor.shape.at(0))));
+  }
+  // 49,152 x 576 of 8.5 bits a number; 576 of 32 bits.
+  EXPECT_EQ(line_of(got.out, "token_embd.weight "), "token_embd.weight Q8_0 [49152, 576] 30.1 MB");
+  EXPECT_EQ(line_of(got.out, "output_norm.weight "), "output_norm.weight F32 [576] 2304 B");
+  EXPECT_EQ(line_of(got.out, "weights "), "weights " + megabytes(weights));
+  // 30 layers, 3 heads of 64, keys and values of 2 bytes: 23,040 bytes, which is what a loaded model takes.
+  EXPECT_EQ(Model::load(test::model_path())->shape().kv_bytes_per_token(DType::f16), 23040);
+  EXPECT_EQ(line_of(got.out, "KV cache (f16) "), "KV cache (f16) 23.0 kB a token, 188.7 MB for a full context of 8192");
 }
 
 TEST(InfoCommand, AFileCannotSteerTheTerminal) {

@@ -10,7 +10,7 @@
 namespace warploom::test {
 
 struct Outcome {
-  int status = -1;  // exit status; 128 + signal where one ended it
+  int status = -1;  // exit status; 128 + signal if one ended it
   std::string out, err;
 };
 
@@ -19,20 +19,20 @@ class Process {
   explicit Process(const std::vector<std::string>& command);
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
-  ~Process();  // ends it where it still runs
+  ~Process();  // ends it if it still runs
 
   void write(const std::string& text);
   void close_input();
   void close_output();  // as a reader that leaves
   void interrupt();     // Ctrl-C
-  /// Reads until standard output has `bytes` in all. False where it ended before, or not in time.
+  /// Reads until standard output has `bytes` in all. False if it ended before, or did not get there in time.
   bool wait_for_output(std::size_t bytes, int timeout_ms = 60000);
   const std::string& out() const { return outcome_.out; }
   /// Closes the input, reads everything and waits. Ends the process after two minutes, which shows as status 137.
   Outcome finish();
 
  private:
-  bool read_some(int timeout_ms);  // false at the end of both outputs, or where nothing came in time
+  bool read_some(int timeout_ms);  // false at the end of both outputs, or if nothing came in time
   pid_t pid_ = -1;
   int in_ = -1, out_ = -1, err_ = -1;
   Outcome outcome_;
@@ -42,7 +42,7 @@ class Process {
 Outcome run_warploom(const std::vector<std::string>& arguments, const std::string& input = "");
 Outcome run_program(const std::vector<std::string>& command, const std::string& input = "");
 
-/// The model that scripts/test fetches. Throws where it is missing.
+/// The model that scripts/test fetches. Throws if it is missing.
 std::string model_path();
 
 /// A fresh file under the build folder that goes when this does.

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <cstdio>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -30,10 +31,23 @@ TEST(ScoreCommand, GivesTheLibrarysFigures) {
 }
 
 TEST(ScoreCommand, ReadsAFileAndPrintsText) {
+  const auto model = Model::load(model_path());
+  const auto ids = model->tokenizer()->encode(kText);
+  const Score want = score(model, ids);
   const auto got = test::run_warploom({"score", "-f", test::TemporaryFile(kText).path(), "-m", model_path()});
   EXPECT_EQ(got.status, 0) << got.err;
-  for (const char* word : {"tokens", "negative log-likelihood", "perplexity"})
-    EXPECT_THAT(got.out, testing::HasSubstr(word));
+  EXPECT_EQ(got.err, "");
+  int tokens = 0, scored = 0, length = 0;
+  double nll = 0, perplexity = 0;
+  ASSERT_EQ(std::sscanf(got.out.c_str(), "tokens %d, scored %d\nnegative log-likelihood %lf a token\nperplexity %lf\n%n",
+                        &tokens, &scored, &nll, &perplexity, &length),
+            4)
+      << got.out;
+  EXPECT_EQ(length, static_cast<int>(got.out.size())) << got.out;
+  EXPECT_EQ(tokens, static_cast<int>(ids.size()));
+  EXPECT_EQ(scored, static_cast<int>(want.logprobs.size()));
+  EXPECT_NEAR(nll, want.mean_nll, 0.5e-6 + 1e-12);  // half of the last digit that is printed
+  EXPECT_NEAR(perplexity, std::exp(want.mean_nll), 0.5e-4 + 1e-9);
 }
 
 TEST(ScoreCommand, OneTokenIsTooFew) {

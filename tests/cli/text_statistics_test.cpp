@@ -8,7 +8,7 @@
 namespace warploom::cli {
 namespace {
 
-// By definition: an n-gram is new where none before it is equal.
+// By definition: an n-gram is new if none before it is equal.
 double distinct_by_definition(const std::vector<TokenId>& ids, std::size_t n) {
   if (ids.size() < n) return 1.0;
   std::size_t fresh = 0;

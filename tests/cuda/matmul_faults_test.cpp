@@ -98,9 +98,9 @@ TEST_F(CudaMatmulFaults, WorkCanBeCapturedOnceSeen) {
     const std::vector<TokenId> id = {63};
     for (const std::int64_t tokens : {5, 100}) {
       const auto x = test::random_inputs(rng_, static_cast<std::size_t>(tokens * 256), DType::f16);
-      const test::GuardedArray<std::uint16_t> in(x);
-      const test::GuardedArray<TokenId> ids(id);
-      const test::GuardedArray<float> out(static_cast<std::size_t>(tokens * 64)), row(256);
+      const test::CudaArray<std::uint16_t> in(x);
+      const test::CudaArray<TokenId> ids(id);
+      const test::CudaArray<float> out(static_cast<std::size_t>(tokens * 64)), row(256);
       MatmulArgs args;
       args.weight = weight.get();
       args.x = reinterpret_cast<const float*>(in.data());

@@ -6,21 +6,14 @@
 #include <vector>
 
 #include "backend/weights.h"
-#include "core/half.h"
 #include "core/quant_group.h"
 #include "cuda/guarded_array.h"
 #include "cuda/matmul/matmul.h"
 #include "cuda/runtime/raii.h"
 #include "formats/quants.h"
+#include "support/encoding.h"
 
 namespace warploom::test {
-
-inline std::uint16_t to_16_bits(float value, DType type) {
-  return type == DType::f16 ? float_to_half(value) : float_to_bfloat16(value);
-}
-inline float from_16_bits(std::uint16_t bits, DType type) {
-  return type == DType::f16 ? half_to_float(bits) : bfloat16_to_float(bits);
-}
 
 inline std::vector<std::uint16_t> random_inputs(std::mt19937& rng, std::size_t count, DType type) {
   std::normal_distribution<float> normal;
@@ -35,7 +28,7 @@ struct ExactWeight {
   std::vector<float> value, slack;  // [rows, cols]
 
   ExactWeight(const std::vector<WeightView>& parts, DType type) {
-    const double unit = type == DType::f16 ? 0x1p-11 : 0x1p-8, least = type == DType::f16 ? 0x1p-25 : 0x1p-134;
+    const double unit = rounding(type), subnormal = type == DType::f16 ? 0x1p-25 : 0x1p-134;
     for (const WeightView& part : parts) {
       const auto cols = static_cast<std::size_t>(part.cols);
       const bool products = part.type == WeightType::q4_k || part.type == WeightType::q5_k || part.type == WeightType::q6_k;
@@ -53,7 +46,7 @@ struct ExactWeight {
                      0x1p-25 * (code + 1);
           }
           value.push_back(row[i]);
-          slack.push_back(static_cast<float>(before + unit * (std::abs(static_cast<double>(row[i])) + before) + least));
+          slack.push_back(static_cast<float>(before + unit * (std::abs(static_cast<double>(row[i])) + before) + subnormal));
         }
       }
     }
@@ -63,7 +56,7 @@ struct ExactWeight {
 struct Near {
   double value, bound;
 };
-/// f32 sums in any order, each addition off by at most a unit of the last place (tensor cores truncate).
+/// f32 sums in any order. The maximum error of an addition is a unit in the last place: tensor cores truncate.
 inline Near exact_product(const ExactWeight& w, std::size_t row, const std::uint16_t* x, std::size_t cols, DType type,
                           float bias) {
   double sum = bias, size = std::abs(static_cast<double>(bias)), slack = 0;
@@ -82,8 +75,8 @@ class CudaMatmul : public testing::Test {
   std::vector<float> run(cuda::Matmul& matmul, const Weight& weight, const std::vector<std::uint16_t>& x,
                          const std::vector<float>& bias, std::size_t shift = 0) const {
     const std::size_t tokens = x.size() / static_cast<std::size_t>(weight.cols());
-    const GuardedArray<std::uint16_t> in(x, shift);
-    const GuardedArray<float> add(bias), out(tokens * static_cast<std::size_t>(weight.rows()), shift);
+    const CudaArray<std::uint16_t> in(x, shift);
+    const CudaArray<float> add(bias), out(tokens * static_cast<std::size_t>(weight.rows()), shift);
     MatmulArgs args;
     args.weight = &weight;
     args.x = reinterpret_cast<const float*>(in.data());
@@ -94,8 +87,10 @@ class CudaMatmul : public testing::Test {
     return out.read();
   }
 
+  static constexpr std::uint32_t kSeed = 20250211;
   cuda::Stream stream = cuda::create_stream();
-  std::mt19937 rng{20250211};
+  std::mt19937 rng{kSeed};
+  testing::ScopedTrace trace_{__FILE__, __LINE__, "seed " + std::to_string(kSeed)};
 };
 
 }  // namespace warploom::test

@@ -106,8 +106,8 @@ TEST_P(CudaMatmulTypes, EmbedsWhatTheFileSays) {
         for (int i = 0; i < 9; ++i) ids.push_back(static_cast<TokenId>(rng() % static_cast<unsigned>(table->rows())));
         ids.push_back(static_cast<TokenId>(table->rows() - 1));
         const auto cols = static_cast<std::size_t>(shape.cols);
-        const test::GuardedArray<TokenId> device_ids(ids);
-        const test::GuardedArray<float> out(ids.size() * cols);
+        const test::CudaArray<TokenId> device_ids(ids);
+        const test::CudaArray<float> out(ids.size() * cols);
         matmul.embed({table.get(), device_ids.data(), static_cast<std::int64_t>(ids.size()), out.data()});
         const std::vector<float> got = out.read();
         for (std::size_t i = 0; i < got.size(); ++i) {
@@ -121,7 +121,7 @@ TEST_P(CudaMatmulTypes, EmbedsWhatTheFileSays) {
   }
 }
 
-// Whatever stands in a damaged file, a product is a number, an infinity or NaN, and nothing stops.
+// Whatever bytes a damaged file holds, a product is a number, an infinity or NaN, and no kernel fails.
 TEST_P(CudaMatmulTypes, AnyBytesAreAWeight) {
   for (const DType type : {DType::f16, DType::bf16}) {
     for (const Mode& mode : kModes) {
@@ -188,7 +188,7 @@ TEST_F(CudaMatmul, WeightsBeyondHalfPrecisionSaturate) {
   }
 }
 
-// A launch has 65,535 groups of 16 tokens at most.
+// The maximum of a launch is 65,535 groups of 16 tokens.
 TEST_F(CudaMatmul, TakesMoreTokensThanAGridHolds) {
   cuda::Matmul matmul({DType::f16, false, true}, stream.get());
   const float two = 2.0f;

@@ -1,4 +1,4 @@
-// Attention over pages: against plain sums in double, and against itself where the same bits must come out.
+// Paged attention: against the oracle, and against itself if the same bits must come out.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -14,12 +14,15 @@ namespace {
 using test::PagedCache;
 using test::PagedCase;
 using test::PagedData;
+using test::random_data;
+using test::RowTypes;
 using test::Span;
 
 class PagedAttention : public testing::Test {
  protected:
-  PagedAttention() { RecordProperty("seed", 20240917); }
-  std::mt19937 rng{20240917};
+  static constexpr std::uint32_t kSeed = 20240917;
+  std::mt19937 rng{kSeed};
+  testing::ScopedTrace trace_{__FILE__, __LINE__, "seed " + std::to_string(kSeed)};
 };
 
 std::vector<Span> whole(const PagedCase& c) {
@@ -64,12 +67,13 @@ double expect_oracle(const PagedCase& c, const PagedData& data, const std::vecto
 // one: some four times the largest difference that was seen.
 double tolerance(DType type) { return type == DType::f16 ? 3e-3 : type == DType::bf16 ? 4e-5 : 4e-6; }
 
-void expect_oracle_both(const PagedCase& c, std::mt19937& rng, double allowed) {
+void expect_oracle_both(const PagedCase& c, std::mt19937& rng, double allowed, const RowTypes& types = {},
+                        float spread = 1.0f) {
   SCOPED_TRACE(testing::Message() << c.heads << " heads, " << c.kv_heads << " kv heads of " << c.head_dim << ", type "
                                   << static_cast<int>(c.type) << ", blocks of " << c.block_size << ", window " << c.window
                                   << ", cap " << c.soft_cap);
-  const PagedData data(c, rng);
-  PagedCache cache(c, data, static_cast<std::uint32_t>(rng()));
+  const PagedData data = random_data(c, rng, types.queries, spread);
+  PagedCache cache(c, data, static_cast<std::uint32_t>(rng()), types);
   const std::vector<float> prefill = cache.attend(whole(c));
   expect_oracle(c, data, prefill, whole(c), allowed);
   const std::vector<float> decode = cache.attend(last(c));
@@ -95,7 +99,7 @@ TEST_F(PagedAttention, LongContexts) {
       const PagedCase c{3, 1, head_dim, type, {300, 129, 128}};
       expect_oracle_both(c, rng, tolerance(type));
       const PagedCase longer{3, 1, head_dim, type, {700, 1025, 513}};  // beyond what one block takes at once
-      const PagedData data(longer, rng);
+      const PagedData data = random_data(longer, rng);
       PagedCache cache(longer, data, 5);
       expect_oracle(longer, data, cache.attend(last(longer)), last(longer), tolerance(type));
     }
@@ -110,11 +114,11 @@ TEST_F(PagedAttention, WindowsAndSoftCaps) {
   expect_oracle_both({3, 1, 64, DType::f16, {900, 140}, 16, 600, 30.0f}, rng, tolerance(DType::f16));
 }
 
-// Keys that no row of a step sees any more are not read: their blocks may serve others.
+// Keys outside of the windows of all rows of a step are not read: their blocks may belong to other sequences.
 TEST_F(PagedAttention, BlocksBeforeTheWindowMayBeGone) {
   for (const std::int64_t window : {5, 60, 300}) {
     const PagedCase c{3, 1, 64, DType::f16, {700, 130}, 8, window};
-    const PagedData data(c, rng);
+    const PagedData data = random_data(c, rng);
     const std::vector<Span> steps[] = {last(c), {{0, 650, 700}, {1, 129, 130}}};
     for (const std::vector<Span>& spans : steps) {
       PagedCache whole_cache(c, data, 1), cache(c, data, 1);
@@ -129,23 +133,55 @@ TEST_F(PagedAttention, BlocksBeforeTheWindowMayBeGone) {
 TEST_F(PagedAttention, QueriesAndResultsOfEveryType) {
   for (const DType query_type : kTypes)
     for (const DType out_type : kTypes) {
-      const PagedCase c{9, 3, 64, DType::f16, {20, 1}, 16, 0, 0.0f, query_type, out_type};
+      const PagedCase c{9, 3, 64, DType::f16, {20, 1}};
       // Results stay below 4: half a unit in the last place of the type.
       const double rounding = out_type == DType::f32 ? 0.0 : out_type == DType::f16 ? 1e-3 : 8e-3;
-      expect_oracle_both(c, rng, tolerance(DType::f16) + rounding);
+      expect_oracle_both(c, rng, tolerance(DType::f16) + rounding, {query_type, out_type});
     }
 }
 
-// Rows of any size are scaled before they are rounded to half precision. Where scores are large, one key takes all.
+// Each head's result is the value of a key whose score is the largest but for rounding.
+void expect_one_value(const PagedCase& c, const PagedData& data, const std::vector<float>& got) {
+  std::size_t i = 0;
+  for (std::size_t s = 0; s < c.lengths.size(); ++s)
+    for (std::int64_t p = 0; p < c.lengths[s]; ++p)
+      for (std::int64_t h = 0; h < c.heads; ++h, i += static_cast<std::size_t>(c.head_dim)) {
+        const float* query = &data.queries[s][static_cast<std::size_t>((p * c.heads + h) * c.head_dim)];
+        std::vector<double> scores;
+        double error = 0.0;  // of queries with 8 bits
+        const float* found = nullptr;
+        const auto at = [&](const std::vector<std::vector<float>>& of, std::int64_t q) {
+          return &of[s][static_cast<std::size_t>((q * c.kv_heads + h / (c.heads / c.kv_heads)) * c.head_dim)];
+        };
+        for (std::int64_t q = 0; q <= p; ++q) {
+          double dot = 0.0, size = 0.0;
+          for (std::int64_t d = 0; d < c.head_dim; ++d) {
+            const double term = static_cast<double>(query[d]) * static_cast<double>(at(data.keys, q)[d]);
+            dot += term, size += std::abs(term);
+          }
+          scores.push_back(dot);
+          error = std::max(error, 0x1p-8 * size);
+        }
+        const double max = *std::max_element(scores.begin(), scores.end());
+        for (std::int64_t q = 0; q <= p && !found; ++q)
+          if (scores[static_cast<std::size_t>(q)] >= max - 2 * error &&
+              std::equal(&got[i], &got[i] + c.head_dim, at(data.values, q),
+                         [](float x, float y) { return std::abs(x - y) <= 1e-5f * std::abs(y); }))
+            found = at(data.values, q);
+        ASSERT_TRUE(found) << "sequence " << s << " position " << p << " head " << h;
+      }
+  ASSERT_EQ(i, got.size());
+}
+
+// Rows of any size are scaled before they are rounded to half precision. If scores are large, one key takes all.
 TEST_F(PagedAttention, QueriesOfAnySize) {
   for (const DType type : kTypes) {
     for (const float spread : {0.0f, 1e-30f, 1e-6f})
-      expect_oracle_both({4, 2, 64, type, {40, 3}, 16, 0, 0.0f, DType::f32, DType::f32, spread}, rng, tolerance(type));
-    PagedCase c{4, 2, 64, type, {200, 3}};
-    c.spread = 1e6f;
-    const PagedData data(c, rng);
+      expect_oracle_both({4, 2, 64, type, {40, 3}}, rng, tolerance(type), {}, spread);
+    const PagedCase c{4, 2, 64, type, {200, 3}};
+    const PagedData data = random_data(c, rng, DType::f32, 1e6f);
     PagedCache cache(c, data, 1);
-    for (const float x : cache.attend(whole(c))) ASSERT_TRUE(std::abs(x) < 10.0f) << x;
+    expect_one_value(c, data, cache.attend(whole(c)));
   }
 }
 
@@ -164,7 +200,7 @@ TEST_F(PagedAttention, ChunksCrowdsAndBlockTablesChangeNothing) {
     SCOPED_TRACE(testing::Message() << b.heads << " heads of " << b.head_dim << " type " << static_cast<int>(b.type)
                                     << " window " << b.window);
     const PagedCase c{b.heads, b.kv_heads, b.head_dim, b.type, {141, 31, 129, 16}, b.block_size, b.window};
-    const PagedData data(c, rng);
+    const PagedData data = random_data(c, rng);
     std::vector<std::vector<float>> alone;
     for (std::size_t s = 0; s < c.lengths.size(); ++s) {
       PagedCache cache(c, data, 7);
@@ -203,7 +239,7 @@ TEST_F(PagedAttention, SplitContextsGiveTheBitsOfWholeOnes) {
     PagedCase c{2, 1, head_dim, type, std::vector<std::int64_t>(260, 3), 16, window};
     c.lengths[0] = 1100;
     c.lengths[100] = 700;
-    const PagedData data(c, rng);
+    const PagedData data = random_data(c, rng);
     const std::size_t row = static_cast<std::size_t>(c.heads * c.head_dim);
     PagedCache cache(c, data, 1);
     const std::vector<float> crowd = cache.attend(last(c));
@@ -223,7 +259,7 @@ TEST_F(PagedAttention, SplitContextsGiveTheBitsOfWholeOnes) {
 // Padding stores zeros, whatever its queries and tables hold; sequences may have no token at all.
 TEST_F(PagedAttention, PaddingAndEmptySequences) {
   const PagedCase c{9, 3, 64, DType::f16, {20, 33, 5}};
-  const PagedData data(c, rng);
+  const PagedData data = random_data(c, rng);
   PagedCache cache(c, data, 1);
   const std::size_t row = static_cast<std::size_t>(c.heads * c.head_dim);
   for (const bool decode : {true, false}) {
@@ -239,7 +275,7 @@ TEST_F(PagedAttention, PaddingAndEmptySequences) {
 
 TEST_F(PagedAttention, NanInOneSequenceStaysThere) {
   const PagedCase c{2, 1, 16, DType::f16, {20, 20}};
-  PagedData data(c, rng);
+  PagedData data = random_data(c, rng);
   PagedCache clean(c, data, 3);
   const std::vector<float> want = clean.attend({{1, 0, 20}});
   for (auto* values : {&data.queries[0], &data.keys[0], &data.values[0]})
@@ -253,7 +289,7 @@ TEST_F(PagedAttention, NanInOneSequenceStaysThere) {
 // One workspace serves steps of all shapes, one after the other: each leaves the counters at zero.
 TEST_F(PagedAttention, TheWorkspaceIsLeftAsItWasFound) {
   const PagedCase c{3, 3, 32, DType::f16, {1100, 600, 5}};
-  const PagedData data(c, rng);
+  const PagedData data = random_data(c, rng);
   PagedCache cache(c, data, 1);
   const auto counters = [&] {
     std::vector<std::byte> bytes(cuda::kAttentionZeroBytes);
@@ -274,7 +310,7 @@ TEST_F(PagedAttention, TheWorkspaceIsLeftAsItWasFound) {
 // A decode step is captured once; its tokens move on in device memory.
 TEST_F(PagedAttention, ReplaysFollowThePositions) {
   const PagedCase c{9, 3, 64, DType::f16, {1100, 40, 300}};
-  const PagedData data(c, rng);
+  const PagedData data = random_data(c, rng);
   PagedCache cache(c, data, 1);
   const cuda::PagedAttentionArgs a = cache.arguments({{0, 3, 4}, {1, 0, 1}, {2, 7, 8}});
   cudaStream_t stream;

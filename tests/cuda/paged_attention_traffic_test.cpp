@@ -1,4 +1,4 @@
-// How often keys and values cross from DRAM and from the L2 cache.
+// How often keys and values are read from DRAM and from the L2 cache.
 #include <algorithm>
 #include <cmath>
 
@@ -60,7 +60,7 @@ WarploomCounters count_step(const Traffic& t, std::int64_t context, std::int64_t
   EXPECT_EQ(warploom_emulator_counters(kernel, &n), 1);
   EXPECT_EQ(n.launches, 1u);
   EXPECT_EQ(n.lane_instructions[kWarploomLocal], 0u);
-  // Rows of 80 dimensions: eight lanes that copy side by side reach into the next row, where one meets another's bank.
+  // Rows of 80 dimensions: eight lanes that copy side by side reach into the next row, and one of them conflicts with the bank of another.
   EXPECT_LE(static_cast<double>(n.shared_conflicts) / static_cast<double>(n.shared_passes), t.head_dim == 80 ? 0.2 : 0.01);
   return n;
 }

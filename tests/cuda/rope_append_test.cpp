@@ -1,13 +1,16 @@
-// Rotation and append against double, and copies of blocks.
+// Rotation and append against double.
 #include <cmath>
 #include <cstring>
 #include <numeric>
 
 #include <gtest/gtest.h>
 
-#include "cuda/paged_cache.h"
+#include "cuda/device_sampling.h"
 #include "emulator/emulator.h"
-#include "warploom/error.h"
+#include "support/attention_oracle.h"
+#include "support/attention_step.h"
+#include "support/encoding.h"
+#include "warploom/cuda/kv_cache.h"
 
 namespace warploom {
 namespace {
@@ -38,16 +41,16 @@ class Append {
     }
     for (std::int64_t i = 0; i < c.rope_dims / 2; ++i)
       frequencies_.push_back(std::pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(c.rope_dims)));
-    std::int32_t most = 0, sequences = 1;
-    for (const std::int32_t p : c.positions) most = std::max(most, p);
+    std::int32_t max_position = 0, sequences = 1;
+    for (const std::int32_t p : c.positions) max_position = std::max(max_position, p);
     for (const std::int32_t s : c.sequence) sequences = std::max(sequences, s + 1);
-    table_stride_ = most / c.block_size + 1;
-    tables_.resize(static_cast<std::size_t>(sequences * table_stride_), 0x7fffffff);  // whoever follows this is caught
+    table_stride_ = max_position / c.block_size + 1;
+    tables_.resize(static_cast<std::size_t>(sequences * table_stride_), test::kNoBlock);
     std::vector<std::int32_t> blocks(tokens + 2);
     std::iota(blocks.begin(), blocks.end(), 0);
     std::shuffle(blocks.begin(), blocks.end(), rng);
     for (std::size_t t = 0; t < tokens; ++t)
-      if (c.positions[t] >= 0 && entry(t) == 0x7fffffff) entry(t) = blocks[t];
+      if (c.positions[t] >= 0 && entry(t) == test::kNoBlock) entry(t) = blocks[t];
     view_ = {nullptr, c.cache, 2, static_cast<std::int64_t>(blocks.size()), c.kv_heads, c.head_dim, c.block_size};
     before_.assign(static_cast<std::size_t>(view_.bytes() / bytes_of(c.cache)), kMark);
     cache_ = std::make_unique<DeviceArray<std::byte>>(test::encoded(before_, c.cache));
@@ -141,19 +144,12 @@ class Append {
   }
   std::int32_t entry(std::size_t t) const { return const_cast<Append*>(this)->entry(t); }
   void rotate(double* x, std::int64_t position) const {
-    for (std::int64_t i = 0; i < case_.rope_dims / 2; ++i) {
-      double& a = x[case_.interleaved ? 2 * i : i];
-      double& b = x[case_.interleaved ? 2 * i + 1 : i + case_.rope_dims / 2];
-      const double angle = static_cast<double>(position) * frequencies_[static_cast<std::size_t>(i)], p = a, q = b;
-      const auto scale = static_cast<double>(case_.mscale);
-      a = scale * (p * std::cos(angle) - q * std::sin(angle));
-      b = scale * (p * std::sin(angle) + q * std::cos(angle));
-    }
+    test::rotate_exactly(x, frequencies_, case_.interleaved, static_cast<double>(case_.mscale), position);
   }
   static void expect_near(const std::vector<float>& got, const std::vector<double>& want, const std::vector<float>& before,
                           DType type, double tolerance) {
     // Half a unit in the last place of the type, beside what f32 arithmetic loses.
-    const double relative = type == DType::f32 ? 0.0 : type == DType::f16 ? 0x1p-11 : 0x1p-8;
+    const double relative = type == DType::f32 ? 0.0 : test::rounding(type);
     ASSERT_EQ(got.size(), want.size());
     for (std::size_t i = 0; i < got.size(); ++i) {
       if (want[i] == static_cast<double>(before[i]))
@@ -182,8 +178,9 @@ void fill_step(AppendCase& c) {
 
 class RopeAppend : public testing::Test {
  protected:
-  RopeAppend() { RecordProperty("seed", 20240918); }
-  std::mt19937 rng{20240918};
+  static constexpr std::uint32_t kSeed = 20240918;
+  std::mt19937 rng{kSeed};
+  testing::ScopedTrace trace_{__FILE__, __LINE__, "seed " + std::to_string(kSeed)};
 };
 
 TEST_F(RopeAppend, EqualsTheOracle) {

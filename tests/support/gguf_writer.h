@@ -15,6 +15,24 @@
 
 namespace warploom::test {
 
+/// ggml's number of a type, from ggml.h. It is not taken from the library: a wrong number there would be written and read alike.
+inline std::uint32_t raw_type(WeightType type) {
+  switch (type) {
+    case WeightType::f32: return 0;
+    case WeightType::f16: return 1;
+    case WeightType::bf16: return 30;
+    case WeightType::q4_0: return 2;
+    case WeightType::q4_1: return 3;
+    case WeightType::q5_0: return 6;
+    case WeightType::q5_1: return 7;
+    case WeightType::q8_0: return 8;
+    case WeightType::q4_k: return 12;
+    case WeightType::q5_k: return 13;
+    case WeightType::q6_k: return 14;
+  }
+  return 0;
+}
+
 class GgufWriter {
  public:
   explicit GgufWriter(std::uint32_t version = 3) : version_(version) {}

@@ -8,6 +8,7 @@
 
 #include "backend/weights.h"
 #include "support/gguf_writer.h"
+#include "text/bpe.h"
 
 namespace warploom::test {
 
@@ -20,37 +21,6 @@ struct TinyModel {
   std::uint32_t version = 3;
   std::function<void(GgufWriter&)> more;  // adds keys and tensors
 };
-
-inline std::uint32_t raw_type(WeightType type) {
-  switch (type) {
-    case WeightType::f32: return 0;
-    case WeightType::f16: return 1;
-    case WeightType::bf16: return 30;
-    case WeightType::q4_0: return 2;
-    case WeightType::q4_1: return 3;
-    case WeightType::q5_0: return 6;
-    case WeightType::q5_1: return 7;
-    case WeightType::q8_0: return 8;
-    case WeightType::q4_k: return 12;
-    case WeightType::q5_k: return 13;
-    case WeightType::q6_k: return 14;
-  }
-  return 0;
-}
-
-/// The byte-level alphabet of GPT-2: printable bytes stand for themselves, the others for characters from U+0100 on.
-inline std::vector<std::string> byte_alphabet() {
-  std::vector<std::string> alphabet;
-  int next = 256;
-  for (int b = 0; b < 256; ++b) {
-    const bool itself = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-    const int code = itself ? b : next++;
-    alphabet.push_back(code < 128
-                           ? std::string(1, static_cast<char>(code))
-                           : std::string{static_cast<char>(0xc0 | (code >> 6)), static_cast<char>(0x80 | (code & 63))});
-  }
-  return alphabet;
-}
 
 inline std::string tiny_model(const TinyModel& m = {}) {
   std::mt19937 rng(m.seed);
@@ -65,7 +35,11 @@ inline std::string tiny_model(const TinyModel& m = {}) {
   file.add(a + "attention.head_count_kv", m.kv_heads);
   file.add(a + "attention.layer_norm_rms_epsilon", 1e-5f);
   if (m.more) m.more(file);
-  std::vector<std::string> tokens = byte_alphabet();
+  // The library's own alphabet will do: tests/text/tokenizations_test.cpp compares it with another implementation's.
+  std::vector<std::string> tokens;
+  for (const char32_t c : byte_alphabet())
+    tokens.push_back(c < 128 ? std::string(1, static_cast<char>(c))
+                             : std::string{static_cast<char>(0xc0 | (c >> 6)), static_cast<char>(0x80 | (c & 63))});
   std::vector<std::int32_t> types(256, 1);
   for (const char* merged : {"th", "he", "in", "the"}) tokens.push_back(merged), types.push_back(1);
   for (const char* special : {"<|im_start|>", "<|im_end|>"}) tokens.push_back(special), types.push_back(3);
