@@ -6,7 +6,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "warploom/device.h"
 #include "warploom/export.h"
@@ -17,13 +16,13 @@ namespace warploom {
 
 struct ModelOptions {
   DeviceOptions device;
-  DType kv_type = DType::f16;
-  std::int64_t kv_block_size = 16;  ///< tokens a block of the KV cache; on CUDA 8, 16 or 32
-  /// Called from the loading thread with the share done, in [0, 1].
+  DType kv_type = DType::f16;       ///< f16 or f32; on CUDA bf16 too
+  std::int64_t kv_block_size = 16;  ///< tokens a block of the KV cache: 16 on the CPU; 8, 16 or 32 on CUDA
+  /// Called from the loading thread with the share done, in [0, 1]. What it throws ends the loading.
   std::function<void(double)> progress;
 };
 
-/// The shape of a transformer of the Llama family.
+/// The shape of a decoder-only transformer.
 struct ModelShape {
   std::string architecture;  ///< as the file names it, e.g. "llama"
   std::int64_t vocab_size = 0;
@@ -34,6 +33,9 @@ struct ModelShape {
   std::int64_t num_kv_heads = 0;
   std::int64_t head_dim = 0;
   std::int64_t intermediate_size = 0;
+
+  /// Bytes of keys and values that one token takes in a KV cache of this element type.
+  std::int64_t kv_bytes_per_token(DType type) const { return 2 * num_layers * num_kv_heads * head_dim * bytes_of(type); }
 };
 
 struct ModelMemory {
@@ -41,39 +43,29 @@ struct ModelMemory {
   std::uint64_t kv_per_token = 0;  ///< bytes of KV cache a token
 };
 
-/// Weights on a device. Immutable; share it between generators and threads.
-class WARPLOOM_EXPORT Model {
+/// Weights on a device, and the tokenizer that belongs to them. Immutable; share it between generators and threads. Whatever
+/// uses a model keeps it alive.
+class WARPLOOM_EXPORT Model final {
  public:
-  /// Loads a GGUF file (v2 or v3, Llama family). Throws ModelError, InvalidArgument, OutOfMemory or BackendError.
-  static std::shared_ptr<const Model> load(const std::filesystem::path& path, const ModelOptions& options = {});
+  /// Loads a GGUF file (v2 or v3; Llama family, Qwen2), which may be replaced or deleted afterwards, but must not be shortened
+  /// meanwhile. Throws ModelError, InvalidArgument, OutOfMemory or BackendError.
+  [[nodiscard]] static std::shared_ptr<const Model> load(const std::filesystem::path& path,
+                                                         const ModelOptions& options = {});
 
-  virtual ~Model() = default;
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
 
-  virtual const ModelShape& shape() const = 0;
-  virtual ModelMemory memory() const = 0;
-  virtual const std::shared_ptr<const Tokenizer>& tokenizer() const = 0;
-  virtual std::string device_description() const = 0;  ///< e.g. "cpu: avx512_vnni, 2 threads"
-};
+  const ModelShape& shape() const;
+  ModelMemory memory() const;
+  const std::shared_ptr<const Tokenizer>& tokenizer() const;
+  const DeviceInfo& device() const;
 
-/// What a file says about itself, read without loading its weights.
-struct FileTensor {
-  std::string name;
-  std::string type;                 ///< e.g. "Q4_1"
-  std::vector<std::int64_t> shape;  ///< slowest-moving dimension first: [rows, columns]
-  std::uint64_t offset = 0;         ///< from the file's start
-  std::uint64_t bytes = 0;
+ private:
+  struct State;
+  friend class ModelAccess;
+  explicit Model(std::unique_ptr<const State> state);
+  const std::unique_ptr<const State> state_;
 };
-struct FileEntry {
-  std::string key;
-  std::string value;  ///< as text; long arrays are cut
-};
-struct FileInfo {
-  std::uint32_t version = 0;
-  std::uint64_t bytes = 0;
-  std::vector<FileEntry> metadata;
-  std::vector<FileTensor> tensors;
-};
-/// Throws ModelError where the file cannot be read or is damaged.
-WARPLOOM_EXPORT FileInfo inspect(const std::filesystem::path& path);
 
 }  // namespace warploom

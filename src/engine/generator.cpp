@@ -8,6 +8,7 @@
 #include "engine/run.h"
 #include "engine/run_memory.h"
 #include "engine/scheduler.h"
+#include "model/loaded_model.h"
 #include "warploom/error.h"
 #include "warploom/kv_blocks.h"
 
@@ -119,15 +120,15 @@ Engine engine_for(const std::shared_ptr<const Model>& model, const std::shared_p
   engine.create_runner = [model](BatchLimits limits) {
     limits.kv_type = kv_type_of(*model);
     limits.kv_block_size = kv_block_size_of(*model);
-    return create_runner(transformer_of(*model), limits);
+    return create_runner(decoder_of(*model), limits);
   };
   engine.create_cache = [model](std::int64_t blocks) {
     const ModelShape& shape = model->shape();
-    return transformer_of(*model).backend().create_kv_cache(
+    return decoder_of(*model).backend().create_kv_cache(
         {shape.num_layers, shape.num_kv_heads, shape.head_dim, blocks, kv_type_of(*model), kv_block_size_of(*model)});
   };
   engine.room_for_blocks = [model] {
-    const std::uint64_t free = transformer_of(*model).backend().free_bytes();
+    const std::uint64_t free = decoder_of(*model).backend().free_bytes();
     // What the driver takes yet for kernels and recorded steps, and fragments.
     const std::uint64_t reserve = std::min<std::uint64_t>(free / 8, std::uint64_t{512} << 20);
     const std::uint64_t block = model->memory().kv_per_token * static_cast<std::uint64_t>(kv_block_size_of(*model));

@@ -14,9 +14,9 @@
 namespace warploom {
 
 /// Weights on a backend. Immutable; steps run on StepBuffers.
-class Transformer {
+class DecoderModel {
  public:
-  virtual ~Transformer() = default;
+  virtual ~DecoderModel() = default;
   virtual const ModelConfig& config() const = 0;
   virtual Backend& backend() const = 0;
   virtual std::uint64_t weight_bytes() const = 0;
@@ -37,16 +37,11 @@ class ModelRunner {
   virtual std::uint64_t bytes() const = 0;
 };
 
-/// Loads every weight of the file onto the backend, giving the file's pages back as it goes. Throws ModelError, OutOfMemory.
-std::unique_ptr<Transformer> load_transformer(const class GgufFile& file, std::unique_ptr<Backend> backend,
-                                              const std::function<void(double)>& progress = {});
+/// Loads every weight of the checkpoint onto the backend, releasing its memory as it goes. Throws ModelError, OutOfMemory or
+/// BackendError.
+std::unique_ptr<DecoderModel> load_decoder_model(const Checkpoint& checkpoint, std::unique_ptr<Backend> backend,
+                                                 const std::function<void(double)>& progress = {});
 
-std::unique_ptr<ModelRunner> create_runner(const Transformer& model, const BatchLimits& limits);
-
-/// The Transformer behind a public Model. Defined in model.cpp.
-const Transformer& transformer_of(const Model& model);
-/// What its KV caches store, and in blocks of how many tokens.
-DType kv_type_of(const Model& model);
-std::int64_t kv_block_size_of(const Model& model);
+std::unique_ptr<ModelRunner> create_runner(const DecoderModel& model, const BatchLimits& limits);
 
 }  // namespace warploom

@@ -21,7 +21,7 @@ struct LlamaLayer {
   std::unique_ptr<Buffer> down_bias;
 };
 
-class Llama final : public Transformer {
+class Llama final : public DecoderModel {
  public:
   const ModelConfig& config() const override { return config_; }
   Backend& backend() const override { return *backend_; }
@@ -30,12 +30,16 @@ class Llama final : public Transformer {
   const Weight& output_matrix() const { return head ? *head : *embedding; }
 
   ModelConfig config_;
-  std::unique_ptr<Backend> backend_;  // before everything that lives on it
-  std::unique_ptr<Weight> embedding;  // [vocab_size, dim]
-  std::unique_ptr<Weight> head;       // [vocab_size, dim]; null where tied to the embedding
-  std::unique_ptr<RopeTables> rope;
-  std::unique_ptr<Buffer> output_norm;  // [dim]
+  std::unique_ptr<Backend> backend_;               // before everything that lives on it
+  std::unique_ptr<Weight> embedding;               // [vocab_size, dim]
+  std::unique_ptr<Weight> head;                    // [vocab_size, dim]; null where tied to the embedding
+  std::vector<std::unique_ptr<RopeTables>> ropes;  // as ModelConfig::ropes
+  std::unique_ptr<Buffer> output_norm;             // [dim]
   std::vector<LlamaLayer> layers;
 };
+
+/// In load_weights.cpp; called by way of the registry.
+std::unique_ptr<DecoderModel> load_llama(const Checkpoint& checkpoint, ModelConfig config, std::unique_ptr<Backend> backend,
+                                         const std::function<void(double)>& progress);
 
 }  // namespace warploom

@@ -1,54 +1,47 @@
-#include "model/decoder_model.h"
-
-#include <array>
 #include <initializer_list>
+#include <utility>
 
-#include <fmt/format.h>
-
-#include "formats/gguf.h"
-#include "formats/quants.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/quants.h"
 #include "model/llama.h"
-#include "warploom/error.h"
 
 namespace warploom {
 
 namespace {
 
-/// Reads tensors of one file onto one backend and reports how far it is.
+/// Reads tensors of one checkpoint onto one backend and reports how far it is.
 class WeightLoader {
  public:
-  WeightLoader(const GgufFile& file, Backend& backend, const std::function<void(double)>& progress)
-      : file_(file), backend_(backend), progress_(progress) {
-    for (const GgufTensor& tensor : file.tensors()) total_ += tensor.bytes;
-  }
+  WeightLoader(const Checkpoint& checkpoint, Backend& backend, const std::function<void(double)>& progress)
+      : checkpoint_(checkpoint), backend_(backend), progress_(progress), total_(checkpoint.tensor_bytes()) {}
 
   struct Part {
-    std::string name;
+    TensorName name;
     std::int64_t rows;
   };
 
   std::unique_ptr<Weight> matrix(std::initializer_list<Part> parts, std::int64_t cols) {
     std::vector<WeightView> views;
-    for (const Part& part : parts) views.push_back(file_.matrix(part.name, part.rows, cols));
+    for (const Part& part : parts) views.push_back(checkpoint_.tensor(part.name, part.rows, cols));
     auto weight = backend_.load_weight(views);
     for (const WeightView& view : views) finish(view);
     return weight;
   }
 
-  std::unique_ptr<Buffer> vector(const std::string& name, std::int64_t count) {
+  std::unique_ptr<Buffer> vector(const TensorName& name, std::int64_t count) {
     std::vector<float> host(static_cast<std::size_t>(count));
     read(name, host);
     return upload(host);
   }
 
-  /// The parts' biases one after the other, zeros for those that the file lacks; null where it has none of them.
+  /// The parts' biases one after the other, zeros for those that the checkpoint lacks; null where it has none of them.
   std::unique_ptr<Buffer> bias(std::initializer_list<Part> parts) {
     std::vector<float> host;
     bool any = false;
     for (const Part& part : parts) {
       const std::size_t at = host.size();
       host.resize(at + static_cast<std::size_t>(part.rows), 0.0f);
-      if (!file_.find_tensor(part.name)) continue;
+      if (!checkpoint_.has(part.name)) continue;
       any = true;
       read(part.name, std::span(host).subspan(at));
     }
@@ -56,8 +49,8 @@ class WeightLoader {
   }
 
  private:
-  void read(const std::string& name, std::span<float> out) {
-    const WeightView view = file_.matrix(name, 1, static_cast<std::int64_t>(out.size()));
+  void read(const TensorName& name, std::span<float> out) {
+    const WeightView view = checkpoint_.tensor(name, 1, static_cast<std::int64_t>(out.size()));
     dequantize_row(view, 0, out);
     finish(view);
   }
@@ -67,36 +60,36 @@ class WeightLoader {
     return memory;
   }
   void finish(const WeightView& view) {
-    file_.release(view);
+    checkpoint_.release(view);
     done_ += view.bytes();
     if (progress_) progress_(total_ ? static_cast<double>(done_) / static_cast<double>(total_) : 1.0);
   }
 
-  const GgufFile& file_;
+  const Checkpoint& checkpoint_;
   Backend& backend_;
   const std::function<void(double)>& progress_;
-  std::uint64_t total_ = 0;
+  const std::uint64_t total_;
   std::uint64_t done_ = 0;
 };
 
-LlamaLayer load_layer(WeightLoader& load, const ModelShape& shape, std::int64_t index) {
-  const auto name = [index](const char* rest) { return fmt::format("blk.{}.{}", index, rest); };
+LlamaLayer load_layer(WeightLoader& load, const ModelConfig& config, std::int64_t index) {
+  const auto weight = [index](TensorRole role) { return TensorName{role, index}; };
+  const auto bias = [index](TensorRole role) { return TensorName{role, index, TensorPart::bias}; };
+  using enum TensorRole;
+  const ModelShape& shape = config.shape;
   const std::int64_t query = shape.num_heads * shape.head_dim, key = shape.num_kv_heads * shape.head_dim;
+  const std::int64_t intermediate = config.layers[static_cast<std::size_t>(index)].intermediate_size;
   LlamaLayer layer;
-  layer.attention_norm = load.vector(name("attn_norm.weight"), shape.hidden_size);
-  layer.qkv = load.matrix({{name("attn_q.weight"), query}, {name("attn_k.weight"), key}, {name("attn_v.weight"), key}},
-                          shape.hidden_size);
-  layer.qkv_bias = load.bias({{name("attn_q.bias"), query}, {name("attn_k.bias"), key}, {name("attn_v.bias"), key}});
-  layer.output = load.matrix({{name("attn_output.weight"), shape.hidden_size}}, query);
-  layer.output_bias = load.bias({{name("attn_output.bias"), shape.hidden_size}});
-  layer.ffn_norm = load.vector(name("ffn_norm.weight"), shape.hidden_size);
-  layer.gate_up =
-      load.matrix({{name("ffn_gate.weight"), shape.intermediate_size}, {name("ffn_up.weight"), shape.intermediate_size}},
-                  shape.hidden_size);
-  layer.gate_up_bias =
-      load.bias({{name("ffn_gate.bias"), shape.intermediate_size}, {name("ffn_up.bias"), shape.intermediate_size}});
-  layer.down = load.matrix({{name("ffn_down.weight"), shape.hidden_size}}, shape.intermediate_size);
-  layer.down_bias = load.bias({{name("ffn_down.bias"), shape.hidden_size}});
+  layer.attention_norm = load.vector(weight(input_norm), shape.hidden_size);
+  layer.qkv = load.matrix({{weight(q_proj), query}, {weight(k_proj), key}, {weight(v_proj), key}}, shape.hidden_size);
+  layer.qkv_bias = load.bias({{bias(q_proj), query}, {bias(k_proj), key}, {bias(v_proj), key}});
+  layer.output = load.matrix({{weight(o_proj), shape.hidden_size}}, query);
+  layer.output_bias = load.bias({{bias(o_proj), shape.hidden_size}});
+  layer.ffn_norm = load.vector(weight(post_attention_norm), shape.hidden_size);
+  layer.gate_up = load.matrix({{weight(gate_proj), intermediate}, {weight(up_proj), intermediate}}, shape.hidden_size);
+  layer.gate_up_bias = load.bias({{bias(gate_proj), intermediate}, {bias(up_proj), intermediate}});
+  layer.down = load.matrix({{weight(down_proj), shape.hidden_size}}, intermediate);
+  layer.down_bias = load.bias({{bias(down_proj), shape.hidden_size}});
   return layer;
 }
 
@@ -109,20 +102,20 @@ std::uint64_t Llama::weight_bytes() const {
   return sum;
 }
 
-std::unique_ptr<Transformer> load_transformer(const GgufFile& file, std::unique_ptr<Backend> backend,
-                                              const std::function<void(double)>& progress) {
+std::unique_ptr<DecoderModel> load_llama(const Checkpoint& checkpoint, ModelConfig config, std::unique_ptr<Backend> backend,
+                                         const std::function<void(double)>& progress) {
   auto model = std::make_unique<Llama>();
-  model->config_ = read_config(file);
+  model->config_ = std::move(config);
   model->backend_ = std::move(backend);
   const ModelShape& shape = model->config_.shape;
-  const std::vector<float>& factors = model->config_.rope_factors;
-  model->rope = model->backend_->load_rope(model->config_.rope, factors.empty() ? nullptr : factors.data());
-  WeightLoader load(file, *model->backend_, progress);
-  model->embedding = load.matrix({{"token_embd.weight", shape.vocab_size}}, shape.hidden_size);
+  for (const RopeConfig& rope : model->config_.ropes)
+    model->ropes.push_back(model->backend_->load_rope(rope.params, rope.factors.empty() ? nullptr : rope.factors.data()));
+  WeightLoader load(checkpoint, *model->backend_, progress);
+  model->embedding = load.matrix({{{TensorRole::embed_tokens}, shape.vocab_size}}, shape.hidden_size);
   if (!model->config_.tie_word_embeddings)
-    model->head = load.matrix({{"output.weight", shape.vocab_size}}, shape.hidden_size);
-  model->output_norm = load.vector("output_norm.weight", shape.hidden_size);
-  for (std::int64_t i = 0; i < shape.num_layers; ++i) model->layers.push_back(load_layer(load, shape, i));
+    model->head = load.matrix({{{TensorRole::lm_head}, shape.vocab_size}}, shape.hidden_size);
+  model->output_norm = load.vector({TensorRole::final_norm}, shape.hidden_size);
+  for (std::int64_t i = 0; i < shape.num_layers; ++i) model->layers.push_back(load_layer(load, model->config_, i));
   return model;
 }
 

@@ -187,7 +187,7 @@ class LlamaRunner final : public ModelRunner {
     args.qkv = qkv_.data();
     args.num_heads = shape_.num_heads;
     args.softmax_scale = model_.config().softmax_scale;
-    args.window = model_.config().sliding_window;
+    args.window = model_.config().layers[static_cast<std::size_t>(layer)].sliding_window;
     args.metadata = layout;
     args.cache = cache;
     args.layer = layer;
@@ -202,14 +202,15 @@ class LlamaRunner final : public ModelRunner {
     const float* delta = nullptr;
     for (std::int64_t i = 0; i < shape_.num_layers; ++i) {
       const LlamaLayer& layer = model_.layers[static_cast<std::size_t>(i)];
+      const LayerConfig& config = model_.config().layers[static_cast<std::size_t>(i)];
       norm(layer.attention_norm, delta, nullptr, tokens);
       backend_.matmul({layer.qkv.get(), normed_.data(), floats(layer.qkv_bias), tokens, qkv_.data()});
-      backend_.rope_append({qkv_.data(), shape_.num_heads, model_.rope.get(), place.metadata, &cache, i});
+      backend_.rope_append({qkv_.data(), shape_.num_heads, model_.ropes[config.rope].get(), place.metadata, &cache, i});
       backend_.attention(attention_args(place.metadata, &cache, i));
       backend_.matmul({layer.output.get(), attended_.data(), floats(layer.output_bias), tokens, delta_.data()});
       norm(layer.ffn_norm, delta_.data(), nullptr, tokens);
       backend_.matmul({layer.gate_up.get(), normed_.data(), floats(layer.gate_up_bias), tokens, gate_up_.data()});
-      backend_.swiglu({gate_up_.data(), tokens, shape_.intermediate_size, hidden_.data()});
+      backend_.swiglu({gate_up_.data(), tokens, config.intermediate_size, hidden_.data()});
       backend_.matmul({layer.down.get(), hidden_.data(), floats(layer.down_bias), tokens, delta_.data()});
       delta = delta_.data();
     }
@@ -251,7 +252,7 @@ class LlamaRunner final : public ModelRunner {
 
 }  // namespace
 
-std::unique_ptr<ModelRunner> create_runner(const Transformer& model, const BatchLimits& limits) {
+std::unique_ptr<ModelRunner> create_runner(const DecoderModel& model, const BatchLimits& limits) {
   return std::make_unique<LlamaRunner>(dynamic_cast<const Llama&>(model), limits);
 }
 

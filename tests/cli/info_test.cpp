@@ -3,7 +3,7 @@
 
 #include "cli/process.h"
 #include "support/tiny_model.h"
-#include "warploom/model.h"
+#include "warploom/inspect.h"
 
 namespace warploom {
 namespace {
@@ -13,9 +13,9 @@ using testing::HasSubstr;
 TEST(InfoCommand, ListsMetadataTensorsAndMemory) {
   const auto got = test::run_warploom({"info", test::model_path()});
   ASSERT_EQ(got.status, 0) << got.err;
-  const FileInfo info = inspect(test::model_path());
-  for (const FileEntry& entry : info.metadata) EXPECT_THAT(got.out, HasSubstr(entry.key));
-  for (const FileTensor& tensor : info.tensors) EXPECT_THAT(got.out, HasSubstr(tensor.name));
+  const CheckpointInfo info = inspect(test::model_path());
+  for (const CheckpointEntry& entry : info.metadata) EXPECT_THAT(got.out, HasSubstr(entry.key));
+  for (const CheckpointTensor& tensor : info.tensors) EXPECT_THAT(got.out, HasSubstr(tensor.name));
   const ModelMemory memory = Model::load(test::model_path())->memory();
   EXPECT_THAT(got.out, HasSubstr(std::to_string(memory.kv_per_token / 1000) + "."));
   EXPECT_THAT(got.out, HasSubstr("full context of 8192"));

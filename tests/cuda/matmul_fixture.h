@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "backend/weights.h"
+#include "checkpoint/quants.h"
 #include "core/half.h"
 #include "core/quant_group.h"
 #include "cuda/guarded_array.h"
 #include "cuda/matmul/matmul.h"
 #include "cuda/runtime/raii.h"
-#include "formats/quants.h"
 
 namespace warploom::test {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/gguf.h"
+#include "checkpoint/checkpoint.h"
 #include "model/decoder_model.h"
 #include "warploom/kv_blocks.h"
 
@@ -15,7 +15,7 @@ class Stepper {
  public:
   Stepper(const std::string& path, std::unique_ptr<Backend> backend, std::int64_t sequences, std::int64_t max_query_len,
           std::int64_t prefill, DType kv_type = DType::f16, std::int64_t block_size = 16)
-      : model_(load_transformer(*GgufFile::open(path), std::move(backend))),
+      : model_(load_decoder_model(*open_checkpoint(path), std::move(backend))),
         stride_((max_query_len + block_size - 1) / block_size),
         pool_(sequences * stride_, block_size) {
     const ModelShape& shape = model_->config().shape;
@@ -72,7 +72,7 @@ class Stepper {
   }
 
  private:
-  std::unique_ptr<Transformer> model_;
+  std::unique_ptr<DecoderModel> model_;
   std::int64_t stride_;
   BlockPool pool_;
   std::unique_ptr<KvCache> cache_;
