@@ -86,7 +86,7 @@ int run(const Options& o) {
     const int threads = o.model.threads > 0 ? o.model.threads : report.machine.cores;
     const auto model = cli::load_model(o.model);
     report.model = std::filesystem::path(cli::find_model(o.model.path)).filename().string();
-    report.device = model->device_description();
+    report.device = model->device().description;
     check_lengths(o, model->shape().context_length);
     for (const std::int64_t p : o.prompts) add(measure_prompt(model, p, 1, o.repeats));
     for (const std::int64_t n : o.lengths) {

@@ -296,11 +296,7 @@ void check_options(const CudaOptions& options, int gpus) {
     throw InvalidArgument("activations: f32 is not to be had on CUDA, where they are f16 or bf16");
 }
 
-}  // namespace
-}  // namespace warploom
-
-extern "C" WARPLOOM_EXPORT warploom::Backend* WARPLOOM_CREATE_CUDA_BACKEND(const warploom::DeviceOptions& options,
-                                                                           std::string& missing) {
+Backend* create(const DeviceOptions& options, std::string& missing) {
   int gpus = 0;
   const cudaError_t error = cudaGetDeviceCount(&gpus);
   if (error != cudaSuccess || gpus == 0) {
@@ -311,13 +307,18 @@ extern "C" WARPLOOM_EXPORT warploom::Backend* WARPLOOM_CREATE_CUDA_BACKEND(const
     static_cast<void>(cudaGetLastError());
     return nullptr;
   }
-  warploom::check_options(options.cuda, gpus);
+  check_options(options.cuda, gpus);
   int major = 0;
-  warploom::cuda::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, options.cuda.gpu),
-                        "asking what the GPU is");
+  cuda::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, options.cuda.gpu), "asking what the GPU is");
   if (major < 8) {
     missing = fmt::format("GPU {} is of compute capability {}; it takes 8.0 (A100) or later", options.cuda.gpu, major);
     return nullptr;
   }
-  return new warploom::CudaBackend(options.cuda);
+  return new CudaBackend(options.cuda);
 }
+
+}  // namespace
+
+const CudaModule warploom_cuda_module = {.create = create};
+
+}  // namespace warploom

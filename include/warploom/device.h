@@ -41,13 +41,20 @@ struct DeviceOptions {
   CudaOptions cuda;
 };
 
+/// The device that a model is on.
+struct DeviceInfo {
+  DeviceKind kind = DeviceKind::cpu;  ///< cpu or cuda
+  std::string description;            ///< e.g. "cpu: avx512_vnni, 2 threads"
+  std::string cuda_unavailable;       ///< why `automatic` took the CPU though NVIDIA's driver is there; else empty
+};
+
 /// Parses "auto", "cpu" or "cuda". Throws InvalidArgument on anything else.
-WARPLOOM_EXPORT DeviceKind parse_device_kind(std::string_view text);
+[[nodiscard]] WARPLOOM_EXPORT DeviceKind parse_device_kind(std::string_view text);
 
 /// Instruction sets that this machine can run, ascending; never empty.
-WARPLOOM_EXPORT std::vector<CpuIsa> available_cpu_isas();
+[[nodiscard]] WARPLOOM_EXPORT std::vector<CpuIsa> available_cpu_isas();
 
 /// "generic", "avx2", "avx2_vnni", "avx512", "avx512_vnni" or "automatic".
-WARPLOOM_EXPORT std::string_view name(CpuIsa isa);
+[[nodiscard]] WARPLOOM_EXPORT std::string_view name(CpuIsa isa);
 
 }  // namespace warploom

@@ -6,7 +6,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "warploom/device.h"
 #include "warploom/export.h"
@@ -17,11 +16,11 @@ namespace warploom {
 
 struct ModelOptions {
   DeviceOptions device;
-  /// Called from the loading thread with the share done, in [0, 1].
+  /// Called from the loading thread with the share done, in [0, 1]. What it throws ends the loading.
   std::function<void(double)> progress;
 };
 
-/// The shape of a transformer of the Llama family.
+/// The shape of a decoder-only transformer.
 struct ModelShape {
   std::string architecture;  ///< as the file names it, e.g. "llama"
   std::int64_t vocab_size = 0;
@@ -37,39 +36,29 @@ struct ModelShape {
   std::int64_t kv_bytes_per_token(DType type) const { return 2 * num_layers * num_kv_heads * head_dim * bytes_of(type); }
 };
 
-/// Weights on a device. Immutable; share it between generators and threads.
-class WARPLOOM_EXPORT Model {
+/// Weights on a device, and the tokenizer that belongs to them. Immutable; share it between generators and threads. Whatever
+/// uses a model keeps it alive.
+class WARPLOOM_EXPORT Model final {
  public:
-  /// Loads a GGUF file (v2 or v3, Llama family). Throws ModelError, InvalidArgument, OutOfMemory or BackendError.
-  static std::shared_ptr<const Model> load(const std::filesystem::path& path, const ModelOptions& options = {});
+  /// Loads a GGUF file (v2 or v3; Llama family, Qwen2), which may be replaced or deleted afterwards, but must not be shortened
+  /// meanwhile. Throws ModelError, InvalidArgument, OutOfMemory or BackendError.
+  [[nodiscard]] static std::shared_ptr<const Model> load(const std::filesystem::path& path,
+                                                         const ModelOptions& options = {});
 
-  virtual ~Model() = default;
+  ~Model();
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
 
-  virtual const ModelShape& shape() const = 0;
-  virtual std::uint64_t weight_bytes() const = 0;  ///< as kept on the device
-  virtual const std::shared_ptr<const Tokenizer>& tokenizer() const = 0;
-  virtual std::string device_description() const = 0;  ///< e.g. "cpu: avx512_vnni, 2 threads"
-};
+  const ModelShape& shape() const;
+  std::uint64_t weight_bytes() const;  ///< as kept on the device
+  const std::shared_ptr<const Tokenizer>& tokenizer() const;
+  const DeviceInfo& device() const;
 
-/// What a file says about itself, read without loading its weights.
-struct FileTensor {
-  std::string name;
-  std::string type;                 ///< e.g. "Q4_1"
-  std::vector<std::int64_t> shape;  ///< slowest-moving dimension first: [rows, columns]
-  std::uint64_t offset = 0;         ///< from the file's start
-  std::uint64_t bytes = 0;
+ private:
+  struct State;
+  friend class ModelAccess;
+  explicit Model(std::unique_ptr<const State> state);
+  const std::unique_ptr<const State> state_;
 };
-struct FileEntry {
-  std::string key;
-  std::string value;  ///< as text; long arrays are cut
-};
-struct FileInfo {
-  std::uint32_t version = 0;
-  std::uint64_t bytes = 0;
-  std::vector<FileEntry> metadata;
-  std::vector<FileTensor> tensors;
-};
-/// Throws ModelError where the file cannot be read or is damaged.
-WARPLOOM_EXPORT FileInfo inspect(const std::filesystem::path& path);
 
 }  // namespace warploom

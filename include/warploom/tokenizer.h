@@ -1,4 +1,4 @@
-// Text to token ids and back, from what a GGUF file says about its tokenizer.
+// Text to token ids and back, as a model's file says.
 #pragma once
 
 #include <cstddef>
@@ -26,62 +26,70 @@ struct ChatMessage {
   std::string content;
 };
 
-/// Immutable and safe to share between threads.
-class WARPLOOM_EXPORT Tokenizer {
+/// Immutable and safe to share between threads. Views that it returns live as long as it does.
+class WARPLOOM_EXPORT Tokenizer final {
  public:
-  /// Reads the tokenizer of a GGUF file. Throws ModelError where it is missing, damaged or of an unsupported kind.
-  static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& path);
+  /// Reads the tokenizer of a model's file and keeps nothing of it open. Throws ModelError where it is missing, damaged or of an
+  /// unsupported kind.
+  [[nodiscard]] static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& path);
 
-  virtual ~Tokenizer() = default;
+  ~Tokenizer();
+  Tokenizer(const Tokenizer&) = delete;
+  Tokenizer& operator=(const Tokenizer&) = delete;
 
   /// Any bytes are accepted, invalid UTF-8 too, and decode(encode(text)) gives them back as far as the vocabulary can spell
   /// them: of a byte-level vocabulary without a token for some byte, characters with that byte lose it and invalid bytes
-  /// become U+FFFD; a SentencePiece vocabulary without byte tokens gives its unknown token.
-  virtual std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
+  /// become U+FFFD; a SentencePiece vocabulary without byte tokens gives its unknown token. Throws InvalidArgument on a text of
+  /// 2^31 - 1 bytes or more.
+  [[nodiscard]] std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
   /// Throws InvalidArgument on an id outside the vocabulary. Special tokens are left out unless `with_special`.
-  virtual std::string decode(std::span<const TokenId> ids, bool with_special = false) const = 0;
+  [[nodiscard]] std::string decode(std::span<const TokenId> ids, bool with_special = false) const;
 
-  /// One step of decode: appends the token's bytes to `text`. `at_start` says that a text begins here, where the space that
-  /// encode puts before the first word of some vocabularies is left out; it is updated for the token that follows.
-  virtual void decode_next(TokenId id, bool with_special, bool& at_start, std::string& text) const = 0;
+  /// The bytes of one token as decode would append them in the middle of a text, special tokens written out. Throws
+  /// InvalidArgument on an id outside the vocabulary, as is_special and is_eog do.
+  [[nodiscard]] std::string_view piece(TokenId id) const;
 
-  /// The bytes of one token as decode would append them in the middle of a text, special tokens written out.
-  virtual std::string_view piece(TokenId id) const = 0;
-
-  virtual std::size_t vocab_size() const = 0;
-  virtual bool is_special(TokenId id) const = 0;
+  std::size_t vocab_size() const;
+  bool is_special(TokenId id) const;
   /// True for every token that ends a generation: end of sequence, end of turn.
-  virtual bool is_eog(TokenId id) const = 0;
-  virtual TokenId bos() const = 0;  ///< -1 where the model has none
-  virtual TokenId eos() const = 0;  ///< -1 where the model has none
+  bool is_eog(TokenId id) const;
+  TokenId bos() const;  ///< -1 where the model has none
+  TokenId eos() const;  ///< -1 where the model has none
 
   /// The conversation as the model was trained to see it: an optional system message, then user and assistant in turn. With
   /// `add_generation_prompt` the last message is the user's and the answer's opening follows. Recognised formats: ChatML,
   /// Llama 2, Llama 3, Gemma, Mistral. Throws ModelError where the file's template is missing or not recognised, and
   /// InvalidArgument on roles that are unknown, out of order, or not supported by the format.
-  virtual std::vector<TokenId> encode_chat(std::span<const ChatMessage> messages,
-                                           bool add_generation_prompt = true) const = 0;
+  [[nodiscard]] std::vector<TokenId> encode_chat(std::span<const ChatMessage> messages,
+                                                 bool add_generation_prompt = true) const;
 
   /// The same as text. Encoding it with `chat_encode_options()` gives encode_chat's tokens, unless a message spells a
   /// special token: encode_chat takes what is in messages as plain text, so that they cannot forge a turn.
-  virtual std::string apply_chat_template(std::span<const ChatMessage> messages,
-                                          bool add_generation_prompt = true) const = 0;
-  virtual EncodeOptions chat_encode_options() const = 0;
-  virtual std::string_view chat_format() const = 0;  ///< "chatml", ...; empty where not recognised
+  [[nodiscard]] std::string apply_chat_template(std::span<const ChatMessage> messages,
+                                                bool add_generation_prompt = true) const;
+  EncodeOptions chat_encode_options() const;
+  std::string_view chat_format() const;  ///< "chatml", ...; empty where not recognised
+
+ private:
+  struct State;
+  friend class StreamDecoder;
+  friend std::shared_ptr<const Tokenizer> load_tokenizer(const struct TokenizerData& data);
+  explicit Tokenizer(std::unique_ptr<const State> state);
+  const std::unique_ptr<const State> state_;
 };
 
 /// Turns tokens into text as they come, never emitting half a UTF-8 character. One per sequence; not thread-safe.
 class WARPLOOM_EXPORT StreamDecoder {
  public:
-  /// Keeps the tokenizer alive. `at_start`: the tokens begin a text, as decode takes them to; else they continue one, and a
+  /// Keeps the tokenizer alive. Throws InvalidArgument where it is null. `at_start`: the tokens begin a text, as decode takes them to; else they continue one, and a
   /// leading space is kept.
   explicit StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool with_special = false, bool at_start = false);
   /// The text that this token completes; may be empty. Bytes that cannot belong to a character come out as they are.
   /// Throws InvalidArgument on an id outside the vocabulary.
-  std::string push(TokenId id);
+  [[nodiscard]] std::string push(TokenId id);
   /// What is left at the end: incomplete bytes come out as they are.
-  std::string finish();
+  [[nodiscard]] std::string finish();
 
  private:
   std::shared_ptr<const Tokenizer> tokenizer_;

@@ -7,6 +7,7 @@
 #include "warploom/engine_options.h"
 #include "warploom/error.h"
 #include "warploom/generator.h"
+#include "warploom/inspect.h"
 #include "warploom/model.h"
 #include "warploom/request.h"
 #include "warploom/sampling.h"

@@ -37,25 +37,20 @@ std::int64_t bytes_moved(const SwigluArgs& args, DType activations) {
   return args.tokens * args.intermediate_size * (2 * kFloat + bytes_of(activations));
 }
 
-DeviceKind parse_device_kind(std::string_view text) {
-  if (text == "auto") return DeviceKind::automatic;
-  if (text == "cpu") return DeviceKind::cpu;
-  if (text == "cuda") return DeviceKind::cuda;
-  throw InvalidArgument(fmt::format("device: \"{}\" is not one of auto, cpu, cuda", text));
-}
-
-std::unique_ptr<Backend> create_backend(const DeviceOptions& options) {
-  if (options.kind == DeviceKind::cuda || (options.kind == DeviceKind::automatic && has_cuda_driver())) {
-    std::string missing;
-    try {
-      if (auto backend = create_cuda_backend(options, missing)) return backend;
-    } catch (const InvalidArgument&) {
-      throw;
-    } catch (const Error&) {  // a GPU that is full, or another's alone
-      if (options.kind == DeviceKind::cuda) throw;
-    }
-    if (options.kind == DeviceKind::cuda) throw BackendError(fmt::format("device cuda: {}", missing));
+std::unique_ptr<Backend> create_backend(const DeviceOptions& options, std::string* cuda_unavailable) {
+  const bool needed = options.kind == DeviceKind::cuda;
+  if (!needed && (options.kind == DeviceKind::cpu || !has_cuda_driver())) return create_cpu_backend(options);
+  std::string missing;
+  try {
+    if (auto backend = create_cuda_backend(options, missing)) return backend;
+  } catch (const InvalidArgument&) {
+    throw;
+  } catch (const Error& error) {  // a GPU that is full, or another's alone
+    if (needed) throw;
+    missing = error.what();
   }
+  if (needed) throw BackendError(fmt::format("device cuda: {}", missing));
+  if (cuda_unavailable) *cuda_unavailable = missing;
   return create_cpu_backend(options);
 }
 

@@ -94,8 +94,9 @@ class Backend {
   std::mutex step_mutex_;
 };
 
-/// The one place where backends are met. Throws BackendError where the device asked for is not there.
-std::unique_ptr<Backend> create_backend(const DeviceOptions& options);
+/// The one place where backends are met. Throws BackendError where the device asked for is not there. `cuda_unavailable`, unless
+/// null, gets the reason why DeviceKind::automatic took the CPU though there is a driver.
+std::unique_ptr<Backend> create_backend(const DeviceOptions& options, std::string* cuda_unavailable = nullptr);
 
 /// Defined in src/cpu/.
 std::unique_ptr<Backend> create_cpu_backend(const DeviceOptions& options);

@@ -46,15 +46,27 @@ bool has_cuda_driver() {
   return driver != nullptr;
 }
 
+std::string misfit_of(const CudaModule& module) {
+  const CudaModule own;
+  if (module.major == own.major && module.minor == own.minor && module.patch == own.patch && module.abi == own.abi)
+    return {};
+  return fmt::format(
+      "{} is of release {}.{}.{} with backend interface {}, this library of release {}.{}.{} with backend interface {}: "
+      "build "
+      "or install both together",
+      kModule, module.major, module.minor, module.patch, module.abi, own.major, own.minor, own.patch, own.abi);
+}
+
 std::unique_ptr<Backend> create_cuda_backend(const DeviceOptions& options, std::string& missing) {
-  void* module = open_module(missing);
-  if (!module) return nullptr;
-  const auto create = reinterpret_cast<CreateCudaBackend>(dlsym(module, kCreateCudaBackend));
-  if (!create) {
-    missing = fmt::format("{} is of another version than this library: it lacks {}", kModule, kCreateCudaBackend);
-    return nullptr;
-  }
-  return std::unique_ptr<Backend>(create(options, missing));
+  void* library = open_module(missing);
+  if (!library) return nullptr;
+  const auto* module = static_cast<const CudaModule*>(dlsym(library, kCudaModule));
+  missing = module
+                ? misfit_of(*module)
+                : fmt::format("{} is of another release than this library, {}: it lacks {}; build or install both together",
+                              kModule, version().text, kCudaModule);
+  if (!missing.empty()) return nullptr;
+  return std::unique_ptr<Backend>(module->create(options, missing));
 }
 
 }  // namespace warploom

@@ -7,8 +7,7 @@
 int main(int argc, char** argv) {
   using namespace warploom::cli;
   CLI::App app("Warploom generates text from transformer language models.", "warploom");
-  app.set_version_flag(
-      "--version", fmt::format("warploom {}.{}.{}", WARPLOOM_VERSION_MAJOR, WARPLOOM_VERSION_MINOR, WARPLOOM_VERSION_PATCH));
+  app.set_version_flag("--version", fmt::format("warploom {}", warploom::version().text));
   app.require_subcommand(1);
   int status = 0;
   add_generate(app, status);

@@ -99,6 +99,8 @@ std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* secon
   }
   auto model = Model::load(find_model(choice.path), options);
   if (shown) fmt::print(stderr, "\r\x1b[K");
+  if (const std::string& why = model->device().cuda_unavailable; !choice.quiet && !why.empty())
+    fmt::print(stderr, "running on the CPU: {}\n", why);
   if (seconds) *seconds = elapsed();
   return model;
 }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "engine/check_request.h"
+#include "model/loaded_model.h"
 #include "warploom/error.h"
 
 namespace warploom {

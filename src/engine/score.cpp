@@ -7,6 +7,7 @@
 
 #include "engine/check_request.h"
 #include "engine/model_runner.h"
+#include "model/loaded_model.h"
 #include "warploom/error.h"
 
 namespace warploom {

@@ -23,7 +23,6 @@ Activations::Activations(Backend& backend, const ModelConfig& config, const Batc
   AttentionArgs attention;
   attention.num_heads = shape.num_heads;
   attention.softmax_scale = config.softmax_scale;
-  attention.window = config.sliding_window;
   attention.metadata.num_tokens = attention.metadata.max_query_len = tokens;
   attention.metadata.num_seqs = limits.max_num_seqs;
   attention.metadata.max_blocks_per_seq = limits.max_blocks_per_seq;

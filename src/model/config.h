@@ -1,27 +1,39 @@
-// What a forward pass needs to know of a model, read from a GGUF file's metadata and checked against its tensors.
+// What a forward pass needs to know of a model, read from its checkpoint and checked.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "backend/ops.h"
+#include "checkpoint/checkpoint.h"
 #include "warploom/model.h"
 
 namespace warploom {
 
+struct RopeConfig {
+  RopeParams params;
+  std::vector<float> factors;  // [params.dims / 2] or empty
+};
+
+/// What may differ from layer to layer.
+struct LayerConfig {
+  std::int64_t intermediate_size = 0;  // <= ModelShape::intermediate_size
+  std::int64_t sliding_window = 0;     // 0: none
+  std::size_t rope = 0;                // into ModelConfig::ropes
+};
+
 struct ModelConfig {
-  ModelShape shape;
+  ModelShape shape;  // intermediate_size: the largest of all layers
   float norm_epsilon = 1e-5f;
-  float softmax_scale = 0.0f;       // 1 / sqrt(head_dim) unless the file says otherwise
-  std::int64_t sliding_window = 0;  // 0: none
-  RopeParams rope;
-  std::vector<float> rope_factors;   // [rope.dims / 2] or empty
+  float softmax_scale = 0.0f;  // 1 / sqrt(head_dim) unless the checkpoint says otherwise
+  std::vector<RopeConfig> ropes;
+  std::vector<LayerConfig> layers;   // [shape.num_layers]
   bool tie_word_embeddings = false;  // the output matrix is the embedding
 };
 
-/// Architectures: llama (rotates adjacent pairs) and qwen2 (rotates halves). Throws ModelError where the file's architecture is
-/// another, a key is missing or out of range, or the shapes contradict one another.
-ModelConfig read_config(const class GgufFile& file);
+/// Throws ModelError if the architecture is not supported (src/model/registry.cpp), a value is missing or out of range, or the
+/// shapes contradict one another.
+[[nodiscard]] ModelConfig read_config(const Checkpoint& checkpoint);
 
 }  // namespace warploom

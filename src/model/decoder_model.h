@@ -24,11 +24,9 @@ class DecoderModel {
   virtual void forward(const DeviceBatch& batch, KvCache& cache, Activations& activations) const = 0;
 };
 
-/// Loads every weight of the file onto the backend, dropping the file's pages as it goes. Throws ModelError, OutOfMemory.
-std::unique_ptr<DecoderModel> load_decoder_model(const class GgufFile& file, std::unique_ptr<Backend> backend,
+/// Loads every weight of the checkpoint onto the backend, releasing its memory as it goes. Throws ModelError, OutOfMemory or
+/// BackendError.
+std::unique_ptr<DecoderModel> load_decoder_model(const Checkpoint& checkpoint, std::unique_ptr<Backend> backend,
                                                  const std::function<void(double)>& progress = {});
-
-/// The DecoderModel behind a public Model. Defined in model.cpp.
-const DecoderModel& decoder_of(const Model& model);
 
 }  // namespace warploom

@@ -36,14 +36,15 @@ void Llama::forward(const DeviceBatch& batch, KvCache& cache, Activations& a) co
   const float* delta = nullptr;
   for (std::int64_t i = 0; i < shape.num_layers; ++i) {
     const LlamaLayer& layer = weights_.layers[static_cast<std::size_t>(i)];
+    const LayerConfig& config = config_.layers[static_cast<std::size_t>(i)];
     norm(layer.attention_norm, delta, nullptr, tokens);
     backend_->matmul({layer.qkv.get(), a.normed->data(), floats(layer.qkv_bias), tokens, qkv});
-    backend_->rope_append({qkv, shape.num_heads, weights_.rope.get(), batch.metadata, &cache, i});
+    backend_->rope_append({qkv, shape.num_heads, weights_.ropes[config.rope].get(), batch.metadata, &cache, i});
     AttentionArgs attention;
     attention.qkv = qkv;
     attention.num_heads = shape.num_heads;
     attention.softmax_scale = config_.softmax_scale;
-    attention.window = config_.sliding_window;
+    attention.window = config.sliding_window;
     attention.metadata = batch.metadata;
     attention.cache = &cache;
     attention.layer = i;
@@ -53,7 +54,7 @@ void Llama::forward(const DeviceBatch& batch, KvCache& cache, Activations& a) co
     backend_->matmul({layer.o_proj.get(), a.attended->data(), floats(layer.o_proj_bias), tokens, projected});
     norm(layer.mlp_norm, projected, nullptr, tokens);
     backend_->matmul({layer.gate_up.get(), a.normed->data(), floats(layer.gate_up_bias), tokens, gate_up});
-    backend_->swiglu({gate_up, tokens, shape.intermediate_size, a.gated->data()});
+    backend_->swiglu({gate_up, tokens, config.intermediate_size, a.gated->data()});
     backend_->matmul({layer.down.get(), a.gated->data(), floats(layer.down_bias), tokens, projected});
     delta = projected;
   }

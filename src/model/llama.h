@@ -24,7 +24,7 @@ struct LlamaLayer {
 struct LlamaWeights {
   std::unique_ptr<Weight> embedding;  // [vocab_size, hidden_size]
   std::unique_ptr<Weight> lm_head;    // [vocab_size, hidden_size]; null if tied to the embedding
-  std::unique_ptr<RopeTables> rope;
+  std::vector<std::unique_ptr<RopeTables>> ropes;  // as ModelConfig::ropes
   std::unique_ptr<Buffer> final_norm;  // [hidden_size]
   std::vector<LlamaLayer> layers;
 };
@@ -44,5 +44,9 @@ class Llama final : public DecoderModel {
   std::unique_ptr<Backend> backend_;  // before the weights, which live on it
   LlamaWeights weights_;
 };
+
+/// In load_llama.cpp; called by way of the registry.
+std::unique_ptr<DecoderModel> load_llama(const Checkpoint& checkpoint, ModelConfig config, std::unique_ptr<Backend> backend,
+                                         const std::function<void(double)>& progress);
 
 }  // namespace warploom

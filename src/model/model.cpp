@@ -1,47 +1,56 @@
 #include "warploom/model.h"
 
+#include <utility>
+
 #include <fmt/format.h>
 
-#include "formats/gguf.h"
-#include "model/decoder_model.h"
-#include "text/tokenizer.h"
+#include "checkpoint/checkpoint.h"
+#include "model/loaded_model.h"
+#include "tokenizer/tokenizer.h"
 #include "warploom/error.h"
 
 namespace warploom {
 
-namespace {
-
-class LoadedModel final : public Model {
- public:
-  LoadedModel(std::unique_ptr<DecoderModel> decoder, std::shared_ptr<const Tokenizer> tokenizer)
-      : decoder_(std::move(decoder)), tokenizer_(std::move(tokenizer)) {}
-
-  const ModelShape& shape() const override { return decoder_->config().shape; }
-  std::uint64_t weight_bytes() const override { return decoder_->weight_bytes(); }
-  const std::shared_ptr<const Tokenizer>& tokenizer() const override { return tokenizer_; }
-  std::string device_description() const override { return decoder_->backend().description(); }
-
-  const DecoderModel& decoder() const { return *decoder_; }
-
- private:
-  std::unique_ptr<DecoderModel> decoder_;
-  std::shared_ptr<const Tokenizer> tokenizer_;
+struct Model::State {
+  std::unique_ptr<const DecoderModel> decoder;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  DeviceInfo device;
 };
 
-}  // namespace
-
 std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, const ModelOptions& options) {
-  std::unique_ptr<Backend> backend = create_backend(options.device);
-  const std::shared_ptr<const GgufFile> file = GgufFile::open(path);
-  std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(file);
-  std::unique_ptr<DecoderModel> decoder = load_decoder_model(*file, std::move(backend), options.progress);
-  const std::int64_t vocab_size = decoder->config().shape.vocab_size;
-  if (static_cast<std::int64_t>(tokenizer->vocab_size()) != vocab_size)
-    throw ModelError(fmt::format("{}: the tokenizer has {} tokens, the embedding {}", path.string(), tokenizer->vocab_size(),
-                                 vocab_size));
-  return std::make_shared<LoadedModel>(std::move(decoder), std::move(tokenizer));
+  auto state = std::make_unique<State>();
+  DeviceInfo& device = state->device;
+  std::unique_ptr<Backend> backend = create_backend(options.device, &device.cuda_unavailable);
+  const bool cuda = options.device.kind == DeviceKind::cuda ||
+                    (options.device.kind == DeviceKind::automatic && has_cuda_driver() && device.cuda_unavailable.empty());
+  device.kind = cuda ? DeviceKind::cuda : DeviceKind::cpu;
+  device.description = backend->description();
+  const std::shared_ptr<const Checkpoint> checkpoint = open_checkpoint(path);
+  state->tokenizer = load_tokenizer(checkpoint->tokenizer());
+  state->decoder = load_decoder_model(*checkpoint, std::move(backend), options.progress);
+  const std::int64_t vocab_size = state->decoder->config().shape.vocab_size;
+  const std::size_t tokens = state->tokenizer->vocab_size();
+  if (static_cast<std::int64_t>(tokens) != vocab_size)
+    checkpoint->fail(fmt::format("the tokenizer has {} tokens, the embedding {}", tokens, vocab_size));
+  return std::shared_ptr<const Model>(new Model(std::move(state)));
 }
 
-const DecoderModel& decoder_of(const Model& model) { return dynamic_cast<const LoadedModel&>(model).decoder(); }
+Model::Model(std::unique_ptr<const State> state) : state_(std::move(state)) {}
+Model::~Model() = default;
+
+const ModelShape& Model::shape() const { return state_->decoder->config().shape; }
+
+std::uint64_t Model::weight_bytes() const { return state_->decoder->weight_bytes(); }
+
+const std::shared_ptr<const Tokenizer>& Model::tokenizer() const { return state_->tokenizer; }
+
+const DeviceInfo& Model::device() const { return state_->device; }
+
+class ModelAccess {
+ public:
+  static const Model::State& state(const Model& model) { return *model.state_; }
+};
+
+const DecoderModel& decoder_of(const Model& model) { return *ModelAccess::state(model).decoder; }
 
 }  // namespace warploom

@@ -1,7 +1,7 @@
 #include "fixture.h"
 #include "weights.h"
 
-#include "formats/quants.h"
+#include "checkpoint/quants.h"
 #include "warploom/error.h"
 
 namespace warploom {

@@ -37,14 +37,14 @@ TEST(CompareCommand, PrintsTheLibrarysFiguresOfEveryStrategy) {
   for (const char* column : {"same?", "dist-1", "dist-2", "rep-4", "log-prob", "tokens/s", "text"})
     EXPECT_THAT(line, HasSubstr(column));
   const auto model = Model::load(test::model_path());
-  const std::vector<std::vector<TokenId>> prompts = {model->tokenizer()->encode("Once upon a time")};
   for (const auto& [name, params] : strategies) {
-    GenerateOptions options;
-    options.max_tokens = 8;
-    options.sampling = params;
-    options.sampling.seed = 5;
-    options.logprobs = true;
-    const Generation want = generate(model, prompts, options).at(0);
+    Request request;
+    request.prompt = "Once upon a time";
+    request.max_tokens = 8;
+    request.sampling = params;
+    request.sampling.seed = 5;
+    request.logprobs = true;
+    const Completion want = generate(model, request).completions.at(0);
     std::getline(lines, line);
     EXPECT_THAT(line, StartsWith(std::string(name) + " "));
     std::istringstream numbers(line.substr(22));
@@ -53,9 +53,9 @@ TEST(CompareCommand, PrintsTheLibrarysFiguresOfEveryStrategy) {
     ASSERT_TRUE(numbers >> same >> distinct1 >> distinct2 >> repeated4 >> logprob >> speed) << line;
     EXPECT_EQ(same, "yes");
     constexpr double kHalfDigit = 0.5e-3 + 1e-9;  // of what is printed
-    EXPECT_NEAR(distinct1, cli::distinct(want.ids, 1), kHalfDigit) << line;
-    EXPECT_NEAR(distinct2, cli::distinct(want.ids, 2), kHalfDigit) << line;
-    EXPECT_NEAR(repeated4, cli::repeated(want.ids, 4), kHalfDigit) << line;
+    EXPECT_NEAR(distinct1, cli::distinct(want.token_ids, 1), kHalfDigit) << line;
+    EXPECT_NEAR(distinct2, cli::distinct(want.token_ids, 2), kHalfDigit) << line;
+    EXPECT_NEAR(repeated4, cli::repeated(want.token_ids, 4), kHalfDigit) << line;
     EXPECT_NEAR(logprob, std::accumulate(want.logprobs.begin(), want.logprobs.end(), 0.0) / 8, kHalfDigit) << line;
     EXPECT_GT(speed, 0) << line;
     EXPECT_THAT(line, EndsWith("  " + cli::printable(want.text, 60)));

@@ -6,7 +6,7 @@
 
 #include "cli/process.h"
 #include "support/tiny_model.h"
-#include "warploom/model.h"
+#include "warploom/inspect.h"
 
 namespace warploom {
 namespace {
@@ -35,16 +35,16 @@ std::string megabytes(double bytes) {
 TEST(InfoCommand, ListsMetadataTensorsAndMemory) {
   const auto got = test::run_warploom({"info", test::model_path()});
   ASSERT_EQ(got.status, 0) << got.err;
-  const FileInfo info = inspect(test::model_path());
+  const CheckpointInfo info = inspect(test::model_path());
   ASSERT_FALSE(info.metadata.empty());
-  for (const FileEntry& entry : info.metadata) EXPECT_NE(line_of(got.out, entry.key + " "), "") << entry.key;
+  for (const CheckpointEntry& entry : info.metadata) EXPECT_NE(line_of(got.out, entry.key + " "), "") << entry.key;
   // Of the model card of SmolLM2-135M.
   EXPECT_EQ(line_of(got.out, "llama.block_count "), "llama.block_count 30");
   EXPECT_EQ(line_of(got.out, "llama.embedding_length "), "llama.embedding_length 576");
   EXPECT_EQ(line_of(got.out, "general.architecture "), "general.architecture llama");
   double weights = 0;
   ASSERT_FALSE(info.tensors.empty());
-  for (const FileTensor& tensor : info.tensors) {
+  for (const CheckpointTensor& tensor : info.tensors) {
     weights += static_cast<double>(tensor.bytes);
     const std::string line = line_of(got.out, tensor.name + " ");
     EXPECT_THAT(line, StartsWith(tensor.name + " " + std::string(tensor.type) + " [" + std::to_string(tensor.shape.at(0))));

@@ -16,7 +16,8 @@ using test::model_path;
 using test::Process;
 
 std::vector<std::string> long_run() {
-  return {WARPLOOM_PROGRAM, "generate", "Once upon a time", "--model", model_path(), "--max-tokens", "6000", "--ignore-eos"};
+  return {WARPLOOM_PROGRAM, "generate", "Once upon a time", "--model",  model_path(),
+          "--max-tokens",   "6000",     "--ignore-eos",     "--device", "cpu"};
 }
 
 TEST(Interrupt, GenerationEndsWithWhatItHad) {

@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "backend/weights.h"
+#include "checkpoint/quants.h"
 #include "core/quant_group.h"
 #include "cuda/guarded_array.h"
 #include "cuda/matmul/matmul.h"
 #include "cuda/runtime/raii.h"
-#include "formats/quants.h"
 #include "support/encoding.h"
 
 namespace warploom::test {

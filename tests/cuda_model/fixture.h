@@ -7,7 +7,7 @@
 #include <string>
 
 #include "backend/backend.h"
-#include "text/tokenizer.h"
+#include "tokenizer/tokenizer.h"
 #include "warploom/error.h"
 #include "warploom/generator.h"
 

@@ -56,7 +56,7 @@ TEST(CudaModel, LogitsAndGreedyTokensAreThoseOfTheCpuAtEveryStep) {
   const auto count = static_cast<std::int64_t>(texts().size());
   test::Stepper cpu(path, std::make_unique<test::FloatWeights>(), count, 64, 256);
   test::Stepper cuda(path, test::cuda_backend(), count, 64, 256);
-  const auto tokenizer = load_tokenizer(GgufFile::open(path));
+  const auto tokenizer = Tokenizer::load(path);
   std::vector<std::vector<TokenId>> next;
   for (const std::string& text : texts()) next.push_back(tokenizer->encode(text));
 
@@ -91,7 +91,7 @@ TEST(CudaModel, SampledTokensAreThoseOfItsLogits) {
   constexpr std::int64_t kSequences = 8;
   test::Stepper cpu(path, std::make_unique<test::FloatWeights>(), kSequences, 64, 128);
   test::Stepper cuda(path, test::cuda_backend(), kSequences, 64, 128);
-  const auto tokenizer = load_tokenizer(GgufFile::open(path));
+  const auto tokenizer = Tokenizer::load(path);
   const std::vector<SamplingParams> kinds = {
       {.temperature = 1.0f, .seed = 5},
       {.temperature = 0.7f, .seed = 6},

@@ -13,7 +13,11 @@ set(toolchain -G ${generator} -D CMAKE_CXX_COMPILER=${cxx} -D CMAKE_CXX_COMPILER
   -D CMAKE_BUILD_TYPE=${build_type} "-D CMAKE_CXX_FLAGS=${flags}")
 if(kind STREQUAL "Shared")
   set(build ${work}/library)
-  run(${CMAKE_COMMAND} -S ${source} -B ${build} ${toolchain} -D BUILD_SHARED_LIBS=ON
+  set(cuda_options -D WARPLOOM_CUDA=off)
+  if(cuda)  # PTX alone, which compiles fastest
+    set(cuda_options "-D WARPLOOM_CUDA_CODE=-gencode arch=compute_80,code=compute_80")
+  endif()
+  run(${CMAKE_COMMAND} -S ${source} -B ${build} ${toolchain} ${cuda_options} -D BUILD_SHARED_LIBS=ON
     -D WARPLOOM_BUILD_TESTS=OFF -D WARPLOOM_BUILD_TOOLS=OFF)
   run(${CMAKE_COMMAND} --build ${build})
 endif()
@@ -41,6 +45,15 @@ if(kind STREQUAL "Shared")
     endif()
   endforeach()
 endif()
+
+# The CUDA module finds everything that it needs, in the library or in itself.
+file(GLOB_RECURSE modules ${work}/prefix/libwarploom_cuda_backend.so)
+foreach(module IN LISTS modules)
+  run(ldd -r ${module})
+  if(output MATCHES "undefined symbol")
+    message(FATAL_ERROR "${module} lacks symbols:\n${output}")
+  endif()
+endforeach()
 
 # The package with its component for GPUs, where that was built.
 file(GLOB with_cuda ${work}/prefix/lib*/cmake/warploom/warploomCudaTargets.cmake ${work}/prefix/lib/*/cmake/warploom/warploomCudaTargets.cmake)

@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/checkpoint.h"
 #include "cpu/rope_table.h"
-#include "formats/gguf.h"
 #include "model/config.h"
 #include "support/tiny_model.h"
 #include "warploom/error.h"
@@ -17,7 +17,7 @@ namespace {
 
 ModelConfig config_of(const test::TinyModel& model) {
   const test::TemporaryModel file(test::tiny_model(model));
-  return read_config(*GgufFile::open(file.path()));
+  return read_config(*open_checkpoint(file.path()));
 }
 
 ModelConfig config_with(const std::function<void(test::GgufWriter&)>& more) {
@@ -50,7 +50,7 @@ TEST(RopeScaling, FrequenciesAreThoseOfTransformers) {
       if (c.contains("beta_fast")) file.add("llama.rope.scaling.yarn_beta_fast", c["beta_fast"].get<float>());
       if (c.contains("beta_slow")) file.add("llama.rope.scaling.yarn_beta_slow", c["beta_slow"].get<float>());
     };
-    const RopeParams rope = config_of(model).rope;
+    const RopeParams rope = config_of(model).ropes.at(0).params;
     cpu::RopeTable table(rope, nullptr);
     table.extend(1);
     const float* row = table.row(1);
@@ -65,15 +65,18 @@ TEST(RopeScaling, FrequenciesAreThoseOfTransformers) {
 }
 
 TEST(RopeScaling, AFactorWithoutATypeIsLinear) {
-  EXPECT_EQ(config_with([](auto& file) { file.add("llama.rope.scaling.factor", 4.0f); }).rope.frequency_scale, 0.25f);
-  EXPECT_EQ(config_with([](auto& file) { file.add("llama.rope.scale_linear", 8.0f); }).rope.frequency_scale, 0.125f);
-  EXPECT_EQ(config_with([](auto& file) { file.add("llama.rope.scaling.factor", 0.0f); }).rope.frequency_scale, 1.0f);
-  EXPECT_EQ(config_with([](auto&) {}).rope.frequency_scale, 1.0f);
+  EXPECT_EQ(config_with([](auto& file) { file.add("llama.rope.scaling.factor", 4.0f); }).ropes.at(0).params.frequency_scale,
+            0.25f);
+  EXPECT_EQ(config_with([](auto& file) { file.add("llama.rope.scale_linear", 8.0f); }).ropes.at(0).params.frequency_scale,
+            0.125f);
+  EXPECT_EQ(config_with([](auto& file) { file.add("llama.rope.scaling.factor", 0.0f); }).ropes.at(0).params.frequency_scale,
+            1.0f);
+  EXPECT_EQ(config_with([](auto&) {}).ropes.at(0).params.frequency_scale, 1.0f);
   const auto none = [](auto& file) {
     file.add("llama.rope.scaling.type", "none");
     file.add("llama.rope.scaling.factor", 4.0f);
   };
-  EXPECT_EQ(config_with(none).rope.frequency_scale, 1.0f);
+  EXPECT_EQ(config_with(none).ropes.at(0).params.frequency_scale, 1.0f);
 }
 
 TEST(RopeScaling, FactorsComeAsATensor) {
@@ -85,7 +88,7 @@ TEST(RopeScaling, FactorsComeAsATensor) {
       file.add_tensor("rope_freqs.weight", 0, {32}, {bytes, bytes + 32 * sizeof(float)});
     };
   };
-  EXPECT_EQ(config_with(with_factors(4.0f)).rope_factors, std::vector<float>(32, 4.0f));
+  EXPECT_EQ(config_with(with_factors(4.0f)).ropes.at(0).factors, std::vector<float>(32, 4.0f));
   for (const float bad : {0.0f, -1.0f, NAN})
     EXPECT_THAT(error_with(with_factors(bad)), testing::HasSubstr("rope_freqs.weight holds"));
 }

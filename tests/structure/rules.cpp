@@ -31,9 +31,9 @@ struct Folder {
 // CONTRIBUTING.md's table of layers. The first prefix that fits decides.
 Folder folder_of(const std::string& path) {
   static const std::vector<Folder> folders = {
-      {"include/warploom/", 0}, {"src/core/", 1}, {"src/backend/", 2}, {"src/cpu/", 3},  {"cuda/", 3},
-      {"src/formats/", 4},      {"src/text/", 4}, {"src/model/", 4},   {"src/kv/", 4},   {"src/engine/", 5},
-      {"src/cli/", 6},          {"python/", 6},   {"bench/", 6},       {"examples/", 6}, {"tests/", 6}};
+      {"include/warploom/", 0}, {"src/core/", 1},      {"src/backend/", 2}, {"src/cpu/", 3},  {"cuda/", 3},
+      {"src/checkpoint/", 4},   {"src/tokenizer/", 4}, {"src/model/", 4},   {"src/kv/", 4},   {"src/engine/", 5},
+      {"src/cli/", 6},          {"python/", 6},        {"bench/", 6},       {"examples/", 6}, {"tests/", 6}};
   for (const Folder& folder : folders)
     if (path.starts_with(folder.name)) return folder;
   return {"", -1};
@@ -42,10 +42,9 @@ Folder folder_of(const std::string& path) {
 // Equal ranks are blind to each other but for these.
 bool may_read_neighbour(const std::string& from, const std::string& to) {
   static const std::set<std::pair<std::string, std::string>> allowed = {
-      {"src/text/", "src/formats/"},
-      {"src/model/", "src/formats/"},
-      {"src/model/", "src/text/"},
-      {"src/model/", "src/kv/"},
+      {"src/tokenizer/", "src/checkpoint/"},
+      {"src/model/", "src/checkpoint/"},
+      {"src/model/", "src/tokenizer/"},
       // The tests of the command line and of the calibration reach their parts; the benchmark takes the command line's
       // options; the ops' benchmark makes weights as their tests do.
       {"tests/", "src/cli/"},

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "backend/backend.h"
-#include "formats/quants.h"
+#include "checkpoint/quants.h"
 
 namespace warploom::test {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "engine/model_runner.h"
-#include "formats/gguf.h"
+#include "checkpoint/checkpoint.h"
 #include "model/decoder_model.h"
 #include "warploom/block_table.h"
 
@@ -16,7 +16,7 @@ class Stepper {
  public:
   Stepper(const std::string& path, std::unique_ptr<Backend> backend, std::int64_t sequences, std::int64_t max_tokens,
           std::int64_t prefill, DType kv_type = DType::f16, std::int64_t block_size = 16)
-      : model_(load_decoder_model(*GgufFile::open(path), std::move(backend))),
+      : model_(load_decoder_model(*open_checkpoint(path), std::move(backend))),
         blocks_per_seq_(blocks_for(max_tokens, block_size)),
         pool_(sequences * blocks_per_seq_, block_size),
         cache_(model_->backend().create_kv_cache(

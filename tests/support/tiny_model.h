@@ -8,7 +8,7 @@
 
 #include "backend/weights.h"
 #include "support/gguf_writer.h"
-#include "text/bpe.h"
+#include "tokenizer/bpe.h"
 
 namespace warploom::test {
 

@@ -1,0 +1,264 @@
+// GGUF as its specification in the ggml repository (docs/gguf.md) describes it.
+#include "checkpoint/gguf_parser.h"
+
+#include <bit>
+#include <cstring>
+#include <unordered_set>
+
+#include <fmt/format.h>
+
+#include "warploom/error.h"
+
+namespace warploom {
+
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "GGUF is read as it lies in memory");
+
+enum class Kind : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
+
+constexpr std::uint64_t kMaxElements = std::uint64_t{1} << 40;  // in a tensor; keeps every product inside 64 bits
+
+std::optional<WeightType> weight_type(std::uint32_t raw) {
+  switch (raw) {
+    case 0: return WeightType::f32;
+    case 1: return WeightType::f16;
+    case 2: return WeightType::q4_0;
+    case 3: return WeightType::q4_1;
+    case 6: return WeightType::q5_0;
+    case 7: return WeightType::q5_1;
+    case 8: return WeightType::q8_0;
+    case 12: return WeightType::q4_k;
+    case 13: return WeightType::q5_k;
+    case 14: return WeightType::q6_k;
+    case 30: return WeightType::bf16;
+    default: return std::nullopt;
+  }
+}
+
+std::string_view unknown_type_name(std::uint32_t raw) {
+  switch (raw) {
+    case 9: return "Q8_1";
+    case 10: return "Q2_K";
+    case 11: return "Q3_K";
+    case 15: return "Q8_K";
+    case 24: return "I8";
+    case 25: return "I16";
+    case 26: return "I32";
+    case 27: return "I64";
+    case 28: return "F64";
+    default: return "unknown";
+  }
+}
+
+/// Reads front to back and never past the end.
+class Cursor {
+ public:
+  Cursor(std::span<const std::byte> bytes, const std::filesystem::path& path) : bytes_(bytes), path_(path) {}
+
+  std::uint64_t offset() const { return at_; }
+  std::uint64_t left() const { return bytes_.size() - at_; }
+
+  [[noreturn]] void fail(const std::string& what) const { fail_at(at_, what); }
+  [[noreturn]] void fail_at(std::uint64_t offset, const std::string& what) const {
+    throw ModelError(fmt::format("{}: damaged GGUF file at byte {}: {}", path_.string(), offset, what));
+  }
+
+  template <typename T>
+  T read(const char* what) {
+    if (left() < sizeof(T)) fail(fmt::format("the file ends inside {}", what));
+    T value;
+    std::memcpy(&value, bytes_.data() + at_, sizeof value);
+    at_ += sizeof value;
+    return value;
+  }
+  std::string_view string(const char* what) {
+    const std::uint64_t start = at_;
+    const auto length = read<std::uint64_t>(what);
+    if (length > left()) fail_at(start, fmt::format("{} claims {} bytes, {} are left", what, length, left()));
+    const std::string_view text(reinterpret_cast<const char*>(bytes_.data() + at_), static_cast<std::size_t>(length));
+    at_ += length;
+    return text;
+  }
+
+ private:
+  std::span<const std::byte> bytes_;
+  const std::filesystem::path& path_;
+  std::uint64_t at_ = 0;
+};
+
+std::size_t least_bytes(Kind kind) {
+  switch (kind) {
+    case Kind::u8:
+    case Kind::i8:
+    case Kind::boolean: return 1;
+    case Kind::u16:
+    case Kind::i16: return 2;
+    case Kind::u32:
+    case Kind::i32:
+    case Kind::f32: return 4;
+    default: return 8;
+  }
+}
+
+Kind read_kind(Cursor& cursor) {
+  const std::uint64_t at = cursor.offset();
+  const auto raw = cursor.read<std::uint32_t>("a value's kind");
+  if (raw > static_cast<std::uint32_t>(Kind::f64)) cursor.fail_at(at, fmt::format("value kind {} does not exist", raw));
+  return static_cast<Kind>(raw);
+}
+
+std::uint64_t read_unsigned(Cursor& cursor, Kind kind) {
+  switch (kind) {
+    case Kind::u8: return cursor.read<std::uint8_t>("a value");
+    case Kind::u16: return cursor.read<std::uint16_t>("a value");
+    case Kind::u32: return cursor.read<std::uint32_t>("a value");
+    default: return cursor.read<std::uint64_t>("a value");
+  }
+}
+std::int64_t read_signed(Cursor& cursor, Kind kind) {
+  switch (kind) {
+    case Kind::i8: return cursor.read<std::int8_t>("a value");
+    case Kind::i16: return cursor.read<std::int16_t>("a value");
+    case Kind::i32: return cursor.read<std::int32_t>("a value");
+    default: return cursor.read<std::int64_t>("a value");
+  }
+}
+double read_floating(Cursor& cursor, Kind kind) {
+  return kind == Kind::f32 ? static_cast<double>(cursor.read<float>("a value")) : cursor.read<double>("a value");
+}
+bool read_boolean(Cursor& cursor) {
+  const std::uint64_t at = cursor.offset();
+  const auto raw = cursor.read<std::uint8_t>("a value");
+  if (raw > 1) cursor.fail_at(at, fmt::format("{} is neither false nor true", raw));
+  return raw == 1;
+}
+
+template <typename T, typename Read>
+GgufArray read_elements(std::uint64_t count, const Read& read) {
+  std::vector<T> values;
+  values.reserve(static_cast<std::size_t>(count));
+  for (std::uint64_t i = 0; i < count; ++i) values.push_back(read());
+  return values;
+}
+
+GgufArray read_array(Cursor& cursor) {
+  const std::uint64_t at = cursor.offset();
+  const Kind kind = read_kind(cursor);
+  const auto count = cursor.read<std::uint64_t>("an array's length");
+  if (kind == Kind::array) cursor.fail_at(at, "arrays of arrays are not supported");
+  if (count > cursor.left() / least_bytes(kind))
+    cursor.fail_at(at, fmt::format("an array claims {} elements, {} bytes are left", count, cursor.left()));
+  switch (kind) {
+    case Kind::u8:
+    case Kind::u16:
+    case Kind::u32:
+    case Kind::u64: return read_elements<std::uint64_t>(count, [&] { return read_unsigned(cursor, kind); });
+    case Kind::i8:
+    case Kind::i16:
+    case Kind::i32:
+    case Kind::i64: return read_elements<std::int64_t>(count, [&] { return read_signed(cursor, kind); });
+    case Kind::f32:
+    case Kind::f64: return read_elements<double>(count, [&] { return read_floating(cursor, kind); });
+    case Kind::boolean: return read_elements<bool>(count, [&] { return read_boolean(cursor); });
+    default: return read_elements<std::string_view>(count, [&] { return cursor.string("a string"); });
+  }
+}
+
+GgufValue read_value(Cursor& cursor) {
+  const Kind kind = read_kind(cursor);
+  switch (kind) {
+    case Kind::u8:
+    case Kind::u16:
+    case Kind::u32:
+    case Kind::u64: return read_unsigned(cursor, kind);
+    case Kind::i8:
+    case Kind::i16:
+    case Kind::i32:
+    case Kind::i64: return read_signed(cursor, kind);
+    case Kind::f32:
+    case Kind::f64: return read_floating(cursor, kind);
+    case Kind::boolean: return read_boolean(cursor);
+    case Kind::string: return cursor.string("a string");
+    case Kind::array: return read_array(cursor);
+  }
+  cursor.fail("unreachable value kind");
+}
+
+GgufTensor read_tensor(Cursor& cursor) {
+  const std::uint64_t at = cursor.offset();
+  GgufTensor tensor;
+  tensor.name = cursor.string("a tensor's name");
+  const auto fail = [&](const std::string& what) {
+    cursor.fail_at(at, fmt::format("tensor \"{}\": {}", tensor.name, what));
+  };
+  const auto dimensions = cursor.read<std::uint32_t>("a tensor's dimensions");
+  if (dimensions < 1 || dimensions > 4) fail(fmt::format("{} dimensions, outside [1, 4]", dimensions));
+  std::uint64_t elements = 1;
+  for (std::uint32_t i = 0; i < dimensions; ++i) {
+    const auto size = cursor.read<std::uint64_t>("a tensor's dimensions");
+    if (size < 1 || size > kMaxElements / elements) fail(fmt::format("dimension {} is {}: empty, or too large", i, size));
+    elements *= size;
+    tensor.shape.insert(tensor.shape.begin(), static_cast<std::int64_t>(size));
+  }
+  tensor.raw_type = cursor.read<std::uint32_t>("a tensor's type");
+  tensor.type = weight_type(tensor.raw_type);
+  tensor.type_name = unknown_type_name(tensor.raw_type);
+  tensor.offset = cursor.read<std::uint64_t>("a tensor's offset");
+  if (!tensor.type) return tensor;
+  const WeightTypeTraits type = traits(*tensor.type);
+  tensor.type_name = type.name;
+  if (tensor.shape.back() % type.block != 0)
+    fail(fmt::format("rows of {} elements are no whole number of {} blocks of {}", tensor.shape.back(), type.name,
+                     type.block));
+  tensor.bytes = elements / static_cast<std::uint64_t>(type.block) * type.block_bytes;
+  return tensor;
+}
+
+void parse_metadata(Cursor& cursor, std::uint64_t count, GgufHeader& header) {
+  std::unordered_set<std::string_view> keys;
+  header.metadata.reserve(static_cast<std::size_t>(count));
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t at = cursor.offset();
+    const std::string_view key = cursor.string("a key");
+    header.metadata.emplace_back(key, read_value(cursor));
+    if (!keys.insert(key).second) cursor.fail_at(at, fmt::format("key \"{}\" stands there twice", key));
+  }
+}
+
+void parse_tensors(Cursor& cursor, std::uint64_t count, GgufHeader& header) {
+  std::unordered_set<std::string_view> names;
+  header.tensors.reserve(static_cast<std::size_t>(count));
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t at = cursor.offset();
+    header.tensors.push_back(read_tensor(cursor));
+    const std::string_view name = header.tensors.back().name;
+    if (!names.insert(name).second) cursor.fail_at(at, fmt::format("tensor \"{}\" stands there twice", name));
+  }
+}
+
+}  // namespace
+
+GgufHeader parse_gguf_header(std::span<const std::byte> file, const std::filesystem::path& path) {
+  const auto fail = [&](const std::string& what) { throw ModelError(fmt::format("{}: {}", path.string(), what)); };
+  Cursor cursor(file, path);
+  if (file.size() < 4 || std::memcmp(file.data(), "GGUF", 4) != 0)
+    fail("is not a GGUF file: it does not start with \"GGUF\"");
+  cursor.read<std::uint32_t>("the magic number");
+  GgufHeader header;
+  header.version = cursor.read<std::uint32_t>("the version");
+  const std::uint32_t version = header.version;
+  if ((version & 0xffffu) == 0 && version != 0) fail("is a big-endian GGUF file; only little-endian ones are supported");
+  if (version != 2 && version != 3) fail(fmt::format("is GGUF version {}; supported are 2 and 3", version));
+  const auto tensor_count = cursor.read<std::uint64_t>("the number of tensors");
+  const auto key_count = cursor.read<std::uint64_t>("the number of keys");
+  // The smallest tensor entry takes 32 bytes, the smallest key 13.
+  if (tensor_count > cursor.left() / 32) cursor.fail(fmt::format("{} tensors do not fit the file", tensor_count));
+  if (key_count > cursor.left() / 13) cursor.fail(fmt::format("{} keys do not fit the file", key_count));
+  parse_metadata(cursor, key_count, header);
+  parse_tensors(cursor, tensor_count, header);
+  header.bytes = cursor.offset();
+  return header;
+}
+
+}  // namespace warploom

@@ -1,0 +1,35 @@
+#include "model/registry.h"
+
+#include <array>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "model/llama.h"
+
+namespace warploom {
+
+namespace {
+
+constexpr auto kFamilies = std::to_array<ModelFamily>({{"llama", load_llama}, {"qwen2", load_llama}});
+
+}  // namespace
+
+const ModelFamily& family_of(const Checkpoint& checkpoint) {
+  const std::string_view architecture = checkpoint.architecture();
+  std::string supported;
+  for (const ModelFamily& family : kFamilies) {
+    if (family.architecture == architecture) return family;
+    const bool last = &family == &kFamilies.back();
+    supported += fmt::format("{}{}", supported.empty() ? "" : last ? " and " : ", ", family.architecture);
+  }
+  checkpoint.fail(fmt::format("architecture \"{}\" is not supported; supported are {}", architecture, supported));
+}
+
+std::unique_ptr<DecoderModel> load_decoder_model(const Checkpoint& checkpoint, std::unique_ptr<Backend> backend,
+                                                 const std::function<void(double)>& progress) {
+  return family_of(checkpoint).load(checkpoint, read_config(checkpoint), std::move(backend), progress);
+}
+
+}  // namespace warploom

@@ -1,0 +1,199 @@
+#include "tokenizer/tokenizer.h"
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "checkpoint/checkpoint.h"
+#include "tokenizer/bpe.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/sentencepiece.h"
+#include "tokenizer/special_tokens.h"
+#include "tokenizer/utf8.h"
+#include "tokenizer/vocabulary.h"
+#include "warploom/error.h"
+
+namespace warploom {
+
+namespace {
+
+std::unique_ptr<const TextEncoder> make_encoder(const TokenizerData& data, const TokenIndex& index, Vocabulary& vocabulary) {
+  if (vocabulary.algorithm == TokenAlgorithm::sentencepiece) return std::make_unique<SentencePieceEncoder>(data, vocabulary);
+  return std::make_unique<BpeEncoder>(data, index, vocabulary);
+}
+
+void check_size(std::size_t bytes) {
+  constexpr std::size_t kMaxBytes = INT32_MAX - 1;  // a space may be put before
+  if (bytes > kMaxBytes) throw InvalidArgument(fmt::format("text of {} bytes is longer than {}", bytes, kMaxBytes));
+}
+
+}  // namespace
+
+struct Tokenizer::State {
+  State(const TokenizerData& data, const TokenIndex& index, Vocabulary words)
+      : path(data.path),
+        vocabulary(std::move(words)),
+        encoder(make_encoder(data, index, vocabulary)),
+        template_name(data.names.chat_template),
+        template_source(data.chat_template),
+        chat(template_source, piece_or_nothing(vocabulary.bos), piece_or_nothing(vocabulary.eos)),
+        specials(mark_special(index)) {}
+
+  // Some files mark the chat format's own tokens as text that the vocabulary's makers defined.
+  const Vocabulary& mark_special(const TokenIndex& index) {
+    for (const std::string_view marker : chat.markers()) {
+      const auto found = index.find(marker);
+      if (found == index.end() || vocabulary.kinds[found->second] != TokenKind::user_defined) continue;
+      vocabulary.kinds[found->second] = TokenKind::control;
+    }
+    return vocabulary;
+  }
+
+  // At a text's start, and after tokens that are taken as a whole, a first word begins.
+  void encode_fragments(const std::vector<Fragment>& fragments, std::vector<TokenId>& ids) const {
+    bool after_atomic = true;
+    for (const Fragment& fragment : fragments) {
+      if (fragment.token >= 0) {
+        ids.push_back(fragment.token);
+      } else if (vocabulary.space_prefix && after_atomic) {
+        encoder->encode(std::string(" ").append(fragment.text), ids);
+      } else {
+        encoder->encode(fragment.text, ids);
+      }
+      after_atomic = fragment.token >= 0;
+    }
+  }
+
+  std::vector<ChatSegment> render(std::span<const ChatMessage> messages, bool add_generation_prompt) const {
+    if (chat.format().empty()) {
+      throw ModelError(template_source.empty()
+                           ? fmt::format("{}: {} is missing: the file does not say how to chat with it", path, template_name)
+                           : fmt::format("{}: {} is not of a known format (ChatML, Llama 2, Llama 3, Gemma, Mistral); it "
+                                         "begins with '{}'",
+                                         path, template_name, template_source.substr(0, 120)));
+    }
+    return chat.render(messages, add_generation_prompt);
+  }
+
+  std::string_view piece_or_nothing(TokenId id) const { return id < 0 ? std::string_view() : vocabulary.pieces[id]; }
+
+  void check_id(TokenId id) const {
+    if (id >= 0 && static_cast<std::size_t>(id) < vocabulary.size()) return;
+    throw InvalidArgument(fmt::format("token id {} is outside the vocabulary of {} tokens", id, vocabulary.size()));
+  }
+
+  // Appends the token's bytes to `text`. `at_start` says that a text begins here, where the space that encode puts before the
+  // first word of some vocabularies is left out; it is updated for the token that follows.
+  void decode_next(TokenId id, bool with_special, bool& at_start, std::string& text) const {
+    check_id(id);
+    std::string_view piece = vocabulary.pieces[id];
+    const bool atomic = vocabulary.is_atomic(id);
+    if (vocabulary.is_special(id) && !with_special) piece = {};
+    if (vocabulary.space_prefix && at_start && !atomic && piece.starts_with(' ')) piece.remove_prefix(1);
+    at_start = atomic;
+    text.append(piece);
+  }
+
+  std::string path;
+  Vocabulary vocabulary;
+  std::unique_ptr<const TextEncoder> encoder;
+  std::string template_name, template_source;
+  ChatTemplate chat;
+  SpecialTokens specials;
+};
+
+std::shared_ptr<const Tokenizer> load_tokenizer(const TokenizerData& data) {
+  TokenIndex index;
+  Vocabulary vocabulary = read_vocabulary(data, index);
+  auto state = std::make_unique<const Tokenizer::State>(data, index, std::move(vocabulary));
+  return std::shared_ptr<const Tokenizer>(new Tokenizer(std::move(state)));
+}
+
+std::shared_ptr<const Tokenizer> Tokenizer::load(const std::filesystem::path& path) {
+  return load_tokenizer(open_checkpoint(path)->tokenizer());
+}
+
+Tokenizer::Tokenizer(std::unique_ptr<const State> state) : state_(std::move(state)) {}
+Tokenizer::~Tokenizer() = default;
+
+std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  check_size(text.size());
+  const Vocabulary& vocabulary = state_->vocabulary;
+  std::vector<TokenId> ids;
+  if (options.add_special && vocabulary.add_bos) ids.push_back(vocabulary.bos);
+  state_->encode_fragments(state_->specials.split(text, options.parse_special), ids);
+  if (options.add_special && vocabulary.add_eos) ids.push_back(vocabulary.eos);
+  return ids;
+}
+
+std::string Tokenizer::decode(std::span<const TokenId> ids, bool with_special) const {
+  std::string text;
+  bool at_start = true;
+  for (const TokenId id : ids) state_->decode_next(id, with_special, at_start, text);
+  return text;
+}
+
+std::string_view Tokenizer::piece(TokenId id) const { return state_->check_id(id), state_->vocabulary.pieces[id]; }
+std::size_t Tokenizer::vocab_size() const { return state_->vocabulary.size(); }
+bool Tokenizer::is_special(TokenId id) const { return state_->check_id(id), state_->vocabulary.is_special(id); }
+bool Tokenizer::is_eog(TokenId id) const { return state_->check_id(id), state_->vocabulary.ends[id]; }
+TokenId Tokenizer::bos() const { return state_->vocabulary.bos; }
+TokenId Tokenizer::eos() const { return state_->vocabulary.eos; }
+
+std::vector<TokenId> Tokenizer::encode_chat(std::span<const ChatMessage> messages, bool add_generation_prompt) const {
+  // Where text meets text across a boundary of segments, words must form as in the joined text: so the segments are joined
+  // between special tokens, and only the format's own segments are searched for those.
+  std::vector<TokenId> ids;
+  std::string plain;
+  const auto flush = [&] {
+    check_size(plain.size());
+    state_->encode_fragments(state_->specials.split(plain, false), ids);
+    plain.clear();
+  };
+  for (const ChatSegment& segment : state_->render(messages, add_generation_prompt)) {
+    if (!segment.markup) {
+      plain += segment.text;
+      continue;
+    }
+    for (const Fragment& fragment : state_->specials.split(segment.text, true)) {
+      if (fragment.token < 0 || !state_->vocabulary.is_special(fragment.token)) {
+        plain += fragment.text;
+        continue;
+      }
+      flush();
+      ids.push_back(fragment.token);
+    }
+  }
+  flush();
+  return ids;
+}
+
+std::string Tokenizer::apply_chat_template(std::span<const ChatMessage> messages, bool add_generation_prompt) const {
+  std::string text;
+  for (const ChatSegment& segment : state_->render(messages, add_generation_prompt)) text += segment.text;
+  return text;
+}
+
+// The format writes its own beginning-of-sequence token.
+EncodeOptions Tokenizer::chat_encode_options() const { return {.add_special = false, .parse_special = true}; }
+
+std::string_view Tokenizer::chat_format() const { return state_->chat.format(); }
+
+StreamDecoder::StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool with_special, bool at_start)
+    : tokenizer_(std::move(tokenizer)), with_special_(with_special), at_start_(at_start) {
+  if (!tokenizer_) throw InvalidArgument("StreamDecoder: tokenizer is null");
+}
+
+std::string StreamDecoder::push(TokenId id) {
+  tokenizer_->state_->decode_next(id, with_special_, at_start_, pending_);
+  const std::size_t held = incomplete_utf8_suffix(pending_);
+  std::string ready = pending_.substr(0, pending_.size() - held);
+  pending_.erase(0, ready.size());
+  return ready;
+}
+
+std::string StreamDecoder::finish() { return std::exchange(pending_, {}); }
+
+}  // namespace warploom

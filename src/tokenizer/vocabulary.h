@@ -1,0 +1,42 @@
+// The tokens of a model, checked: what they spell, of which kind they are, which of them have a role.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "checkpoint/tokenizer_data.h"
+#include "warploom/types.h"
+
+namespace warploom {
+
+struct Vocabulary {
+  TokenAlgorithm algorithm = TokenAlgorithm::byte_level_bpe;
+  std::vector<std::string> pieces;  // what each token spells, as decode writes it
+  std::vector<TokenKind> kinds;
+  std::vector<bool> ends;  // tokens that end a generation
+  TokenId bos = -1;
+  TokenId eos = -1;
+  TokenId unknown = -1;
+  bool add_bos = false;
+  bool add_eos = false;
+  bool space_prefix = false;  // encode puts a space before a text's first word
+
+  std::size_t size() const { return pieces.size(); }
+  /// Has a role in the model, and does not belong to the text.
+  bool is_special(TokenId id) const { return kinds[id] == TokenKind::control || kinds[id] == TokenKind::unknown; }
+  /// Found in a text as a whole, before any algorithm sees it.
+  bool is_atomic(TokenId id) const { return is_special(id) || kinds[id] == TokenKind::user_defined; }
+};
+
+/// The vocabulary's own spelling of each token, e.g. "Ġthe" or "▁the", to its id. Views into the checkpoint.
+using TokenIndex = std::unordered_map<std::string_view, TokenId>;
+
+/// Throws ModelError naming path and key where a token appears twice or a special token is to be added that there is not.
+Vocabulary read_vocabulary(const TokenizerData& data, TokenIndex& index);
+
+[[noreturn]] void throw_tokenizer_error(const TokenizerData& data, const std::string& what);
+
+}  // namespace warploom
