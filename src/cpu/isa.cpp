@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include <fmt/format.h>
-
-#include "warploom/error.h"
+#include "core/check.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -25,7 +23,7 @@ bool has_avx_vnni() {
 std::vector<CpuIsa> detect() {
   std::vector<CpuIsa> isas = {CpuIsa::generic};
 #if defined(__x86_64__)
-  // __builtin_cpu_supports also asks whether the operating system saves the registers.
+  // __builtin_cpu_supports also checks that the operating system saves the registers.
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c")) return isas;
   isas.push_back(CpuIsa::avx2);
@@ -65,8 +63,8 @@ CpuIsa best_isa() { return available_cpu_isas().back(); }
 const Kernels& kernels_for(CpuIsa isa) {
   const std::vector<CpuIsa> available = available_cpu_isas();
   if (isa == CpuIsa::automatic) isa = available.back();
-  if (std::find(available.begin(), available.end(), isa) == available.end())
-    throw InvalidArgument(fmt::format("isa: this machine does not run {}", name(isa)));
+  require_that(std::find(available.begin(), available.end(), isa) != available.end(), "isa: this machine does not run {}",
+               name(isa));
   switch (isa) {
 #if defined(__x86_64__)
     case CpuIsa::avx2: return avx2::kKernels;
