@@ -1,5 +1,4 @@
-// Micro-benchmarks of the ops at SmolLM2-135M's shapes. Weights are larger than the second-level cache but the third level is
-// not flushed between runs.
+// Micro-benchmarks of the ops at SmolLM2-135M's shapes. Weights exceed the L2 cache, but L3 is not flushed between runs.
 #include <memory>
 #include <random>
 #include <vector>
@@ -8,13 +7,14 @@
 
 #include "backend/backend.h"
 #include "backend/weights.h"
+#include "core/divide.h"
 
 namespace warploom {
 namespace {
 
 Backend& backend() {
-  static const std::unique_ptr<Backend> one = create_backend({});
-  return *one;
+  static const std::unique_ptr<Backend> instance = create_backend({});
+  return *instance;
 }
 
 float* floats(std::unique_ptr<Buffer>& memory, std::int64_t count) {
@@ -69,10 +69,10 @@ std::int32_t* integers(std::unique_ptr<Buffer>& memory, const std::vector<std::i
   return static_cast<std::int32_t*>(memory->data());
 }
 
-// One sequence's last tokens over its context, in an f16 cache.
+// The last tokens of one sequence attend to its context in an f16 cache.
 void attention(benchmark::State& state) {
   const std::int64_t context = state.range(0), tokens = state.range(1), heads = 9, kv_heads = 3, head_dim = 64;
-  const std::int64_t blocks = (context + 15) / 16;
+  const std::int64_t blocks = ceil_div(context, 16);
   const auto cache = backend().create_kv_cache({1, kv_heads, head_dim, blocks, DType::f16, 16});
   std::vector<std::int32_t> positions, table;
   for (std::int64_t t = context - tokens; t < context; ++t) positions.push_back(static_cast<std::int32_t>(t));

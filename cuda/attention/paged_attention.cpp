@@ -1,4 +1,4 @@
-// The public calls: which kernels run.
+// The public calls choose which kernels run.
 #include <algorithm>
 
 #include "cuda/attention/launch.h"
@@ -43,7 +43,7 @@ void copy_block(const KvCacheView& cache, std::int32_t from, std::int32_t to, cu
   auto* data = static_cast<std::byte*>(cache.data);
   std::byte* target = data + bytes * static_cast<std::size_t>(to);
   const std::byte* source = data + bytes * static_cast<std::size_t>(from);
-  // One copy of all layers where the distance between them is one that such copies take (cudaDevAttrMaxPitch).
+  // One copy for all layers if their distance is within the limit of 2D copies (cudaDevAttrMaxPitch), else one for each.
   const auto layers = static_cast<std::size_t>(cache.num_layers);
   const std::size_t at_once = pitch <= kMaxPitch ? layers : 1;
   for (std::size_t layer = 0; layer < layers; layer += at_once)

@@ -1,4 +1,4 @@
-// Where a sequence's keys and values lie, and copies of sixteen of them into shared memory.
+// Finds a sequence's keys and values in its pages and copies sixteen at a time to shared memory.
 #pragma once
 
 #include "cuda/attention/warp_attention.cuh"
@@ -6,7 +6,7 @@
 
 namespace warploom::cuda::device {
 
-/// One kv head of one sequence. Keys outside `range` are not read: they arrive as zeros.
+/// One kv head of one sequence. Keys outside `range` are not read but filled with zeros.
 template <class S>
 class Pages {
  public:
@@ -21,15 +21,16 @@ class Pages {
                : a.cache.block_size == 16 ? 4
                                           : 5) {}
 
-  /// Reads the chunk's part of the block table, an entry a lane; copies of its keys may follow. By whole warps.
+  /// Reads the chunk's entries of the block table, one in each lane. copy_tile() may then copy keys of that chunk. All lanes
+  /// of a warp must call it.
   __device__ void enter_chunk(int chunk) {
     const int entries = kChunkKeys >> shift_, lane = threadIdx.x % 32, entry = chunk * entries + lane;
     const bool needed = lane < entries && entry >= range_.first >> shift_ && entry <= range_.last >> shift_;
     entry_ = needed ? table_[entry] : 0;
   }
 
-  /// Begins to copy the keys from `key` on, a multiple of 16 in the chunk that was entered, and their values. By `threads`
-  /// threads, whole warps, of which this is `thread`.
+  /// Starts to copy 16 keys and their values. `key`, the first one, is a multiple of 16 in the entered chunk. This is thread
+  /// `thread` of `threads`; all lanes of each warp must take part.
   __device__ void copy_tile(char* tile, int key, int thread, int threads) const {
     const int vectors = head_dim_ * S::kElementBytes / 16, row_step = threads / vectors, column_step = threads % vectors;
     int row = thread / vectors, column = thread % vectors;

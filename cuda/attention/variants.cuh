@@ -1,4 +1,4 @@
-// Which instantiation of a kernel serves a cache.
+// Chooses the instantiation of a kernel for a cache.
 #pragma once
 
 #include <type_traits>
@@ -8,8 +8,8 @@
 
 namespace warploom::cuda {
 
-/// Calls f(storage, largest head_dim) with values whose types say which: device::HalfStorage<..> or device::FloatStorage,
-/// and an integral_constant of 64, 128 or 256.
+/// Calls f(storage, max_head_dim): a device::HalfStorage<T> or device::FloatStorage, and an integral_constant of 64, 128 or
+/// 256.
 template <class F>
 auto with_variant(const KvCacheView& cache, F&& f) {
   const auto with_size = [&](auto storage) {

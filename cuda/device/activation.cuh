@@ -1,11 +1,11 @@
-// One or four neighbouring elements of a row at a time: four where rows allow it.
+// Loads and stores one or four neighbouring elements of a row.
 #pragma once
 
 #include "cuda/device/element.cuh"
 
 namespace warploom::cuda::device {
 
-/// kWidth (1 or 4) elements from the index'th on, which is a multiple of kWidth.
+/// kWidth (1 or 4) elements, starting at `index`, a multiple of kWidth.
 template <int kWidth>
 __device__ inline void load_some(const float* from, std::int64_t index, float (&x)[kWidth]) {
   if constexpr (kWidth == 4) {

@@ -1,4 +1,4 @@
-// Elements whose type is known at run time: f32, f16 or bf16 in memory, f32 in registers. Narrowing rounds to nearest even.
+// Elements whose type is chosen at run time: f32, f16 or bf16 in memory, f32 in registers. Narrowing rounds to nearest even.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -13,7 +13,7 @@ namespace warploom::cuda::device {
 
 inline constexpr float kMaxHalf = 65504.0f;
 
-/// Half precision where what is too large becomes the largest number, not infinity. NaN stays NaN.
+/// Clamps to the finite range of f16. NaN stays NaN.
 __device__ inline float saturate_half(float x) { return x > kMaxHalf ? kMaxHalf : x < -kMaxHalf ? -kMaxHalf : x; }
 
 template <class T>

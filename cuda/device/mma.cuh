@@ -1,4 +1,4 @@
-// Tensor core products and the pairs of 16-bit floats that they take.
+// Tensor core products, and operations on the pairs of 16-bit floats that they take.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -9,9 +9,9 @@
 
 namespace warploom::cuda::device {
 
-/// D[16, 8] += A[16, 16] B[16, 8], f32 sums. Lane l, g = l / 4, t = l % 4: a0, a1 are rows g and g + 8 at k 2 t and 2 t + 1;
-/// a2, a3 the same at k + 8; b0, b1 are column g at those k; d0, d1 row g, columns 2 t and 2 t + 1; d2, d3 row g + 8. PTX
-/// ISA 9.7.15.5.8.
+/// D[16, 8] += A[16, 16] B[16, 8] with f32 sums. In lane l, with g = l / 4 and t = l % 4: a0 and a1 are rows g and g + 8 at
+/// k = 2 t and 2 t + 1, a2 and a3 the same rows at k + 8; b0 and b1 are column g at those k; d0 and d1 are row g, columns 2
+/// t and 2 t + 1, d2 and d3 the same columns of row g + 8. PTX ISA 9.7.15.5.8.
 template <typename T>
 __device__ inline void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   if constexpr (std::is_same_v<T, __half>) {
@@ -26,7 +26,7 @@ __device__ inline void mma(float (&d)[4], const std::uint32_t (&a)[4], std::uint
   }
 }
 
-/// A value that the compiler shall keep in a register, not make anew where it is used.
+/// Makes the compiler keep a value in a register instead of recomputing it at each use.
 __device__ inline std::uint32_t kept(std::uint32_t value) {
   asm volatile("" : "+r"(value));
   return value;
@@ -39,7 +39,7 @@ __device__ inline std::uint32_t and_or(std::uint32_t a) {
   asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(d) : "r"(a), "n"(kMask), "n"(kBits));
   return d;
 }
-/// Bytes of `a` (0 to 3) and of kOther (4 to 7) by the digits of kSelector.
+/// Selects bytes of `a` (0 to 3) and kOther (4 to 7) by the hexadecimal digits of kSelector.
 template <std::uint32_t kOther, std::uint32_t kSelector>
 __device__ inline std::uint32_t bytes_of(std::uint32_t a) {
   std::uint32_t d;
@@ -47,7 +47,7 @@ __device__ inline std::uint32_t bytes_of(std::uint32_t a) {
   return d;
 }
 
-// Pairs of f16 in words, each result rounded once.
+// Arithmetic on pairs of f16; each result is rounded once.
 __device__ inline std::uint32_t sub_pairs(std::uint32_t a, std::uint32_t b) {
   std::uint32_t d;
   asm("sub.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
@@ -63,7 +63,7 @@ __device__ inline std::uint32_t mul_pairs(std::uint32_t a, std::uint32_t b) {
   asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
   return d;
 }
-/// Two f32 as bf16, `low` in the low half.
+/// Two f32 as a pair of bf16, `low` in the low half.
 __device__ inline std::uint32_t bfloat_pair(float low, float high) {
   std::uint32_t d;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(high), "f"(low));

@@ -1,6 +1,6 @@
-// Warp-wide matrix instructions on fragments: PTX ISA 9.7.15. Lane l holds, with g = l / 4 and t = l % 4,
-// of A [16, 16]: rows g and g + 8, columns 2t, 2t + 1 and those + 8; of B [16, 8]: rows 2t, 2t + 1 and those + 8, column g;
-// of C [16, 8]: rows g (elements 0, 1) and g + 8 (2, 3), columns 2t, 2t + 1. A row of C depends on the same row of A alone.
+// Loads and conversions of mma fragments: PTX ISA 9.7.15. With g = l / 4 and t = l % 4, lane l holds rows g and g + 8,
+// columns 2t, 2t + 1 and those + 8 of A [16, 16]; rows 2t, 2t + 1 and those + 8, column g of B [16, 8]; and rows g (elements
+// 0, 1) and g + 8 (elements 2, 3), columns 2t, 2t + 1 of C [16, 8]. A row of C depends only on the same row of A and on B.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -17,7 +17,7 @@ __device__ inline std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-/// Four 8 x 8 matrices of 16-bit values; lane 8m + r gives the address of row r of matrix m.
+/// Loads four 8 x 8 matrices of 16-bit values; lane 8m + r passes the address of row r of matrix m.
 __device__ inline void load_matrices(std::uint32_t (&out)[4], std::uint32_t row_address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
@@ -32,7 +32,7 @@ __device__ inline void load_matrices_transposed(std::uint32_t (&out)[4], std::ui
                : "memory");
 }
 
-/// Two values as one register of a fragment, `low` the one of the lower column.
+/// Packs two values into a fragment register; `low` has the lower column or row.
 template <class T>
 __device__ inline std::uint32_t pack(float low, float high) {
   if constexpr (std::is_same_v<T, __half>) {
@@ -51,7 +51,7 @@ __device__ inline float2 unpack(std::uint32_t bits) {
     return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&bits));
 }
 
-/// The pair as a sum of kParts pairs of type T, largest first: what is left after each rounding goes to the next one.
+/// Splits the pair into a sum of kParts pairs of type T, largest first: each part rounds the remainder of the previous one.
 template <class T, int kParts>
 __device__ inline void split(float low, float high, std::uint32_t (&parts)[kParts]) {
 #pragma unroll

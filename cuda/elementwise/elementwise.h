@@ -1,4 +1,4 @@
-// Launches of the ops that go once over their rows. Device memory, as src/backend/ops.h says.
+// Launches the row-wise ops of src/backend/ops.h.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -7,7 +7,8 @@
 
 namespace warploom::cuda {
 
-/// Both throw InvalidArgument where a shape is beyond the kernel's limits, BackendError where the launch fails.
+/// Both throw InvalidArgument if a shape exceeds the kernel's limits, BackendError if the launch fails. out: its element
+/// type.
 void launch_rms_norm(const RmsNormArgs& args, DType out, cudaStream_t stream);
 void launch_swiglu(const SwigluArgs& args, DType out, cudaStream_t stream);
 

@@ -10,8 +10,8 @@ namespace warploom::cuda {
 
 namespace {
 
-constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // what NVIDIA advises for Hopper, the hungriest
-constexpr std::size_t kMaxPlans = 4096;                         // prompts come in every length
+constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;  // NVIDIA's advice for Hopper, which needs the most
+constexpr std::size_t kMaxPlans = 4096;                         // each prompt length needs its own
 
 void check_lt(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
@@ -19,7 +19,7 @@ void check_lt(cublasStatus_t status, const char* call) {
   throw BackendError(fmt::format("{}: {} ({})", call, cublasLtGetStatusName(status), cublasLtGetStatusString(status)));
 }
 
-// The largest power of two that divides the address, up to the 16 bytes that kernels make use of.
+// The largest power of two that divides the address, up to 16, the most that kernels exploit.
 unsigned alignment_of(const void* p) {
   const auto address = reinterpret_cast<std::uintptr_t>(p) | 16;
   return static_cast<unsigned>(address & (~address + 1));
@@ -42,7 +42,7 @@ DenseMatmul::DenseMatmul(DType type, cudaStream_t stream)
   handle_ = Owner<cublasLtHandle_t, cublasLtDestroy>(handle);
 }
 
-// cuBLASLt counts in columns: out is [rows, tokens] by columns, x [cols, tokens], and the weight, [cols, rows], is
+// cuBLASLt's matrices are column-major: out is [rows, tokens], x is [cols, tokens], and the weight, [cols, rows], is
 // transposed.
 DenseMatmul::Plan DenseMatmul::make_plan(const DenseProduct& p, const Shape& shape) const {
   const cudaDataType type = type_ == DType::f16 ? CUDA_R_16F : CUDA_R_16BF;

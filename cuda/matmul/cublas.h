@@ -1,4 +1,4 @@
-// Products by cuBLASLt.
+// Matrix products with cuBLASLt.
 #pragma once
 
 #include <cublasLt.h>
@@ -22,7 +22,7 @@ struct DenseProduct {
   std::int64_t out_stride = 0;
 };
 
-/// out = x * weight^T + bias with f32 sums, weight and x of f16 or bf16. Plans are kept by shape. Not thread-safe.
+/// out = x * weight^T + bias with f32 sums; weight and x are f16 or bf16. Caches a plan for each shape. Not thread-safe.
 class DenseMatmul {
  public:
   /// Throws OutOfMemory, BackendError.
@@ -31,8 +31,7 @@ class DenseMatmul {
   void run(const DenseProduct& p);
 
  private:
-  // rows, cols, tokens, weight_stride, out_stride, bias or not, bytes that the addresses of weight, x and out are multiples
-  // of
+  // rows, cols, tokens, weight_stride, out_stride, whether there is a bias, alignments of weight, x and out in bytes
   using Shape =
       std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, unsigned, unsigned, unsigned>;
   struct Plan {

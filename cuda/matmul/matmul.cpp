@@ -15,8 +15,8 @@ namespace warploom::cuda {
 
 namespace {
 
-constexpr std::int64_t kMaxPackedTokens = 64;                  // more are worth unpacking for
-constexpr std::size_t kUnpackedBytes = std::size_t{32} << 20;  // at a time: about what stays in the L2 cache
+constexpr std::int64_t kMaxPackedTokens = 64;                  // with more, unpacking for cuBLASLt is faster
+constexpr std::size_t kUnpackedBytes = std::size_t{32} << 20;  // of a slice, which should stay in the L2 cache
 
 }  // namespace
 
@@ -35,7 +35,7 @@ struct Matmul::State {
                            args.tokens, weight.rows(), args.out + part.first_row, stream);
   }
 
-  // A slice of the weight is unpacked, used, and overwritten by the next one.
+  // Unpacks the weight slice by slice into the same memory.
   void run_unpacked(const DeviceWeight& weight, const MatmulArgs& args) {
     const std::int64_t stride = dense_stride(weight.cols());
     const auto slice = static_cast<int>(unpacked.bytes() / static_cast<std::size_t>(stride * kTileRows * 2));
@@ -48,7 +48,7 @@ struct Matmul::State {
       }
   }
 
-  // `rows` rows of the weight from `first_row` on, which lie at `data`.
+  // Multiplies by `rows` rows of the weight, starting at first_row. data: the first of them.
   void run_dense(const void* data, std::int64_t stride, std::int64_t first_row, std::int64_t rows,
                  const DeviceWeight& weight, const MatmulArgs& args) {
     DenseProduct p;
@@ -67,7 +67,7 @@ struct Matmul::State {
   MatmulOptions options;
   cudaStream_t stream;
   WeightUploader uploader;
-  std::optional<DenseMatmul> dense;  // none where results must not depend on the batch
+  std::optional<DenseMatmul> dense;  // empty if deterministic
   DeviceBuffer unpacked;
 };
 

@@ -1,5 +1,5 @@
-// Matrix products of the CUDA backend, and the weights that they read. Weights are packed for a kernel of our own, which
-// reads 4-bit codes as 4 bits, or kept row after row in 16 bits for cuBLASLt.
+// Matrix products of the CUDA backend and their weights. Weights are either packed for this library's own kernel, which
+// reads quantised codes directly, or stored as rows of 16-bit floats for cuBLASLt.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -13,9 +13,9 @@
 namespace warploom::cuda {
 
 struct MatmulOptions {
-  DType compute_type = DType::f16;  ///< f16 or bf16: of x, and of weights that are not quantised
-  bool dense = false;               ///< unpack every weight to 16 bits at load
-  bool deterministic = false;       ///< a row's result does not depend on how many rows there are
+  DType compute_type = DType::f16;  ///< f16 or bf16; the type of x and of weights that are not quantised
+  bool dense = false;               ///< unpack every weight to 16-bit floats at load
+  bool deterministic = false;       ///< a token's result does not depend on the number of tokens
 };
 
 /// Weights and products on one device. Not thread-safe.
@@ -25,14 +25,14 @@ class Matmul {
   Matmul(const MatmulOptions& options, cudaStream_t stream);
   ~Matmul();
 
-  /// As Backend::load_weight. Synchronous: the parts may go away afterwards. At most 2^30 rows and 2^20 columns. Throws
+  /// As Backend::load_weight. Synchronous: the parts may be freed afterwards. Limits: 2^30 rows, 2^20 columns. Throws
   /// InvalidArgument, OutOfMemory, BackendError.
   std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts);
 
-  /// As Backend::matmul, on the stream; x is of the compute type. Up to 64 tokens, and any number where it is
-  /// deterministic, a token's result is the same bits whatever the number of tokens; not so in dense mode that is not
-  /// deterministic. Weights come from prepare() of this object. Allocates no device memory; can be captured once a shape
-  /// (a weight's and the number of tokens) has been seen. Throws BackendError.
+  /// As Backend::matmul, on the stream. x has the compute type; the weight comes from load_weight() of this object. With
+  /// `deterministic`, or with packed weights and up to 64 tokens, a token's bits do not depend on the number of tokens.
+  /// Allocates no device memory. Can be captured after it has run once with the same weight shape and number of tokens.
+  /// Throws BackendError.
   void run(const MatmulArgs& args);
   /// As Backend::embed, on the stream.
   void embed(const EmbedArgs& args);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/divide.h"
+#include "core/float_element.h"
 #include "core/half.h"
 #include "core/quant_group.h"
 
@@ -17,7 +19,7 @@ constexpr int kGroupsOfTile = kTileInputs / kQuantGroupInputs;
 
 void put_u16(std::byte* at, std::uint16_t value) { std::memcpy(at, &value, sizeof value); }
 
-// A run of 8 inputs of a row, from 32 half + 8 t on, into a tile.
+// Each stores a run of 8 inputs of a row, which starts at input 32 half + 8 t, into a tile.
 void put_codes4(std::byte* tile, int row, int half, int t, const u8* code) {
   std::byte* at = tile + 16 * (4 * (row % 8) + t) + 8 * half;
   for (int s = 0; s < 2; ++s, at += 4, code += 4) {
@@ -41,7 +43,7 @@ void put_codes16(std::byte* tile, int row, int half, int t, const std::uint16_t*
 }
 
 void put_scales(std::byte* tile, TileFormat format, int row, int group, const QuantGroup& from) {
-  std::byte* scales = tile + code_bytes(format.bits);
+  std::byte* scales = tile + tile_code_bytes(format.bits);
   const auto half = [](float value) { return narrow(value, DType::f16); };
   if (format.scales == ScaleLayout::plain) {
     put_u16(scales + 8 * (row % 8) + (row < 8 ? 0 : 4) + 2 * group, half(from.scale[0]));
@@ -49,36 +51,25 @@ void put_scales(std::byte* tile, TileFormat format, int row, int group, const Qu
   }
   std::byte* at = scales + 16 * (row % 8) + 8 * group + (row < 8 ? 0 : 4);
   put_u16(at, half(from.scale[0]));
-  put_u16(at + 2, half(format.scales == ScaleLayout::affine ? from.minimum : from.scale[1]));
+  put_u16(at + 2, half(format.scales == ScaleLayout::affine ? from.min : from.scale[1]));
 }
 
 void pack_quantised_row(const WeightView& part, TileFormat format, const std::byte* from, int row, std::byte* tiles) {
-  const int shift = zero_of(format);
+  const int shift = zero_point_of(format);
   for (std::int64_t g = 0; g < part.cols / kQuantGroupInputs; ++g) {
     std::byte* tile = tiles + g / kGroupsOfTile * tile_bytes(format);
     const int group = static_cast<int>(g % kGroupsOfTile);
     QuantGroup decoded = decode_group(part.type, from, g);
     put_scales(tile, format, row, group, decoded);
-    // Codes with the zero that the width has: 128 where a file's own is 16, 32 or 128.
-    for (u8& code : decoded.code) code = static_cast<u8>(code + shift - decoded.zero);
+    // Codes with the zero point of their width: all codes of 8 bits have 128, the file's have 16, 32 or 128.
+    for (u8& q : decoded.q) q = static_cast<u8>(q + shift - decoded.zero_point);
     for (int t = 0; t < 4; ++t)
-      format.bits == 4 ? put_codes4(tile, row, group, t, decoded.code + 8 * t)
-                       : put_codes8(tile, row, group, t, decoded.code + 8 * t);
+      format.bits == 4 ? put_codes4(tile, row, group, t, decoded.q + 8 * t)
+                       : put_codes8(tile, row, group, t, decoded.q + 8 * t);
   }
 }
 
-float float_at(WeightType type, const std::byte* row, std::int64_t i) {
-  if (type == WeightType::f32) {
-    float value;
-    std::memcpy(&value, row + 4 * i, sizeof value);
-    return value;
-  }
-  std::uint16_t value;
-  std::memcpy(&value, row + 2 * i, sizeof value);
-  return type == WeightType::f16 ? half_to_float(value) : bfloat16_to_float(value);
-}
-
-// Inputs [begin, begin + count) of a row; begin and count are whole groups where the type is quantised.
+// Inputs [begin, begin + count) of a row. If the type is quantised, begin and count are multiples of a group.
 void narrow_inputs(const WeightView& part, DType type, const std::byte* from, std::int64_t begin, std::int64_t count,
                    std::uint16_t* out) {
   const bool as_it_is =
@@ -86,7 +77,7 @@ void narrow_inputs(const WeightView& part, DType type, const std::byte* from, st
   if (as_it_is) {
     std::memcpy(out, from + 2 * begin, static_cast<std::size_t>(2 * count));
   } else if (!is_quantised(part.type)) {
-    for (std::int64_t i = 0; i < count; ++i) out[i] = narrow(float_at(part.type, from, begin + i), type);
+    for (std::int64_t i = 0; i < count; ++i) out[i] = narrow(float_at(float_type(part.type), from, begin + i), type);
   } else {
     for (std::int64_t i = 0; i < count; i += kQuantGroupInputs) {
       const QuantGroup decoded = decode_group(part.type, from, (begin + i) / kQuantGroupInputs);
@@ -96,7 +87,7 @@ void narrow_inputs(const WeightView& part, DType type, const std::byte* from, st
 }
 
 void pack_wide_row(const WeightView& part, DType type, const std::byte* from, int row, std::byte* tiles) {
-  for (std::int64_t k = 0; k < part.cols; k += kTileInputs, tiles += code_bytes(16)) {
+  for (std::int64_t k = 0; k < part.cols; k += kTileInputs, tiles += tile_code_bytes(16)) {
     std::uint16_t values[kTileInputs] = {};
     narrow_inputs(part, type, from, k, std::min<std::int64_t>(kTileInputs, part.cols - k), values);
     for (int run = 0; run < 8; ++run) put_codes16(tiles, row, run / 4, run % 4, values + 8 * run);
@@ -113,7 +104,7 @@ std::uint16_t narrow(float value, DType type) {
 
 void pack_tiles(const WeightView& part, TileFormat format, DType type, std::int64_t begin, std::int64_t end,
                 std::byte* out) {
-  const std::int64_t col_tiles = (part.cols + kTileInputs - 1) / kTileInputs;
+  const std::int64_t col_tiles = ceil_div(part.cols, kTileInputs);
   const auto bytes = static_cast<std::size_t>(col_tiles * tile_bytes(format));
   for (std::int64_t tile = begin; tile < end; ++tile, out += bytes) {
     std::memset(out, 0, bytes);

@@ -1,4 +1,4 @@
-// Weights from a file's layout into the kernels' (packed.h), on the host.
+// Repacks weights from the file's layout into that of the kernels (packed.h), on the host.
 #pragma once
 
 #include <cstddef>
@@ -10,13 +10,15 @@
 
 namespace warploom::cuda {
 
-/// `value` as f16 or bf16, to nearest even. Finite values beyond f16's range become +-65504; NaN and infinities stay.
+/// `value` as f16 or bf16, rounded to nearest even. Finite values beyond f16's range become +-65504; NaN and infinities
+/// stay.
 std::uint16_t narrow(float value, DType type);
 
-/// Rows of tiles `begin` to `end` of a part to `out`, (end - begin) * col_tiles * tile_bytes(format) bytes.
+/// Packs the tile rows [begin, end) of a part. out: (end - begin) * col_tiles * tile_bytes(format) bytes.
 void pack_tiles(const WeightView& part, TileFormat format, DType type, std::int64_t begin, std::int64_t end, std::byte* out);
 
-/// Rows `begin` to `end` of a part to `out`, 16 bits an element, rows `stride` elements apart, zeros behind their end.
+/// Converts the rows [begin, end) of a part to 16-bit floats. Rows of out are `stride` elements apart, with zeros beyond
+/// cols.
 void pack_rows(const WeightView& part, DType type, std::int64_t begin, std::int64_t end, std::int64_t stride,
                std::uint16_t* out);
 

@@ -1,4 +1,4 @@
-// A warp's tile of weights, from memory to the fragments that tensor cores take. Layout: packed.h.
+// Reads tiles of packed weights (packed.h) into the A fragments of tensor core products.
 #pragma once
 
 #include <type_traits>
@@ -8,15 +8,16 @@
 
 namespace warploom::cuda::device {
 
-/// A lane's part of a tile, as it lies in memory.
+/// A lane's part of a tile, undecoded.
 template <int kBits, bool kPairs>
 struct RawTile {
   uint4 codes[kBits / 4];
-  std::conditional_t<kPairs, uint4, uint2> scales;  // rows g, g + 8, of pairs for both halves of the inputs; none of 16 bits
+  std::conditional_t<kPairs, uint4, uint2>
+      scales;  // of rows g and g + 8; pairs: of each half of the inputs; unused if 16 bits
 };
 
-// What lies kOffset bytes from `at` on, where count > kIndex (or kIndex is 0). Weights are read once: they shall not push
-// inputs out of the L1 cache. By a predicate, as a branch would cost the compiler copies of all that is loaded.
+// Loads v from at + kOffset if count > kIndex or kIndex is 0. Weights are read once, so they bypass L1, which keeps the
+// inputs. The load is predicated: with a branch, the compiler would copy all loaded registers.
 template <int kIndex, int kOffset>
 __device__ inline void load_if(int count, const std::byte* at, uint4& v) {
   if constexpr (kIndex == 0)
@@ -38,7 +39,7 @@ __device__ inline void load_if(int count, const std::byte* at, uint2& v) {
                  : "l"(at), "r"(count), "n"(kIndex), "n"(kOffset));
 }
 
-/// Reads tiles of one width into weights of type T, f16 or bf16. Affine scales and halves lie alike, as pairs.
+/// Decodes tiles of one code width to weights of type T, f16 or bf16. kPairs: affine or halves, which have the same layout.
 template <typename T, int kBits, bool kPairs>
 class TileReader {
  public:
@@ -51,17 +52,17 @@ class TileReader {
   __device__ explicit TileReader(ScaleLayout layout) {
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
     codes_at_ = 16 * lane;
-    scales_at_ = code_bytes(kBits) + (kPairs ? 16 : 8) * g;
+    scales_at_ = tile_code_bytes(kBits) + (kPairs ? 16 : 8) * g;
     if constexpr (kBits == 16) return;
     const bool affine = layout == ScaleLayout::affine;
-    const std::uint32_t zero = kBits == 4 ? (kPairs ? 0 : 8) : affine ? 0 : 128;
+    const std::uint32_t zero_point = kBits == 4 ? (kPairs ? 0 : 8) : affine ? 0 : 128;
     if constexpr (kBits == 8 && kPairs) {
       scale_half_ = kept(affine || t < 2 ? 0x1010 : 0x3232);
-      minimum_half_ = kept(affine ? 0x3232 : 0x4444);  // 4: of zero
+      min_half_ = kept(affine ? 0x3232 : 0x4444);  // selector 4 gives 0
     }
-    // Numbers that are also bits: 0x6400 is 1024 in f16, 0x4b000000 is 2^23 in f32; see below.
-    if constexpr (kHalf) offset_ = kept(0x64006400u + 0x10001u * zero);
-    if constexpr (!kHalf) wide_offset_ = __uint_as_float(kept(0x4b000000u + zero));
+    // 0x6400 is 1024 in f16, 0x4b000000 is 2^23 in f32; see decode_half() and decode_wide().
+    if constexpr (kHalf) offset_ = kept(0x64006400u + 0x10001u * zero_point);
+    if constexpr (!kHalf) wide_offset_ = __uint_as_float(kept(0x4b000000u + zero_point));
     if constexpr (kHalf && kBits == 4)
       sixteenth_ = kept(0x2c002c00u), high_offset_ = kept(kPairs ? 0xd400d400u : 0xd480d480u);
   }
@@ -70,7 +71,7 @@ class TileReader {
   __device__ const std::byte* codes(const std::byte* tile) const { return tile + codes_at_; }
   __device__ const std::byte* scales(const std::byte* tile) const { return tile + scales_at_; }
 
-  /// Tile kIndex from there on, where count > kIndex.
+  /// Loads tile kIndex after those addresses if count > kIndex.
   template <int kIndex>
   __device__ static Raw load_if(int count, const std::byte* codes, const std::byte* scales) {
     Raw raw;
@@ -83,7 +84,7 @@ class TileReader {
     return raw;
   }
 
-  /// A of the four products. A weight is rounded once, to T.
+  /// The A fragments of the four products. Each weight is rounded once, to T.
   __device__ void decode(const Raw& raw, std::uint32_t (&a)[4][4]) const {
     if constexpr (kBits == 16) {
 #pragma unroll
@@ -101,9 +102,9 @@ class TileReader {
   static constexpr bool kHalf = std::is_same_v<T, __half>;
 
   __device__ static std::uint32_t word(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
-  // Of rows g and g + 8 and a half of the inputs: pairs of the same f16.
+  // Of rows g and g + 8, for one half of the inputs; each f16 twice.
   struct Scales {
-    std::uint32_t scale[2], minimum[2];
+    std::uint32_t scale[2], min[2];
   };
   __device__ Scales scales_of(const Raw& raw, int half) const {
     Scales of;
@@ -115,14 +116,14 @@ class TileReader {
       } else {
         const std::uint32_t pair = word(raw.scales, 2 * half + row);
         of.scale[row] = kBits == 4 ? bytes_of<0, 0x1010>(pair) : __byte_perm(pair, 0, scale_half_);
-        of.minimum[row] = kBits == 4 ? bytes_of<0, 0x3232>(pair) : __byte_perm(pair, 0, minimum_half_);
+        of.min[row] = kBits == 4 ? bytes_of<0, 0x3232>(pair) : __byte_perm(pair, 0, min_half_);
       }
     }
     return of;
   }
 
-  // Codes become f16 by bits: 0x6400 | code is 1024 + code. Of a byte's high half it is 1024 + 16 code, which one
-  // multiply-add takes to code - zero. All of that is exact; the last operation rounds.
+  // 0x6400 | code is 1024 + code in f16, or 1024 + 16 code for the high nibble of a byte; one subtraction or multiply-add
+  // turns that into code - zero_point. These steps are exact; only the last operation rounds.
   __device__ void decode_half(const Raw& raw, std::uint32_t (&a)[4][4]) const {
     constexpr std::uint32_t kMagic = 0x64006400u;
     const Scales scales[2] = {scales_of(raw, 0), scales_of(raw, 1)};
@@ -130,7 +131,7 @@ class TileReader {
     for (int s = 0; s < 4; ++s) {
       const auto weights = [&](std::uint32_t codes, int row) {
         const Scales& of = scales[s / 2];
-        return kPairs ? fma_pairs(codes, of.scale[row], of.minimum[row]) : mul_pairs(codes, of.scale[row]);
+        return kPairs ? fma_pairs(codes, of.scale[row], of.min[row]) : mul_pairs(codes, of.scale[row]);
       };
       if constexpr (kBits == 4) {
 #pragma unroll
@@ -150,21 +151,22 @@ class TileReader {
     }
   }
 
-  // bf16 holds neither scales nor all codes: in f32, where 0x4b000000 | code is 2^23 + code, and rounded to bf16 at the end.
+  // bf16 cannot represent the scales or all codes, so this works in f32, where 0x4b000000 | code is 2^23 + code, and rounds
+  // to bf16 at the end.
   __device__ void decode_wide(const Raw& raw, std::uint32_t (&a)[4][4]) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const Scales of = scales_of(raw, half);
 #pragma unroll
       for (int row = 0; row < 2; ++row) {
-        const float scale = low_half_as_float(of.scale[row]), minimum = kPairs ? low_half_as_float(of.minimum[row]) : 0.0f;
+        const float scale = low_half_as_float(of.scale[row]), min = kPairs ? low_half_as_float(of.min[row]) : 0.0f;
         const auto weight = [&](std::uint32_t magic) {
           const float code = __uint_as_float(magic) - wide_offset_;
-          return kPairs ? __fmaf_rn(scale, code, minimum) : scale * code;
+          return kPairs ? __fmaf_rn(scale, code, min) : scale * code;
         };
 #pragma unroll
         for (int s = 2 * half; s < 2 * half + 2; ++s) {
-          // A row's four codes as bytes: of inputs 0, 2, 1, 3 in words of 4-bit codes, else of 0, 1, 2, 3.
+          // A row's four codes as bytes, of inputs 0, 2, 1, 3 if codes have 4 bits, else of inputs 0, 1, 2, 3.
           std::uint32_t codes;
           if constexpr (kBits == 4)
             codes = (row == 0 ? word(raw.codes[0], s) : word(raw.codes[0], s) >> 4) & 0x0f0f0f0fu;
@@ -181,14 +183,14 @@ class TileReader {
   }
 
   int codes_at_, scales_at_;
-  // Where a format needs them:
-  std::uint32_t scale_half_, minimum_half_;  // selectors of bytes in a word of scales
-  std::uint32_t offset_;                     // pairs of f16: 1024 + zero,
-  std::uint32_t sixteenth_, high_offset_;    // 1 / 16, -(64 + zero)
-  float wide_offset_;                        // 2^23 + zero
+  // Constants, of which each format uses some.
+  std::uint32_t scale_half_, min_half_;    // byte selectors in a word of scales
+  std::uint32_t offset_;                   // pairs of f16: 1024 + zero_point
+  std::uint32_t sixteenth_, high_offset_;  // pairs of f16: 1 / 16, -(64 + zero_point)
+  float wide_offset_;                      // 2^23 + zero_point
 };
 
-/// Calls f with the reader of a format.
+/// Calls f with the reader for a format.
 template <typename T, typename F>
 __device__ inline void with_reader(TileFormat format, F f) {
   const bool plain = format.scales == ScaleLayout::plain;

@@ -1,14 +1,15 @@
-// Rows of tiles as rows of 16-bit floats, for cuBLASLt.
+// Unpacks tile rows to rows of 16-bit floats, for cuBLASLt.
 //
-// Shapes:   weight [rows, cols] packed; out [rows of some rows of tiles, stride] of f16 or bf16.
-// Layout:   packed.h; a warp takes a tile, a lane writes its two runs of 8 inputs of two rows.
+// Shapes:   weight [rows, cols] packed; out [rows of the tile rows, stride] of f16 or bf16.
+// Layout:   packed.h; a warp takes a tile, a lane writes two runs of 8 inputs for each of its two rows.
 // Bytes:    the packed tiles once, out once.
-// Launch:   grid (rows of tiles, parts of their inputs), 8 warps.
+// Launch:   grid (tile rows, groups of 8 tiles along the inputs); 8 warps.
 // Limits:   stride a multiple of 8; out on a 16-byte boundary.
 // Capture:  yes.
-// Numerics: the very weights that packed_matmul_kernel multiplies.
+// Numerics: the same weights as packed_matmul_kernel, bit for bit.
 // Source:   packed.h.
 // History:  none yet.
+#include "core/divide.h"
 #include "cuda/matmul/kernels.h"
 #include "cuda/matmul/tile.cuh"
 #include "cuda/runtime/launch.cuh"
@@ -47,7 +48,7 @@ __global__ void __launch_bounds__(32 * kWarps)
   const int row_tile = begin + static_cast<int>(blockIdx.x),
             col_tile = static_cast<int>(blockIdx.y * kWarps + threadIdx.x / 32);
   if (col_tile >= weight.col_tiles) return;
-  const PackedSegment& segment = segment_of(weight, row_tile);
+  const TileSegment& segment = segment_of(weight, row_tile);
   const int within = row_tile - segment.first_tile;
   const std::byte* tile =
       segment.tiles + std::int64_t{within} * segment.tile_row_bytes + col_tile * tile_bytes(segment.format);
@@ -63,7 +64,7 @@ void launch_unpack(const PackedView& weight, DType type, int begin, int end, std
                    cudaStream_t stream) {
   if (begin == end) return;
   const int first_row = first_row_of(weight, begin);
-  const dim3 grid(static_cast<unsigned>(end - begin), static_cast<unsigned>((weight.col_tiles + kWarps - 1) / kWarps));
+  const dim3 grid(static_cast<unsigned>(end - begin), static_cast<unsigned>(ceil_div(weight.col_tiles, kWarps)));
   if (type == DType::f16)
     launch(unpack_kernel<__half>, "launching unpack_kernel", grid, 32 * kWarps, 0, stream, weight, begin, first_row, stride,
            static_cast<__half*>(out));

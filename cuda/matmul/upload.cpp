@@ -5,26 +5,22 @@
 #include <thread>
 #include <vector>
 
-#include <fmt/format.h>
-
+#include "core/check.h"
 #include "cuda/matmul/pack.h"
 #include "cuda/runtime/check.h"
-#include "warploom/error.h"
 
 namespace warploom::cuda {
 
 namespace {
 
 constexpr std::size_t kStagingBytes = std::size_t{16} << 20;
-constexpr std::size_t kThreadBytes = std::size_t{256} << 10;  // worth a thread
+constexpr std::size_t kThreadBytes = std::size_t{256} << 10;  // of work that justify a thread
 constexpr std::size_t kMaxThreads = 16;
-constexpr std::size_t kBoundary = 256;  // of the segments: whole sectors, and more than any load needs
-
-std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
+constexpr std::size_t kBoundary = 256;  // of segments: whole sectors, and more than any load requires
 
 using PackUnits = std::function<void(std::int64_t, std::int64_t, std::byte*)>;
 
-// Units [0, count) to `out`, by several threads where it is worth it. `pack` does not throw.
+// Packs units [first, first + count) to `out`, with several threads if there is enough work. `pack` must not throw.
 void pack_in_parallel(std::int64_t first, std::int64_t count, std::size_t unit_bytes, std::byte* out,
                       const PackUnits& pack) {
   const std::size_t bytes = static_cast<std::size_t>(count) * unit_bytes;
@@ -35,7 +31,7 @@ void pack_in_parallel(std::int64_t first, std::int64_t count, std::size_t unit_b
     pack(first + begin, first + end, out + static_cast<std::size_t>(begin) * unit_bytes);
   };
   std::vector<std::jthread> others;
-  std::int64_t mine = 1;  // parts [0, mine) are this thread's: more of them where no thread can be had
+  std::int64_t mine = 1;  // this thread packs parts [0, mine); more than one if a thread cannot be started
   for (std::int64_t i = threads; i-- > 1;) {
     try {
       others.emplace_back(part, i);
@@ -48,20 +44,19 @@ void pack_in_parallel(std::int64_t first, std::int64_t count, std::size_t unit_b
 }
 
 void check_parts(std::span<const WeightView> parts) {
-  if (parts.empty()) throw InvalidArgument("prepare: no weights given");
+  require_that(!parts.empty(), "prepare: no weights given");
   constexpr std::int64_t kMaxRows = std::int64_t{1} << 30;
   const std::int64_t cols = parts.front().cols;
   std::int64_t rows = 0;
   for (const WeightView& part : parts) {
-    if (part.cols != cols || part.rows < 1 || part.cols < 1 || part.cols % traits(part.type).block != 0)
-      throw InvalidArgument(fmt::format("prepare: {} is [{}, {}] of {}; expected {} columns in whole blocks of {}",
-                                        part.name, part.rows, part.cols, traits(part.type).name, cols,
-                                        traits(part.type).block));
+    const WeightTypeTraits type = traits(part.type);
+    require_that(part.cols == cols && part.rows >= 1 && part.cols >= 1 && part.cols % type.block == 0,
+                 "prepare: {} is [{}, {}] of {}; expected {} columns in whole blocks of {}", part.name, part.rows, part.cols,
+                 type.name, cols, type.block);
     rows += std::min(part.rows, kMaxRows + 1);
-    if (rows > kMaxRows || cols > kMaxCols)
-      throw InvalidArgument(
-          fmt::format("prepare: {} is [{}, {}], or with the parts before it {} rows; at most [{}, {}] are supported",
-                      part.name, part.rows, part.cols, rows, kMaxRows, kMaxCols));
+    require_that(rows <= kMaxRows && cols <= kMaxCols,
+                 "prepare: {} is [{}, {}], or with the parts before it {} rows; at most [{}, {}] are supported", part.name,
+                 part.rows, part.cols, rows, std::int64_t{kMaxRows}, std::int64_t{kMaxCols});
   }
 }
 
@@ -77,7 +72,7 @@ std::unique_ptr<DeviceWeight> WeightUploader::upload(std::span<const WeightView>
 }
 
 void WeightUploader::upload_packed(std::span<const WeightView> parts, DeviceWeight& weight) {
-  const std::int64_t col_tiles = (weight.cols_ + kTileInputs - 1) / kTileInputs;
+  const std::int64_t col_tiles = ceil_div(weight.cols_, kTileInputs);
   std::vector<std::size_t> offsets;
   std::size_t bytes = 0;
   int first_row = 0;
@@ -88,25 +83,25 @@ void WeightUploader::upload_packed(std::span<const WeightView> parts, DeviceWeig
       weight.packed_.back().view.col_tiles = static_cast<int>(col_tiles);
     }
     PackedView& view = weight.packed_.back().view;
-    PackedSegment& segment = view.segments[view.segment_count++];
+    TileSegment& segment = view.segments[view.segment_count++];
     segment.format = options_.dense ? TileFormat{} : tile_format(part.type);
     segment.first_row = view.rows;
     segment.first_tile = view.row_tiles;
     segment.rows = static_cast<int>(part.rows);
     segment.tile_row_bytes = static_cast<int>(col_tiles) * tile_bytes(segment.format);
-    const auto row_tiles = static_cast<int>((part.rows + kTileRows - 1) / kTileRows);
+    const auto row_tiles = static_cast<int>(ceil_div(part.rows, kTileRows));
     view.rows += segment.rows;
     view.row_tiles += row_tiles;
     first_row += segment.rows;
     offsets.push_back(bytes);
-    bytes += round_up(static_cast<std::size_t>(row_tiles) * static_cast<std::size_t>(segment.tile_row_bytes), kBoundary);
+    bytes += align_up(static_cast<std::size_t>(row_tiles) * static_cast<std::size_t>(segment.tile_row_bytes), kBoundary);
   }
   weight.memory_ = DeviceBuffer(bytes, "weights");
   for (std::size_t i = 0; i < parts.size(); ++i) {
-    PackedSegment& segment = weight.packed_[i / kMaxSegments].view.segments[i % kMaxSegments];
+    TileSegment& segment = weight.packed_[i / kMaxSegments].view.segments[i % kMaxSegments];
     std::byte* tiles = static_cast<std::byte*>(weight.memory_.data()) + offsets[i];
     segment.tiles = tiles;
-    copy_in_pieces((parts[i].rows + kTileRows - 1) / kTileRows, static_cast<std::size_t>(segment.tile_row_bytes), tiles,
+    copy_in_pieces(ceil_div(parts[i].rows, kTileRows), static_cast<std::size_t>(segment.tile_row_bytes), tiles,
                    [&](std::int64_t begin, std::int64_t end, std::byte* out) {
                      pack_tiles(parts[i], segment.format, options_.compute_type, begin, end, out);
                    });

@@ -1,4 +1,4 @@
-// Weights from a model file into device memory.
+// Uploads weights from a model file to device memory.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -7,18 +7,19 @@
 #include <memory>
 #include <span>
 
+#include "core/divide.h"
 #include "cuda/matmul/matmul.h"
 #include "cuda/matmul/weight.h"
 #include "cuda/runtime/raii.h"
 
 namespace warploom::cuda {
 
-inline constexpr std::int64_t kMaxCols = std::int64_t{1} << 20;  // 16 rows of 16 bits are 32 MiB
+inline constexpr std::int64_t kMaxCols = std::int64_t{1} << 20;  // a tile row of 16-bit floats then takes 32 MiB
 
-/// Elements between rows of 16-bit floats: each row starts on a 16-byte boundary.
-constexpr std::int64_t dense_stride(std::int64_t cols) { return (cols + 7) / 8 * 8; }
+/// Elements between rows of 16-bit floats. Each row starts on a 16-byte boundary.
+constexpr std::int64_t dense_stride(std::int64_t cols) { return align_up(cols, 8); }
 
-/// Keeps a staging buffer between weights. Not thread-safe; uses several threads of its own.
+/// Keeps a staging buffer between weights. Not thread-safe; starts threads of its own.
 class WeightUploader {
  public:
   WeightUploader(const MatmulOptions& options, cudaStream_t stream) : options_(options), stream_(stream) {}
@@ -29,7 +30,7 @@ class WeightUploader {
  private:
   void upload_packed(std::span<const WeightView> parts, DeviceWeight& weight);
   void upload_dense(std::span<const WeightView> parts, DeviceWeight& weight);
-  // `units` pieces of `unit_bytes`, which `pack(begin, end, out)` writes, to device memory.
+  // Copies `units` units of unit_bytes to device memory; `pack(begin, end, out)` writes them to the staging buffer.
   void copy_in_pieces(std::int64_t units, std::size_t unit_bytes, std::byte* to,
                       const std::function<void(std::int64_t, std::int64_t, std::byte*)>& pack);
 

@@ -9,7 +9,7 @@
 
 namespace warploom::cuda {
 
-/// Consecutive segments that one launch takes.
+/// Consecutive segments, which one launch handles.
 struct PackedPart {
   PackedView view;
   int first_row = 0;  // in the weight
@@ -21,7 +21,7 @@ class DeviceWeight final : public Weight {
   std::int64_t cols() const override { return cols_; }
   std::uint64_t bytes() const override { return memory_.bytes(); }
 
-  /// 0: packed. Else rows of 16-bit floats, so many elements apart.
+  /// Elements between rows of 16-bit floats; 0 if the weight is packed.
   std::int64_t stride() const { return stride_; }
   const void* dense() const { return memory_.data(); }
   const std::vector<PackedPart>& packed() const { return packed_; }

@@ -8,7 +8,7 @@ namespace warploom::cuda {
 
 void check(cudaError_t error, const char* what) {
   if (error == cudaErrorMemoryAllocation) {
-    static_cast<void>(cudaGetLastError());  // no fault of the device: work can go on
+    static_cast<void>(cudaGetLastError());  // the device is fine, so work can continue
     throw OutOfMemory(fmt::format("{}: out of device memory", what));
   }
   if (error != cudaSuccess)

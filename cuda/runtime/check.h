@@ -1,11 +1,11 @@
-// Failed runtime calls become exceptions.
+// Turns failed runtime calls into exceptions.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
 namespace warploom::cuda {
 
-/// Throws OutOfMemory where that is the error, else BackendError, naming what was being done and the runtime's error.
+/// Throws OutOfMemory for cudaErrorMemoryAllocation, BackendError for any other error. `what` names the failed operation.
 void check(cudaError_t error, const char* what);
 
 }  // namespace warploom::cuda

@@ -1,4 +1,4 @@
-// Launches whose own error is what they report: cudaGetLastError() may hold what another call left behind.
+// Kernel launches that report their own error. cudaGetLastError() could return the error of an earlier call.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -10,7 +10,7 @@
 
 namespace warploom::cuda {
 
-/// Throws BackendError naming `what` where the launch fails.
+/// Throws BackendError with `what` if the launch fails.
 template <typename... Parameters>
 void launch(void (*kernel)(Parameters...), const char* what, dim3 grid, unsigned threads, std::size_t shared_bytes,
             cudaStream_t stream, std::type_identity_t<Parameters>... arguments) {

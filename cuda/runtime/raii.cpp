@@ -11,11 +11,11 @@ namespace warploom::cuda {
 
 namespace {
 
-// cudaErrorMemoryAllocation is no fault of the device: the error is taken back from the runtime, and work can go on.
-void check_allocation(cudaError_t error, std::size_t bytes, const char* what, const char* where) {
+// After cudaErrorMemoryAllocation the device is fine: the runtime's last error is cleared, and work can continue.
+void check_allocation(cudaError_t error, std::size_t bytes, const char* what, const char* kind) {
   if (error == cudaErrorMemoryAllocation) {
     static_cast<void>(cudaGetLastError());
-    throw OutOfMemory(fmt::format("{}: cannot allocate {} bytes of {}", what, bytes, where));
+    throw OutOfMemory(fmt::format("{}: cannot allocate {} bytes of {}", what, bytes, kind));
   }
   check(error, what);
 }

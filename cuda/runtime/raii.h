@@ -1,4 +1,4 @@
-// Owners of what the runtime hands out: move-only, freed by destructors that never throw, also after the device has failed.
+// Owners of CUDA runtime objects: move-only. Destructors never throw, even after the device has failed.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -8,7 +8,7 @@
 
 namespace warploom::cuda {
 
-/// A handle that `destroy` gives back.
+/// Owns a handle, which `destroy` releases.
 template <typename Handle, auto destroy>
 class Owner {
  public:
@@ -36,7 +36,7 @@ using GraphExec = Owner<cudaGraphExec_t, cudaGraphExecDestroy>;
 /// Throws BackendError.
 Stream create_stream();
 
-/// Bytes of device memory; `what` they are for stands in the OutOfMemory that is thrown where there are too few.
+/// Device memory. Throws OutOfMemory with its purpose `what` and size if the allocation fails.
 class DeviceBuffer {
  public:
   DeviceBuffer() = default;
@@ -49,7 +49,7 @@ class DeviceBuffer {
   std::size_t bytes_ = 0;
 };
 
-/// Bytes of page-locked host memory, which copies reach without a stop.
+/// Page-locked host memory, so that copies can run asynchronously. Throws like DeviceBuffer.
 class PinnedBuffer {
  public:
   PinnedBuffer() = default;

@@ -71,7 +71,7 @@ template <class R>
 struct Draw {
   const SampleArgs& a;
   const R& row;
-  Team& team;
+  CtaGroup& ctas;
   Plan<typename R::Value>& plan;
   RowRecord* const& records;
 
@@ -90,23 +90,23 @@ struct Draw {
       out.logprob =
           (static_cast<double>(y) - static_cast<double>(plan.octaves.weight.max)) - log(static_cast<double>(all) * 0x1p-40);
     if (a.filtered_logprob) out.filtered_logprob = log(static_cast<double>(weight) / static_cast<double>(total));
-    write(a, team.row(), out);
+    write(a, ctas.row(), out);
     if (records) {
       const auto& weight = plan.octaves.weight;
-      records[team.row()] = {total, all, plan.least, plan.cut.key, plan.cut.id, weight.max, weight.scale, SampleStatus::ok};
+      records[ctas.row()] = {total, all, plan.least, plan.cut.key, plan.cut.id, weight.max, weight.scale, SampleStatus::ok};
     }
   }
   __device__ void refuse(SampleStatus status) const {
-    if (!team.leads() || threadIdx.x != 0) return;
-    write(a, team.row(), {.status = status});
-    if (records) records[team.row()].status = status;
+    if (!ctas.is_leader() || threadIdx.x != 0) return;
+    write(a, ctas.row(), {.status = status});
+    if (records) records[ctas.row()].status = status;
   }
 };
 
 // The rest of a row of which at most kListRoom tokens can survive, `entries` descending: all in one block.
 template <class R>
 __device__ void draw_from_list(const Draw<R>& d, u64 all, u64 (&entries)[kListed]) {
-  TeamScratch& scratch = d.team.scratch();
+  CtaScratch& scratch = d.ctas.scratch();
   const RowParams& p = d.plan.params;
   u64 weights[kListed], sum = 0, before, total;
 #pragma unroll
@@ -133,7 +133,7 @@ __device__ void draw_from_list(const Draw<R>& d, u64 all, u64 (&entries)[kListed
   for (int j = 0; j < kListed; ++j)  // without top-p the k-th, even if its weight is 0
     if (static_cast<int>(kListed * threadIdx.x) + j + 1 == (p.top_p < 1.0f ? num_kept : p.top_k))
       d.plan.cut = {key_of(entries[j]), static_cast<u32>(id_of(entries[j]))};
-  d.team.sort_list(static_cast<u32>(num_kept), entries);
+  d.ctas.sort_list(static_cast<u32>(num_kept), entries);
   sum = 0;
 #pragma unroll
   for (int j = 0; j < kListed; ++j) {
@@ -156,18 +156,18 @@ __device__ void draw_from_list(const Draw<R>& d, u64 all, u64 (&entries)[kListed
 template <class R>
 __device__ void draw_top_k(const Draw<R>& d) {
   u64 entries[kListed], all = 0;
-  d.team.begin_list();
+  d.ctas.begin_list();
   for_each_token(
-      d.row, d.team,
+      d.row, d.ctas,
       [&](int id, float y) {
         all += d.plain_weight(y);
         const u32 key = order_key(y);
-        if (key >= d.plan.cut.key) d.team.append(pack(key, id));
+        if (key >= d.plan.cut.key) d.ctas.append(pack(key, id));
       },
       [](int) {});
-  d.team.end_list(entries);
-  if (wants_plain(d.a)) all = d.team.sum(1, all);
-  if (d.team.leads()) draw_from_list(d, all, entries);
+  d.ctas.end_list(entries);
+  if (wants_plain(d.a)) all = d.ctas.sum(1, all);
+  if (d.ctas.is_leader()) draw_from_list(d, all, entries);
 }
 
 // Sums of a thread's tokens as a pass goes along.
@@ -175,7 +175,7 @@ struct Sums {
   u64 segment = 0, all = 0;
   u32 num_kept = 0;
 
-  __device__ void end_segment(TeamScratch& scratch, int s) {
+  __device__ void end_segment(CtaScratch& scratch, int s) {
     segment = warp_sum(segment);
     if (threadIdx.x % 32 == 0) scratch.segment_sums[s] = segment;
     segment = 0;
@@ -185,26 +185,26 @@ struct Sums {
 // Top-p whose last bin is short: one more pass lists that bin and sums what is above it. Leaves the cut and the sums.
 template <class R>
 __device__ void cut_in_list(const Draw<R>& d, Sums& sums) {
-  Team& team = d.team;
-  TeamScratch& scratch = team.scratch();
+  CtaGroup& ctas = d.ctas;
+  CtaScratch& scratch = ctas.scratch();
   auto& plan = d.plan;
   u64 entries[kListed], weights[kListed], listed = 0, before;
-  team.begin_list();
+  ctas.begin_list();
   for_each_token(
-      d.row, team,
+      d.row, ctas,
       [&](int id, float y) {
         sums.all += d.plain_weight(y);
         const u32 key = order_key(y);
         const u64 w = plan.weight_within(key, id, y);
         if (w == 0) return;
         const int at = plan.octaves.bin(y);
-        if (at == plan.bin) team.append(pack(key, id));
+        if (at == plan.bin) ctas.append(pack(key, id));
         if (at <= plan.bin || w < plan.least) return;
         sums.segment += w;
         ++sums.num_kept;
       },
       [&](int s) { sums.end_segment(scratch, s); });
-  team.end_list(entries);
+  ctas.end_list(entries);
   // Of the bin the first in order, until the threshold is reached.
 #pragma unroll
   for (int j = 0; j < kListed; ++j) {
@@ -212,13 +212,13 @@ __device__ void cut_in_list(const Draw<R>& d, Sums& sums) {
     listed += weights[j];
   }
   BlockScan(scratch.scan).ExclusiveSum(listed, before);
-  const RowShape& shape = team.shape();
+  const RowShape& shape = ctas.shape();
   const u64 need = plan.border.need - plan.border.above;
 #pragma unroll
   for (int j = 0; j < kListed; ++j) {
     if (before < need && weights[j] != 0) {
       if (before + weights[j] >= need) plan.cut = {key_of(entries[j]), static_cast<u32>(id_of(entries[j]))};
-      const int offset = id_of(entries[j]) - team.first();
+      const int offset = id_of(entries[j]) - ctas.first();
       if (weights[j] >= plan.least && offset >= 0 && offset < shape.segments * shape.segment) {
         atomicAdd(&scratch.segment_sums[offset / shape.segment], weights[j]);
         ++sums.num_kept;
@@ -232,24 +232,24 @@ __device__ void cut_in_list(const Draw<R>& d, Sums& sums) {
 // Sets the cut of top-p. True where the kept tokens are summed up already.
 template <class R>
 __device__ bool cut_top_p(const Draw<R>& d, Sums& sums) {
-  Team& team = d.team;
+  CtaGroup& ctas = d.ctas;
   auto& plan = d.plan;
-  make_histogram(d.row, team, [&](int id, float y, u64& m) {
+  make_histogram(d.row, ctas, [&](int id, float y, u64& m) {
     m = plan.weight_within(order_key(y), id, y);
     return m != 0 ? plan.octaves.bin(y) : -1;
   });
-  const u64 threshold = sampling::top_p_threshold(plan.params.top_p, team.histogram_sum());
-  const Bin bin = team.find_bin(threshold);
+  const u64 threshold = sampling::top_p_threshold(plan.params.top_p, ctas.histogram_sum());
+  const Bin bin = ctas.find_bin(threshold);
   if (threadIdx.x == 0) {
     plan.bin = static_cast<int>(bin.bin);
     plan.border = {{kMaskedKey + 1, 0xffffffffu}, threshold, bin.above, bin.inside};
   }
   __syncthreads();
-  if (plan.octaves.max_query_len(bin) <= static_cast<float>(team.list_limit())) {
+  if (plan.octaves.max_query_len(bin) <= static_cast<float>(ctas.list_limit())) {
     cut_in_list(d, sums);
     return true;
   }
-  const Cut cut = select<false>(d.row, team, plan.border, false, 1, [&](int id, float y, u32 key) -> u64 {
+  const Cut cut = select<false>(d.row, ctas, plan.border, false, 1, [&](int id, float y, u32 key) -> u64 {
     return plan.octaves.bin(y) == plan.bin ? plan.weight_within(key, id, y) : 0;
   });
   if (threadIdx.x == 0) plan.cut = cut;
@@ -261,24 +261,24 @@ __device__ bool cut_top_p(const Draw<R>& d, Sums& sums) {
 // warp.
 template <class R, class KeptWeight>
 __device__ void draw_from_row(const Draw<R>& d, const Sums& sums, KeptWeight kept_weight) {
-  Team& team = d.team;
-  TeamScratch& scratch = team.scratch();
+  CtaGroup& ctas = d.ctas;
+  CtaScratch& scratch = ctas.scratch();
   __syncthreads();
-  const u64 mine = threadIdx.x < team.shape().segments ? scratch.segment_sums[threadIdx.x] : 0;
-  const u64 num_kept = team.sum(0, sums.num_kept);
-  const u64 all = wants_plain(d.a) ? team.sum(1, sums.all) : 0;
-  const Team::Prefix prefix = team.prefix(mine);
+  const u64 mine = threadIdx.x < ctas.shape().segments ? scratch.segment_sums[threadIdx.x] : 0;
+  const u64 num_kept = ctas.sum(0, sums.num_kept);
+  const u64 all = wants_plain(d.a) ? ctas.sum(1, sums.all) : 0;
+  const CtaGroup::Prefix prefix = ctas.prefix(mine);
   const u64 at = d.at(prefix.total);
-  const u64 before = prefix.before_part + prefix.before_thread;
+  const u64 before = prefix.before_cta + prefix.before_thread;
   const bool hit = before <= at && at < before + mine;
   if (hit) {
-    scratch.message[0] = threadIdx.x;
-    scratch.message[1] = at - before;
+    scratch.shared_values[0] = threadIdx.x;
+    scratch.shared_values[1] = at - before;
   }
   if (!__syncthreads_or(hit) || threadIdx.x >= 32) return;
   int id = 0;
   if (walk(
-          d.row.vocab_size(), team, static_cast<int>(scratch.message[0]), scratch.message[1],
+          d.row.vocab_size(), ctas, static_cast<int>(scratch.shared_values[0]), scratch.shared_values[1],
           [&](int i) { return kept_weight(i, d.row.at(i)); }, id)) {
     const float y = d.row.at(id);
     d.finish(id, y, kept_weight(id, y), prefix.total, static_cast<std::int64_t>(num_kept), all);
@@ -289,38 +289,38 @@ template <typename T, bool kSparse>
 __global__ void __launch_bounds__(kThreads, 2)
     sample_kernel(const __grid_constant__ SampleArgs a, const __grid_constant__ RowShape shape,
                   const __grid_constant__ bool aligned, const __grid_constant__ bool cached,
-                  RowExchange* const __grid_constant__ exchanges, RowLists* const __grid_constant__ lists,
+                  RowWorkspace* const __grid_constant__ row_workspaces, RowLists* const __grid_constant__ lists,
                   RowRecord* const __grid_constant__ records) {
-  __shared__ TeamScratch scratch;
+  __shared__ CtaScratch scratch;
   __shared__ Plan<T> plan;
-  Team team(shape, exchanges, lists, scratch);
+  CtaGroup ctas(shape, row_workspaces, lists, scratch);
   const RowParams& p = plan.params;
-  if (threadIdx.x == 0) plan.params.read(a, team.row());
+  if (threadIdx.x == 0) plan.params.read(a, ctas.row());
   __syncthreads();
-  const Row<T, kSparse> row(a, team.row(), p, aligned, cached, team.first());
-  const Draw<Row<T, kSparse>> d{a, row, team, plan, records};
+  const Row<T, kSparse> row(a, ctas.row(), p, aligned, cached, ctas.first());
+  const Draw<Row<T, kSparse>> d{a, row, ctas, plan, records};
   if (!p.valid() || row.mark()) return d.refuse(SampleStatus::invalid_parameters);
 
   const bool greedy = p.temperature == 0.0f;
   const bool by_count = !greedy && p.top_k > 0 && p.top_k < a.vocab_size;
-  const Team::Extent extent = scan_row(row, team, by_count);
-  if (extent.flag) return d.refuse(SampleStatus::invalid_logits);
-  if (key_of(extent.best) <= kMaskedKey) return d.refuse(SampleStatus::all_masked);
+  const CtaGroup::MinMax min_max = scan_row(row, ctas, by_count);
+  if (min_max.flag) return d.refuse(SampleStatus::invalid_logits);
+  if (key_of(min_max.max) <= kMaskedKey) return d.refuse(SampleStatus::all_masked);
   if (threadIdx.x == 0) {
-    plan.octaves.set(logit_of(key_of(extent.best)), logit_of(extent.least),
+    plan.octaves.set(logit_of(key_of(min_max.max)), logit_of(min_max.min),
                      sampling::exponent_scale(greedy ? 1.0f : p.temperature));
-    plan.argmax = id_of(extent.best);
+    plan.argmax = id_of(min_max.max);
     plan.least = greedy ? sampling::kArgmaxWeight : sampling::min_p_weight(p.min_p);
-    plan.cut = greedy ? Cut{key_of(extent.best), static_cast<u32>(id_of(extent.best))} : kKeepsAll;
-    if (greedy && !wants_plain(a) && team.leads())
+    plan.cut = greedy ? Cut{key_of(min_max.max), static_cast<u32>(id_of(min_max.max))} : kKeepsAll;
+    if (greedy && !wants_plain(a) && ctas.is_leader())
       d.finish(plan.argmax, 0.0f, sampling::kArgmaxWeight, sampling::kArgmaxWeight, 1, 0);
   }
   if (greedy && !wants_plain(a)) return;
   __syncthreads();
 
-  if (by_count && team.histogram_sum() > static_cast<u64>(p.top_k)) {
+  if (by_count && ctas.histogram_sum() > static_cast<u64>(p.top_k)) {
     bool fits = false;
-    const Cut cut = select_first(row, team, plan.border, static_cast<u64>(p.top_k), fits);
+    const Cut cut = select_first(row, ctas, plan.border, static_cast<u64>(p.top_k), fits);
     if (threadIdx.x == 0) plan.cut = cut;
     __syncthreads();
     if (fits) return draw_top_k(d);
@@ -333,7 +333,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   };
   if (!summed)
     for_each_token(
-        row, team,
+        row, ctas,
         [&](int id, float y) {
           const u64 w = kept_weight(id, y);
           sums.segment += w;
@@ -354,7 +354,7 @@ const void* kernel_of(const SampleArgs& a) {
 struct DynamicBytes {
   std::size_t sparse, cache;
 };
-constexpr std::size_t kDynamicRoom = 48 * 1024 - sizeof(TeamScratch) - sizeof(Plan<float>) - 64;
+constexpr std::size_t kDynamicRoom = 48 * 1024 - sizeof(CtaScratch) - sizeof(Plan<float>) - 64;
 
 DynamicBytes dynamic_bytes(const SampleArgs& a, const RowShape& shape) {
   DynamicBytes bytes{sparse_bytes(a), 0};
@@ -374,8 +374,9 @@ void launch_draw(const SampleArgs& a, const RowShape& shape, const SampleScratch
   SampleScratch s = scratch;
   const DynamicBytes dynamic = dynamic_bytes(a, shape);
   bool aligned = rows_aligned(a), cached = dynamic.cache > 0;
-  void* arguments[] = {&args, &cut, &aligned, &cached, &s.exchanges, &s.lists, &s.records};
-  launch_team(a, kernel_of(a), shape, dynamic.sparse + dynamic.cache, arguments, scratch, "launching sample_kernel", stream);
+  void* arguments[] = {&args, &cut, &aligned, &cached, &s.row_workspaces, &s.lists, &s.records};
+  launch_cta_group(a, kernel_of(a), shape, dynamic.sparse + dynamic.cache, arguments, scratch, "launching sample_kernel",
+                   stream);
 }
 
 }  // namespace warploom::cuda

@@ -59,24 +59,24 @@ struct Octaves {
 
 // The first pass: the row's extent, and where wanted, how many tokens each first digit has.
 template <class R>
-__device__ Team::Extent scan_row(const R& row, Team& team, bool by_count) {
-  if (by_count) team.clear_histogram();
-  Team::Extent extent{0, 0xffffffffu, false};
-  const bool invalid = for_each_token_first(row, team, [&](int id, float y) {
+__device__ CtaGroup::MinMax scan_row(const R& row, CtaGroup& ctas, bool by_count) {
+  if (by_count) ctas.clear_histogram();
+  CtaGroup::MinMax min_max{0, 0xffffffffu, false};
+  const bool invalid = for_each_token_first(row, ctas, [&](int id, float y) {
     const u32 key = order_key(y);
-    extent.flag |= !(y < INFINITY);
-    extent.best = pack(key, id) > extent.best ? pack(key, id) : extent.best;
+    min_max.flag |= !(y < INFINITY);
+    min_max.max = pack(key, id) > min_max.max ? pack(key, id) : min_max.max;
     if (key <= kMaskedKey) return;
-    extent.least = min(extent.least, key);
-    if (by_count) atomicAdd(&team.scratch().histogram[key >> kFirstDigit], u64{1});
+    min_max.min = min(min_max.min, key);
+    if (by_count) atomicAdd(&ctas.scratch().histogram[key >> kFirstDigit], u64{1});
   });
-  extent.flag |= invalid;
-  team.publish_extent(extent);
-  if (by_count) team.publish_histogram();
-  team.barrier();
-  extent = team.read_extent();
-  if (by_count) team.read_histogram();
-  return extent;
+  min_max.flag |= invalid;
+  ctas.publish_min_max(min_max);
+  if (by_count) ctas.publish_histogram();
+  ctas.barrier();
+  min_max = ctas.read_min_max();
+  if (by_count) ctas.read_histogram();
+  return min_max;
 }
 
 }  // namespace warploom::cuda::device

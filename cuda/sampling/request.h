@@ -11,7 +11,7 @@ inline constexpr int kMaxTop = 1024;
 /// A row is cut into parts (blocks), those into segments (warps). segment is a multiple of 128, segments (of a part) at most
 /// 256.
 struct RowShape {
-  int parts = 1;
+  int ctas_per_row = 1;
   int segment = 128;
   int segments = 1;
 };
@@ -29,18 +29,18 @@ struct RowRecord {
 /// Device memory of one call.
 struct SampleScratch {
   RowRecord* records = nullptr;         // [rows], null where no kernel follows
-  void* exchanges = nullptr;            // [rows] of team_exchange_bytes(); of one kernel after the other
-  void* lists = nullptr;                // [rows] of team_list_bytes()
+  void* row_workspaces = nullptr;       // [rows] of row_workspace_bytes(); of one kernel after the other
+  void* lists = nullptr;                // [rows] of row_lists_bytes()
   unsigned long long* tiles = nullptr;  // of the list of kept tokens, a ticket before them
 };
 
 /// What parts of one row need, and how rows are cut for a kernel of which every block must be running at once.
-std::size_t team_exchange_bytes();
-std::size_t team_list_bytes();
+std::size_t row_workspace_bytes();
+std::size_t row_lists_bytes();
 RowShape shape_for(const SampleArgs& a, const void* kernel, std::size_t dynamic_bytes);
 /// Clears the exchanges where parts share rows, and launches.
-void launch_team(const SampleArgs& a, const void* kernel, const RowShape& shape, std::size_t dynamic_bytes, void** arguments,
-                 const SampleScratch& scratch, const char* what, cudaStream_t stream);
+void launch_cta_group(const SampleArgs& a, const void* kernel, const RowShape& shape, std::size_t dynamic_bytes,
+                      void** arguments, const SampleScratch& scratch, const char* what, cudaStream_t stream);
 
 /// The kernels, each in its own file.
 RowShape draw_shape(const SampleArgs& a);

@@ -280,11 +280,11 @@ class Row {
 // when a warp has finished one. A visit must take -inf for a token that is not there. kUnroll: 4 where it pays; more and the
 // passes' code outgrows the instruction cache.
 template <int kUnroll, class Load, class Visit, class Done>
-__device__ __forceinline__ void for_each_of(int vocab_size, const Team& team, Load load, Visit visit, Done done) {
+__device__ __forceinline__ void for_each_of(int vocab_size, const CtaGroup& ctas, Load load, Visit visit, Done done) {
   const int lane = threadIdx.x % 32;
-  for (int s = threadIdx.x / 32; s < team.shape().segments; s += kWarps) {
-    const int from = team.first() + s * team.shape().segment;
-    const int end = min(from + team.shape().segment, vocab_size);
+  for (int s = threadIdx.x / 32; s < ctas.shape().segments; s += kWarps) {
+    const int from = ctas.first() + s * ctas.shape().segment;
+    const int end = min(from + ctas.shape().segment, vocab_size);
 #pragma unroll 1
     for (int at = from + 4 * lane; at < end; at += kStep) {
       float4 y = load(at, end);
@@ -300,27 +300,27 @@ __device__ __forceinline__ void for_each_of(int vocab_size, const Team& team, Lo
 }
 
 template <int kUnroll = 1, class R, class Visit, class Done>
-__device__ __forceinline__ void for_each_token(const R& row, const Team& team, Visit visit, Done done) {
+__device__ __forceinline__ void for_each_token(const R& row, const CtaGroup& ctas, Visit visit, Done done) {
   for_each_of<kUnroll>(
-      row.vocab_size(), team, [&](int at, int end) { return row.load(at, end); }, visit, done);
+      row.vocab_size(), ctas, [&](int at, int end) { return row.load(at, end); }, visit, done);
 }
 
 // The first pass over a row. True where a logit, as it stands in memory, is NaN or +inf.
 template <class R, class Visit>
-__device__ __forceinline__ bool for_each_token_first(const R& row, const Team& team, Visit visit) {
+__device__ __forceinline__ bool for_each_token_first(const R& row, const CtaGroup& ctas, Visit visit) {
   bool invalid = false;
   for_each_of<4>(
-      row.vocab_size(), team, [&](int at, int end) { return row.load_first(at, end, invalid); }, visit, [](int) {});
+      row.vocab_size(), ctas, [&](int at, int end) { return row.load_first(at, end, invalid); }, visit, [](int) {});
   return invalid;
 }
 
 // Finds in segment s, by one whole warp, the token at which the running sum of mass(id), in ascending id, exceeds `rest`.
 // True in the one lane that found it, which gets its id.
 template <class Mass>
-__device__ bool walk(int vocab_size, const Team& team, int s, u64 rest, Mass mass, int& id) {
+__device__ bool walk(int vocab_size, const CtaGroup& ctas, int s, u64 rest, Mass mass, int& id) {
   const int lane = threadIdx.x % 32;
-  const int from = team.first() + s * team.shape().segment;
-  const int end = min(from + team.shape().segment, vocab_size);
+  const int from = ctas.first() + s * ctas.shape().segment;
+  const int end = min(from + ctas.shape().segment, vocab_size);
   u64 before = 0;
 #pragma unroll 1
   for (int base = from; base < end; base += 32) {  // one each: a segment is short

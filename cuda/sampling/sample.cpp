@@ -31,9 +31,9 @@ std::size_t lay_out(const SampleArgs& a, const Plan& plan, std::byte* base, Samp
   };
   const auto rows = static_cast<std::size_t>(a.rows);
   if (plan.records) scratch.records = reinterpret_cast<RowRecord*>(take(rows * sizeof(RowRecord)));
-  if (plan.draw.parts > 1 || plan.top.parts > 1) {
-    scratch.exchanges = take(rows * team_exchange_bytes());
-    scratch.lists = take(rows * team_list_bytes());
+  if (plan.draw.ctas_per_row > 1 || plan.top.ctas_per_row > 1) {
+    scratch.row_workspaces = take(rows * row_workspace_bytes());
+    scratch.lists = take(rows * row_lists_bytes());
   }
   if (plan.tiles > 0)
     scratch.tiles =

@@ -27,20 +27,20 @@ struct Keys {
 
 // Histogram over the row of place(id, y, mass), which gives a bin, or -1, and its mass.
 template <class R, class Place>
-__device__ void make_histogram(const R& row, Team& team, Place place) {
-  team.clear_histogram();
-  u64* histogram = team.scratch().histogram;
+__device__ void make_histogram(const R& row, CtaGroup& ctas, Place place) {
+  ctas.clear_histogram();
+  u64* histogram = ctas.scratch().histogram;
   for_each_token(
-      row, team,
+      row, ctas,
       [&](int id, float y) {
         u64 mass = 0;
         const int bin = place(id, y, mass);
         if (bin >= 0 && mass != 0) atomicAdd(&histogram[bin], mass);
       },
       [](int) {});
-  team.publish_histogram();
-  team.barrier();
-  team.read_histogram();
+  ctas.publish_histogram();
+  ctas.barrier();
+  ctas.read_histogram();
 }
 
 // Where a border lies: among the tokens whose keys are within `keys`. Sums of a mass: of what is needed, in all; of the tokens
@@ -50,12 +50,12 @@ struct Border {
   u64 need, above, inside;
 };
 
-// Narrows the border's keys to those that have a mass, and counts their tokens for Team::prefix().
+// Narrows the border's keys to those that have a mass, and counts their tokens for CtaGroup::prefix().
 template <class R, class Mass>
-__device__ void narrow(const R& row, Team& team, Border& border, Mass mass) {
+__device__ void narrow(const R& row, CtaGroup& ctas, Border& border, Mass mass) {
   u32 low = 0xffffffffu, high = 0, tokens = 0;
   for_each_token(
-      row, team,
+      row, ctas,
       [&](int id, float y) {
         const u32 key = order_key(y);
         if (!border.keys.hold(key) || mass(id, y, key) == 0) return;
@@ -65,15 +65,15 @@ __device__ void narrow(const R& row, Team& team, Border& border, Mass mass) {
       },
       [&](int s) {
         const u32 all = __reduce_add_sync(kAllLanes, tokens);
-        if (threadIdx.x % 32 == 0) team.scratch().segment_sums[s] = all;
+        if (threadIdx.x % 32 == 0) ctas.scratch().segment_sums[s] = all;
         tokens = 0;
       });
   __syncthreads();
-  team.publish_part(threadIdx.x < team.shape().segments ? team.scratch().segment_sums[threadIdx.x] : 0);
-  team.publish_extent({high, low, false});
-  team.barrier();
-  const Team::Extent extent = team.read_extent();
-  if (threadIdx.x == 0) border.keys = {extent.least, static_cast<u32>(extent.best)};
+  ctas.publish_cta_sum(threadIdx.x < ctas.shape().segments ? ctas.scratch().segment_sums[threadIdx.x] : 0);
+  ctas.publish_min_max({high, low, false});
+  ctas.barrier();
+  const CtaGroup::MinMax min_max = ctas.read_min_max();
+  if (threadIdx.x == 0) border.keys = {min_max.min, static_cast<u32>(min_max.max)};
   __syncthreads();
 }
 
@@ -82,23 +82,24 @@ __device__ void narrow(const R& row, Team& team, Border& border, Mass mass) {
 // found[which].
 // kListable, for masses of 1: stops as soon as the candidates down to the cut's key fit a shortlist, and says so in `fits`.
 template <bool kListable, class R, class Mass>
-__device__ Cut select(const R& row, Team& team, Border& border, bool bounded, int which, Mass mass, bool* fits = nullptr) {
+__device__ Cut select(const R& row, CtaGroup& ctas, Border& border, bool bounded, int which, Mass mass,
+                      bool* fits = nullptr) {
 #pragma unroll 1
   for (;; bounded = false) {
     if constexpr (kListable) {
-      *fits = border.above + border.inside <= team.list_limit();
+      *fits = border.above + border.inside <= ctas.list_limit();
       if (*fits) return {border.keys.low, 0xffffffffu};
     }
-    if (!bounded) narrow(row, team, border, mass);
+    if (!bounded) narrow(row, ctas, border, mass);
     if (border.above + border.inside == border.need) return {border.keys.low, 0xffffffffu};
     if (border.keys.low == border.keys.high) break;
-    make_histogram(row, team, [&](int id, float y, u64& m) {
+    make_histogram(row, ctas, [&](int id, float y, u64& m) {
       const u32 key = order_key(y);
       if (!border.keys.hold(key)) return -1;
       m = mass(id, y, key);
       return static_cast<int>((key - border.keys.low) >> border.keys.bin_shift());
     });
-    const Bin bin = team.find_bin(border.need - border.above);
+    const Bin bin = ctas.find_bin(border.need - border.above);
     if (threadIdx.x == 0) {
       const int shift = border.keys.bin_shift();
       border.above += bin.above;
@@ -109,17 +110,17 @@ __device__ Cut select(const R& row, Team& team, Border& border, bool bounded, in
     __syncthreads();
   }
   // Ties: the lower ids, as many as are needed.
-  TeamScratch& scratch = team.scratch();
-  const u64 mine = threadIdx.x < team.shape().segments ? scratch.segment_sums[threadIdx.x] : 0;
-  const Team::Prefix prefix = team.prefix(mine, true);
+  CtaScratch& scratch = ctas.scratch();
+  const u64 mine = threadIdx.x < ctas.shape().segments ? scratch.segment_sums[threadIdx.x] : 0;
+  const CtaGroup::Prefix prefix = ctas.prefix(mine, true);
   // Which of the ties, from 0: each has the same share of what is inside.
   const u64 each = border.inside / prefix.total;
   const u64 last = (border.need - border.above - 1) / each;
-  const u64 before = prefix.before_part + prefix.before_thread;
+  const u64 before = prefix.before_cta + prefix.before_thread;
   const bool hit = before <= last && last < before + mine;
   if (hit) {
-    scratch.message[0] = threadIdx.x;
-    scratch.message[1] = last - before;
+    scratch.shared_values[0] = threadIdx.x;
+    scratch.shared_values[1] = last - before;
   }
   const bool here = __syncthreads_or(hit);
   const auto tied = [&](int id) -> u64 {
@@ -127,20 +128,21 @@ __device__ Cut select(const R& row, Team& team, Border& border, bool bounded, in
     return order_key(y) == border.keys.low && mass(id, y, border.keys.low) != 0;
   };
   int id = 0;
-  const bool found = here && threadIdx.x < 32 &&
-                     walk(row.vocab_size(), team, static_cast<int>(scratch.message[0]), scratch.message[1], tied, id);
+  const bool found =
+      here && threadIdx.x < 32 &&
+      walk(row.vocab_size(), ctas, static_cast<int>(scratch.shared_values[0]), scratch.shared_values[1], tied, id);
   __syncthreads();
-  return {border.keys.low, team.broadcast(which, found, static_cast<u32>(id))};
+  return {border.keys.low, ctas.broadcast(which, found, static_cast<u32>(id))};
 }
 
 // The border of the first `count` candidates, 0 < count <= all of them, whose first digits scan_row() has counted.
 template <class R>
-__device__ Cut select_first(const R& row, Team& team, Border& border, u64 count, bool& fits) {
-  const Bin bin = team.find_bin(count);
+__device__ Cut select_first(const R& row, CtaGroup& ctas, Border& border, u64 count, bool& fits) {
+  const Bin bin = ctas.find_bin(count);
   if (threadIdx.x == 0) border = {Keys::of_first_digit(bin.bin), count, bin.above, bin.inside};
   __syncthreads();
   return select<true>(
-      row, team, border, true, 0, [](int, float, u32 key) -> u64 { return key > kMaskedKey; }, &fits);
+      row, ctas, border, true, 0, [](int, float, u32 key) -> u64 { return key > kMaskedKey; }, &fits);
 }
 
 }  // namespace warploom::cuda::device

@@ -24,43 +24,43 @@ template <typename T, bool kSparse>
 __global__ void __launch_bounds__(kThreads, 2)
     top_kernel(const __grid_constant__ SampleArgs a, const __grid_constant__ RowShape shape,
                const __grid_constant__ bool aligned, const __grid_constant__ bool cached,
-               RowExchange* const __grid_constant__ exchanges, RowLists* const __grid_constant__ lists,
+               RowWorkspace* const __grid_constant__ row_workspaces, RowLists* const __grid_constant__ lists,
                const RowRecord* const __grid_constant__ records) {
-  __shared__ TeamScratch scratch;
+  __shared__ CtaScratch scratch;
   __shared__ RowParams params;
   __shared__ Border border;
-  Team team(shape, exchanges, lists, scratch);
-  if (threadIdx.x == 0) params.read(a, team.row());
+  CtaGroup ctas(shape, row_workspaces, lists, scratch);
+  if (threadIdx.x == 0) params.read(a, ctas.row());
   __syncthreads();
-  const Row<T, kSparse> row(a, team.row(), params, aligned, cached, team.first());
+  const Row<T, kSparse> row(a, ctas.row(), params, aligned, cached, ctas.first());
   const auto write = [&](int at, TokenId token, float logit, double logprob) {
-    const std::int64_t place = std::int64_t{team.row()} * a.top + at;
+    const std::int64_t place = std::int64_t{ctas.row()} * a.top + at;
     a.top_token[place] = token;
     if (a.top_logit) a.top_logit[place] = logit;
     if (a.top_logprob) a.top_logprob[place] = logprob;
   };
-  const bool ok = records[team.row()].status == SampleStatus::ok;
+  const bool ok = records[ctas.row()].status == SampleStatus::ok;
   int count = 0;
   if (ok) {
     row.mark();
-    const Team::Extent extent = scan_row(row, team, true);
-    const auto candidates = static_cast<std::int64_t>(team.histogram_sum());
+    const CtaGroup::MinMax min_max = scan_row(row, ctas, true);
+    const auto candidates = static_cast<std::int64_t>(ctas.histogram_sum());
     count = static_cast<int>(candidates < a.top ? candidates : a.top);
     bool fits = false;
-    const Cut cut = select_first(row, team, border, static_cast<u64>(count), fits);
-    team.begin_list();
+    const Cut cut = select_first(row, ctas, border, static_cast<u64>(count), fits);
+    ctas.begin_list();
     for_each_token(
-        row, team,
+        row, ctas,
         [&](int id, float y) {
           const u32 key = order_key(y);
-          if (cut.keeps(key, static_cast<u32>(id))) team.append(pack(key, id));
+          if (cut.keeps(key, static_cast<u32>(id))) ctas.append(pack(key, id));
         },
         [](int) {});
     u64 entries[kListed];
-    team.end_list(entries);
-    if (!team.leads()) return;
-    const double max = logit_of(key_of(extent.best));
-    const double log_all = a.top_logprob ? log(static_cast<double>(records[team.row()].all) * 0x1p-40) : 0.0;
+    ctas.end_list(entries);
+    if (!ctas.is_leader()) return;
+    const double max = logit_of(key_of(min_max.max));
+    const double log_all = a.top_logprob ? log(static_cast<double>(records[ctas.row()].all) * 0x1p-40) : 0.0;
 #pragma unroll
     for (int j = 0; j < kListed; ++j) {
       const int at = static_cast<int>(kListed * threadIdx.x) + j;
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kThreads, 2)
       write(at, id_of(entries[j]), logit, (static_cast<double>(logit) - max) - log_all);
     }
   }
-  if (!team.leads()) return;
+  if (!ctas.is_leader()) return;
   for (int at = count + static_cast<int>(threadIdx.x); at < a.top; at += kThreads) write(at, -1, -INFINITY, -INFINITY);
 }
 
@@ -88,8 +88,8 @@ void launch_top(const SampleArgs& a, const RowShape& shape, const SampleScratch&
   RowShape cut = shape;
   SampleScratch s = scratch;
   bool aligned = rows_aligned(a), cached = false;
-  void* arguments[] = {&args, &cut, &aligned, &cached, &s.exchanges, &s.lists, &s.records};
-  launch_team(a, kernel_of(a), shape, sparse_bytes(a), arguments, scratch, "launching top_kernel", stream);
+  void* arguments[] = {&args, &cut, &aligned, &cached, &s.row_workspaces, &s.lists, &s.records};
+  launch_cta_group(a, kernel_of(a), shape, sparse_bytes(a), arguments, scratch, "launching top_kernel", stream);
 }
 
 }  // namespace warploom::cuda

@@ -1,4 +1,4 @@
-// Element types of weights, with the sizes of their blocks as GGUF stores them.
+// Element types of weights and the sizes of their blocks in GGUF.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Conversions between binary16, bfloat16 and binary32. Narrowing rounds to nearest even; both directions keep NaN as NaN.
+// Conversions between binary16, bfloat16 and binary32. Narrowing rounds to nearest even; NaN stays NaN in both directions.
 #pragma once
 
 #include <bit>

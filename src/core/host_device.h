@@ -1,4 +1,4 @@
-// Marks functions that the host's and the device's compiler share.
+// Marks functions that are compiled for the host and the device.
 #pragma once
 
 #if defined(__CUDACC__)

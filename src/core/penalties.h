@@ -1,4 +1,4 @@
-// Whether sampling looks at a row's history at all.
+// Whether sampling depends on the previous tokens of a row.
 #pragma once
 
 #include "warploom/sampling.h"

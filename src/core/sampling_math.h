@@ -1,5 +1,5 @@
-// The arithmetic of sampling, one token or one row at a time, for host and device: docs/sampling.md bit by bit. Every
-// operation is a single correctly rounded binary32 operation or exact integer arithmetic.
+// The arithmetic of sampling for one token or one row, on host and device: docs/sampling.md bit by bit. Every operation is
+// one correctly rounded binary32 operation or exact integer arithmetic.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace warploom::sampling {
 
-inline constexpr float kLowestExponent = -64.0f;     // below this many octaves under the argmax a weight is 0
-inline constexpr float kRoundToInteger = 0x1.8p23f;  // added to a float below 2^22 it rounds, halves to even
+inline constexpr float kLowestExponent = -64.0f;     // weights below 2^-64 of the argmax's are 0
+inline constexpr float kRoundToInteger = 0x1.8p23f;  // adding it rounds a float below 2^22 to an integer, half to even
 inline constexpr std::uint64_t kArgmaxWeight = std::uint64_t{1} << 40;
 inline constexpr double kLog2E = 1.4426950408889634;
 
@@ -29,7 +29,7 @@ WARPLOOM_HOST_DEVICE inline std::uint32_t float_bits(float a) { return __builtin
 WARPLOOM_HOST_DEVICE inline float float_from_bits(std::uint32_t bits) { return __builtin_bit_cast(float, bits); }
 #endif
 
-/// What logit differences are multiplied by. A temperature so small that this overflows leaves the argmax's ties alone.
+/// The factor of logit differences. If a tiny temperature would overflow it, only ties of the argmax keep a weight.
 WARPLOOM_HOST_DEVICE inline float exponent_scale(float temperature) {
   const double scale = kLog2E / static_cast<double>(temperature);
   return scale > 0x1.fffffep127 ? 0x1.fffffep127f : static_cast<float>(scale);
@@ -54,16 +54,16 @@ WARPLOOM_HOST_DEVICE inline Power power_of_two(float t) {
   return {(bits & 0x7fffffu) | 0x800000u, float_bits(kRoundToInteger) + 127 - float_bits(shifted) - (bits >> 23)};
 }
 
-/// Weight of a logit in units of 2^-40 of the argmax's. x <= max, neither NaN nor +inf.
+/// Weight of a logit in units of 2^-40 of the argmax's weight. x <= max; x is neither NaN nor +inf.
 WARPLOOM_HOST_DEVICE inline std::uint64_t weight(float x, float max, float scale) {
   const float t = mul_rn(add_rn(x, -max), scale);
   if (!(t >= kLowestExponent)) return 0;
   const Power p = power_of_two(t);
-  // q 2^24 is an integer: q's 24 bits of significand, or twice them from 1 on. Below 2^-41 nothing is left.
+  // q 2^24 is an integer: the 24 bits of q's significand, or twice that if q >= 1. Weights below 2^-41 become 0.
   return p.octaves_down < 64 ? static_cast<std::uint64_t>(p.significand) << 17 >> p.octaves_down : 0;
 }
 
-/// The same before it is cut to an integer: a logit's probability as a share of the argmax's, 0 below 2^-126.
+/// The same before truncation to an integer: a logit's probability relative to the argmax's, 0 below 2^-126.
 WARPLOOM_HOST_DEVICE inline float relative_probability(float x, float max, float scale) {
   const float t = mul_rn(add_rn(x, -max), scale);
   if (!(t >= -126.0f)) return 0.0f;
@@ -71,13 +71,12 @@ WARPLOOM_HOST_DEVICE inline float relative_probability(float x, float max, float
   return p.octaves_down <= 126 ? float_from_bits((p.significand & 0x7fffffu) | (127 - p.octaves_down) << 23) : 0.0f;
 }
 
-/// Weight of a probability, or of any measure of it: in units of 2^-40 of the row's largest, cut to an integer. 0 <= p <=
-/// max.
+/// Weight of a probability, normalised or not, in units of 2^-40 of the row's maximum, truncated. 0 <= p <= max.
 WARPLOOM_HOST_DEVICE inline std::uint64_t probability_weight(float p, float max) {
   return static_cast<std::uint64_t>(mul_rn(div_rn(p, max), 0x1p40f));
 }
 
-/// Weight that the kept prefix must reach: ceil(P * total / 2^32), P = max(1, top_p * 2^32 to nearest).
+/// The weight that the kept tokens must reach: ceil(P * total / 2^32) with P = max(1, round(top_p * 2^32)).
 WARPLOOM_HOST_DEVICE inline std::uint64_t top_p_threshold(float top_p, std::uint64_t total) {
 #if defined(__CUDA_ARCH__)
   const long long rounded = __double2ll_rn(static_cast<double>(top_p) * 0x1p32);
@@ -88,14 +87,14 @@ WARPLOOM_HOST_DEVICE inline std::uint64_t top_p_threshold(float top_p, std::uint
   return static_cast<std::uint64_t>((p * total + 0xffffffffu) >> 32);
 }
 
-/// Least weight that min-p lets through; 1 where it is off.
+/// The minimum weight that min-p keeps; 1 if it is off.
 WARPLOOM_HOST_DEVICE inline std::uint64_t min_p_weight(float min_p) {
 #if defined(__CUDA_ARCH__)
-  const double least = ceil(static_cast<double>(min_p) * 0x1p40);
+  const double min = ceil(static_cast<double>(min_p) * 0x1p40);
 #else
-  const double least = __builtin_ceil(static_cast<double>(min_p) * 0x1p40);
+  const double min = __builtin_ceil(static_cast<double>(min_p) * 0x1p40);
 #endif
-  return least < 1.0 ? 1 : static_cast<std::uint64_t>(least);
+  return min < 1.0 ? 1 : static_cast<std::uint64_t>(min);
 }
 
 /// Philox4x32-10 (Salmon et al., SC 2011): the first 64 bits for (seed, position, subsequence, use).
@@ -116,7 +115,7 @@ WARPLOOM_HOST_DEVICE inline std::uint64_t random_bits(std::uint64_t seed, std::u
   return (static_cast<std::uint64_t>(c1) << 32) | c0;
 }
 
-/// Where in [0, total) the draw falls.
+/// The draw, in [0, total).
 WARPLOOM_HOST_DEVICE inline std::uint64_t draw(std::uint64_t bits, std::uint64_t total) {
 #if defined(__CUDA_ARCH__)
   return __umul64hi(bits, total);

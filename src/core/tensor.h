@@ -1,9 +1,8 @@
-// A weight matrix as a model file stores it: a view, row-major, each row a whole number of blocks.
+// A view of a weight matrix as a model file stores it: row-major, each row a whole number of blocks.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 #include "core/dtype.h"

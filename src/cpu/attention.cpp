@@ -11,7 +11,7 @@ struct Attention::Queries {
   float* out[kMaxQueries];
   AttentionTile tile;
 
-  Queries(const AttentionArgs& args, const Item& item) {
+  Queries(const AttentionArgs& args, const WorkItem& item) {
     const auto& cache = static_cast<const CpuKvCache&>(*args.cache);
     const KvCacheShape& kv = cache.shape();
     int n = 0;
@@ -36,34 +36,34 @@ struct Attention::Queries {
   }
 };
 
-void Attention::list_items(const AttentionArgs& args) {
+void Attention::list_work_items(const AttentionArgs& args) {
   const KvCacheShape& kv = args.cache->shape();
-  const AttentionMetadata& layout = args.metadata;
+  const AttentionMetadata& metadata = args.metadata;
   const auto group = static_cast<std::int32_t>(args.num_heads / kv.num_kv_heads);
   const std::int32_t heads = std::min<std::int32_t>(group, kMaxQueries);
   const std::int32_t rows = kMaxQueries / heads;
-  items_.clear();
-  for (std::int32_t t = 0; t < layout.num_tokens;) {
-    if (layout.positions[t] < 0) {
+  work_items_.clear();
+  for (std::int32_t t = 0; t < metadata.num_tokens;) {
+    if (metadata.positions[t] < 0) {
       const std::int64_t width = args.num_heads * kv.head_dim;
       std::fill_n(static_cast<float*>(args.out) + t * width, width, 0.0f);
       ++t;
       continue;
     }
     std::int32_t end = t + 1;
-    while (end < layout.num_tokens && end - t < rows && layout.token_to_seq[end] == layout.token_to_seq[t]) ++end;
-    Item item;
+    while (end < metadata.num_tokens && end - t < rows && metadata.token_to_seq[end] == metadata.token_to_seq[t]) ++end;
+    WorkItem item;
     item.token = t;
     item.tokens = end - t;
     const std::int64_t first_seen =
-        args.window > 0 ? std::max<std::int64_t>(0, layout.positions[t] - args.window + 1) : std::int64_t{0};
+        args.window > 0 ? std::max<std::int64_t>(0, metadata.positions[t] - args.window + 1) : std::int64_t{0};
     item.first_chunk = first_seen / kChunkTokens;
-    item.chunks = layout.positions[end - 1] / kChunkTokens + 1 - item.first_chunk;
+    item.chunks = metadata.positions[end - 1] / kChunkTokens + 1 - item.first_chunk;
     for (item.kv_head = 0; item.kv_head < kv.num_kv_heads; ++item.kv_head) {
       for (std::int32_t h = 0; h < group; h += heads) {
         item.head = item.kv_head * group + h;
         item.heads = std::min(heads, group - h);
-        items_.push_back(item);
+        work_items_.push_back(item);
       }
     }
     t = end;
@@ -71,28 +71,28 @@ void Attention::list_items(const AttentionArgs& args) {
 }
 
 void Attention::run(const AttentionArgs& args) {
-  list_items(args);
-  if (items_.empty()) return;
+  list_work_items(args);
+  if (work_items_.empty()) return;
   std::int64_t chunks = 0, longest = 0;
-  for (Item& item : items_) {
+  for (WorkItem& item : work_items_) {
     chunks += item.chunks;
     longest = std::max(longest, item.chunks);
   }
-  // Long contexts of few sequences are split between threads; the partial results then merge in the order in which whole()
-  // would have merged them.
-  const auto items = static_cast<std::int64_t>(items_.size());
-  // A chunk of one query head takes some 2 head_dim kChunkTokens multiply-adds; a few microseconds' worth goes to a thread.
-  constexpr std::int64_t kLeastWork = 1 << 15;
+  const auto items = static_cast<std::int64_t>(work_items_.size());
+  // A chunk of one query head takes about 2 head_dim kChunkTokens multiply-adds. A thread gets at least a few microseconds
+  // of work at a time.
+  constexpr std::int64_t kMinWork = 1 << 15;
   const std::int64_t item_work = chunks * 2 * args.num_heads / args.cache->shape().num_kv_heads *
                                  args.cache->shape().head_dim * kChunkTokens / (4 * items);
-  const std::int64_t grain = std::max<std::int64_t>(1, kLeastWork / std::max<std::int64_t>(1, item_work));
-  if (longest > 1 && items < 4 * pool_.threads() && pool_.threads() > 1) return split(args, chunks);
+  const std::int64_t grain = std::max<std::int64_t>(1, kMinWork / std::max<std::int64_t>(1, item_work));
+  // Threads share long contexts if there are few work items. Partial results merge in the same order as in a single pass.
+  if (longest > 1 && items < 4 * pool_.threads() && pool_.threads() > 1) return run_split_kv(args, chunks);
   pool_.parallel_for(items, grain, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t i = begin; i < end; ++i) whole(args, items_[static_cast<std::size_t>(i)]);
+    for (std::int64_t i = begin; i < end; ++i) run_single_pass(args, work_items_[static_cast<std::size_t>(i)]);
   });
 }
 
-void Attention::whole(const AttentionArgs& args, const Item& item) {
+void Attention::run_single_pass(const AttentionArgs& args, const WorkItem& item) {
   const Queries queries(args, item);
   const int head_dim = queries.tile.head_dim;
   float max[kMaxQueries], sum[kMaxQueries], chunk_max[kMaxQueries], chunk_sum[kMaxQueries];
@@ -111,14 +111,15 @@ void Attention::whole(const AttentionArgs& args, const Item& item) {
   for (int i = 0; i < queries.tile.count; ++i) kernels_.scale_row(queries.out[i], sum[i], head_dim);
 }
 
-void Attention::split(const AttentionArgs& args, std::int64_t chunks) {
+void Attention::run_split_kv(const AttentionArgs& args, std::int64_t chunks) {
   const std::int64_t head_dim = args.cache->shape().head_dim;
-  chunk_item_.clear();
+  chunk_work_item_.clear();
   std::int64_t partials = 0;
-  for (std::size_t i = 0; i < items_.size(); ++i) {
-    items_[i].partials = partials;
-    partials += items_[i].chunks;
-    chunk_item_.insert(chunk_item_.end(), static_cast<std::size_t>(items_[i].chunks), static_cast<std::int64_t>(i));
+  for (std::size_t i = 0; i < work_items_.size(); ++i) {
+    work_items_[i].partials = partials;
+    partials += work_items_[i].chunks;
+    chunk_work_item_.insert(chunk_work_item_.end(), static_cast<std::size_t>(work_items_[i].chunks),
+                            static_cast<std::int64_t>(i));
   }
   const auto slots = static_cast<std::size_t>(chunks) * kMaxQueries;
   if (partial_max_.size() < slots) {
@@ -130,7 +131,7 @@ void Attention::split(const AttentionArgs& args, std::int64_t chunks) {
 
   pool_.parallel_for(chunks, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t c = begin; c < end; ++c) {
-      const Item& item = items_[static_cast<std::size_t>(chunk_item_[static_cast<std::size_t>(c)])];
+      const WorkItem& item = work_items_[static_cast<std::size_t>(chunk_work_item_[static_cast<std::size_t>(c)])];
       const Queries queries(args, item);
       float* values[kMaxQueries];
       for (int i = 0; i < queries.tile.count; ++i) values[i] = partial_values_.data() + (c * kMaxQueries + i) * head_dim;
@@ -138,7 +139,7 @@ void Attention::split(const AttentionArgs& args, std::int64_t chunks) {
                             partial_sum_.data() + c * kMaxQueries, values);
     }
   });
-  for (const Item& item : items_) {
+  for (const WorkItem& item : work_items_) {
     const Queries queries(args, item);
     for (int i = 0; i < queries.tile.count; ++i) {
       float max = -std::numeric_limits<float>::infinity(), sum = 0.0f;

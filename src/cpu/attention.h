@@ -1,4 +1,5 @@
-// The attention op on the CPU: cuts the step into tiles of queries that read the same keys and spreads those over the threads.
+// The attention op on the CPU: divides the batch into tiles of queries that read the same keys and spreads them over the
+// threads.
 #pragma once
 
 #include <vector>
@@ -17,7 +18,7 @@ class Attention {
   void run(const AttentionArgs& args);
 
  private:
-  struct Item {  // tokens of one sequence times query heads of one kv head
+  struct WorkItem {  // some tokens of one sequence, some query heads of one kv head
     std::int32_t token = 0;
     std::int32_t tokens = 0;
     std::int32_t kv_head = 0;
@@ -25,18 +26,20 @@ class Attention {
     std::int32_t heads = 0;
     std::int64_t first_chunk = 0;
     std::int64_t chunks = 0;
-    std::int64_t partials = 0;  // where its partial results start
+    std::int64_t partials = 0;  // index of its first partial result
   };
-  struct Queries;  // an item's pointers, ready for the kernel
+  struct Queries;  // the pointers of a work item, as the kernel takes them
 
-  void list_items(const AttentionArgs& args);
-  void whole(const AttentionArgs& args, const Item& item);
-  void split(const AttentionArgs& args, std::int64_t chunks);
+  void list_work_items(const AttentionArgs& args);
+  // One thread computes the whole context.
+  void run_single_pass(const AttentionArgs& args, const WorkItem& item);
+  // Threads share the contexts, as in Flash-Decoding; `chunks` is their number over all work items.
+  void run_split_kv(const AttentionArgs& args, std::int64_t chunks);
 
   const Kernels& kernels_;
   ThreadPool& pool_;
-  std::vector<Item> items_;
-  std::vector<std::int64_t> chunk_item_;  // which item a flat chunk index belongs to
+  std::vector<WorkItem> work_items_;
+  std::vector<std::int64_t> chunk_work_item_;  // the work item of each chunk
   std::vector<float> partial_max_, partial_sum_, partial_values_;
 };
 

@@ -4,8 +4,8 @@
 
 namespace warploom::cpu {
 
-/// Bytes that programs can still take without swapping, as the kernel estimates (MemAvailable of /proc/meminfo); UINT64_MAX
-/// where it does not say.
+/// Bytes that programs can still allocate without swapping, by the kernel's estimate (MemAvailable in /proc/meminfo);
+/// UINT64_MAX if there is no estimate.
 std::uint64_t available_memory();
 
 }  // namespace warploom::cpu

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include <fmt/format.h>
-
-#include "warploom/error.h"
+#include "core/check.h"
 
 namespace warploom::cpu {
 
@@ -14,8 +12,8 @@ CpuIsa best_isa() { return available_cpu_isas().back(); }
 const Kernels& kernels_for(CpuIsa isa) {
   const std::vector<CpuIsa> available = available_cpu_isas();
   if (isa == CpuIsa::automatic) isa = available.back();
-  if (std::find(available.begin(), available.end(), isa) == available.end())
-    throw InvalidArgument(fmt::format("isa: this machine does not run {}", name(isa)));
+  require_that(std::find(available.begin(), available.end(), isa) != available.end(), "isa: this machine does not run {}",
+               name(isa));
   switch (isa) {
 #if defined(__x86_64__)
     case CpuIsa::avx2: return avx2::kKernels;

@@ -1,4 +1,4 @@
-// Which instruction sets this machine runs and this build holds.
+// The instruction sets that this machine and this build support.
 #pragma once
 
 #include "cpu/kernels.h"
@@ -6,8 +6,8 @@
 
 namespace warploom::cpu {
 
-/// The kernels for `isa`, or the best that this machine runs for CpuIsa::automatic.
-/// Throws InvalidArgument where the machine cannot run them.
+/// The kernels for `isa`; for CpuIsa::automatic the best that this machine supports. Throws InvalidArgument if the machine
+/// does not support `isa`.
 const Kernels& kernels_for(CpuIsa isa);
 CpuIsa best_isa();
 

@@ -2,15 +2,17 @@
 
 #include <algorithm>
 
+#include "core/divide.h"
+
 namespace warploom::cpu {
 
 namespace {
 
-// Up to so many tokens every thread quantises all inputs for itself: cheaper than waiting for one another.
+// Up to this many tokens every thread quantises all inputs for itself, which is cheaper than waiting for each other.
 constexpr std::int64_t kOwnTokens = 2;
 
-// Multiply-adds that take a few microseconds: less is not worth handing to another thread.
-constexpr std::int64_t kLeastWork = 1 << 17;
+// Multiply-adds that take a few microseconds. Smaller pieces are not worth handing to another thread.
+constexpr std::int64_t kMinWork = 1 << 17;
 
 }  // namespace
 
@@ -21,7 +23,7 @@ void Matmul::quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t beg
   const std::int64_t cols = args.weight->cols();
   for (std::int64_t t = begin; t < end; ++t)
     kernels_.quantise_row(static_cast<const float*>(args.x) + t * cols, cols,
-                          scratch.records.data() + t / kTokenGroup * (cols / kRecordInputs),
+                          scratch.blocks.data() + t / kTokenGroup * (cols / kQuantBlockInputs),
                           static_cast<int>(t % kTokenGroup));
 }
 
@@ -31,38 +33,38 @@ void Matmul::run(const MatmulArgs& args) {
   if (args.tokens == 0) return;
   const bool own = args.tokens <= kOwnTokens;
   if (weight.quantised()) {
-    const std::int64_t groups = (args.tokens + kTokenGroup - 1) / kTokenGroup;
-    const auto records = static_cast<std::size_t>(groups * (weight.cols() / kRecordInputs));
-    const auto make_room = [records](Scratch& scratch) {
-      if (scratch.records.size() < records) scratch.records.resize(records);
+    const std::int64_t groups = ceil_div(args.tokens, kTokenGroup);
+    const auto blocks = static_cast<std::size_t>(groups * (weight.cols() / kQuantBlockInputs));
+    const auto reserve = [blocks](Scratch& scratch) {
+      if (scratch.blocks.size() < blocks) scratch.blocks.resize(blocks);
     };
     if (own) {
-      for (Scratch& scratch : own_) make_room(scratch);
+      for (Scratch& scratch : own_) reserve(scratch);
     } else {
-      make_room(shared_);
+      reserve(shared_);
       pool_.parallel_for(args.tokens, 4,
                          [&](std::int64_t begin, std::int64_t end, int) { quantise(shared_, args, begin, end); });
     }
   }
 
   std::int64_t panels = 0;
-  for (const PackedSegment& segment : weight.segments()) panels += segment.panel_count();
-  // A few chunks a thread: neighbours on a shared machine make threads uneven.
+  for (const PanelSegment& segment : weight.segments()) panels += segment.panel_count();
+  // Several chunks per thread, because other programs slow down some of the threads.
   const std::int64_t fair = panels / (pool_.threads() * (args.tokens > 16 ? 16 : 4));
   const std::int64_t panel_work = kPanelRows * weight.cols() * args.tokens;
-  const std::int64_t grain = std::max({std::int64_t{1}, fair, kLeastWork / panel_work});
+  const std::int64_t grain = std::max({std::int64_t{1}, fair, kMinWork / panel_work});
   pool_.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
-    const InputRecord* inputs = shared_.records.data();
+    const ActivationBlock* inputs = shared_.blocks.data();
     if (weight.quantised() && own) {
       Scratch& scratch = own_[static_cast<std::size_t>(thread)];
-      if (scratch.made_for != call_) {
+      if (scratch.call != call_) {
         quantise(scratch, args, 0, args.tokens);
-        scratch.made_for = call_;
+        scratch.call = call_;
       }
-      inputs = scratch.records.data();
+      inputs = scratch.blocks.data();
     }
-    std::int64_t first = 0;  // of the segment's panels
-    for (const PackedSegment& segment : weight.segments()) {
+    std::int64_t first = 0;  // panel of the segment
+    for (const PanelSegment& segment : weight.segments()) {
       const std::int64_t from = std::max(begin, first), to = std::min(end, first + segment.panel_count());
       for (std::int64_t p = from; p < to; ++p) {
         const std::int64_t row = (p - first) * kPanelRows;

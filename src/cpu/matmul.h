@@ -1,4 +1,4 @@
-// The matmul op on the CPU: quantises inputs where the weight asks for it, then spreads the weight's panels over the
+// The matmul op on the CPU: quantises the inputs if the weight is quantised, then spreads the weight's panels over the
 // threads.
 #pragma once
 
@@ -16,15 +16,15 @@ class Matmul {
   void run(const MatmulArgs& args);
 
  private:
-  struct Scratch {                     // a thread's own, or the shared one
-    std::vector<InputRecord> records;  // groups of 8 tokens, each [cols / 32]
-    std::uint64_t made_for = 0;        // the call whose inputs it holds
+  struct Scratch {                        // of one thread, or shared
+    std::vector<ActivationBlock> blocks;  // groups of 8 tokens, each [cols / 32]
+    std::uint64_t call = 0;               // whose inputs the blocks hold
   };
   void quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t begin, std::int64_t end);
 
   const Kernels& kernels_;
   ThreadPool& pool_;
-  std::vector<Scratch> own_;  // one a thread
+  std::vector<Scratch> own_;  // [threads]
   Scratch shared_;
   std::uint64_t call_ = 0;
 };

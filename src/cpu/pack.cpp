@@ -8,7 +8,10 @@
 
 #include <fmt/format.h>
 
+#include "core/check.h"
+#include "core/float_element.h"
 #include "core/half.h"
+#include "core/quant_group.h"
 #include "warploom/error.h"
 
 namespace warploom::cpu {
@@ -20,30 +23,31 @@ using u8 = std::uint8_t;
 PackedFormat format_of(WeightType type) {
   using enum CodeBits;
   using enum ScaleKind;
-  const auto quantised = [](CodeBits bits, ScaleKind scales) { return PackedFormat{true, FloatKind::f32, bits, scales}; };
+  const auto quantised = [](CodeBits bits, ScaleKind scales) { return PackedFormat{true, DType::f32, bits, scales}; };
   switch (type) {
-    case WeightType::f32: return {false, FloatKind::f32, four, affine};
-    case WeightType::f16: return {false, FloatKind::f16, four, affine};
-    case WeightType::bf16: return {false, FloatKind::bf16, four, affine};
+    case WeightType::f32:
+    case WeightType::f16:
+    case WeightType::bf16: return {false, float_type(type), four, affine};
     case WeightType::q4_0: return quantised(four, symmetric);
     case WeightType::q4_1: return quantised(four, affine);
     case WeightType::q5_0: return quantised(five, symmetric);
     case WeightType::q5_1: return quantised(five, affine);
     case WeightType::q8_0: return quantised(eight, symmetric);
-    case WeightType::q4_k: return quantised(four, super_affine);
-    case WeightType::q5_k: return quantised(five, super_affine);
-    case WeightType::q6_k: return quantised(six, super_symmetric);
+    case WeightType::q4_k: return quantised(four, super_block_affine);
+    case WeightType::q5_k: return quantised(five, super_block_affine);
+    case WeightType::q6_k: return quantised(six, super_block_symmetric);
   }
   return {};
 }
 
-std::size_t float_bytes(FloatKind kind) { return kind == FloatKind::f32 ? 4 : 2; }
+std::size_t element_bytes(const PackedFormat& format) { return static_cast<std::size_t>(bytes_of(format.dtype)); }
 
 std::size_t panel_bytes(const PackedFormat& format, std::int64_t cols) {
-  if (!format.quantised) return static_cast<std::size_t>(cols) * kPanelRows * float_bytes(format.float_kind);
-  const auto records = static_cast<std::size_t>(cols / kRecordInputs);
-  const auto supers = static_cast<std::size_t>(cols / kSuperInputs);
-  return records * (record_scale_bytes(format.scales) + code_bytes(format.bits)) + supers * super_scale_bytes(format.scales);
+  if (!format.quantised) return static_cast<std::size_t>(cols) * kPanelRows * element_bytes(format);
+  const auto blocks = static_cast<std::size_t>(cols / kQuantBlockInputs);
+  const auto super_blocks = static_cast<std::size_t>(cols / kSuperBlockInputs);
+  return blocks * (block_scale_bytes(format.scales) + block_code_bytes(format.bits)) +
+         super_blocks * super_block_scale_bytes(format.scales);
 }
 
 std::uint16_t load_u16(const u8* p) {
@@ -51,18 +55,9 @@ std::uint16_t load_u16(const u8* p) {
   std::memcpy(&value, p, sizeof value);
   return value;
 }
-std::uint32_t load_u32(const u8* p) {
-  std::uint32_t value;
-  std::memcpy(&value, p, sizeof value);
-  return value;
-}
 // Entry `lane` of an array of 16-bit values.
 void put_u16(u8* array, int lane, std::uint16_t value) { std::memcpy(array + 2 * lane, &value, sizeof value); }
 
-// Codes of one lane into a record's nibble groups: byte j of `both` has input j in its low, input j + 16 in its high half.
-void put_nibbles(u8* codes, int lane, const u8* both) {
-  for (int g = 0; g < 4; ++g) std::memcpy(codes + 64 * g + 4 * lane, both + 4 * g, 4);
-}
 // Bit i of `high` belongs to input i.
 void put_plane(u8* plane, int lane, std::uint32_t high) {
   for (int q = 0; q < 8; ++q) {
@@ -70,120 +65,70 @@ void put_plane(u8* plane, int lane, std::uint32_t high) {
     plane[8 * q + lane / 2] = static_cast<u8>(plane[8 * q + lane / 2] | (four << (4 * (lane % 2))));
   }
 }
-void put_codes(u8* codes, int lane, const u8 (&code)[32], CodeBits bits) {
-  u8 both[16];
-  for (int j = 0; j < 16; ++j) both[j] = static_cast<u8>((code[j] & 15) | ((code[j + 16] & 15) << 4));
-  put_nibbles(codes, lane, both);
-  std::uint32_t plane16 = 0, plane32 = 0;
-  for (int i = 0; i < 32; ++i) {
-    plane16 |= static_cast<std::uint32_t>((code[i] >> 4) & 1) << i;
-    plane32 |= static_cast<std::uint32_t>((code[i] >> 5) & 1) << i;
+// Stores the codes of one lane into its block.
+void put_codes(u8* codes, int lane, const u8 (&q)[kQuantBlockInputs], CodeBits bits) {
+  if (bits == CodeBits::eight) {
+    for (int i = 0; i < 8; ++i) std::memcpy(codes + 64 * i + 4 * lane, q + 4 * i, 4);
+    return;
   }
-  if (bits != CodeBits::four) put_plane(codes + 256, lane, plane16);
-  if (bits == CodeBits::six) put_plane(codes + 320, lane, plane32);
+  u8 nibbles[16];
+  for (int i = 0; i < 16; ++i) nibbles[i] = static_cast<u8>((q[i] & 15) | ((q[i + 16] & 15) << 4));
+  for (int i = 0; i < 4; ++i) std::memcpy(codes + 64 * i + 4 * lane, nibbles + 4 * i, 4);
+  if (bits == CodeBits::four) return;
+  const auto plane = [&q](int bit) {
+    std::uint32_t high = 0;
+    for (int i = 0; i < kQuantBlockInputs; ++i) high |= static_cast<std::uint32_t>((q[i] >> bit) & 1) << i;
+    return high;
+  };
+  put_plane(codes + 256, lane, plane(4));
+  if (bits == CodeBits::six) put_plane(codes + 320, lane, plane(5));
 }
 
-// The 6-bit scale and minimum of 32-input group j in a Q4_K or Q5_K block's 12 bytes.
-void k_scale(const u8* packed, int j, u8* scale, u8* minimum) {
-  if (j < 4) {
-    *scale = packed[j] & 63;
-    *minimum = packed[j + 4] & 63;
-  } else {
-    *scale = static_cast<u8>((packed[j + 4] & 15) | ((packed[j - 4] >> 6) << 4));
-    *minimum = static_cast<u8>((packed[j + 4] >> 4) | ((packed[j] >> 6) << 4));
-  }
-}
-
-// One row into its lane of a panel.
-void pack_simple(WeightType type, const u8* row, std::int64_t records, int lane, u8* panel) {
-  const std::size_t block_bytes = traits(type).block_bytes;
-  const PackedFormat format = format_of(type);
-  const std::size_t scale_bytes = record_scale_bytes(format.scales);
-  const std::size_t record_bytes = scale_bytes + code_bytes(format.bits);
-  for (std::int64_t r = 0; r < records; ++r, row += block_bytes, panel += record_bytes) {
-    u8* codes = panel + scale_bytes;
-    const u8* from = row;
-    put_u16(panel, lane, load_u16(from));
-    from += 2;
-    if (format.scales == ScaleKind::affine) {
-      put_u16(panel + 32, lane, load_u16(from));
-      from += 2;
+// Stores one row into its lane of a panel.
+void pack_quantised(WeightType type, const PackedFormat& format, const std::byte* row, std::int64_t cols, int lane,
+                    u8* panel) {
+  static_assert(kQuantBlockInputs == kQuantGroupInputs);
+  for (std::int64_t b = 0; b < cols / kQuantBlockInputs; ++b) {
+    const StoredQuantGroup group = load_group(type, row, b);
+    if (super_block_scale_bytes(format.scales) != 0 && b % (kSuperBlockInputs / kQuantBlockInputs) == 0) {
+      put_u16(panel, lane, group.d);
+      if (format.scales == ScaleKind::super_block_affine) put_u16(panel + 32, lane, group.m);
+      panel += super_block_scale_bytes(format.scales);
     }
-    if (format.bits == CodeBits::eight) {
-      for (int q = 0; q < 8; ++q) {
-        const std::uint32_t four = load_u32(from + 4 * q) ^ 0x80808080u;
-        std::memcpy(codes + 64 * q + 4 * lane, &four, 4);
-      }
-      continue;
+    switch (format.scales) {
+      case ScaleKind::symmetric: put_u16(panel, lane, group.d); break;
+      case ScaleKind::affine:
+        put_u16(panel, lane, group.d);
+        put_u16(panel + 32, lane, group.m);
+        break;
+      case ScaleKind::super_block_affine:
+        panel[lane] = static_cast<u8>(group.scale[0]);
+        panel[16 + lane] = static_cast<u8>(group.min);
+        break;
+      case ScaleKind::super_block_symmetric:
+        panel[lane] = static_cast<u8>(group.scale[0]);
+        panel[16 + lane] = static_cast<u8>(group.scale[1]);
+        break;
     }
-    if (format.bits == CodeBits::five) {
-      put_plane(codes + 256, lane, load_u32(from));
-      from += 4;
-    }
-    put_nibbles(codes, lane, from);  // the file's blocks pair inputs j and j + 16 in a byte, just as a record does
+    put_codes(panel + block_scale_bytes(format.scales), lane, group.q, format.bits);
+    panel += block_scale_bytes(format.scales) + block_code_bytes(format.bits);
   }
 }
 
-void pack_k(WeightType type, const u8* row, std::int64_t records, int lane, u8* panel) {
-  const PackedFormat format = format_of(type);
-  constexpr int kRecords = kSuperInputs / kRecordInputs;
-  for (std::int64_t super = 0; super < records / kRecords; ++super, row += traits(type).block_bytes) {
-    u8 code[32];
-    if (type == WeightType::q6_k) {
-      put_u16(panel, lane, load_u16(row + 208));
-      panel += super_scale_bytes(format.scales);
-      for (int r = 0; r < kRecords; ++r) {
-        panel[lane] = row[192 + 2 * r];
-        panel[16 + lane] = row[192 + 2 * r + 1];
-        // 128 inputs at a time: low nibbles of 32 bytes, of the next 32, then the high nibbles; two high bits a byte of qh.
-        const u8* low = row + 64 * (r / 4) + 32 * (r % 2);
-        const u8* high = row + 128 + 32 * (r / 4);
-        for (int i = 0; i < 32; ++i) {
-          const int nibble = r % 4 < 2 ? low[i] & 15 : low[i] >> 4;
-          code[i] = static_cast<u8>(nibble | (((high[i] >> (2 * (r % 4))) & 3) << 4));
-        }
-        put_codes(panel + record_scale_bytes(format.scales), lane, code, format.bits);
-        panel += record_scale_bytes(format.scales) + code_bytes(format.bits);
-      }
-      continue;
-    }
-    put_u16(panel, lane, load_u16(row));
-    put_u16(panel + 32, lane, load_u16(row + 2));
-    panel += super_scale_bytes(format.scales);
-    const u8* high = row + 16;
-    const u8* low = type == WeightType::q5_k ? row + 48 : row + 16;
-    for (int r = 0; r < kRecords; ++r) {
-      k_scale(row + 4, r, panel + lane, panel + 16 + lane);
-      for (int i = 0; i < 32; ++i) {
-        const u8 byte = low[32 * (r / 2) + i];
-        code[i] = r % 2 ? byte >> 4 : byte & 15;
-        if (type == WeightType::q5_k) code[i] = static_cast<u8>(code[i] | (((high[i] >> r) & 1) << 4));
-      }
-      put_codes(panel + record_scale_bytes(format.scales), lane, code, format.bits);
-      panel += record_scale_bytes(format.scales) + code_bytes(format.bits);
-    }
-  }
-}
-
-void pack_floats(std::size_t element, const u8* row, std::int64_t cols, int lane, u8* panel) {
+void pack_floats(std::size_t element, const std::byte* row, std::int64_t cols, int lane, u8* panel) {
   for (std::int64_t k = 0; k < cols; ++k)
     std::memcpy(panel + (static_cast<std::size_t>(k) * kPanelRows + static_cast<std::size_t>(lane)) * element,
                 row + static_cast<std::size_t>(k) * element, element);
 }
 
-void pack_panel(const WeightView& view, const PackedSegment& segment, std::int64_t panel) {
+void pack_panel(const WeightView& view, const PanelSegment& segment, std::int64_t panel) {
   auto* out = reinterpret_cast<u8*>(segment.panels.get()) + static_cast<std::size_t>(panel) * segment.panel_bytes;
   const std::int64_t first = panel * kPanelRows;
   const int lanes = static_cast<int>(std::min<std::int64_t>(kPanelRows, view.rows - first));
   for (int lane = 0; lane < lanes; ++lane) {
-    const auto* row = reinterpret_cast<const u8*>(view.data) + static_cast<std::size_t>(first + lane) * view.row_bytes();
-    if (!segment.format.quantised) {
-      pack_floats(float_bytes(segment.format.float_kind), row, view.cols, lane, out);
-    } else if (super_scale_bytes(segment.format.scales) != 0) {
-      pack_k(view.type, row, view.cols / kRecordInputs, lane, out);
-    } else {
-      pack_simple(view.type, row, view.cols / kRecordInputs, lane, out);
-    }
+    const std::byte* row = view.data + static_cast<std::size_t>(first + lane) * view.row_bytes();
+    segment.format.quantised ? pack_quantised(view.type, segment.format, row, view.cols, lane, out)
+                             : pack_floats(element_bytes(segment.format), row, view.cols, lane, out);
   }
 }
 
@@ -200,43 +145,35 @@ int code_at(const u8* codes, CodeBits bits, int lane, int input) {
 void unpack_quantised(const PackedFormat& format, const u8* panel, std::int64_t cols, int lane, float* out) {
   const auto half = [lane](const u8* array) { return half_to_float(load_u16(array + 2 * lane)); };
   const int offset = 1 << (static_cast<int>(format.bits) - 1);
-  float super_d = 0, super_min = 0;
-  for (std::int64_t r = 0; r < cols / kRecordInputs; ++r, out += kRecordInputs) {
-    if (super_scale_bytes(format.scales) != 0 && r % (kSuperInputs / kRecordInputs) == 0) {
-      super_d = half(panel);
-      if (format.scales == ScaleKind::super_affine) super_min = half(panel + 32);
-      panel += super_scale_bytes(format.scales);
+  float super_block_d = 0, super_block_min = 0;
+  for (std::int64_t b = 0; b < cols / kQuantBlockInputs; ++b, out += kQuantBlockInputs) {
+    if (super_block_scale_bytes(format.scales) != 0 && b % (kSuperBlockInputs / kQuantBlockInputs) == 0) {
+      super_block_d = half(panel);
+      if (format.scales == ScaleKind::super_block_affine) super_block_min = half(panel + 32);
+      panel += super_block_scale_bytes(format.scales);
     }
-    const u8* codes = panel + record_scale_bytes(format.scales);
-    for (int i = 0; i < kRecordInputs; ++i) {
+    const u8* codes = panel + block_scale_bytes(format.scales);
+    for (int i = 0; i < kQuantBlockInputs; ++i) {
       const int code = code_at(codes, format.bits, lane, i);
       switch (format.scales) {
         case ScaleKind::symmetric: out[i] = half(panel) * static_cast<float>(code - offset); break;
         case ScaleKind::affine: out[i] = half(panel) * static_cast<float>(code) + half(panel + 32); break;
-        case ScaleKind::super_affine:
-          out[i] = super_d * static_cast<float>(panel[lane]) * static_cast<float>(code) -
-                   super_min * static_cast<float>(panel[16 + lane]);
+        case ScaleKind::super_block_affine:
+          out[i] = super_block_d * static_cast<float>(panel[lane]) * static_cast<float>(code) -
+                   super_block_min * static_cast<float>(panel[16 + lane]);
           break;
-        case ScaleKind::super_symmetric:
-          out[i] = super_d * static_cast<float>(static_cast<std::int8_t>(panel[16 * (i / 16) + lane])) *
+        case ScaleKind::super_block_symmetric:
+          out[i] = super_block_d * static_cast<float>(static_cast<std::int8_t>(panel[16 * (i / 16) + lane])) *
                    static_cast<float>(code - offset);
           break;
       }
     }
-    panel = codes + code_bytes(format.bits);
+    panel = codes + block_code_bytes(format.bits);
   }
 }
 
-void unpack_floats(const PackedFormat& format, const u8* panel, std::int64_t cols, int lane, float* out) {
-  for (std::int64_t k = 0; k < cols; ++k) {
-    const u8* at =
-        panel + (static_cast<std::size_t>(k) * kPanelRows + static_cast<std::size_t>(lane)) * float_bytes(format.float_kind);
-    switch (format.float_kind) {
-      case FloatKind::f32: std::memcpy(out + k, at, 4); break;
-      case FloatKind::f16: out[k] = half_to_float(load_u16(at)); break;
-      case FloatKind::bf16: out[k] = bfloat16_to_float(load_u16(at)); break;
-    }
-  }
+void unpack_floats(const PackedFormat& format, const std::byte* panel, std::int64_t cols, int lane, float* out) {
+  for (std::int64_t k = 0; k < cols; ++k) out[k] = float_at(format.dtype, panel, k * kPanelRows + lane);
 }
 
 }  // namespace
@@ -247,7 +184,7 @@ AlignedBytes allocate_bytes(std::size_t bytes, const char* what) {
   constexpr std::size_t kLarge = std::size_t{1} << 20, kHugePage = std::size_t{2} << 20;
   const auto fail = [&] { throw OutOfMemory(fmt::format("{}: cannot allocate {} bytes of memory", what, bytes)); };
   if (bytes < kLarge) {
-    const std::size_t size = (std::max<std::size_t>(bytes, 1) + 63) / 64 * 64;
+    const std::size_t size = align_up(std::max<std::size_t>(bytes, 1), std::size_t{64});
     auto* memory = static_cast<std::byte*>(std::aligned_alloc(64, size));
     if (!memory) fail();
     std::memset(memory, 0, size);
@@ -255,32 +192,29 @@ AlignedBytes allocate_bytes(std::size_t bytes, const char* what) {
   }
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) fail();
-  if (bytes >= 4 * kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);  // only advice: fewer TLB misses where it is taken
+  if (bytes >= 4 * kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);  // fewer TLB misses if the kernel follows the advice
   return AlignedBytes(static_cast<std::byte*>(memory), FreeBytes{bytes});
 }
 
 std::uint64_t PackedWeight::bytes() const {
   std::uint64_t sum = 0;
-  for (const PackedSegment& segment : segments_) sum += segment.bytes();
+  for (const PanelSegment& segment : segments_) sum += segment.bytes();
   return sum;
 }
 bool PackedWeight::quantised() const {
-  return std::any_of(segments_.begin(), segments_.end(), [](const PackedSegment& s) { return s.format.quantised; });
-}
-bool PackedWeight::has_floats() const {
-  return std::any_of(segments_.begin(), segments_.end(), [](const PackedSegment& s) { return !s.format.quantised; });
+  return std::any_of(segments_.begin(), segments_.end(), [](const PanelSegment& s) { return s.format.quantised; });
 }
 
 std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, ThreadPool& pool) {
-  if (parts.empty()) throw InvalidArgument("prepare: no weights given");
+  require_that(!parts.empty(), "prepare: no weights given");
   auto weight = std::make_unique<PackedWeight>();
   weight->cols_ = parts.front().cols;
   for (const WeightView& part : parts) {
-    if (part.cols != weight->cols_ || part.rows < 1 || part.cols < 1 || part.cols % traits(part.type).block != 0)
-      throw InvalidArgument(fmt::format("prepare: {} is [{}, {}] of {}; expected {} columns in whole blocks of {}",
-                                        part.name, part.rows, part.cols, traits(part.type).name, weight->cols_,
-                                        traits(part.type).block));
-    PackedSegment segment;
+    const WeightTypeTraits type = traits(part.type);
+    require_that(part.cols == weight->cols_ && part.rows >= 1 && part.cols >= 1 && part.cols % type.block == 0,
+                 "prepare: {} is [{}, {}] of {}; expected {} columns in whole blocks of {}", part.name, part.rows, part.cols,
+                 type.name, weight->cols_, type.block);
+    PanelSegment segment;
     segment.format = format_of(part.type);
     segment.first_row = weight->rows_;
     segment.rows = part.rows;
@@ -297,13 +231,12 @@ std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, ThreadPool
 }
 
 void unpack_row(const PackedWeight& weight, std::int64_t row, float* out) {
-  for (const PackedSegment& segment : weight.segments()) {
+  for (const PanelSegment& segment : weight.segments()) {
     const std::int64_t local = row - segment.first_row;
     if (local < 0 || local >= segment.rows) continue;
-    const auto* panel = reinterpret_cast<const u8*>(segment.panels.get()) +
-                        static_cast<std::size_t>(local / kPanelRows) * segment.panel_bytes;
+    const std::byte* panel = segment.panels.get() + static_cast<std::size_t>(local / kPanelRows) * segment.panel_bytes;
     const int lane = static_cast<int>(local % kPanelRows);
-    segment.format.quantised ? unpack_quantised(segment.format, panel, segment.cols, lane, out)
+    segment.format.quantised ? unpack_quantised(segment.format, reinterpret_cast<const u8*>(panel), segment.cols, lane, out)
                              : unpack_floats(segment.format, panel, segment.cols, lane, out);
     return;
   }

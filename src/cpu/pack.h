@@ -1,4 +1,5 @@
-// Weights from the file's layout into the kernels' (packed.h), once at load. Codes and scales stay as they are in the file.
+// Repacks weights from the file's layout into that of the kernels (packed.h), once at load. Codes and scales keep their
+// bits.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "backend/ops.h"
+#include "core/divide.h"
 #include "core/tensor.h"
 #include "cpu/packed.h"
 #include "cpu/thread_pool.h"
@@ -14,23 +16,24 @@
 namespace warploom::cpu {
 
 struct FreeBytes {
-  std::size_t mapped = 0;  // 0: from malloc
+  std::size_t mapped = 0;  // bytes of the mapping; 0: the memory came from malloc
   void operator()(std::byte* p) const;
 };
 using AlignedBytes = std::unique_ptr<std::byte[], FreeBytes>;
-/// Zeroed, on a 64-byte boundary; large ones take memory only where they are touched. Throws OutOfMemory naming `what`.
+/// Zeroed bytes on a 64-byte boundary. The pages of a large allocation take memory when they are first touched. Throws
+/// OutOfMemory naming `what`.
 AlignedBytes allocate_bytes(std::size_t bytes, const char* what);
 
-/// Rows of one type.
-struct PackedSegment {
+/// Consecutive rows of one type.
+struct PanelSegment {
   PackedFormat format;
   std::int64_t first_row = 0;  // in the whole weight
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   std::size_t panel_bytes = 0;
-  AlignedBytes panels;  // [ceil(rows / 16)] panels; rows beyond the last are zero
+  AlignedBytes panels;  // [panel_count()]; rows beyond the last are zero
 
-  std::int64_t panel_count() const { return (rows + kPanelRows - 1) / kPanelRows; }
+  std::int64_t panel_count() const { return ceil_div(rows, kPanelRows); }
   std::size_t bytes() const { return static_cast<std::size_t>(panel_count()) * panel_bytes; }
 };
 
@@ -39,21 +42,20 @@ class PackedWeight final : public Weight {
   std::int64_t rows() const override { return rows_; }
   std::int64_t cols() const override { return cols_; }
   std::uint64_t bytes() const override;
-  bool quantised() const;   // some segment needs quantised inputs
-  bool has_floats() const;  // some segment reads inputs as they are
-  const std::vector<PackedSegment>& segments() const { return segments_; }
+  bool quantised() const;  // at least one segment needs quantised inputs
+  const std::vector<PanelSegment>& segments() const { return segments_; }
 
  private:
   friend std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, ThreadPool& pool);
-  std::vector<PackedSegment> segments_;
+  std::vector<PanelSegment> segments_;
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
 };
 
-/// Stacks the parts' rows. Throws InvalidArgument where their widths differ or there are none, OutOfMemory.
+/// Stacks the rows of the parts. Throws InvalidArgument if there are none or their widths differ, OutOfMemory.
 std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, ThreadPool& pool);
 
-/// One row as f32, bit for bit what the file's own format means. out: [cols].
+/// One row as f32, the very values that the file's format defines. out: [cols].
 void unpack_row(const PackedWeight& weight, std::int64_t row, float* out);
 
 }  // namespace warploom::cpu

@@ -1,44 +1,44 @@
-// The layout in which the CPU kernels read weights. Sixteen output rows stand side by side (a panel), so that a vector lane
-// is an output row: every sum runs along the inputs in one fixed order, and no kernel ever adds across lanes. That is what
-// makes results independent of batch, threads and instruction set.
+// The layout in which the CPU kernels read weights. Sixteen output rows form a panel and each vector lane holds one of them,
+// so every sum runs along the inputs in one fixed order and no kernel adds across lanes. Results therefore do not depend on
+// the batch, the threads or the instruction set.
 //
-// A panel of a quantised matrix is a sequence of records, one per 32 inputs, read once from front to back:
-//   scales of the record (by ScaleKind, below), then 256 bytes of nibbles or 512 bytes of bytes, then high bits.
+// A panel of a quantised matrix is a sequence of quant blocks, one per 32 inputs, which a product reads once from front to
+// back. A block holds its scales (see ScaleKind), then 256 bytes of nibbles or 512 bytes of whole codes, then the high bits.
 // Codes are unsigned. In a group of 64 bytes, byte 4 l + j belongs to lane l and input 4 q + j. Nibble group g (0..3) holds
-// q = g in its low and q = g + 4 in its high halves; byte group q (0..7) holds q. High bits follow as 64-bit masks, one a q
-// and plane, bit i for byte i of group q: plane 0 is worth 16, plane 1 is worth 32.
-// A panel of a float matrix is, per input, 16 elements of the stored type.
+// q = g in its low and q = g + 4 in its high halves; byte group q (0..7) holds q. The high bits are 64-bit masks, one for
+// each q of a plane; bit i belongs to byte i of group q. A bit of plane 0 adds 16, a bit of plane 1 adds 32. A panel of a
+// float matrix holds 16 elements of the stored type for each input.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "warploom/types.h"
+
 namespace warploom::cpu {
 
 inline constexpr int kPanelRows = 16;
-inline constexpr int kRecordInputs = 32;
-inline constexpr int kSuperInputs = 256;
+inline constexpr int kQuantBlockInputs = 32;
+inline constexpr int kSuperBlockInputs = 256;
 
 enum class CodeBits : std::uint8_t { four = 4, five = 5, six = 6, eight = 8 };
 
-// What turns codes into weights; every entry is an array over the 16 lanes.
+// How codes become weights. Every entry is an array over the 16 lanes.
 enum class ScaleKind : std::uint8_t {
-  symmetric,        // per record: f16 d.                                 w = d (code - 2^(bits - 1))
-  affine,           // per record: f16 d, f16 m.                          w = d code + m
-  super_affine,     // per 8 records: f16 d, f16 dmin; per record: u8 s, u8 m.   w = (d s) code - (dmin m)
-  super_symmetric,  // per 8 records: f16 d; per record: s8 s0, s8 s1 (16 inputs each).  w = (d s) (code - 2^(bits - 1))
+  symmetric,              // per block: f16 d.         w = d (code - 2^(bits - 1))
+  affine,                 // per block: f16 d, f16 m.  w = d code + m
+  super_block_affine,     // per 8 blocks: f16 d, f16 dmin; per block: u8 s, u8 m.  w = (d s) code - (dmin m)
+  super_block_symmetric,  // per 8 blocks: f16 d; per block: s8 s for each 16 inputs.  w = (d s) (code - 2^(bits - 1))
 };
-
-enum class FloatKind : std::uint8_t { f32, f16, bf16 };
 
 struct PackedFormat {
   bool quantised = false;
-  FloatKind float_kind = FloatKind::f32;
+  DType dtype = DType::f32;  // of the weights if not quantised
   CodeBits bits = CodeBits::four;
   ScaleKind scales = ScaleKind::affine;
 };
 
-constexpr std::size_t code_bytes(CodeBits bits) {
+constexpr std::size_t block_code_bytes(CodeBits bits) {
   switch (bits) {
     case CodeBits::four: return 256;
     case CodeBits::five: return 256 + 64;
@@ -47,24 +47,23 @@ constexpr std::size_t code_bytes(CodeBits bits) {
   }
   return 0;
 }
-constexpr std::size_t record_scale_bytes(ScaleKind kind) { return kind == ScaleKind::affine ? 64 : 32; }
-// Bytes that stand before every eighth record.
-constexpr std::size_t super_scale_bytes(ScaleKind kind) {
-  return kind == ScaleKind::super_affine ? 64 : kind == ScaleKind::super_symmetric ? 32 : 0;
+constexpr std::size_t block_scale_bytes(ScaleKind kind) { return kind == ScaleKind::affine ? 64 : 32; }
+// Bytes of a super-block's own scales, which precede every eighth block.
+constexpr std::size_t super_block_scale_bytes(ScaleKind kind) {
+  return kind == ScaleKind::super_block_affine ? 64 : kind == ScaleKind::super_block_symmetric ? 32 : 0;
 }
 
-// Inputs, quantised in groups of 32: x is about d q, q in [-127, 127]. A group with a NaN or an infinity has d and ds NaN.
-// Eight tokens stand together and their records follow one another as the weights' do, so that a product reads both front to
-// back. A record of inputs, each entry an array over the 8 tokens: 32 q; d; ds, which is d times the sum of q; the sums of
-// the first and of the last 16 q.
+// Activations quantised in groups of 32: x is about d q, with q in [-127, 127]. If a group holds a NaN or an infinity, d and
+// ds are NaN. Eight tokens share each block and the blocks follow one another like the weights' blocks, so that a product
+// reads both from front to back. Each member is an array over the 8 tokens.
 inline constexpr int kTokenGroup = 8;
-struct InputRecord {
-  std::int8_t q[kTokenGroup][kRecordInputs];
+struct ActivationBlock {
+  std::int8_t q[kTokenGroup][kQuantBlockInputs];
   float d[kTokenGroup];
-  float ds[kTokenGroup];
-  std::int32_t first_sum[kTokenGroup];
-  std::int32_t second_sum[kTokenGroup];
+  float ds[kTokenGroup];                 // d times the sum of q
+  std::int32_t first_sum[kTokenGroup];   // of the first 16 q
+  std::int32_t second_sum[kTokenGroup];  // of the last 16 q
 };
-static_assert(sizeof(InputRecord) == 384);
+static_assert(sizeof(ActivationBlock) == 384);
 
 }  // namespace warploom::cpu

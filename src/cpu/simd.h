@@ -1,6 +1,7 @@
-// Vectors of 16 lanes, the same on every instruction set: each function gives the same bits everywhere, so kernels written
-// with it once agree bit for bit from plain C++ to AVX-512. Compiled once per instruction set, in a namespace of its own;
-// everything here is forced inline because a shared inline symbol would let the linker hand AVX-512 code to older machines.
+// Vectors of 16 lanes, the same on every instruction set. Each function gives the same bits everywhere, so a kernel agrees
+// with itself bit for bit from plain C++ to AVX-512. Compiled once per instruction set, in a namespace of its own.
+// Everything here is forced inline: from several copies of an inline symbol the linker could choose AVX-512 code for older
+// machines.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,11 @@ namespace warploom::cpu::WARPLOOM_ISA {
 constexpr int kLanes = 16;
 }
 
-// Each defines F (16 floats), I (16 int32), U (16 uint64) and B (64 bytes, 4 a lane), the same functions of them, and
+// Each of these headers defines F (16 floats), I (16 int32), U (16 uint64) and B (64 bytes, 4 a lane), the same functions
+// for them, and
 //   template <int kBits> I dot16(const B* w, const std::int8_t* x, I acc)
-// which is acc + the sum over 16 inputs: w[q] holds, for lane l, the unsigned codes of inputs 4q to 4q + 3 at bytes 4l to
-// 4l + 3; x holds the 16 signed inputs, each in [-127, 127]. Codes are below 2^kBits. Exact.
+// which adds the dot product over 16 inputs to acc, exactly. w[q] holds, for lane l, the unsigned codes of inputs 4q to 4q +
+// 3 at bytes 4l to 4l + 3, each below 2^kBits. x holds the 16 signed inputs, each in [-127, 127].
 #if defined(__AVX512F__)
 #include "cpu/simd/avx512.h"
 #elif defined(__AVX2__)
@@ -47,7 +49,7 @@ WARPLOOM_INLINE float max_lanes(F a) {
 
 // e^x with a relative error below 2e-7; 0 below -87, e^88 above 88; NaN stays NaN.
 WARPLOOM_INLINE F exp(F x) {
-  // max and min give their second operand for NaN.
+  // max and min return their second operand if one is NaN.
   const F clamped = min(set(88.0f), max(set(-87.0f), x));
   const F n = round_even(mul(clamped, set(1.44269504f)));
   F r = fma(n, set(-0.693145752f), clamped);  // ln 2 in two parts (Cody and Waite): the first has 8 trailing zero bits

@@ -17,13 +17,13 @@ namespace warploom::cpu {
 
 namespace {
 
-// With pauses, some 50 to 100 microseconds: longer than any serial stretch inside a step. Threads that wait longer sleep and
-// never yield: the scheduler would take the rest of their time slice from them each time.
+// About 50 to 100 microseconds of pauses, longer than any serial part of a step. After that a thread sleeps. It never
+// yields: each yield would cost it the rest of its time slice.
 constexpr int kSpins = 2000;
-// With more threads than cores, spinning keeps the one that we wait for from running.
+// If there are more threads than cores, a spinning thread may keep the awaited one from running.
 constexpr int kSpinsOnFewCores = 20;
 
-constexpr int kClosed = std::numeric_limits<int>::min();  // whatever the number of workers, their sum with it is negative
+constexpr int kClosed = std::numeric_limits<int>::min();  // stays negative when the number of workers is added
 
 void pause() {
 #if defined(__x86_64__)
@@ -54,7 +54,7 @@ void ThreadPool::stop() {
 void ThreadPool::run(const Job& job) {
   job_ = job;
   next_.store(0, std::memory_order_relaxed);
-  inside_.store(0, std::memory_order_release);  // with job_ and next_
+  inside_.store(0, std::memory_order_release);  // publishes job_ and next_
   begin_round(2);
   take_chunks(0);
   end_round();
@@ -79,15 +79,15 @@ void ThreadPool::take_chunks(int thread) {
 }
 
 void ThreadPool::begin_round(std::uint32_t step) {
-  // Sequentially consistent with the sleepers' counting: either we see a sleeper, or it sees the new round.
+  // Sequentially consistent with sleepers_: either the caller sees a sleeper, or the sleeper sees the new round.
   round_.fetch_add(step, std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) == 0) return;
-  { const std::lock_guard lock(mutex_); }  // whoever has looked at the round before is asleep now
+  { const std::lock_guard lock(mutex_); }  // a worker that saw the old round is asleep now
   round_began_.notify_all();
 }
 
 void ThreadPool::end_round() {
-  // All chunks are taken. Who has not come yet has nothing left to do here, and job_ may change once the others have left.
+  // All chunks are taken, so workers that have not entered yet must stay out. job_ may change when the others have left.
   inside_.fetch_add(kClosed, std::memory_order_acq_rel);
   for (int spins = 0; spins < spins_; ++spins) {
     if (inside_.load(std::memory_order_acquire) == kClosed) return;
@@ -100,7 +100,7 @@ void ThreadPool::end_round() {
 }
 
 void ThreadPool::leave_round() {
-  // As in begin_round: either we see that the caller sleeps, or it sees us gone.
+  // As in begin_round: either this worker sees that the caller sleeps, or the caller sees that it has left.
   if (inside_.fetch_sub(1, std::memory_order_seq_cst) != kClosed + 1) return;
   if (!caller_sleeps_.load(std::memory_order_seq_cst)) return;
   { const std::lock_guard lock(mutex_); }
@@ -133,7 +133,7 @@ void ThreadPool::work(int thread) {
     int inside = inside_.load(std::memory_order_relaxed);
     while (inside >= 0 && !inside_.compare_exchange_weak(inside, inside + 1, std::memory_order_acquire)) {
     }
-    if (inside < 0) continue;  // too late: the others have done it
+    if (inside < 0) continue;  // too late: the round is closed
     take_chunks(thread);
     leave_round();
   }

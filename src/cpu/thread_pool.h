@@ -1,24 +1,23 @@
-// The CPU backend's own threads. Between the ops of a step they spin, so that handing out work costs about a microsecond;
-// when nothing comes they sleep. A round waits for the threads that came to it alone: on a busy machine one that gets no core
-// would otherwise hold up every op for a time slice.
+// The CPU backend's own threads. They spin between the ops of a step, so that handing out work takes about a microsecond,
+// and sleep if no work comes. A round waits only for the threads that entered it: on a busy machine, a thread without a core
+// would otherwise delay every op by a time slice.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 namespace warploom::cpu {
 
-/// Splits [0, count) into chunks that the threads take as they get free. Which thread runs a chunk never shows in a result.
-/// One caller at a time.
+/// Splits [0, count) into chunks; a thread takes the next chunk when it is free. Results must not depend on which thread
+/// runs a chunk. One caller at a time.
 class ThreadPool {
  public:
-  /// `threads` counts the caller; at least 1. Throws BackendError where the system gives no more threads.
+  /// `threads` includes the caller and is at least 1. Throws BackendError if the system cannot start that many.
   explicit ThreadPool(int threads);
   ~ThreadPool() { stop(); }
   ThreadPool(const ThreadPool&) = delete;
@@ -26,8 +25,8 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  /// Calls body(begin, end, thread) for chunks of `grain` until [0, count) is done; thread is in [0, threads()).
-  /// Returns when all chunks are done, with the first exception that a chunk threw. A single chunk runs on the caller.
+  /// Calls body(begin, end, thread) for chunks of `grain` until [0, count) is done; thread is in [0, threads()). A single
+  /// chunk runs on the caller. Returns when all chunks are done and rethrows the first exception of a chunk.
   template <typename Body>
   void parallel_for(std::int64_t count, std::int64_t grain, const Body& body) {
     if (count <= 0) return;
@@ -57,15 +56,15 @@ class ThreadPool {
   void stop();
 
   Job job_;
-  int spins_ = 0;  // before a thread that waits goes to sleep
+  int spins_ = 0;  // of a waiting thread before it sleeps
   std::exception_ptr error_;
-  std::atomic_flag failed_;  // whose thrower owns error_ until the round ends
+  std::atomic_flag failed_;  // the thread that sets it owns error_ until the round ends
   alignas(64) std::atomic<std::int64_t> next_{0};
   alignas(64) std::atomic<std::uint32_t> round_{0};  // odd marks shutdown
-  alignas(64) std::atomic<int> inside_;              // workers in the round; plus kClosed while none may enter
+  alignas(64) std::atomic<int> inside_;              // workers in the round, plus kClosed while none may enter
   alignas(64) std::atomic<int> sleepers_{0};
   std::atomic<bool> caller_sleeps_{false};
-  std::mutex mutex_;  // of the two that follow
+  std::mutex mutex_;  // of the two condition variables
   std::condition_variable round_began_;
   std::condition_variable all_left_;
   std::vector<std::thread> workers_;

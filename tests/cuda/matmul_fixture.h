@@ -40,9 +40,9 @@ struct ExactWeight {
           if (products) {
             const QuantGroup g = decode_group(part.type, part.data + static_cast<std::size_t>(r) * part.row_bytes(),
                                               static_cast<std::int64_t>(i / 32));
-            const double code = std::abs(static_cast<double>(g.code[i % 32]) - g.zero);
+            const double code = std::abs(static_cast<double>(g.q[i % 32]) - g.zero_point);
             before = 0x1p-11 * (std::abs(static_cast<double>(g.scale[i % 32 / 16])) * code +
-                                std::abs(static_cast<double>(g.minimum))) +
+                                std::abs(static_cast<double>(g.min))) +
                      0x1p-25 * (code + 1);
           }
           value.push_back(row[i]);

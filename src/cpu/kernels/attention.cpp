@@ -1,7 +1,7 @@
-// One chunk of a context against up to kMaxQueries queries. Keys of a block lie [head_dim, 16 tokens], so that a lane is a
-// token and a score never needs a sum across lanes; values lie [16 tokens, head_dim], so that a lane is a dimension. Online
-// softmax (Milakov and Gimelshein 2018, arXiv:1805.02867) merges chunks. For each query the order of operations follows from
-// its own positions alone.
+// One chunk of a context against up to kMaxQueries queries. The keys of a block are [head_dim, 16 tokens]: each lane holds a
+// token, and a score needs no sum across lanes. The values are [16 tokens, head_dim]: each lane holds a dimension. Online
+// softmax (Milakov and Gimelshein 2018, arXiv:1805.02867) merges the chunks. The order of a query's operations depends only
+// on its own position.
 #include "cpu/kernels/attention.h"
 
 #include "cpu/simd.h"
@@ -9,8 +9,8 @@
 namespace warploom::cpu::WARPLOOM_ISA {
 namespace {
 
-constexpr int kBlock = 16;  // tokens a block
-constexpr int kChunkBlocks = kChunkTokens / kBlock;
+constexpr int kBlockTokens = 16;
+constexpr int kChunkBlocks = kChunkTokens / kBlockTokens;
 #if defined(__AVX512F__)
 constexpr int kScoreQueries = 8;
 constexpr int kValueQueries = 4;
@@ -25,7 +25,7 @@ WARPLOOM_INLINE F load_element(const std::byte* base, std::int64_t index) {
   return load(reinterpret_cast<const float*>(base) + index);
 }
 
-// scores[i][16 b ..] = scale * q_i k for the blocks [from, to) of the chunk.
+// scores[i][16 b ...] = scale * q_i k for the blocks [from, to) of the chunk.
 template <bool kHalf, int kQueries>
 WARPLOOM_INLINE void score_blocks(const AttentionTile& tile, int first, std::int64_t chunk, int from, int to,
                                   float (*scores)[kChunkTokens]) {
@@ -37,12 +37,12 @@ WARPLOOM_INLINE void score_blocks(const AttentionTile& tile, int first, std::int
 #pragma GCC unroll 8
     for (int i = 0; i < kQueries; ++i) sum[i] = zero();
     for (int d = 0; d < tile.head_dim; ++d) {
-      const F k = load_element<kHalf>(keys, d * kBlock);
+      const F k = load_element<kHalf>(keys, d * kBlockTokens);
 #pragma GCC unroll 8
       for (int i = 0; i < kQueries; ++i) sum[i] = fma(set(q[i][d]), k, sum[i]);
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < kQueries; ++i) store(scores[first + i] + b * kBlock, mul(sum[i], set(tile.scale)));
+    for (int i = 0; i < kQueries; ++i) store(scores[first + i] + b * kBlockTokens, mul(sum[i], set(tile.scale)));
   }
 }
 
@@ -62,10 +62,10 @@ void score_chunk(const AttentionTile& tile, std::int64_t chunk, int from, int to
   }
 }
 
-// values[i] += sum of weights[i][t] * v_t over tokens [from, to) of the chunk, t ascending, for 16 kVectors dimensions.
+// values[i] += sum of weights[i][t] * v_t over the tokens [from, to) of the chunk, t ascending, for 16 kVectors dimensions.
 template <bool kHalf, int kQueries, int kVectors>
-WARPLOOM_INLINE void weigh_part(const AttentionTile& tile, std::int64_t chunk, int from, int to, int dim,
-                                const float (*weights)[kChunkTokens], float* const* values) {
+WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, std::int64_t chunk, int from, int to, int dim,
+                                        const float (*weights)[kChunkTokens], float* const* values) {
   F sum[kQueries][kVectors];
 #pragma GCC unroll 4
   for (int i = 0; i < kQueries; ++i)
@@ -73,14 +73,15 @@ WARPLOOM_INLINE void weigh_part(const AttentionTile& tile, std::int64_t chunk, i
     for (int v = 0; v < kVectors; ++v) sum[i][v] = load(values[i] + dim + v * kLanes);
   for (int t = from; t < to;) {
     const std::byte* block =
-        tile.cache + static_cast<std::size_t>(tile.blocks[chunk * kChunkBlocks + t / kBlock]) * tile.block_stride;
-    const std::int64_t row = static_cast<std::int64_t>(kBlock) * tile.head_dim;  // values follow the block's keys
-    const int end = (t / kBlock + 1) * kBlock < to ? (t / kBlock + 1) * kBlock : to;
+        tile.cache + static_cast<std::size_t>(tile.blocks[chunk * kChunkBlocks + t / kBlockTokens]) * tile.block_stride;
+    const std::int64_t row = static_cast<std::int64_t>(kBlockTokens) * tile.head_dim;  // values follow the block's keys
+    const int end = (t / kBlockTokens + 1) * kBlockTokens < to ? (t / kBlockTokens + 1) * kBlockTokens : to;
     for (; t < end; ++t) {
       F v[kVectors];
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j)
-        v[j] = load_element<kHalf>(block, row + static_cast<std::int64_t>(t % kBlock) * tile.head_dim + dim + j * kLanes);
+        v[j] =
+            load_element<kHalf>(block, row + static_cast<std::int64_t>(t % kBlockTokens) * tile.head_dim + dim + j * kLanes);
 #pragma GCC unroll 4
       for (int i = 0; i < kQueries; ++i) {
         const F w = set(weights[i][t]);
@@ -96,21 +97,22 @@ WARPLOOM_INLINE void weigh_part(const AttentionTile& tile, std::int64_t chunk, i
 }
 
 template <bool kHalf, int kQueries>
-WARPLOOM_INLINE void weigh(const AttentionTile& tile, std::int64_t chunk, int from, int to,
-                           const float (*weights)[kChunkTokens], float* const* values) {
+WARPLOOM_INLINE void accumulate_pv(const AttentionTile& tile, std::int64_t chunk, int from, int to,
+                                   const float (*weights)[kChunkTokens], float* const* values) {
   if (from >= to) return;
   int dim = 0;
   for (; dim + 4 * kLanes <= tile.head_dim; dim += 4 * kLanes)
-    weigh_part<kHalf, kQueries, 4>(tile, chunk, from, to, dim, weights, values);
-  for (; dim < tile.head_dim; dim += kLanes) weigh_part<kHalf, kQueries, 1>(tile, chunk, from, to, dim, weights, values);
+    accumulate_pv_dims<kHalf, kQueries, 4>(tile, chunk, from, to, dim, weights, values);
+  for (; dim < tile.head_dim; dim += kLanes)
+    accumulate_pv_dims<kHalf, kQueries, 1>(tile, chunk, from, to, dim, weights, values);
 }
 
 struct Range {
   int from, to;
 };
 
-// The tokens of the chunk that query i sees; from == to where it sees none.
-WARPLOOM_INLINE Range visible(const AttentionTile& tile, int i, std::int64_t chunk) {
+// The tokens of the chunk that query i attends to; from == to if there are none.
+WARPLOOM_INLINE Range mask_range(const AttentionTile& tile, int i, std::int64_t chunk) {
   const std::int64_t start = chunk * kChunkTokens, last = tile.positions[i];
   const std::int64_t first = tile.window > 0 && last >= tile.window ? last - tile.window + 1 : 0;
   const auto cut = [&](std::int64_t p) {
@@ -120,40 +122,40 @@ WARPLOOM_INLINE Range visible(const AttentionTile& tile, int i, std::int64_t chu
   return range.from < range.to ? range : Range{0, 0};
 }
 
-// cap tanh(s / cap), by tanh(x) = 1 - 2 / (e^2x + 1): the difference cancels in small scores, which then are off by 2^-24 cap.
+// cap tanh(s / cap), with tanh(x) = 1 - 2 / (e^2x + 1). The difference cancels for small scores, whose error is 2^-24 cap.
 WARPLOOM_INLINE F soft_capped(F s, float cap) {
   const F e = exp(mul(s, set(2.0f / cap)));
   return mul(sub(set(1.0f), div(set(2.0f), add(e, set(1.0f)))), set(cap));
 }
 
-// Scores become exponentials, in place; masked lanes become 0.
+// Replaces scores by their exponentials, in place; masked lanes become 0.
 WARPLOOM_INLINE void exponentials(float* scores, Range range, float soft_cap, float* maximum, float* total) {
-  const int first_block = range.from / kBlock, end_block = (range.to + kBlock - 1) / kBlock;
+  const int first_block = range.from / kBlockTokens, end_block = (range.to + kBlockTokens - 1) / kBlockTokens;
   const F nothing = set(-__builtin_inff());
   F top = nothing;
   for (int b = first_block; b < end_block; ++b) {
-    const F raw = load(scores + b * kBlock);
-    const F s = select_range(range.from - b * kBlock, range.to - b * kBlock, soft_cap > 0 ? soft_capped(raw, soft_cap) : raw,
-                             nothing);
-    store(scores + b * kBlock, s);
+    const F raw = load(scores + b * kBlockTokens);
+    const F s = select_range(range.from - b * kBlockTokens, range.to - b * kBlockTokens,
+                             soft_cap > 0 ? soft_capped(raw, soft_cap) : raw, nothing);
+    store(scores + b * kBlockTokens, s);
     top = max(s, top);
   }
   *maximum = max_lanes(top);
   const F m = set(*maximum);
   F sum = zero();
   for (int b = first_block; b < end_block; ++b) {
-    const F p = exp(sub(load(scores + b * kBlock), m));
-    store(scores + b * kBlock, p);
+    const F p = exp(sub(load(scores + b * kBlockTokens), m));
+    store(scores + b * kBlockTokens, p);
     sum = add(sum, p);
   }
   *total = sum_lanes(sum);
 }
 
 template <bool kHalf, int kQueries>
-WARPLOOM_INLINE void weigh_group(const AttentionTile& tile, std::int64_t chunk, const Range* ranges,
-                                 const float (*weights)[kChunkTokens], float* const* values) {
+WARPLOOM_INLINE void accumulate_pv_group(const AttentionTile& tile, std::int64_t chunk, const Range* ranges,
+                                         const float (*weights)[kChunkTokens], float* const* values) {
   if constexpr (kQueries == 1) {
-    weigh<kHalf, 1>(tile, chunk, ranges[0].from, ranges[0].to, weights, values);
+    accumulate_pv<kHalf, 1>(tile, chunk, ranges[0].from, ranges[0].to, weights, values);
   } else {
     int common_from = ranges[0].from, common_to = ranges[0].to;
     for (int i = 1; i < kQueries; ++i) {
@@ -161,12 +163,15 @@ WARPLOOM_INLINE void weigh_group(const AttentionTile& tile, std::int64_t chunk, 
       common_to = ranges[i].to < common_to ? ranges[i].to : common_to;
     }
     if (common_from >= common_to) {
-      for (int i = 0; i < kQueries; ++i) weigh<kHalf, 1>(tile, chunk, ranges[i].from, ranges[i].to, weights + i, values + i);
+      for (int i = 0; i < kQueries; ++i)
+        accumulate_pv<kHalf, 1>(tile, chunk, ranges[i].from, ranges[i].to, weights + i, values + i);
       return;
     }
-    for (int i = 0; i < kQueries; ++i) weigh<kHalf, 1>(tile, chunk, ranges[i].from, common_from, weights + i, values + i);
-    weigh<kHalf, kQueries>(tile, chunk, common_from, common_to, weights, values);
-    for (int i = 0; i < kQueries; ++i) weigh<kHalf, 1>(tile, chunk, common_to, ranges[i].to, weights + i, values + i);
+    for (int i = 0; i < kQueries; ++i)
+      accumulate_pv<kHalf, 1>(tile, chunk, ranges[i].from, common_from, weights + i, values + i);
+    accumulate_pv<kHalf, kQueries>(tile, chunk, common_from, common_to, weights, values);
+    for (int i = 0; i < kQueries; ++i)
+      accumulate_pv<kHalf, 1>(tile, chunk, common_to, ranges[i].to, weights + i, values + i);
   }
 }
 
@@ -176,12 +181,12 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
   Range ranges[kMaxQueries];
   int from = kChunkTokens, to = 0;
   for (int i = 0; i < tile.count; ++i) {
-    ranges[i] = visible(tile, i, chunk);
+    ranges[i] = mask_range(tile, i, chunk);
     if (ranges[i].to == 0) continue;
     from = ranges[i].from < from ? ranges[i].from : from;
     to = ranges[i].to > to ? ranges[i].to : to;
   }
-  score_chunk<kHalf>(tile, chunk, from / kBlock, (to + kBlock - 1) / kBlock, scores);
+  score_chunk<kHalf>(tile, chunk, from / kBlockTokens, (to + kBlockTokens - 1) / kBlockTokens, scores);
   for (int i = 0; i < tile.count; ++i) {
     maxima[i] = -__builtin_inff();
     sums[i] = 0.0f;
@@ -191,12 +196,12 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
   }
   int i = 0;
   for (; i + kValueQueries <= tile.count; i += kValueQueries)
-    weigh_group<kHalf, kValueQueries>(tile, chunk, ranges + i, scores + i, values + i);
+    accumulate_pv_group<kHalf, kValueQueries>(tile, chunk, ranges + i, scores + i, values + i);
   if constexpr (kValueQueries == 4) {
-    if (tile.count - i == 3) return weigh_group<kHalf, 3>(tile, chunk, ranges + i, scores + i, values + i);
-    if (tile.count - i == 2) return weigh_group<kHalf, 2>(tile, chunk, ranges + i, scores + i, values + i);
+    if (tile.count - i == 3) return accumulate_pv_group<kHalf, 3>(tile, chunk, ranges + i, scores + i, values + i);
+    if (tile.count - i == 2) return accumulate_pv_group<kHalf, 2>(tile, chunk, ranges + i, scores + i, values + i);
   }
-  for (; i < tile.count; ++i) weigh_group<kHalf, 1>(tile, chunk, ranges + i, scores + i, values + i);
+  for (; i < tile.count; ++i) accumulate_pv_group<kHalf, 1>(tile, chunk, ranges + i, scores + i, values + i);
 }
 
 }  // namespace
@@ -207,7 +212,7 @@ void attend_chunk(const AttentionTile& tile, std::int64_t chunk, float* maxima, 
 
 void merge_chunk(float* max_, float* sum, float* values, float chunk_max, float chunk_sum, const float* chunk_values,
                  int head_dim) {
-  if (chunk_max == -__builtin_inff() && chunk_sum == 0.0f) return;  // this query saw nothing of the chunk
+  if (chunk_max == -__builtin_inff() && chunk_sum == 0.0f) return;  // the mask hides the whole chunk from this query
   if (*max_ == -__builtin_inff() && *sum == 0.0f) {
     *max_ = chunk_max;
     *sum = chunk_sum;

@@ -5,7 +5,7 @@
 namespace warploom::cpu::WARPLOOM_ISA {
 namespace {
 
-// Calls body(offset, count) over [0, n) in steps of 16; body loads and stores through `part` and `put` below, which pad.
+// Load and store the first `count` (<= 16) elements at p; missing lanes are 0.
 WARPLOOM_INLINE F part(const float* p, int count) {
   if (count == kLanes) return load(p);
   float padded[kLanes] = {};

@@ -1,6 +1,6 @@
-// A panel of 16 output rows times 1 to kTile tokens. Per record of 32 inputs the dot products are exact integers; they enter
-// one float sum per (token, row), record after record, with the same operations whatever the tile: a token's result does not
-// know its neighbours.
+// A panel of 16 output rows times 1 to kTile tokens. The dot products of a block of 32 inputs are exact integers, which are
+// added to one float sum per (token, row), block after block. The operations are the same for every tile size, so a token's
+// result does not depend on the other tokens.
 #include "cpu/kernels/matmul.h"
 
 #include "cpu/simd.h"
@@ -9,14 +9,14 @@ namespace warploom::cpu::WARPLOOM_ISA {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int kTile = 8;  // 8 code vectors and 8 sums fit the 32 registers
+constexpr int kTile = 8;  // 8 code vectors and 8 sums fit in the 32 registers
 #else
 constexpr int kTile = 4;
 #endif
 
 WARPLOOM_INLINE F load_half(const std::uint8_t* p) { return load_f16(reinterpret_cast<const std::uint16_t*>(p)); }
 
-// The 8 code vectors of a record.
+// Loads the 8 code vectors of a block.
 template <CodeBits kBits>
 WARPLOOM_INLINE void load_codes(const std::uint8_t* p, B (&w)[8]) {
   if constexpr (kBits == CodeBits::eight) {
@@ -53,21 +53,21 @@ WARPLOOM_INLINE void finish(F sum, const float* bias, int lanes, float* out) {
 
 // Tokens [slot, slot + kTokens) of a group.
 template <CodeBits kBits, ScaleKind kScales, int kTokens>
-WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t records, const InputRecord* inputs, int slot,
+WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t blocks, const ActivationBlock* inputs, int slot,
                                     const float* bias, int lanes, float* out, std::int64_t out_stride) {
   constexpr int kBitCount = static_cast<int>(kBits);
   constexpr std::int32_t kOffset = 1 << (kBitCount - 1);
   F sum[kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) sum[t] = zero();
-  F super_d = zero(), super_min = zero();
+  F super_block_d = zero(), super_block_min = zero();
 
-  for (std::int64_t r = 0; r < records; ++r) {
-    if constexpr (super_scale_bytes(kScales) != 0) {
-      if (r % (kSuperInputs / kRecordInputs) == 0) {
-        super_d = load_half(p);
-        if constexpr (kScales == ScaleKind::super_affine) super_min = mul(load_half(p + 32), set(-1.0f));
-        p += super_scale_bytes(kScales);
+  for (std::int64_t b = 0; b < blocks; ++b) {
+    if constexpr (super_block_scale_bytes(kScales) != 0) {
+      if (b % (kSuperBlockInputs / kQuantBlockInputs) == 0) {
+        super_block_d = load_half(p);
+        if constexpr (kScales == ScaleKind::super_block_affine) super_block_min = mul(load_half(p + 32), set(-1.0f));
+        p += super_block_scale_bytes(kScales);
       }
     }
     F scale, other = zero();  // other: the second half's scale, or the minimum
@@ -76,25 +76,25 @@ WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t records,
     } else if constexpr (kScales == ScaleKind::affine) {
       scale = load_half(p);
       other = load_half(p + 32);
-    } else if constexpr (kScales == ScaleKind::super_affine) {
-      scale = mul(super_d, load_u8(p));
-      other = mul(super_min, load_u8(p + 16));
+    } else if constexpr (kScales == ScaleKind::super_block_affine) {
+      scale = mul(super_block_d, load_u8(p));
+      other = mul(super_block_min, load_u8(p + 16));
     } else {
-      scale = mul(super_d, load_s8(reinterpret_cast<const std::int8_t*>(p)));
-      other = mul(super_d, load_s8(reinterpret_cast<const std::int8_t*>(p + 16)));
+      scale = mul(super_block_d, load_s8(reinterpret_cast<const std::int8_t*>(p)));
+      other = mul(super_block_d, load_s8(reinterpret_cast<const std::int8_t*>(p + 16)));
     }
-    p += record_scale_bytes(kScales);
+    p += block_scale_bytes(kScales);
     B w[8];
     load_codes<kBits>(p, w);
-    p += code_bytes(kBits);
+    p += block_code_bytes(kBits);
 
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
-      const InputRecord& in = inputs[r];
+      const ActivationBlock& in = inputs[b];
       const int s = slot + t;
       const std::int8_t* x = in.q[s];
       const F d = set(in.d[s]);
-      if constexpr (kScales == ScaleKind::super_symmetric) {
+      if constexpr (kScales == ScaleKind::super_block_symmetric) {
         const I first = dot16<kBitCount>(w, x, set_int(-kOffset * in.first_sum[s]));
         const I second = dot16<kBitCount>(w + 4, x + 16, set_int(-kOffset * in.second_sum[s]));
         sum[t] = fma(to_float(first), mul(scale, d), sum[t]);
@@ -113,45 +113,45 @@ WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t records,
 }
 
 template <CodeBits kBits, ScaleKind kScales>
-void quantised_panel(const std::byte* panel, std::int64_t cols, const InputRecord* inputs, std::int64_t tokens,
+void quantised_panel(const std::byte* panel, std::int64_t cols, const ActivationBlock* inputs, std::int64_t tokens,
                      const float* bias, int lanes, float* out, std::int64_t out_stride) {
   const auto* p = reinterpret_cast<const std::uint8_t*>(panel);
-  const std::int64_t records = cols / kRecordInputs;
-  for (std::int64_t first = 0; first < tokens; first += kTokenGroup, inputs += records) {
+  const std::int64_t blocks = cols / kQuantBlockInputs;
+  for (std::int64_t first = 0; first < tokens; first += kTokenGroup, inputs += blocks) {
     const int count = tokens - first < kTokenGroup ? static_cast<int>(tokens - first) : kTokenGroup;
     float* to = out + first * out_stride;
     int t = 0;
     for (; t + kTile <= count; t += kTile)
-      quantised_tile<kBits, kScales, kTile>(p, records, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+      quantised_tile<kBits, kScales, kTile>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride);
     if constexpr (kTile > 4) {
       if (t + 4 <= count) {
-        quantised_tile<kBits, kScales, 4>(p, records, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+        quantised_tile<kBits, kScales, 4>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride);
         t += 4;
       }
     }
     if (t + 2 <= count) {
-      quantised_tile<kBits, kScales, 2>(p, records, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+      quantised_tile<kBits, kScales, 2>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride);
       t += 2;
     }
-    if (t < count) quantised_tile<kBits, kScales, 1>(p, records, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+    if (t < count) quantised_tile<kBits, kScales, 1>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride);
   }
 }
 
-template <FloatKind kKind>
+template <DType kType>
 WARPLOOM_INLINE F load_weights(const std::byte* panel, std::int64_t input) {
-  if constexpr (kKind == FloatKind::f32) return load(reinterpret_cast<const float*>(panel) + input * kLanes);
-  if constexpr (kKind == FloatKind::f16) return load_f16(reinterpret_cast<const std::uint16_t*>(panel) + input * kLanes);
-  if constexpr (kKind == FloatKind::bf16) return load_bf16(reinterpret_cast<const std::uint16_t*>(panel) + input * kLanes);
+  if constexpr (kType == DType::f32) return load(reinterpret_cast<const float*>(panel) + input * kLanes);
+  if constexpr (kType == DType::f16) return load_f16(reinterpret_cast<const std::uint16_t*>(panel) + input * kLanes);
+  if constexpr (kType == DType::bf16) return load_bf16(reinterpret_cast<const std::uint16_t*>(panel) + input * kLanes);
 }
 
-template <FloatKind kKind, int kTokens>
+template <DType kType, int kTokens>
 WARPLOOM_INLINE void float_tile(const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride,
                                 const float* bias, int lanes, float* out, std::int64_t out_stride) {
   F sum[kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) sum[t] = zero();
   for (std::int64_t k = 0; k < cols; ++k) {
-    const F w = load_weights<kKind>(panel, k);
+    const F w = load_weights<kType>(panel, k);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) sum[t] = fma(w, set(x[t * x_stride + k]), sum[t]);
   }
@@ -159,56 +159,56 @@ WARPLOOM_INLINE void float_tile(const std::byte* panel, std::int64_t cols, const
   for (int t = 0; t < kTokens; ++t) finish(sum[t], bias, lanes, out + t * out_stride);
 }
 
-template <FloatKind kKind>
+template <DType kType>
 void float_panel(const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride, std::int64_t tokens,
                  const float* bias, int lanes, float* out, std::int64_t out_stride) {
   std::int64_t t = 0;
   for (; t + kTile <= tokens; t += kTile)
-    float_tile<kKind, kTile>(panel, cols, x + t * x_stride, x_stride, bias, lanes, out + t * out_stride, out_stride);
+    float_tile<kType, kTile>(panel, cols, x + t * x_stride, x_stride, bias, lanes, out + t * out_stride, out_stride);
   for (; t < tokens; ++t)
-    float_tile<kKind, 1>(panel, cols, x + t * x_stride, x_stride, bias, lanes, out + t * out_stride, out_stride);
+    float_tile<kType, 1>(panel, cols, x + t * x_stride, x_stride, bias, lanes, out + t * out_stride, out_stride);
 }
 
 }  // namespace
 
-void quantise_row(const float* x, std::int64_t cols, InputRecord* records, int slot) {
-  for (InputRecord* record = records; record < records + cols / kRecordInputs; ++record, x += kRecordInputs) {
+void quantise_row(const float* x, std::int64_t cols, ActivationBlock* blocks, int slot) {
+  for (ActivationBlock* block = blocks; block < blocks + cols / kQuantBlockInputs; ++block, x += kQuantBlockInputs) {
     const F first = load(x), second = load(x + kLanes);
-    // Magnitudes compare as integers; NaN is above infinity, so nothing hides it.
+    // Magnitudes are compared as integers: NaN is above infinity and so becomes the maximum.
     const I magnitude = set_int(0x7fffffff);
     const std::int32_t top = max_lanes(max(and_(bits(first), magnitude), and_(bits(second), magnitude)));
     float largest;
     __builtin_memcpy(&largest, &top, sizeof largest);
     const bool finite = top < 0x7f800000;
-    const bool tiny = top < 0x0d000000;  // below 2^-100 its reciprocal would overflow: as good as zero
+    const bool tiny = top < 0x0d000000;  // its reciprocal could overflow, so it counts as zero
     const float inverse = finite && !tiny ? 127.0f / largest : 0.0f;
     I a = to_int(mul(first, set(inverse))), b = to_int(mul(second, set(inverse)));
     if (!finite) a = b = set_int(0);
-    std::int8_t* q = record->q[slot];
+    std::int8_t* q = block->q[slot];
     store_s8(q, a);
     store_s8(q + kLanes, b);
     const float d = finite ? (tiny ? 0.0f : largest / 127.0f) : __builtin_nanf("");
     const std::int32_t first_sum = sum_lanes(a), second_sum = sum_lanes(b);
-    record->d[slot] = d;
-    record->ds[slot] = d * static_cast<float>(first_sum + second_sum);
-    record->first_sum[slot] = first_sum;
-    record->second_sum[slot] = second_sum;
+    block->d[slot] = d;
+    block->ds[slot] = d * static_cast<float>(first_sum + second_sum);
+    block->first_sum[slot] = first_sum;
+    block->second_sum[slot] = second_sum;
   }
 }
 
-void panel_quantised(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const InputRecord* inputs,
+void panel_quantised(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const ActivationBlock* inputs,
                      std::int64_t tokens, const float* bias, int lanes, float* out, std::int64_t out_stride) {
 #define WARPLOOM_CASE(bits_, scales_)                                        \
   if (format.bits == CodeBits::bits_ && format.scales == ScaleKind::scales_) \
     return quantised_panel<CodeBits::bits_, ScaleKind::scales_>(panel, cols, inputs, tokens, bias, lanes, out, out_stride);
-  WARPLOOM_CASE(four, affine)          // Q4_1
-  WARPLOOM_CASE(eight, symmetric)      // Q8_0
-  WARPLOOM_CASE(four, symmetric)       // Q4_0
-  WARPLOOM_CASE(five, symmetric)       // Q5_0
-  WARPLOOM_CASE(five, affine)          // Q5_1
-  WARPLOOM_CASE(four, super_affine)    // Q4_K
-  WARPLOOM_CASE(five, super_affine)    // Q5_K
-  WARPLOOM_CASE(six, super_symmetric)  // Q6_K
+  WARPLOOM_CASE(four, affine)                // Q4_1
+  WARPLOOM_CASE(eight, symmetric)            // Q8_0
+  WARPLOOM_CASE(four, symmetric)             // Q4_0
+  WARPLOOM_CASE(five, symmetric)             // Q5_0
+  WARPLOOM_CASE(five, affine)                // Q5_1
+  WARPLOOM_CASE(four, super_block_affine)    // Q4_K
+  WARPLOOM_CASE(five, super_block_affine)    // Q5_K
+  WARPLOOM_CASE(six, super_block_symmetric)  // Q6_K
 #undef WARPLOOM_CASE
   __builtin_unreachable();
 }
@@ -216,11 +216,10 @@ void panel_quantised(const PackedFormat& format, const std::byte* panel, std::in
 void panel_float(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const float* x,
                  std::int64_t x_stride, std::int64_t tokens, const float* bias, int lanes, float* out,
                  std::int64_t out_stride) {
-  switch (format.float_kind) {
-    case FloatKind::f32: return float_panel<FloatKind::f32>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
-    case FloatKind::f16: return float_panel<FloatKind::f16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
-    case FloatKind::bf16:
-      return float_panel<FloatKind::bf16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
+  switch (format.dtype) {
+    case DType::f32: return float_panel<DType::f32>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
+    case DType::f16: return float_panel<DType::f16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
+    case DType::bf16: return float_panel<DType::bf16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
   }
 }
 

@@ -1,4 +1,4 @@
-// Vectors of 16 lanes as two halves on AVX2, with AVX-VNNI where the build has it. Only cpu/simd.h includes this file.
+// Vectors of 16 lanes as two halves on AVX2, with AVX-VNNI if it is enabled. Only cpu/simd.h includes this file.
 #pragma once
 
 #include <immintrin.h>
@@ -103,7 +103,7 @@ WARPLOOM_INLINE F scale_by(F x, F n) {
 WARPLOOM_INLINE __m256i widen_quarter(__m128i v, __m128i by) {
   return _mm256_srlv_epi64(_mm256_slli_epi64(_mm256_cvtepu32_epi64(v), 17), _mm256_cvtepu32_epi64(by));
 }
-// x is its mantissa times 2^(exponent - 150): that times 2^17, shifted right by 167 - exponent, above 63 to 0.
+// x is mantissa * 2^(exponent - 150), so its integer part is mantissa * 2^17 >> (167 - exponent); shifts above 63 give 0.
 WARPLOOM_INLINE void truncate_half(__m256 x, __m256i* out) {
   const __m256i b = _mm256_castps_si256(x), one = _mm256_set1_epi32(0x800000);
   const __m256i mantissa = _mm256_or_si256(_mm256_and_si256(b, _mm256_set1_epi32(0x7fffff)), one);
@@ -120,9 +120,9 @@ WARPLOOM_INLINE U truncate(F x) {
 WARPLOOM_INLINE void store(std::uint64_t* p, U x) {
   for (int i = 0; i < 4; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 4 * i), x.v[i]);
 }
-WARPLOOM_INLINE U at_least(U x, std::uint64_t least) {
-  // Weights stay below 2^63, so the signed comparison will do.
-  const __m256i below = _mm256_set1_epi64x(static_cast<long long>(least) - 1);
+WARPLOOM_INLINE U at_least(U x, std::uint64_t min) {
+  // Weights are below 2^63, so a signed comparison is correct.
+  const __m256i below = _mm256_set1_epi64x(static_cast<long long>(min) - 1);
   for (int i = 0; i < 4; ++i) x.v[i] = _mm256_and_si256(x.v[i], _mm256_cmpgt_epi64(x.v[i], below));
   return x;
 }

@@ -1,4 +1,4 @@
-// Vectors of 16 lanes on AVX-512 (F, BW, VL, DQ), with VNNI where the build has it. Only cpu/simd.h includes this file.
+// Vectors of 16 lanes on AVX-512 (F, BW, VL, DQ), with VNNI if it is enabled. Only cpu/simd.h includes this file.
 #pragma once
 
 #include <immintrin.h>
@@ -17,7 +17,7 @@ struct B {
 };
 
 WARPLOOM_INLINE F load(const float* p) { return {_mm512_loadu_ps(p)}; }
-// The first n lanes from p, -inf in the others.
+// Loads the first n lanes; the others are -inf.
 WARPLOOM_INLINE F load_part(const float* p, int n) {
   return {_mm512_mask_loadu_ps(_mm512_set1_ps(-__builtin_inff()), static_cast<__mmask16>((1u << n) - 1), p)};
 }
@@ -29,7 +29,7 @@ WARPLOOM_INLINE F sub(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
 WARPLOOM_INLINE F mul(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }
 WARPLOOM_INLINE F div(F a, F b) { return {_mm512_div_ps(a.v, b.v)}; }
 WARPLOOM_INLINE F fma(F a, F b, F c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-// As maxps and minps: the second operand where either is NaN.
+// As maxps and minps: the second operand if either is NaN.
 WARPLOOM_INLINE F max(F a, F b) { return {_mm512_max_ps(a.v, b.v)}; }
 WARPLOOM_INLINE F min(F a, F b) { return {_mm512_min_ps(a.v, b.v)}; }
 WARPLOOM_INLINE F round_even(F a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
@@ -42,7 +42,7 @@ WARPLOOM_INLINE I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
 WARPLOOM_INLINE I and_(I a, I b) { return {_mm512_and_si512(a.v, b.v)}; }
 WARPLOOM_INLINE I max(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
 WARPLOOM_INLINE I shift_left_23(I a) { return {_mm512_slli_epi32(a.v, 23)}; }
-// a where a lane's index is in [from, to), else b.
+// a in the lanes [from, to), b in the others.
 WARPLOOM_INLINE F select_range(int from, int to, F a, F b) {
   const unsigned below_to = to >= 16 ? 0xffffu : to <= 0 ? 0u : (1u << to) - 1u;
   const unsigned below_from = from >= 16 ? 0xffffu : from <= 0 ? 0u : (1u << from) - 1u;
@@ -76,16 +76,16 @@ struct U {
 };
 WARPLOOM_INLINE U zero_wide() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
 WARPLOOM_INLINE U add(U x, U y) { return {_mm512_add_epi64(x.a, y.a), _mm512_add_epi64(x.b, y.b)}; }
-// x * 2^n, exactly; n is whole, and neither x nor the result is 0 or subnormal.
+// x * 2^n, exact; n is an integer, and neither x nor the result is 0 or subnormal.
 WARPLOOM_INLINE F scale_by(F x, F n) { return {_mm512_scalef_ps(x.v, n.v)}; }
-// x in [0, 2^41), cut to a whole number.
+// x, in [0, 2^41), truncated to an integer.
 WARPLOOM_INLINE U truncate(F x) {
   return {_mm512_cvttps_epu64(_mm512_castps512_ps256(x.v)), _mm512_cvttps_epu64(_mm512_extractf32x8_ps(x.v, 1))};
 }
 WARPLOOM_INLINE void store(std::uint64_t* p, U x) { _mm512_storeu_si512(p, x.a), _mm512_storeu_si512(p + 8, x.b); }
-// Lanes below `least` become 0.
-WARPLOOM_INLINE U at_least(U x, std::uint64_t least) {
-  const __m512i bound = _mm512_set1_epi64(static_cast<long long>(least));
+// Sets lanes below `min` to 0.
+WARPLOOM_INLINE U at_least(U x, std::uint64_t min) {
+  const __m512i bound = _mm512_set1_epi64(static_cast<long long>(min));
   return {_mm512_maskz_mov_epi64(_mm512_cmpge_epu64_mask(x.a, bound), x.a),
           _mm512_maskz_mov_epi64(_mm512_cmpge_epu64_mask(x.b, bound), x.b)};
 }
@@ -93,15 +93,15 @@ WARPLOOM_INLINE int count_nonzero(U x) {
   return __builtin_popcount(_mm512_test_epi64_mask(x.a, x.a)) + __builtin_popcount(_mm512_test_epi64_mask(x.b, x.b));
 }
 WARPLOOM_INLINE I load(const std::uint32_t* p) { return {_mm512_loadu_si512(p)}; }
-// Bits of the lanes where x >= y, and where x is NaN or +inf.
+// Bit masks of the lanes in which x >= y, and in which x is NaN or +inf.
 WARPLOOM_INLINE unsigned mask_ge(F x, F y) { return _mm512_cmp_ps_mask(x.v, y.v, _CMP_GE_OQ); }
 WARPLOOM_INLINE unsigned mask_bad(F x) { return _mm512_cmp_ps_mask(x.v, _mm512_set1_ps(__builtin_inff()), _CMP_NLT_UQ); }
-// first, first + 1 and so on.
+// first, first + 1, ...
 WARPLOOM_INLINE I count_from(std::uint32_t first) {
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   return {_mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(first)), lanes)};
 }
-// Writes the lanes whose bit is set side by side; returns how many they are. Up to 16 are written.
+// Writes the lanes whose bit is set next to each other and returns their number. Up to 16 entries are overwritten.
 WARPLOOM_INLINE int write_lanes(F x, I id, unsigned mask, float* values, std::uint32_t* ids) {
   const auto m = static_cast<__mmask16>(mask);
   _mm512_storeu_ps(values, _mm512_maskz_compress_ps(m, x.v));
@@ -138,7 +138,7 @@ WARPLOOM_INLINE I dot16(const B* w, const std::int8_t* x, I acc) {
     std::int32_t four;
     __builtin_memcpy(&four, x + 4 * q, 4);
     if constexpr (kBits <= 6) {
-      // 5 bits: 4 pair sums reach 4 * 2 * 31 * 127 < 2^15. 6 bits: 2 do.
+      // 16-bit sums hold 4 products of 5 bits, 4 * 2 * 31 * 127 < 2^15, or 2 of 6 bits.
       pairs = _mm512_add_epi16(pairs, _mm512_maddubs_epi16(w[q].v, _mm512_set1_epi32(four)));
       if (q == 3 || (kBits == 6 && q == 1)) {
         acc.v = _mm512_add_epi32(acc.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));

@@ -70,7 +70,7 @@ WARPLOOM_INLINE F to_float(I a) {
 }
 WARPLOOM_INLINE I to_int(F a) {
   I r;
-  // Out of range and NaN give the most negative integer, as cvtps2dq does.
+  // As cvtps2dq: values out of range and NaN give the smallest integer.
   WARPLOOM_EACH r.v[i] =
       a.v[i] >= -0x1p31f && a.v[i] < 0x1p31f ? static_cast<std::int32_t>(__builtin_nearbyintf(a.v[i])) : INT32_MIN;
   return r;
@@ -193,8 +193,8 @@ WARPLOOM_INLINE U truncate(F x) {
   return r;
 }
 WARPLOOM_INLINE void store(std::uint64_t* p, U a) { WARPLOOM_EACH p[i] = a.v[i]; }
-WARPLOOM_INLINE U at_least(U a, std::uint64_t least) {
-  WARPLOOM_EACH a.v[i] = a.v[i] >= least ? a.v[i] : 0;
+WARPLOOM_INLINE U at_least(U a, std::uint64_t min) {
+  WARPLOOM_EACH a.v[i] = a.v[i] >= min ? a.v[i] : 0;
   return a;
 }
 WARPLOOM_INLINE int count_nonzero(U a) {
