@@ -75,15 +75,15 @@ std::size_t team_bytes(const SampleArgs& a, const RowShape& shape) {
 
 std::size_t weighted_workspace_bytes(const SampleArgs& a) { return a.rows == 0 ? 0 : team_bytes(a, weighted_shape(a)); }
 
-void run_weighted(const SampleArgs& args, void* workspace, std::size_t workspace_bytes, cudaStream_t stream) {
+void run_weighted(const SampleArgs& args, cudaStream_t stream) {
   if (args.rows == 0) return;
   SampleArgs a = args;
   RowShape shape = weighted_shape(a);
-  check_workspace(workspace, workspace_bytes, team_bytes(a, shape));
+  check_workspace(a.workspace, team_bytes(a, shape));
   SampleScratch scratch;
   if (shape.parts > 1) {
-    scratch.exchanges = workspace;
-    scratch.lists = static_cast<std::byte*>(workspace) + static_cast<std::size_t>(a.rows) * team_exchange_bytes();
+    scratch.exchanges = a.workspace.data;
+    scratch.lists = static_cast<std::byte*>(a.workspace.data) + static_cast<std::size_t>(a.rows) * team_exchange_bytes();
   }
   void* arguments[] = {&a, &shape, &scratch.exchanges, &scratch.lists};
   launch_team(a, reinterpret_cast<const void*>(weighted_kernel), shape, 0, arguments, scratch, "launching weighted_kernel",

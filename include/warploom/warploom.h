@@ -6,6 +6,7 @@
 #include "warploom/generator.h"
 #include "warploom/model.h"
 #include "warploom/prefix_cache.h"
+#include "warploom/sample_args.h"
 #include "warploom/sampling.h"
 #include "warploom/tokenizer.h"
 #include "warploom/types.h"

@@ -14,7 +14,7 @@ inline constexpr int kMaxHeadDim = 256;
 class Attention {
  public:
   Attention(const Kernels& kernels, ThreadPool& pool) : kernels_(kernels), pool_(pool) {}
-  void run(const AttentionArgs& args);
+  void run(const PagedAttentionArgs& args);
 
  private:
   struct Item {  // tokens of one sequence times query heads of one kv head
@@ -29,9 +29,9 @@ class Attention {
   };
   struct Queries;  // an item's pointers, ready for the kernel
 
-  void list_items(const AttentionArgs& args);
-  void whole(const AttentionArgs& args, const Item& item);
-  void split(const AttentionArgs& args, std::int64_t chunks);
+  void list_items(const PagedAttentionArgs& args);
+  void whole(const PagedAttentionArgs& args, const Item& item);
+  void split(const PagedAttentionArgs& args, std::int64_t chunks);
 
   const Kernels& kernels_;
   ThreadPool& pool_;

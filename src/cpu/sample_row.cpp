@@ -6,8 +6,8 @@
 #include <functional>
 #include <limits>
 
-#include "core/penalties.h"
 #include "core/sampling_math.h"
+#include "core/sampling_params.h"
 
 namespace warploom::cpu {
 
@@ -24,7 +24,7 @@ bool RowSampler::load(const void* logits, DType type, std::int64_t vocab_size, c
   vocab_ = vocab_size;
   const SamplingParams& p = row.params;
   const bool penalised = !row.history.empty() && has_penalties(p);
-  const bool changed = penalised || !row.bias.empty();
+  const bool changed = penalised || !row.bias.empty() || !row.allowed.empty();
   // A block's maximum is a bound for top-k only where blocks are well more than k.
   block_ = kCoarse;
   while (block_ > kFine && p.top_k > vocab_size / block_ / 2) block_ /= 2;
@@ -44,6 +44,7 @@ bool RowSampler::load(const void* logits, DType type, std::int64_t vocab_size, c
     float& y = row_[static_cast<std::size_t>(bias.token)];
     y = sampling::add_rn(y, bias.bias);
   }
+  if (!row.allowed.empty()) kernels_.mask(row_.data(), vocab_size, row.allowed.data());
   return scan();
 }
 

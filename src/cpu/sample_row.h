@@ -19,6 +19,8 @@ class RowSampler {
   /// logits: `vocab_size` values of `type`. The row's arguments are valid.
   void run(const void* logits, DType type, std::int64_t vocab_size, const SamplingInput& row, const SampleOutputs& wants,
            SampleResult& result);
+  /// Of the last row, after penalties, bias and mask. The caller's logits are still there.
+  float logit(TokenId token) const { return x_[token]; }
 
  private:
   bool load(const void* logits, DType type, std::int64_t vocab_size, const SamplingInput& row);
@@ -38,7 +40,7 @@ class RowSampler {
   void report_logprobs(const SampleOutputs& wants, SampleResult& result);
 
   const SampleKernels& kernels_;
-  const float* x_ = nullptr;  // the row after penalties and bias: the caller's own where nothing changes it
+  const float* x_ = nullptr;  // the row after penalties, bias and mask: the caller's own where nothing changes it
   std::int64_t vocab_ = 0;
   std::int64_t block_ = 0;  // logits that share an entry of block_max_
   float max_ = 0.0f, scale_ = 0.0f;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/penalties.h"
+#include "core/sampling_params.h"
 #include "engine/check_options.h"
 #include "engine/prefix_cache.h"
 #include "engine/run.h"

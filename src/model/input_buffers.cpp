@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "core/penalties.h"
+#include "core/sampling_params.h"
 #include "warploom/error.h"
 
 namespace warploom {
@@ -63,8 +63,8 @@ std::size_t capacity_for(const BatchLimits& limits) {
   const std::size_t tokens = 3 * part(limits.max_tokens, 4) + part(limits.max_sequences + 1, 4) +
                              part(limits.max_sequences * limits.max_blocks_per_seq, 4) + part(limits.max_outputs, 4);
   const std::size_t drawing = 8 * part(limits.max_outputs, 4) + 2 * part(limits.max_outputs, 8);
-  const std::size_t lists =
-      2 * part(limits.max_outputs + 1, 8) + part(limits.biases, sizeof(LogitBias)) + part(limits.history, 4);
+  const std::size_t lists = 2 * part(limits.max_outputs + 1, 8) + part(limits.biases, sizeof(LogitBias)) +
+                            part(limits.history, 4) + part(limits.mask_words, 4);
   return std::bit_ceil(tokens + drawing + lists);
 }
 
@@ -118,6 +118,16 @@ SampleArgs pack_rows(Packer& packer, std::span<const SamplingInput> rows, std::i
     field(&args.presence_penalty, [](const SamplingInput& r) { return r.params.presence_penalty; });
     put_lists(packer, rows, count, &args.history, &args.history_offsets,
               [](const SamplingInput& r) { return is_penalised(r) ? r.history : std::span<const TokenId>(); });
+  }
+  for (const SamplingInput& row : rows)
+    args.allowed_stride = std::max(args.allowed_stride, static_cast<std::int64_t>(row.allowed.size()));
+  if (args.allowed_stride > 0) {
+    std::span<std::uint32_t> words = packer.take(count * args.allowed_stride, &args.allowed);
+    std::fill(words.begin(), words.end(), ~0u);  // a row without a mask
+    for (const SamplingInput& row : rows) {
+      std::copy(row.allowed.begin(), row.allowed.end(), words.begin());
+      words = words.subspan(static_cast<std::size_t>(args.allowed_stride));
+    }
   }
   return args;
 }
@@ -180,6 +190,7 @@ DeviceBatch InputBuffers::pack(const ModelInput& input, std::span<const Sampling
       .tokens = tokens, .outputs = places, .max_blocks_per_seq = stride, .repeats = decodes, .samples = !rows.empty()};
   for (const SamplingInput& row : rows) place.key.biases += static_cast<std::int64_t>(row.bias.size());
   place.key.penalised = place.sample.history != nullptr;
+  place.key.masked = place.sample.allowed != nullptr;
   // Histories grow from step to step: a few sizes stand for all.
   place.key.bytes = place.sample.history ? std::min(std::bit_ceil(packer.used()), packer.capacity()) : packer.used();
   return place;

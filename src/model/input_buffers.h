@@ -31,6 +31,7 @@ struct BatchLimits {
   std::int64_t max_blocks_per_seq = 0;  // block-table entries of a sequence
   std::int64_t history = 0;             // tokens that penalties count, over all rows of a step
   std::int64_t biases = 0;              // logit biases, over all rows of a step
+  std::int64_t mask_words = 0;          // of masks of allowed tokens, over all rows of a step, those without one too
   DType kv_type = DType::f16;           // of the cache
   std::int64_t kv_block_size = 16;
 };

@@ -14,6 +14,8 @@ const float* floats(const std::unique_ptr<Buffer>& memory) {
   return memory ? static_cast<const float*>(memory->data()) : nullptr;
 }
 
+Workspace workspace(const std::unique_ptr<Buffer>& memory) { return {memory->data(), memory->bytes()}; }
+
 /// A piece of device memory: of T, or of activations where T is void.
 template <typename T>
 class ActivationBuffer {
@@ -104,7 +106,7 @@ class LlamaRunner final : public ModelRunner {
   }
 
   void copy_block(KvCache& cache, std::int32_t from, std::int32_t to) override {
-    alone([&] { backend_.copy_block({&cache, from, to}); });
+    alone([&] { backend_.copy_block({cache.view(), from, to}); });
   }
 
   void download_logits(std::span<float> out) override {
@@ -164,35 +166,39 @@ class LlamaRunner final : public ModelRunner {
 
   // Scratch memory for any step within the limits.
   std::unique_ptr<Buffer> attention_workspace() const {
-    AttentionArgs args = attention_args({}, nullptr, 0);
+    const KvCacheView cache{nullptr,         limits_.kv_type,      shape_.num_layers, 1, shape_.num_kv_heads,
+                            shape_.head_dim, limits_.kv_block_size};
+    PagedAttentionArgs args = attention_args({}, cache, 0);
     args.metadata.num_tokens = limits_.max_tokens;
     args.metadata.num_seqs = limits_.max_sequences;
     args.metadata.max_query_len = limits_.max_tokens;
     args.metadata.max_blocks_per_seq = limits_.max_blocks_per_seq;
-    const KvCacheShape cache{shape_.num_layers, shape_.num_kv_heads,  shape_.head_dim, 1,
-                             limits_.kv_type,   limits_.kv_block_size};
-    return backend_.alloc(backend_.workspace_bytes(args, cache));
+    return backend_.alloc(backend_.workspace_bytes(args));
   }
   std::unique_ptr<Buffer> sample_workspace() {
     SampleArgs args;
     results_.place(args, true);
     args.logits = logits_.data();
     args.rows = limits_.max_outputs;
-    args.vocab_size = shape_.vocab_size;
+    args.vocab_size = args.row_stride = shape_.vocab_size;
     return backend_.alloc(backend_.workspace_bytes(args));
   }
 
-  AttentionArgs attention_args(const AttentionMetadata& layout, const KvCache* cache, std::int64_t layer) const {
-    AttentionArgs args;
-    args.qkv = qkv_.data();
+  RopeAppendArgs append_args(const AttentionMetadata& metadata, const KvCacheView& cache, std::int64_t layer) const {
+    const QkvViews qkv = split_qkv(qkv_.data(), shape_.num_heads, shape_.num_kv_heads, shape_.head_dim);
+    return {qkv.queries, qkv.keys, qkv.values, shape_.num_heads, model_.rope->view(), metadata, cache, layer};
+  }
+
+  PagedAttentionArgs attention_args(const AttentionMetadata& metadata, const KvCacheView& cache, std::int64_t layer) const {
+    PagedAttentionArgs args;
+    args.queries = split_qkv(qkv_.data(), shape_.num_heads, shape_.num_kv_heads, shape_.head_dim).queries;
     args.num_heads = shape_.num_heads;
     args.softmax_scale = model_.config().softmax_scale;
     args.window = model_.config().sliding_window;
-    args.metadata = layout;
+    args.metadata = metadata;
     args.cache = cache;
     args.layer = layer;
-    args.out = attended_.data();
-    args.workspace = attention_workspace_.get();
+    args.out = {attended_.data(), backend_.activation_type(), shape_.num_heads * shape_.head_dim};
     return args;
   }
 
@@ -204,8 +210,10 @@ class LlamaRunner final : public ModelRunner {
       const LlamaLayer& layer = model_.layers[static_cast<std::size_t>(i)];
       norm(layer.attention_norm, delta, nullptr, tokens);
       backend_.matmul({layer.qkv.get(), normed_.data(), floats(layer.qkv_bias), tokens, qkv_.data()});
-      backend_.rope_append({qkv_.data(), shape_.num_heads, model_.rope.get(), place.metadata, &cache, i});
-      backend_.attention(attention_args(place.metadata, &cache, i));
+      backend_.rope_append(append_args(place.metadata, cache.view(), i));
+      PagedAttentionArgs attention = attention_args(place.metadata, cache.view(), i);
+      attention.workspace = workspace(attention_workspace_);
+      backend_.paged_attention(attention);
       backend_.matmul({layer.output.get(), attended_.data(), floats(layer.output_bias), tokens, delta_.data()});
       norm(layer.ffn_norm, delta_.data(), nullptr, tokens);
       backend_.matmul({layer.gate_up.get(), normed_.data(), floats(layer.gate_up_bias), tokens, gate_up_.data()});
@@ -221,8 +229,8 @@ class LlamaRunner final : public ModelRunner {
 
   void sample(SampleArgs args) {
     args.logits = logits_.data();
-    args.vocab_size = shape_.vocab_size;
-    args.workspace = sample_workspace_.get();
+    args.vocab_size = args.row_stride = shape_.vocab_size;
+    args.workspace = workspace(sample_workspace_);
     backend_.sample(args);
   }
 

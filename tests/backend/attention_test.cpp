@@ -65,8 +65,10 @@ TEST_P(Attention, PaddingTokensStoreNothingAndGetZeros) {
   test::Guarded in(*backend, rows);
   test::Activations out(*backend, 2 * 4 * 32);
   const test::PlacedStep step(*backend, {0, -1}, {0, 1}, {0, 1}, {0, 0}, 1);
-  backend->rope_append({in.data(), c.heads, rope.get(), step.metadata, cache.get(), 0});
-  test::attend_with_workspace(*backend, {in.data(), c.heads, 0.25f, 0.0f, 0, step.metadata, cache.get(), 0, out.data()});
+  backend->rope_append(test::append_args(in.data(), c.heads, *rope, step.metadata, *cache, 0));
+  PagedAttentionArgs args = test::attention_args(*backend, in.data(), c.heads, step.metadata, *cache, 0, out.data());
+  args.softmax_scale = 0.25f;
+  test::attend_with_workspace(*backend, args);
   const std::vector<float> got = out.read();
   for (std::size_t i = 0; i < 128; ++i) {
     // Of one key, the value itself.
@@ -146,9 +148,11 @@ TEST_P(Attention, CopiedBlocksHoldTheSameKeysAndValues) {
     test::Guarded in(*backend, qkv[0]);
     test::Activations out(*backend, 16 * 2 * 16);
     const auto rope = backend->load_rope(c.rope, nullptr);
-    backend->rope_append({in.data(), c.heads, rope.get(), written.metadata, cache.get(), 0});
-    if (block != 0) backend->copy_block({cache.get(), 0, block});
-    test::attend_with_workspace(*backend, {in.data(), c.heads, 0.25f, 0.0f, 0, read.metadata, cache.get(), 0, out.data()});
+    backend->rope_append(test::append_args(in.data(), c.heads, *rope, written.metadata, *cache, 0));
+    if (block != 0) backend->copy_block({cache->view(), 0, block});
+    PagedAttentionArgs args = test::attention_args(*backend, in.data(), c.heads, read.metadata, *cache, 0, out.data());
+    args.softmax_scale = 0.25f;
+    test::attend_with_workspace(*backend, args);
     return out.read();
   };
   EXPECT_TRUE(test::same_bits(run(0), run(2)));

@@ -1,5 +1,5 @@
 // No tokens, no work, no crash.
-#include "fixture.h"
+#include "paged.h"
 #include "weights.h"
 
 namespace warploom {
@@ -19,15 +19,10 @@ TEST_P(Empty, EveryOpTakesZeroTokens) {
   backend->rms_norm({.residual = none.data(), .weight = none.data(), .tokens = 0, .hidden_size = 64, .out = out.data()});
   backend->matmul({weight.get(), none.data(), nullptr, 0, out.data()});
   const auto prepared_rope = backend->load_rope(rope, nullptr);
-  backend->rope_append({none.data(), 4, prepared_rope.get(), metadata, cache.get(), 0});
-  AttentionArgs attention;
-  attention.qkv = none.data();
-  attention.num_heads = 4;
-  attention.cache = cache.get();
-  attention.out = out.data();
-  backend->attention(attention);
+  backend->rope_append(test::append_args(none.data(), 4, *prepared_rope, metadata, *cache, 0));
+  backend->paged_attention(test::attention_args(*backend, none.data(), 4, metadata, *cache, 0, out.data()));
   backend->swiglu({none.data(), 0, 64, out.data()});
-  backend->sample({.logits = none.data(), .vocab_size = 64});
+  backend->sample({.logits = none.data(), .vocab_size = 64, .row_stride = 64});
   backend->synchronise();
 }
 

@@ -39,10 +39,30 @@ struct PlacedStep {
   std::unique_ptr<Buffer> memory[4];
 };
 
-inline void attend_with_workspace(Backend& backend, AttentionArgs args) {
-  const auto workspace = backend.alloc(backend.workspace_bytes(args, args.cache->shape()));
-  args.workspace = workspace.get();
-  backend.attention(args);
+inline RopeAppendArgs append_args(float* qkv, std::int64_t num_heads, RopeTables& rope, const AttentionMetadata& metadata,
+                                  KvCache& cache, std::int64_t layer) {
+  const KvCacheShape& kv = cache.shape();
+  const QkvViews views = split_qkv(qkv, num_heads, kv.num_kv_heads, kv.head_dim);
+  return {views.queries, views.keys, views.values, num_heads, rope.view(), metadata, cache.view(), layer};
+}
+
+inline PagedAttentionArgs attention_args(Backend& backend, float* qkv, std::int64_t num_heads,
+                                         const AttentionMetadata& metadata, KvCache& cache, std::int64_t layer, void* out) {
+  const KvCacheShape& kv = cache.shape();
+  PagedAttentionArgs args;
+  args.queries = split_qkv(qkv, num_heads, kv.num_kv_heads, kv.head_dim).queries;
+  args.num_heads = num_heads;
+  args.metadata = metadata;
+  args.cache = cache.view();
+  args.layer = layer;
+  args.out = {out, backend.activation_type(), num_heads * kv.head_dim};
+  return args;
+}
+
+inline void attend_with_workspace(Backend& backend, PagedAttentionArgs args) {
+  const auto workspace = backend.alloc(backend.workspace_bytes(args));
+  args.workspace = {workspace->data(), workspace->bytes()};
+  backend.paged_attention(args);
   backend.synchronise();
 }
 
@@ -93,9 +113,12 @@ class Paged {
     Guarded qkv(backend_, host);
     Activations out(backend_, static_cast<std::size_t>(tokens * case_.heads * case_.head_dim));
     const PlacedStep step(backend_, positions, rows, starts, step_tables, table_stride_);
-    backend_.rope_append({qkv.data(), case_.heads, rope_.get(), step.metadata, cache.get(), 1});
-    attend_with_workspace(
-        backend_, {qkv.data(), case_.heads, scale(), case_.soft_cap, window, step.metadata, cache.get(), 1, out.data()});
+    backend_.rope_append(append_args(qkv.data(), case_.heads, *rope_, step.metadata, *cache, 1));
+    PagedAttentionArgs args = attention_args(backend_, qkv.data(), case_.heads, step.metadata, *cache, 1, out.data());
+    args.softmax_scale = scale();
+    args.soft_cap = case_.soft_cap;
+    args.window = window;
+    attend_with_workspace(backend_, args);
     rotated = qkv.read();
     return out.read();
   }

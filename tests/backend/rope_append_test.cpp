@@ -40,7 +40,7 @@ TEST_P(RopeAppend, ScalesByFactors) {
   const test::PlacedStep step(*backend, positions, std::vector<std::int32_t>(20, 0), {0}, {0, 1}, 2);
   const auto rope = backend->load_rope(c.rope, factors.data());
   test::Guarded in(*backend, qkv[0]);
-  backend->rope_append({in.data(), c.heads, rope.get(), step.metadata, cache.get(), 0});
+  backend->rope_append(test::append_args(in.data(), c.heads, *rope, step.metadata, *cache, 0));
   c.rope.frequency_scale = 0.25f;
   std::vector<double> want;
   for (std::int64_t p = 0; p < 20; ++p) {

@@ -105,7 +105,7 @@ void PagedCache::forget(std::size_t sequence, std::int64_t position) {
   }
 }
 
-cuda::PagedAttentionArgs PagedCache::arguments(const std::vector<Span>& spans, int padding) {
+PagedAttentionArgs PagedCache::arguments(const std::vector<Span>& spans, int padding) {
   spans_ = spans;
   std::vector<std::int32_t> positions, rows, starts{0}, tables;
   std::vector<float> queries;
@@ -140,7 +140,7 @@ cuda::PagedAttentionArgs PagedCache::arguments(const std::vector<Span>& spans, i
   const std::size_t out_bytes = static_cast<std::size_t>(tokens_ * (row() + kExtra) * bytes_of(case_.out_type));
   out_ = std::make_unique<DeviceArray<std::byte>>(std::vector<std::byte>(out_bytes + 2 * kGuard, std::byte{0x5a}));
 
-  cuda::PagedAttentionArgs a;
+  PagedAttentionArgs a;
   a.queries = {queries_->data(), case_.query_type, row() + kExtra};
   a.num_heads = case_.heads;
   a.softmax_scale = case_.scale();
@@ -162,6 +162,7 @@ cuda::PagedAttentionArgs PagedCache::arguments(const std::vector<Span>& spans, i
     workspace_bytes_ = bytes;
     workspace_ = std::make_unique<DeviceArray<std::byte>>(std::vector<std::byte>(bytes));
   }
+  a.workspace = {workspace_->data(), workspace_bytes_};
   return a;
 }
 
@@ -183,8 +184,8 @@ std::vector<float> PagedCache::result() const {
 }
 
 std::vector<float> PagedCache::attend(const std::vector<Span>& spans, int padding) {
-  const cuda::PagedAttentionArgs a = arguments(spans, padding);
-  cuda::paged_attention(a, workspace_->data(), workspace_bytes_, nullptr);
+  const PagedAttentionArgs a = arguments(spans, padding);
+  cuda::paged_attention(a, nullptr);
   throw_on_error(cudaDeviceSynchronize());
   return result();
 }

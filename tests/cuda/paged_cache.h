@@ -55,7 +55,7 @@ class PagedCache {
 
   /// Arguments of a step, whose arrays live until the next one. Token counts and places are those of `spans`; `padding`
   /// tokens with position -1 follow as sequences of their own.
-  cuda::PagedAttentionArgs arguments(const std::vector<Span>& spans, int padding = 0);
+  PagedAttentionArgs arguments(const std::vector<Span>& spans, int padding = 0);
   /// Runs the step; [tokens, heads * head_dim]. Checks guard bands around the result.
   std::vector<float> attend(const std::vector<Span>& spans, int padding = 0);
   /// The last step's result, after a replay.
@@ -78,7 +78,7 @@ class PagedCache {
   std::unique_ptr<DeviceArray<std::byte>> cache_, queries_, out_, workspace_;
   std::unique_ptr<DeviceArray<std::int32_t>> positions_, rows_, starts_, device_tables_;
   std::size_t workspace_bytes_ = 0;
-  cuda::KvCacheView view_;
+  KvCacheView view_;
 };
 
 /// Attention of one token, in double.
