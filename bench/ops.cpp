@@ -78,7 +78,7 @@ void attention(benchmark::State& state) {
   for (std::int64_t t = context - tokens; t < context; ++t) positions.push_back(static_cast<std::int32_t>(t));
   for (std::int64_t b = 0; b < blocks; ++b) table.push_back(static_cast<std::int32_t>(b));
   std::unique_ptr<Buffer> memory[6];
-  AttentionArgs args;
+  PagedAttentionArgs args;
   args.num_heads = heads;
   args.softmax_scale = 0.125f;
   args.metadata = {tokens,
@@ -89,12 +89,12 @@ void attention(benchmark::State& state) {
                    integers(memory[2], {0, static_cast<std::int32_t>(tokens)}),
                    integers(memory[3], table),
                    blocks};
-  args.cache = cache.get();
-  args.qkv = floats(memory[4], tokens * (heads + 2 * kv_heads) * head_dim);
-  args.out = floats(memory[5], tokens * heads * head_dim);
-  const auto workspace = backend().alloc(backend().workspace_bytes(args, cache->shape()));
-  args.workspace = workspace.get();
-  for (auto _ : state) backend().attention(args);
+  args.cache = cache->view();
+  args.queries = {floats(memory[4], tokens * heads * head_dim), DType::f32, heads * head_dim};
+  args.out = {floats(memory[5], tokens * heads * head_dim), DType::f32, heads * head_dim};
+  const auto workspace = backend().alloc(backend().workspace_bytes(args));
+  args.workspace = {workspace->data(), workspace->bytes()};
+  for (auto _ : state) backend().paged_attention(args);
   const std::int64_t pairs = tokens * context - tokens * (tokens - 1) / 2;
   state.counters["MAC/s"] =
       benchmark::Counter(static_cast<double>(2 * pairs * heads * head_dim), benchmark::Counter::kIsIterationInvariantRate);

@@ -1,5 +1,4 @@
-// The ops on a GPU: checks what ops.h leaves to the backend, turns its arguments into those of the kernels, and launches on one
-// stream. Nothing waits but synchronise(), upload() and download(), and what makes memory: that has a stream of its own, so that it
+// The ops on a GPU, launched on one stream. Nothing waits but synchronise(), upload() and download(), and what makes memory: that has a stream of its own, so that it
 // never gets into a step that another thread is recording.
 #include <algorithm>
 #include <atomic>
@@ -39,18 +38,18 @@ class CudaKvCache final : public KvCache {
   }
   const KvCacheShape& shape() const override { return shape_; }
   std::uint64_t bytes() const override { return static_cast<std::uint64_t>(view_.bytes()); }
-  const cuda::KvCacheView& view() const { return view_; }
+  KvCacheView view() override { return view_; }
 
   /// Without memory yet. Throws InvalidArgument.
-  static cuda::KvCacheView view_of(const KvCacheShape& s) {
-    const cuda::KvCacheView view{nullptr, s.type, s.num_layers, s.num_blocks, s.num_kv_heads, s.head_dim, s.block_size};
+  static KvCacheView view_of(const KvCacheShape& s) {
+    const KvCacheView view{nullptr, s.type, s.num_layers, s.num_blocks, s.num_kv_heads, s.head_dim, s.block_size};
     cuda::check_cache_shape(view);
     return view;
   }
 
  private:
   KvCacheShape shape_;
-  cuda::KvCacheView view_;
+  KvCacheView view_;
   cuda::DeviceBuffer buffer_;
 };
 
@@ -58,8 +57,10 @@ class Rope final : public RopeTables {
  public:
   Rope(const RopeParams& params, const std::vector<double>& frequencies)
       : params_(params), frequencies_(frequencies.size() * sizeof(double), "rope frequencies") {}
-  const RopeParams& params() const { return params_; }
-  double* frequencies() const { return static_cast<double*>(frequencies_.data()); }
+  RopeView view() override {
+    return {static_cast<const double*>(frequencies_.data()), params_.dims, params_.interleaved, params_.mscale, this};
+  }
+  void* frequencies() const { return frequencies_.data(); }
 
  private:
   RopeParams params_;
@@ -136,16 +137,16 @@ class CudaBackend final : public Backend {
     return guarded([&] { return std::make_unique<cuda::CudaStagingBuffer>(bytes); });
   }
 
-  void check_kv_cache_shape(const KvCacheShape& shape) const override { static_cast<void>(view_of(shape)); }
+  void check_kv_cache_shape(const KvCacheShape& shape) const override { static_cast<void>(CudaKvCache::view_of(shape)); }
 
-  std::size_t workspace_bytes(const AttentionArgs& args, const KvCacheShape& cache) const override {
-    return cuda::paged_attention_workspace_bytes(attention_args(args, view_of(cache)));
+  std::size_t workspace_bytes(const PagedAttentionArgs& args) const override {
+    return cuda::paged_attention_workspace_bytes(args);
   }
   // Fewer rows can need more: they are shared by several blocks each.
   std::size_t workspace_bytes(const SampleArgs& args) const override {
     check(cudaSetDevice(options_.gpu), "choosing the GPU");
     std::size_t most = 0;
-    for (cuda::SampleArgs a = sample_args(args); a.rows > 0; a.rows = a.rows > 64 ? 64 : a.rows - 1)
+    for (SampleArgs a = args; a.rows > 0; a.rows = a.rows > 64 ? 64 : a.rows - 1)
       most = std::max(most, cuda::sample_workspace_bytes(a));
     return most;
   }
@@ -164,26 +165,19 @@ class CudaBackend final : public Backend {
     guarded([&] { matmul_.run(args); });
   }
   void rope_append(const RopeAppendArgs& args) override {
-    guarded([&] { cuda::rope_append(append_args(args), stream_.get()); });
+    guarded([&] { cuda::rope_append(args, stream_.get()); });
   }
-  void attention(const AttentionArgs& args) override {
-    guarded([&] {
-      void* workspace = args.workspace ? args.workspace->data() : nullptr;
-      cuda::paged_attention(attention_args(args, view_of(args.cache)), workspace,
-                            args.workspace ? args.workspace->bytes() : 0, stream_.get());
-    });
+  void paged_attention(const PagedAttentionArgs& args) override {
+    guarded([&] { cuda::paged_attention(args, stream_.get()); });
   }
   void swiglu(const SwigluArgs& args) override {
     guarded([&] { cuda::launch_swiglu(args, options_.compute_type, stream_.get()); });
   }
   void sample(const SampleArgs& args) override {
-    guarded([&] {
-      void* workspace = args.workspace ? args.workspace->data() : nullptr;
-      cuda::sample(sample_args(args), workspace, args.workspace ? args.workspace->bytes() : 0, stream_.get());
-    });
+    guarded([&] { cuda::sample(args, stream_.get()); });
   }
   void copy_block(const CopyBlockArgs& args) override {
-    guarded([&] { cuda::copy_block(view_of(args.cache), args.from, args.to, stream_.get()); });
+    guarded([&] { cuda::copy_block(args.cache, args.from, args.to, stream_.get()); });
   }
 
  private:
@@ -215,71 +209,9 @@ class CudaBackend final : public Backend {
     check(cudaStreamSynchronize(memory_stream_.get()), "clearing memory");
   }
 
-  static const cuda::KvCacheView& view_of(const KvCache* cache) { return static_cast<const CudaKvCache*>(cache)->view(); }
-  static cuda::KvCacheView view_of(const KvCacheShape& shape) { return CudaKvCache::view_of(shape); }
-
   void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, const char* what) {
     check(cudaMemcpyAsync(to, from, bytes, kind, stream_.get()), what);
     check(cudaStreamSynchronize(stream_.get()), what);
-  }
-
-  static cuda::RopeAppendArgs append_args(const RopeAppendArgs& args) {
-    const KvCacheShape& kv = args.cache->shape();
-    const auto& rope = static_cast<const Rope&>(*args.rope);
-    const std::int64_t stride = (args.num_heads + 2 * kv.num_kv_heads) * kv.head_dim;
-    cuda::RopeAppendArgs a;
-    a.queries = {args.qkv, DType::f32, stride};
-    a.keys = {args.qkv + args.num_heads * kv.head_dim, DType::f32, stride};
-    a.values = {args.qkv + (args.num_heads + kv.num_kv_heads) * kv.head_dim, DType::f32, stride};
-    a.num_heads = args.num_heads;
-    a.frequencies = rope.frequencies();
-    a.rope_dims = rope.params().dims;
-    a.interleaved = rope.params().interleaved;
-    a.mscale = rope.params().mscale;
-    a.metadata = args.metadata;
-    a.cache = view_of(args.cache);
-    a.layer = args.layer;
-    return a;
-  }
-
-  cuda::PagedAttentionArgs attention_args(const AttentionArgs& args, const cuda::KvCacheView& kv) const {
-    cuda::PagedAttentionArgs a;
-    a.queries = {const_cast<float*>(args.qkv), DType::f32, (args.num_heads + 2 * kv.num_kv_heads) * kv.head_dim};
-    a.num_heads = args.num_heads;
-    a.softmax_scale = args.softmax_scale;
-    a.soft_cap = args.soft_cap;
-    a.window = args.window;
-    a.metadata = args.metadata;
-    a.cache = kv;
-    a.layer = args.layer;
-    a.out = {args.out, options_.compute_type, args.num_heads * kv.head_dim};
-    return a;
-  }
-
-  static cuda::SampleArgs sample_args(const SampleArgs& args) {
-    cuda::SampleArgs a;
-    a.logits = args.logits;
-    a.type = DType::f32;
-    a.rows = args.rows;
-    a.vocab_size = a.row_stride = args.vocab_size;
-    a.temperature = args.temperature;
-    a.top_k = args.top_k;
-    a.top_p = args.top_p;
-    a.min_p = args.min_p;
-    a.seed = args.seed;
-    a.position = args.position;
-    a.subsequence = args.subsequence;
-    a.repetition_penalty = args.repetition_penalty;
-    a.frequency_penalty = args.frequency_penalty;
-    a.presence_penalty = args.presence_penalty;
-    a.history = args.history;
-    a.history_offsets = args.history_offsets;
-    a.bias = args.bias;
-    a.bias_offsets = args.bias_offsets;
-    a.token = args.token;
-    a.status = args.status;
-    a.logprob = args.logprob;
-    return a;
   }
 
   CudaOptions options_;

@@ -49,6 +49,7 @@ void check_cache_shape(const KvCacheView& c) {
   require(c.head_dim >= 16 && c.head_dim <= 256 && c.head_dim % 16 == 0, "cache.head_dim", c.head_dim,
           "a multiple of 16 in [16, 256]");
   require(c.block_size == 8 || c.block_size == 16 || c.block_size == 32, "cache.block_size", c.block_size, "8, 16 or 32");
+  require(c.layout == KvLayout::hnd, "cache.layout", static_cast<int>(c.layout), "KvLayout::hnd on CUDA");
 }
 
 void check_cache(const KvCacheView& c) {
@@ -84,12 +85,12 @@ void check_append(const RopeAppendArgs& a) {
   check_layer(a.cache, a.layer);
   check_heads(a.num_heads, a.cache.num_kv_heads);
   check_step(a.metadata, a.cache.block_size);
-  require(a.rope_dims >= 0 && a.rope_dims <= a.cache.head_dim && a.rope_dims % 2 == 0, "rope_dims", a.rope_dims,
+  require(a.rope.dims >= 0 && a.rope.dims <= a.cache.head_dim && a.rope.dims % 2 == 0, "rope.dims", a.rope.dims,
           "even, in [0, cache.head_dim]");
-  require(std::isfinite(a.mscale), "mscale", a.mscale, "finite");
+  require(std::isfinite(a.rope.mscale), "rope.mscale", a.rope.mscale, "finite");
   if (a.metadata.num_tokens == 0) return;
   require_array(a.metadata.token_to_seq, "metadata.token_to_seq");
-  if (a.rope_dims > 0) require_array(a.frequencies, "frequencies");
+  if (a.rope.dims > 0) require_array(a.rope.frequencies, "rope.frequencies");
   check_head_rows(a.queries, a.num_heads, a.cache.head_dim, "queries");
   check_head_rows(a.keys, a.cache.num_kv_heads, a.cache.head_dim, "keys");
   check_head_rows(a.values, a.cache.num_kv_heads, a.cache.head_dim, "values");
@@ -122,10 +123,10 @@ void check_attention(const PagedAttentionArgs& a) {
   check_head_rows(a.out, a.num_heads, a.cache.head_dim, "out");
 }
 
-void check_attention_workspace(const void* workspace, std::size_t bytes, std::size_t needed) {
-  require(bytes >= needed, "workspace_bytes", bytes, "at least paged_attention_workspace_bytes()");
-  require(needed == 0 || workspace != nullptr, "workspace", "null", "device memory");
-  require(aligned(workspace), "workspace", fmt::ptr(workspace), "aligned to 16 bytes");
+void check_attention_workspace(const Workspace& workspace, std::size_t needed) {
+  require(workspace.bytes >= needed, "workspace.bytes", workspace.bytes, "at least paged_attention_workspace_bytes()");
+  require(needed == 0 || workspace.data != nullptr, "workspace.data", "null", "device memory");
+  require(aligned(workspace.data), "workspace.data", fmt::ptr(workspace.data), "aligned to 16 bytes");
 }
 
 }  // namespace warploom::cuda

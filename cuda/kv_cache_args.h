@@ -16,6 +16,6 @@ void check_heads(std::int64_t heads, std::int64_t kv_heads);
 void check_append(const RopeAppendArgs& args);
 void check_attention_shape(const PagedAttentionArgs& args);  // what the workspace's size follows from: no pointers
 void check_attention(const PagedAttentionArgs& args);
-void check_attention_workspace(const void* workspace, std::size_t bytes, std::size_t needed);
+void check_attention_workspace(const Workspace& workspace, std::size_t needed);
 
 }  // namespace warploom::cuda

@@ -35,10 +35,10 @@ struct Cut {
   int rest;     // items that don't
 
   __host__ __device__ Cut(const RopeAppendArgs& a) {
-    width = a.rope_dims % 8 == 0 ? 4 : 1;
-    const int elements = width == 4 && a.interleaved ? 4 : 2 * width;
-    rotated = static_cast<int>(a.rope_dims) / elements;
-    rest = static_cast<int>(a.cache.head_dim - a.rope_dims) / width;
+    width = a.rope.dims % 8 == 0 ? 4 : 1;
+    const int elements = width == 4 && a.rope.interleaved ? 4 : 2 * width;
+    rotated = static_cast<int>(a.rope.dims) / elements;
+    rest = static_cast<int>(a.cache.head_dim - a.rope.dims) / width;
   }
   __host__ __device__ int query_items(const RopeAppendArgs& a) const { return static_cast<int>(a.num_heads) * rotated; }
   __host__ __device__ int key_items(const RopeAppendArgs& a) const {
@@ -73,14 +73,14 @@ struct Move {
   }
   // Item `i` of a head whose first element is at from_at.
   __device__ void turn(const RopeAppendArgs& a, const Cut& cut, int i, const float2* turns) const {
-    const int half = static_cast<int>(a.rope_dims) / 2;
+    const int half = static_cast<int>(a.rope.dims) / 2;
     if (cut.width == 1) {
-      const int first = a.interleaved ? 2 * i : i, second = a.interleaved ? 2 * i + 1 : i + half;
+      const int first = a.rope.interleaved ? 2 * i : i, second = a.rope.interleaved ? 2 * i + 1 : i + half;
       const float2 x{load_element(from, from_type, from_at + first), load_element(from, from_type, from_at + second)};
       const float2 y = rotate(x, turns[i]);
       store_element(to, to_type, to_at + first, y.x);
       store_element(to, to_type, to_at + second, y.y);
-    } else if (a.interleaved) {
+    } else if (a.rope.interleaved) {
       const float4 x = load_four(from, from_type, from_at + 4 * i);
       const float2 low = rotate({x.x, x.y}, turns[2 * i]), high = rotate({x.z, x.w}, turns[2 * i + 1]);
       store_four(to, to_type, to_at + 4 * i, {low.x, low.y, high.x, high.y});
@@ -111,7 +111,7 @@ __device__ void move_item(const RopeAppendArgs& a, const Cut& cut, std::int64_t 
     if (i < cut.rotated) {
       move.turn(a, cut, i, turns);
     } else {
-      const std::int64_t offset = a.rope_dims + (i - cut.rotated) * cut.width;
+      const std::int64_t offset = a.rope.dims + (i - cut.rotated) * cut.width;
       move.from_at += offset;
       move.to_at += offset;
       move.copy(cut.width);
@@ -146,14 +146,14 @@ __global__ void __launch_bounds__(kThreads)
     places[threadIdx.x] = place;
   }
   __syncthreads();  // positions and places are there
-  const int pairs = static_cast<int>(a.rope_dims) / 2;
+  const int pairs = static_cast<int>(a.rope.dims) / 2;
   for (int pair = threadIdx.x; pair < pairs; pair += kThreads) {
-    const double frequency = a.frequencies[pair];
+    const double frequency = a.rope.frequencies[pair];
     for (int t = 0; t < tokens; ++t) {
       const double half_turns = positions[t] * frequency * (1.0 / 3.14159265358979323846);
       float sine, cosine;
       sincospif(static_cast<float>(half_turns - 2.0 * rint(0.5 * half_turns)), &sine, &cosine);
-      turns[t * pairs + pair] = {cosine * a.mscale, sine * a.mscale};
+      turns[t * pairs + pair] = {cosine * a.rope.mscale, sine * a.rope.mscale};
     }
   }
   __syncthreads();  // so are the turns

@@ -52,7 +52,7 @@ void draw_all(const Sampler& sampler, std::span<const float> logits, const Sampl
     const auto n = static_cast<std::size_t>(std::min(piece, count - first));
     for (std::size_t r = 0; r < n; ++r) {
       const Key key = key_of(static_cast<std::uint64_t>(first) + r);
-      rows[r] = {params, key.position, key.subsequence, {}, {}};
+      rows[r] = {params, key.position, key.subsequence, {}, {}, {}};
       rows[r].params.seed = key.seed;
     }
     sampler(logits, std::span(rows).first(n), std::span(tokens).first(n));

@@ -57,7 +57,7 @@ class CudaSampler {
       for (const SamplingInput& row : rows) values.push_back(value_of(row));
       return buffer.upload(std::span<const decltype(value_of(rows[0]))>(values));
     };
-    cuda::SampleArgs args;
+    SampleArgs args;
     args.logits = logits_.upload(logits);
     args.rows = static_cast<std::int64_t>(rows.size());
     args.vocab_size = args.row_stride = static_cast<std::int64_t>(logits.size());
@@ -72,7 +72,8 @@ class CudaSampler {
     args.token = static_cast<TokenId*>(token_.room(tokens.size_bytes()));
     args.status = static_cast<SampleStatus*>(status_.room(rows.size() * sizeof(SampleStatus)));
     const std::size_t bytes = cuda::sample_workspace_bytes(args);
-    cuda::sample(args, bytes > 0 ? workspace_.room(bytes) : nullptr, bytes, nullptr);
+    if (bytes > 0) args.workspace = {workspace_.room(bytes), bytes};
+    cuda::sample(args, nullptr);
     check(cudaMemcpy(tokens.data(), args.token, tokens.size_bytes(), cudaMemcpyDeviceToHost), "drawing on the device");
   }
 

@@ -24,13 +24,13 @@ std::size_t paged_attention_workspace_bytes(const PagedAttentionArgs& args) {
   return args.metadata.num_tokens == 0 ? 0 : decode_workspace_bytes(args);
 }
 
-void paged_attention(const PagedAttentionArgs& args, void* workspace, std::size_t workspace_bytes, cudaStream_t stream) {
+void paged_attention(const PagedAttentionArgs& args, cudaStream_t stream) {
   check_attention(args);
   if (args.metadata.num_tokens == 0) return;
   const bool several = args.metadata.max_query_len > 1, mixed = several && args.metadata.num_seqs > 1;
-  if (mixed || !several) check_attention_workspace(workspace, workspace_bytes, decode_workspace_bytes(args));
+  if (mixed || !several) check_attention_workspace(args.workspace, decode_workspace_bytes(args));
   if (several) launch_prefill(args, mixed, stream);
-  if (mixed || !several) launch_decode(args, workspace, stream);
+  if (mixed || !several) launch_decode(args, args.workspace.data, stream);
 }
 
 void copy_block(const KvCacheView& cache, std::int32_t from, std::int32_t to, cudaStream_t stream) {

@@ -25,7 +25,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
-#include "core/host_device.h"
+#include "warploom/host_device.h"
 
 namespace warploom::cuda {
 

@@ -37,11 +37,12 @@ SampleArgs drawing(SampleArgs a, const RngState& rng, TokenId* token) {
   return a;
 }
 
-void checked_run(const SampleArgs& a, const void* output, const char* name, Workspace workspace, cudaStream_t stream) {
+void checked_run(SampleArgs a, const void* output, const char* name, Workspace workspace, cudaStream_t stream) {
   check_rows(a);
   check_lists(a);
   check_output(a, output, name);
-  run(a, workspace.data, workspace.bytes, stream);
+  a.workspace = workspace;
+  run(a, stream);
 }
 
 }  // namespace
@@ -123,7 +124,8 @@ void multinomial(const WeightRows& weights, const RngState& rng, TokenId* token,
   a.status = status;
   check_rows(a);
   check_output(a, token, "token");
-  run_weighted(a, workspace.data, workspace.bytes, stream);
+  a.workspace = workspace;
+  run_weighted(a, stream);
 }
 
 }  // namespace warploom::cuda

@@ -3,7 +3,7 @@
 // Shapes:   logits [rows, vocab_size] of f32, f16 or bf16, rows row_stride apart; parameters and outputs [rows].
 // Layout:   a row is cut into parts (blocks), those into segments (warps); a lane reads 4 neighbouring logits at once.
 // Bytes:    rows * vocab_size * element from DRAM. One block a row reads the row again from L2 for each further pass: 1 for a
-//           temperature or top-k of a short list, 2 for top-p, 3 where more than 1024 equal logits lie at its border, 5 or
+//           temperature or top-k of a short list, 2 for top-p, 3 where more than 1024 equal logits lie at the pivot, 5 or
 //           more where as many different ones do. Where parts share a row, a part keeps its logits in shared memory, and
 //           the parts exchange under 2.5 kB a row.
 // Launch:   512 threads. One block a row where rows are many, up to 128 where they are few; those are launched
@@ -14,7 +14,7 @@
 // Source:   radix selection: Alabi et al., "Fast k-selection algorithms for graphics processing units", JEA 2012; Philox:
 //           Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 // History:  first every level of a selection was a pass over the row, and parts added up whole histograms. Lists of what is
-//           left at the border took a pass from top-k and two from top-p; parts that exchange 64 coarse bins, then 32 fine
+//           left at the pivot took a pass from top-k and two from top-p; parts that exchange 64 coarse bins, then 32 fine
 //           ones, write under 1% of a row's bytes; entries up to 256 are ordered by counting, as 16 passes of a block's
 //           sort bound a single row (modelled, A100, top-k 50 of one row: 21 us, now 9). Digits were cut from whole keys
 //           at first; cut from the keys that are there, one is enough for logits of half precision (modelled, A100, top-p of
@@ -54,15 +54,15 @@ __device__ bool wants_plain(const SampleArgs& a) { return a.logprob || a.top_log
 template <class T>
 struct Plan {
   RowParams params;
-  Octaves<T> octaves;
+  Log2Bins<T> log2_bins;
   TokenId argmax;
   u64 least;  // weight of a kept token
   int bin;    // in which top-p ends
-  Border border;
+  Pivot pivot;
   Cut cut;
 
   __device__ u64 weight_within(u32 key, int id, float y) const {
-    return cut.keeps(key, static_cast<u32>(id)) ? octaves.weight(y) : 0;
+    return cut.keeps(key, static_cast<u32>(id)) ? log2_bins.weight(y) : 0;
   }
 };
 
@@ -76,7 +76,7 @@ struct Draw {
   RowRecord* const& records;
 
   __device__ u64 plain_weight(float y) const {
-    return wants_plain(a) ? sampling::weight(y, plan.octaves.weight.max, sampling::exponent_scale(1.0f)) : 0;
+    return wants_plain(a) ? sampling::weight(y, plan.log2_bins.weight.max, sampling::exponent_scale(1.0f)) : 0;
   }
   __device__ u64 at(u64 total) const {
     const RowParams& p = plan.params;
@@ -87,12 +87,12 @@ struct Draw {
   __device__ void finish(int id, float y, u64 weight, u64 total, std::int64_t num_kept, u64 all) const {
     Outcome out{.token = id, .argmax = plan.argmax, .num_kept = num_kept, .total = total};
     if (a.logprob)
-      out.logprob =
-          (static_cast<double>(y) - static_cast<double>(plan.octaves.weight.max)) - log(static_cast<double>(all) * 0x1p-40);
+      out.logprob = (static_cast<double>(y) - static_cast<double>(plan.log2_bins.weight.max)) -
+                    log(static_cast<double>(all) * 0x1p-40);
     if (a.filtered_logprob) out.filtered_logprob = log(static_cast<double>(weight) / static_cast<double>(total));
     write(a, ctas.row(), out);
     if (records) {
-      const auto& weight = plan.octaves.weight;
+      const auto& weight = plan.log2_bins.weight;
       records[ctas.row()] = {total, all, plan.least, plan.cut.key, plan.cut.id, weight.max, weight.scale, SampleStatus::ok};
     }
   }
@@ -112,7 +112,7 @@ __device__ void draw_from_list(const Draw<R>& d, u64 all, u64 (&entries)[kListed
 #pragma unroll
   for (int j = 0; j < kListed; ++j) {
     const bool first_k = entries[j] != 0 && kListed * threadIdx.x + j < p.top_k;
-    weights[j] = first_k ? d.plan.octaves.weight(logit_of(key_of(entries[j]))) : 0;
+    weights[j] = first_k ? d.plan.log2_bins.weight(logit_of(key_of(entries[j]))) : 0;
     sum += weights[j];
   }
   BlockScan(scratch.scan).ExclusiveSum(sum, before, total);
@@ -197,7 +197,7 @@ __device__ void cut_in_list(const Draw<R>& d, Sums& sums) {
         const u32 key = order_key(y);
         const u64 w = plan.weight_within(key, id, y);
         if (w == 0) return;
-        const int at = plan.octaves.bin(y);
+        const int at = plan.log2_bins.bin(y);
         if (at == plan.bin) ctas.append(pack(key, id));
         if (at <= plan.bin || w < plan.least) return;
         sums.segment += w;
@@ -208,12 +208,12 @@ __device__ void cut_in_list(const Draw<R>& d, Sums& sums) {
   // Of the bin the first in order, until the threshold is reached.
 #pragma unroll
   for (int j = 0; j < kListed; ++j) {
-    weights[j] = entries[j] != 0 ? plan.octaves.weight(logit_of(key_of(entries[j]))) : 0;
+    weights[j] = entries[j] != 0 ? plan.log2_bins.weight(logit_of(key_of(entries[j]))) : 0;
     listed += weights[j];
   }
   BlockScan(scratch.scan).ExclusiveSum(listed, before);
   const RowShape& shape = ctas.shape();
-  const u64 need = plan.border.need - plan.border.above;
+  const u64 need = plan.pivot.need - plan.pivot.above;
 #pragma unroll
   for (int j = 0; j < kListed; ++j) {
     if (before < need && weights[j] != 0) {
@@ -236,21 +236,21 @@ __device__ bool cut_top_p(const Draw<R>& d, Sums& sums) {
   auto& plan = d.plan;
   make_histogram(d.row, ctas, [&](int id, float y, u64& m) {
     m = plan.weight_within(order_key(y), id, y);
-    return m != 0 ? plan.octaves.bin(y) : -1;
+    return m != 0 ? plan.log2_bins.bin(y) : -1;
   });
   const u64 threshold = sampling::top_p_threshold(plan.params.top_p, ctas.histogram_sum());
   const Bin bin = ctas.find_bin(threshold);
   if (threadIdx.x == 0) {
     plan.bin = static_cast<int>(bin.bin);
-    plan.border = {{kMaskedKey + 1, 0xffffffffu}, threshold, bin.above, bin.inside};
+    plan.pivot = {{kMaskedKey + 1, 0xffffffffu}, threshold, bin.above, bin.inside};
   }
   __syncthreads();
-  if (plan.octaves.max_query_len(bin) <= static_cast<float>(ctas.list_limit())) {
+  if (plan.log2_bins.max_tokens(bin) <= static_cast<float>(ctas.list_limit())) {
     cut_in_list(d, sums);
     return true;
   }
-  const Cut cut = select<false>(d.row, ctas, plan.border, false, 1, [&](int id, float y, u32 key) -> u64 {
-    return plan.octaves.bin(y) == plan.bin ? plan.weight_within(key, id, y) : 0;
+  const Cut cut = select<false>(d.row, ctas, plan.pivot, false, 1, [&](int id, float y, u32 key) -> u64 {
+    return plan.log2_bins.bin(y) == plan.bin ? plan.weight_within(key, id, y) : 0;
   });
   if (threadIdx.x == 0) plan.cut = cut;
   __syncthreads();
@@ -307,8 +307,8 @@ __global__ void __launch_bounds__(kThreads, 2)
   if (min_max.flag) return d.refuse(SampleStatus::invalid_logits);
   if (key_of(min_max.max) <= kMaskedKey) return d.refuse(SampleStatus::all_masked);
   if (threadIdx.x == 0) {
-    plan.octaves.set(logit_of(key_of(min_max.max)), logit_of(min_max.min),
-                     sampling::exponent_scale(greedy ? 1.0f : p.temperature));
+    plan.log2_bins.set(logit_of(key_of(min_max.max)), logit_of(min_max.min),
+                       sampling::exponent_scale(greedy ? 1.0f : p.temperature));
     plan.argmax = id_of(min_max.max);
     plan.least = greedy ? sampling::kArgmaxWeight : sampling::min_p_weight(p.min_p);
     plan.cut = greedy ? Cut{key_of(min_max.max), static_cast<u32>(id_of(min_max.max))} : kKeepsAll;
@@ -320,7 +320,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 
   if (by_count && ctas.histogram_sum() > static_cast<u64>(p.top_k)) {
     bool fits = false;
-    const Cut cut = select_first(row, ctas, plan.border, static_cast<u64>(p.top_k), fits);
+    const Cut cut = select_first(row, ctas, plan.pivot, static_cast<u64>(p.top_k), fits);
     if (threadIdx.x == 0) plan.cut = cut;
     __syncthreads();
     if (fits) return draw_top_k(d);

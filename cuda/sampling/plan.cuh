@@ -1,4 +1,4 @@
-// What is known of a row on the way to its kept tokens: weights, the border, and bins between the two.
+// What is known of a row on the way to its kept tokens: weights, the pivot, and bins between the two.
 #pragma once
 
 #include "core/sampling_math.h"
@@ -37,7 +37,7 @@ struct Weights<Probability> {
 
 // Bins of equal width over the octaves in which the row's weights lie, ascending with the logit.
 template <class T>
-struct Octaves {
+struct Log2Bins {
   Weights<T> weight;
   float per_octave;
 
@@ -50,8 +50,8 @@ struct Octaves {
   __device__ int bin(float y) const {
     return kBins - 1 - static_cast<int>(fminf(weight.octaves_down(y) * per_octave, kBins - 1.0f));
   }
-  // No more tokens than this lie in a bin of that mass. Weights are cut to integers, and at least 1.
-  __device__ float max_query_len(const Bin& bin) const {
+  // No more tokens than this lie in a bin of that weight. Weights are cut to integers, and at least 1.
+  __device__ float max_tokens(const Bin& bin) const {
     const float octaves_down = static_cast<float>(kBins - bin.bin) / per_octave;
     return static_cast<float>(bin.inside) / fmaxf(floorf(exp2f(40.0f - octaves_down) * 0.999f), 1.0f);
   }

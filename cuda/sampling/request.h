@@ -16,7 +16,7 @@ struct RowShape {
   int segments = 1;
 };
 
-/// Which tokens of a row survive: those down to the cut (key, id) in the order that weigh at least `least`.
+/// The kept tokens of a row: those down to the cut (key, id) in the order that weigh at least `least`.
 struct RowRecord {
   unsigned long long total;  // the weights of the kept tokens
   unsigned long long all;    // every weight at temperature 1; only where log-probabilities are wanted

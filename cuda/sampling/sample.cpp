@@ -48,7 +48,7 @@ std::size_t workspace_bytes_of(const SampleArgs& args) {
   return args.rows == 0 ? 0 : lay_out(args, plan_of(args), nullptr, scratch);
 }
 
-void run(const SampleArgs& args, void* workspace, std::size_t workspace_bytes, cudaStream_t stream) {
+void run(const SampleArgs& args, cudaStream_t stream) {
   if (args.rows == 0) {
     if (args.kept_offsets)
       check(cudaMemsetAsync(args.kept_offsets, 0, sizeof(std::int64_t), stream), "clearing kept_offsets");
@@ -56,7 +56,7 @@ void run(const SampleArgs& args, void* workspace, std::size_t workspace_bytes, c
   }
   const Plan plan = plan_of(args);
   SampleScratch scratch;
-  check_workspace(workspace, workspace_bytes, lay_out(args, plan, static_cast<std::byte*>(workspace), scratch));
+  check_workspace(args.workspace, lay_out(args, plan, static_cast<std::byte*>(args.workspace.data), scratch));
   launch_draw(args, plan.draw, scratch, stream);
   if (args.top > 0) launch_top(args, plan.top, scratch, stream);
   if (args.kept_offsets) launch_kept(args, scratch, stream);
@@ -69,10 +69,10 @@ std::size_t sample_workspace_bytes(const SampleArgs& args) {
   return workspace_bytes_of(args);
 }
 
-void sample(const SampleArgs& args, void* workspace, std::size_t workspace_bytes, cudaStream_t stream) {
+void sample(const SampleArgs& args, cudaStream_t stream) {
   check_rows(args);
   check_outputs(args);
-  run(args, workspace, workspace_bytes, stream);
+  run(args, stream);
 }
 
 }  // namespace warploom::cuda

@@ -66,9 +66,9 @@ void check_lists(const SampleArgs& a) {
           "left out where the input is probabilities");
 }
 
-void check_workspace(const void* workspace, std::size_t bytes, std::size_t needed) {
-  require(bytes >= needed, "workspace_bytes", bytes, "at least sample_workspace_bytes()");
-  require(needed == 0 || workspace != nullptr, "workspace", "null", "device memory");
+void check_workspace(const Workspace& workspace, std::size_t needed) {
+  require(workspace.bytes >= needed, "workspace.bytes", workspace.bytes, "at least sample_workspace_bytes()");
+  require(needed == 0 || workspace.data != nullptr, "workspace.data", "null", "device memory");
 }
 
 }  // namespace warploom::cuda

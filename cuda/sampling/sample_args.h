@@ -11,14 +11,14 @@ void check_lists(const SampleArgs& args);                                       
 void check_outputs(const SampleArgs& args);                                       // all that sample() writes
 void check_output(const SampleArgs& args, const void* output, const char* name);  // that it is there
 void check_top_k(int k);
-void check_workspace(const void* workspace, std::size_t bytes, std::size_t needed);
+void check_workspace(const Workspace& workspace, std::size_t needed);
 
 /// sample() and sample_workspace_bytes(), arguments checked but for the workspace; here token and status may be null.
-void run(const SampleArgs& args, void* workspace, std::size_t workspace_bytes, cudaStream_t stream);
+void run(const SampleArgs& args, cudaStream_t stream);
 std::size_t workspace_bytes_of(const SampleArgs& args);
 
 /// The same where `logits` are 64-bit weights.
-void run_weighted(const SampleArgs& args, void* workspace, std::size_t workspace_bytes, cudaStream_t stream);
+void run_weighted(const SampleArgs& args, cudaStream_t stream);
 std::size_t weighted_workspace_bytes(const SampleArgs& args);
 
 }  // namespace warploom::cuda

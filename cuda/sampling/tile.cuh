@@ -1,4 +1,4 @@
-// Kernels that visit every token once more when the draw is done: their tiles, and who survived.
+// Kernels that visit every token once more when the draw is done: their tiles, and which tokens are kept.
 #pragma once
 
 #include "cuda/sampling/plan.cuh"

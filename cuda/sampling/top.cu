@@ -2,8 +2,8 @@
 //
 // Shapes:   logits [rows, vocab_size] of f32, f16 or bf16; lists [rows, top].
 // Layout:   as the draw: a row is cut into parts (blocks), those into segments (warps).
-// Bytes:    the row twice, mostly from L2: digits of its first level, then what reaches the border. More levels where more
-//           tokens than a shortlist holds share the border's digit.
+// Bytes:    the row twice, mostly from L2: digits of its first level, then what reaches the pivot. More levels where more
+//           tokens than a shortlist holds share the pivot's digit.
 // Launch:   512 threads; cooperative where parts share rows.
 // Limits:   top in [1, 1024].
 // Capture:  yes.
@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kThreads, 2)
                const RowRecord* const __grid_constant__ records) {
   __shared__ CtaScratch scratch;
   __shared__ RowParams params;
-  __shared__ Border border;
+  __shared__ Pivot pivot;
   CtaGroup ctas(shape, row_workspaces, lists, scratch);
   if (threadIdx.x == 0) params.read(a, ctas.row());
   __syncthreads();
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     const auto candidates = static_cast<std::int64_t>(ctas.histogram_sum());
     count = static_cast<int>(candidates < a.top ? candidates : a.top);
     bool fits = false;
-    const Cut cut = select_first(row, ctas, border, static_cast<u64>(count), fits);
+    const Cut cut = select_first(row, ctas, pivot, static_cast<u64>(count), fits);
     ctas.begin_list();
     for_each_token(
         row, ctas,

@@ -75,15 +75,15 @@ std::size_t cta_group_bytes(const SampleArgs& a, const RowShape& shape) {
 
 std::size_t weighted_workspace_bytes(const SampleArgs& a) { return a.rows == 0 ? 0 : cta_group_bytes(a, weighted_shape(a)); }
 
-void run_weighted(const SampleArgs& args, void* workspace, std::size_t workspace_bytes, cudaStream_t stream) {
+void run_weighted(const SampleArgs& args, cudaStream_t stream) {
   if (args.rows == 0) return;
   SampleArgs a = args;
   RowShape shape = weighted_shape(a);
-  check_workspace(workspace, workspace_bytes, cta_group_bytes(a, shape));
+  check_workspace(a.workspace, cta_group_bytes(a, shape));
   SampleScratch scratch;
   if (shape.ctas_per_row > 1) {
-    scratch.row_workspaces = workspace;
-    scratch.lists = static_cast<std::byte*>(workspace) + static_cast<std::size_t>(a.rows) * row_workspace_bytes();
+    scratch.row_workspaces = a.workspace.data;
+    scratch.lists = static_cast<std::byte*>(a.workspace.data) + static_cast<std::size_t>(a.rows) * row_workspace_bytes();
   }
   void* arguments[] = {&a, &shape, &scratch.row_workspaces, &scratch.lists};
   launch_cta_group(a, reinterpret_cast<const void*>(weighted_kernel), shape, 0, arguments, scratch,

@@ -3,10 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
-#include <utility>
 #include <vector>
 
+#include "warploom/device.h"
 #include "warploom/export.h"
 #include "warploom/types.h"
 
@@ -32,13 +33,16 @@ struct LogitBias {
   float bias = 0.0f;  ///< added to the logit; -inf removes the token; NaN and +inf make the row invalid
 };
 
-/// Everything besides the logits that decides a row's token.
+/// Everything besides the logits that decides a row's token. The spans are views: the caller keeps what they point to until the call
+/// returns.
 struct SamplingInput {
   SamplingParams params;
   std::uint64_t position = 0;        ///< tokens the sequence has generated before this one
   std::uint32_t subsequence = 0;     ///< tells apart several continuations of one request
   std::span<const TokenId> history;  ///< the tokens that the penalties count; each in [0, vocab_size)
   std::span<const LogitBias> bias;   ///< each token in [0, vocab_size)
+  /// Bit t % 32 of word t / 32 says whether token t may be drawn; at least vocab_size / 32 words, rounded up. Empty: all may.
+  std::span<const std::uint32_t> allowed;
 };
 
 /// `rows` rows of `vocab_size` logits; row r starts `row_stride` elements after row r - 1. A view: the caller owns the data.
@@ -52,9 +56,9 @@ struct LogitsView {
 
 enum class SampleStatus : std::uint8_t {
   ok,
-  invalid_logits,      ///< the row holds NaN or +inf, before or after the bias
-  all_masked,          ///< every logit is -inf
-  invalid_parameters,  ///< only from a device: a parameter, a history or a bias is out of its range
+  invalid_logits,  ///< the row holds NaN or +inf, before or after penalties, bias and mask
+  all_masked,      ///< every logit is -inf
+  invalid_parameters,  ///< only of SampleArgs, whose arrays nobody checks beforehand: a parameter, a history or a bias is out of range
 };
 
 struct TokenLogprob {
@@ -82,10 +86,36 @@ struct SampleResult {
   std::vector<TokenId> kept;      ///< ascending
 };
 
-/// Draws one token a row on the CPU with `threads` threads (rows are spread over them).
-/// Throws InvalidArgument where a view, a parameter, a history or a bias is out of range; a row with bad logits only gets
-/// its status, and its neighbours are untouched.
-WARPLOOM_EXPORT std::vector<SampleResult> sample(const LogitsView& logits, std::span<const SamplingInput> rows,
-                                                 const SampleOutputs& wants = {}, int threads = 1);
+struct SampleArgs;
+
+/// Draws tokens on the CPU, one a row. Keeps its threads and its scratch memory (some 20 bytes a token of the vocabulary and thread)
+/// from call to call: for whoever draws again and again. One call at a time; different Samplers may run at once.
+class WARPLOOM_EXPORT Sampler final {
+ public:
+  /// threads: in [1, 1024], the caller's included; rows are spread over them. isa: CpuIsa::automatic is the best there is; results
+  /// are the same on all. Throws InvalidArgument if this machine lacks it.
+  explicit Sampler(int threads = 1, CpuIsa isa = CpuIsa::automatic);
+  Sampler(Sampler&&) noexcept;
+  Sampler& operator=(Sampler&&) noexcept;
+  ~Sampler();
+
+  /// One result a row. Throws InvalidArgument if a view, a parameter, a history, a bias or a mask is out of range; a row with bad
+  /// logits only gets its status, and its neighbours are untouched.
+  [[nodiscard]] std::vector<SampleResult> sample(const LogitsView& logits, std::span<const SamplingInput> rows,
+                                                 const SampleOutputs& outputs = {});
+
+  /// The same from arrays to arrays in host memory (warploom/sample_args.h). Throws InvalidArgument for a shape that is out of range,
+  /// a required array that is null, and what is CUDA only. A row whose parameters, history or bias are out of range gets the status
+  /// invalid_parameters.
+  void sample(const SampleArgs& args);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Sampler(threads).sample(logits, rows, outputs): starts and ends its threads, so keep a Sampler to draw often.
+[[nodiscard]] WARPLOOM_EXPORT std::vector<SampleResult> sample(const LogitsView& logits, std::span<const SamplingInput> rows,
+                                                               const SampleOutputs& outputs = {}, int threads = 1);
 
 }  // namespace warploom

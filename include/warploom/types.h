@@ -1,6 +1,7 @@
 // Plain values that several public headers share.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace warploom {
@@ -12,6 +13,14 @@ using TokenId = std::int32_t;
 enum class DType : std::uint8_t { f32, f16, bf16 };
 
 constexpr std::int64_t bytes_of(DType type) { return type == DType::f32 ? 4 : 2; }
+
+/// Memory that a call may overwrite, aligned to 16 bytes. A view: the caller owns it and keeps it until the call is done.
+struct Workspace {
+  void* data = nullptr;
+  std::size_t bytes = 0;
+
+  bool operator==(const Workspace&) const = default;
+};
 
 /// Why a sequence ended.
 enum class FinishReason : std::uint8_t {

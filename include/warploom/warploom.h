@@ -10,6 +10,7 @@
 #include "warploom/inspect.h"
 #include "warploom/model.h"
 #include "warploom/request.h"
+#include "warploom/sample_args.h"
 #include "warploom/sampling.h"
 #include "warploom/score.h"
 #include "warploom/tokenizer.h"

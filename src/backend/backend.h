@@ -36,6 +36,7 @@ struct GraphKey {
   std::size_t bytes = 0;    // of the input
   std::int64_t biases = 0;  // in the lists of logit biases
   bool penalised = false;   // penalties and their histories are there
+  bool masked = false;      // masks of allowed tokens are there
   auto operator<=>(const GraphKey&) const = default;
 };
 
@@ -71,8 +72,8 @@ class Backend {
   virtual std::unique_ptr<KvCache> create_kv_cache(const KvCacheShape& shape) = 0;
   virtual std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) = 0;
 
-  /// Scratch memory that the op needs for every step of at most these sizes; from alloc(), not shared with another op.
-  virtual std::size_t workspace_bytes(const AttentionArgs&, const KvCacheShape& /*cache*/) const { return 0; }
+  /// Bytes that the op's args.workspace needs for every step of at most these sizes; from alloc(), not shared with another op.
+  virtual std::size_t workspace_bytes(const PagedAttentionArgs&) const { return 0; }
   virtual std::size_t workspace_bytes(const SampleArgs&) const { return 0; }
 
   /// Brings key.bytes bytes of `in` to the device, runs `record`, which calls ops, and brings `out` back; done when synchronise()
@@ -83,7 +84,7 @@ class Backend {
   virtual void rms_norm(const RmsNormArgs& args) = 0;
   virtual void matmul(const MatmulArgs& args) = 0;
   virtual void rope_append(const RopeAppendArgs& args) = 0;
-  virtual void attention(const AttentionArgs& args) = 0;
+  virtual void paged_attention(const PagedAttentionArgs& args) = 0;
   virtual void swiglu(const SwigluArgs& args) = 0;
   virtual void sample(const SampleArgs& args) = 0;
   virtual void copy_block(const CopyBlockArgs& args) = 0;

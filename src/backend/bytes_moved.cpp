@@ -23,7 +23,7 @@ std::int64_t bytes_moved(const MatmulArgs& args, DType activations) {
 }
 
 std::int64_t bytes_moved(const RopeAppendArgs& args) {
-  const KvCacheShape& kv = args.cache->shape();
+  const KvCacheView& kv = args.cache;
   const std::int64_t element = bytes_of(kv.type);
   const std::int64_t rotated = args.num_heads * kv.head_dim * 2 * kFloat;
   const std::int64_t stored = 2 * kv.num_kv_heads * kv.head_dim * (kFloat + element);

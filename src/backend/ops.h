@@ -1,5 +1,6 @@
-// The ops of a transformer step: one struct of arguments each. Shapes, layout, aliasing and limits are written here, once;
-// both backends implement every op and tests read the contract here. Pointers are memory of the backend that runs the op.
+// The ops of a transformer step: one struct of arguments each. Shapes, layout, aliasing and limits are written here, once, or in the
+// public headers for the ops that applications call too (SampleArgs, RopeAppendArgs, PagedAttentionArgs); both backends implement
+// every op and tests read the contract here. Pointers are memory of the backend that runs the op.
 //
 // Glossary: tokens = rows of this step over all sequences; dim = width of the residual stream; heads, kv_heads, head_dim;
 // block = block_size tokens of KV cache; activations = what matrix products read, elements of Backend::activation_type().
@@ -11,8 +12,8 @@
 #include <vector>
 
 #include "core/tensor.h"
-#include "warploom/attention_metadata.h"
-#include "warploom/sampling.h"
+#include "warploom/paged_attention_args.h"
+#include "warploom/sample_args.h"
 
 namespace warploom {
 
@@ -33,7 +34,7 @@ class Weight {
   virtual std::uint64_t bytes() const = 0;  // as kept
 };
 
-/// Device memory for the keys and values of every layer, in blocks. Its layout is the backend's own.
+/// Device memory for the keys and values of every layer, in blocks of the backend's own layout.
 struct KvCacheShape {
   std::int64_t num_layers = 0;
   std::int64_t num_kv_heads = 0;
@@ -46,6 +47,7 @@ class KvCache {
  public:
   virtual ~KvCache() = default;
   virtual const KvCacheShape& shape() const = 0;
+  virtual KvCacheView view() = 0;
   virtual std::uint64_t bytes() const = 0;
 };
 
@@ -64,6 +66,7 @@ struct RopeParams {
 class RopeTables {
  public:
   virtual ~RopeTables() = default;
+  virtual RopeView view() = 0;
 };
 /// Radians a position of each pair, [dims / 2]. factors: [dims / 2] or null.
 std::vector<double> rope_frequencies(const RopeParams& params, const float* factors);
@@ -98,31 +101,11 @@ struct MatmulArgs {
   float* out = nullptr;  // [tokens, rows]; may not alias x
 };
 
-/// Rotates queries in place, and stores rotated keys, and values, at their tokens' places in the cache. What then lies in the place
-/// of the keys is undefined.
-struct RopeAppendArgs {
-  float* qkv = nullptr;  // [tokens, (num_heads + 2 num_kv_heads) * head_dim]: queries, keys, values
-  std::int64_t num_heads = 0;
-  const RopeTables* rope = nullptr;
-  AttentionMetadata metadata;
-  KvCache* cache = nullptr;
-  std::int64_t layer = 0;
+/// Queries, keys and values side by side in rows of f32: [num_tokens, (num_heads + 2 num_kv_heads) * head_dim].
+struct QkvViews {
+  TensorView queries, keys, values;
 };
-
-/// out = softmax(cap(softmax_scale q K^T)) V over positions 0 to the token's own (its last `window` ones where window > 0), from the
-/// cache; cap(x) = soft_cap tanh(x / soft_cap) for soft_cap > 0.
-struct AttentionArgs {
-  const float* qkv = nullptr;  // as RopeAppendArgs, already rotated; keys and values are read from the cache
-  std::int64_t num_heads = 0;  // a multiple of num_kv_heads; query head h reads kv head h / (num_heads / num_kv_heads)
-  float softmax_scale = 1.0f;
-  float soft_cap = 0.0f;
-  std::int64_t window = 0;
-  AttentionMetadata metadata;
-  const KvCache* cache = nullptr;
-  std::int64_t layer = 0;
-  void* out = nullptr;          // activations [tokens, num_heads * head_dim]
-  Buffer* workspace = nullptr;  // of workspace_bytes(); null where that is 0
-};
+QkvViews split_qkv(float* qkv, std::int64_t num_heads, std::int64_t num_kv_heads, std::int64_t head_dim);
 
 /// out = silu(gate) * up.
 struct SwigluArgs {
@@ -132,35 +115,9 @@ struct SwigluArgs {
   void* out = nullptr;  // activations [tokens, intermediate_size]
 };
 
-/// Draws one token a row, exactly as warploom/sampling.h says. Arrays are device memory, [rows] unless said otherwise.
-struct SampleArgs {
-  const float* logits = nullptr;  // [rows, vocab_size]
-  std::int64_t rows = 0;
-  std::int64_t vocab_size = 0;
-  const float* temperature = nullptr;
-  const std::int32_t* top_k = nullptr;
-  const float* top_p = nullptr;
-  const float* min_p = nullptr;
-  const std::uint64_t* seed = nullptr;
-  const std::uint64_t* position = nullptr;
-  const std::uint32_t* subsequence = nullptr;
-  // Null, all of them, where no row has a penalty or a bias.
-  const float* repetition_penalty = nullptr;
-  const float* frequency_penalty = nullptr;
-  const float* presence_penalty = nullptr;
-  const TokenId* history = nullptr;               // all rows' histories
-  const std::int64_t* history_offsets = nullptr;  // [rows + 1]
-  const LogitBias* bias = nullptr;                // all rows' biases
-  const std::int64_t* bias_offsets = nullptr;     // [rows + 1]
-  TokenId* token = nullptr;                       // -1 unless the status is ok
-  SampleStatus* status = nullptr;
-  double* logprob = nullptr;    // at temperature 1 before the filters; null: not wanted
-  Buffer* workspace = nullptr;  // of workspace_bytes(); null where that is 0
-};
-
 /// Copies one block of every layer, keys and values.
 struct CopyBlockArgs {
-  KvCache* cache = nullptr;
+  KvCacheView cache;
   std::int32_t from = 0;
   std::int32_t to = 0;
 };

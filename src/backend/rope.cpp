@@ -20,4 +20,10 @@ std::vector<double> rope_frequencies(const RopeParams& params, const float* fact
   return frequencies;
 }
 
+QkvViews split_qkv(float* qkv, std::int64_t num_heads, std::int64_t num_kv_heads, std::int64_t head_dim) {
+  const std::int64_t stride = (num_heads + 2 * num_kv_heads) * head_dim;
+  float* keys = qkv + num_heads * head_dim;
+  return {{qkv, DType::f32, stride}, {keys, DType::f32, stride}, {keys + num_kv_heads * head_dim, DType::f32, stride}};
+}
+
 }  // namespace warploom

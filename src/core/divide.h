@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "core/host_device.h"
+#include "warploom/host_device.h"
 
 namespace warploom {
 

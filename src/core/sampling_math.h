@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "core/host_device.h"
+#include "warploom/host_device.h"
 
 namespace warploom::sampling {
 

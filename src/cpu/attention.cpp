@@ -11,15 +11,14 @@ struct Attention::Queries {
   float* out[kMaxQueries];
   AttentionTile tile;
 
-  Queries(const AttentionArgs& args, const WorkItem& item) {
-    const auto& cache = static_cast<const CpuKvCache&>(*args.cache);
-    const KvCacheShape& kv = cache.shape();
+  Queries(const PagedAttentionArgs& args, const WorkItem& item) {
+    const KvCacheView& kv = args.cache;
     int n = 0;
     for (std::int32_t t = item.token; t < item.token + item.tokens; ++t) {
       for (std::int32_t h = item.head; h < item.head + item.heads; ++h, ++n) {
-        pointers[n] = args.qkv + (t * (args.num_heads + 2 * kv.num_kv_heads) + h) * kv.head_dim;
+        pointers[n] = static_cast<const float*>(args.queries.data) + t * args.queries.stride + h * kv.head_dim;
         positions[n] = args.metadata.positions[t];
-        out[n] = static_cast<float*>(args.out) + (t * args.num_heads + h) * kv.head_dim;
+        out[n] = static_cast<float*>(args.out.data) + t * args.out.stride + h * kv.head_dim;
       }
     }
     tile.queries = pointers;
@@ -30,14 +29,14 @@ struct Attention::Queries {
     tile.head_dim = static_cast<int>(kv.head_dim);
     tile.scale = args.softmax_scale;
     tile.blocks = args.metadata.block_tables + args.metadata.token_to_seq[item.token] * args.metadata.max_blocks_per_seq;
-    tile.cache = cache.head_base(args.layer, item.kv_head);
-    tile.block_stride = cache.block_stride();
+    tile.cache = head_base(kv, args.layer, item.kv_head);
+    tile.block_stride = block_bytes(kv);
     tile.half = kv.type == DType::f16;
   }
 };
 
-void Attention::list_work_items(const AttentionArgs& args) {
-  const KvCacheShape& kv = args.cache->shape();
+void Attention::list_work_items(const PagedAttentionArgs& args) {
+  const KvCacheView& kv = args.cache;
   const AttentionMetadata& metadata = args.metadata;
   const auto group = static_cast<std::int32_t>(args.num_heads / kv.num_kv_heads);
   const std::int32_t heads = std::min<std::int32_t>(group, kMaxQueries);
@@ -45,8 +44,7 @@ void Attention::list_work_items(const AttentionArgs& args) {
   work_items_.clear();
   for (std::int32_t t = 0; t < metadata.num_tokens;) {
     if (metadata.positions[t] < 0) {
-      const std::int64_t width = args.num_heads * kv.head_dim;
-      std::fill_n(static_cast<float*>(args.out) + t * width, width, 0.0f);
+      std::fill_n(static_cast<float*>(args.out.data) + t * args.out.stride, args.num_heads * kv.head_dim, 0.0f);
       ++t;
       continue;
     }
@@ -70,7 +68,7 @@ void Attention::list_work_items(const AttentionArgs& args) {
   }
 }
 
-void Attention::run(const AttentionArgs& args) {
+void Attention::run(const PagedAttentionArgs& args) {
   list_work_items(args);
   if (work_items_.empty()) return;
   std::int64_t chunks = 0, longest = 0;
@@ -82,8 +80,8 @@ void Attention::run(const AttentionArgs& args) {
   // A chunk of one query head takes about 2 head_dim kChunkTokens multiply-adds. A thread gets at least a few microseconds
   // of work at a time.
   constexpr std::int64_t kMinWork = 1 << 15;
-  const std::int64_t item_work = chunks * 2 * args.num_heads / args.cache->shape().num_kv_heads *
-                                 args.cache->shape().head_dim * kChunkTokens / (4 * items);
+  const std::int64_t item_work = chunks * 2 * args.num_heads / args.cache.num_kv_heads *
+                                 args.cache.head_dim * kChunkTokens / (4 * items);
   const std::int64_t grain = std::max<std::int64_t>(1, kMinWork / std::max<std::int64_t>(1, item_work));
   // Threads share long contexts if there are few work items. Partial results merge in the same order as in a single pass.
   if (longest > 1 && items < 4 * pool_.threads() && pool_.threads() > 1) return run_split_kv(args, chunks);
@@ -92,7 +90,7 @@ void Attention::run(const AttentionArgs& args) {
   });
 }
 
-void Attention::run_single_pass(const AttentionArgs& args, const WorkItem& item) {
+void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& item) {
   const Queries queries(args, item);
   const int head_dim = queries.tile.head_dim;
   float max[kMaxQueries], sum[kMaxQueries], chunk_max[kMaxQueries], chunk_sum[kMaxQueries];
@@ -111,8 +109,8 @@ void Attention::run_single_pass(const AttentionArgs& args, const WorkItem& item)
   for (int i = 0; i < queries.tile.count; ++i) kernels_.scale_row(queries.out[i], sum[i], head_dim);
 }
 
-void Attention::run_split_kv(const AttentionArgs& args, std::int64_t chunks) {
-  const std::int64_t head_dim = args.cache->shape().head_dim;
+void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks) {
+  const std::int64_t head_dim = args.cache.head_dim;
   chunk_work_item_.clear();
   std::int64_t partials = 0;
   for (std::size_t i = 0; i < work_items_.size(); ++i) {

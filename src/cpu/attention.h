@@ -15,7 +15,7 @@ inline constexpr int kMaxHeadDim = 256;
 class Attention {
  public:
   Attention(const Kernels& kernels, ThreadPool& pool) : kernels_(kernels), pool_(pool) {}
-  void run(const AttentionArgs& args);
+  void run(const PagedAttentionArgs& args);
 
  private:
   struct WorkItem {  // some tokens of one sequence, some query heads of one kv head
@@ -30,11 +30,11 @@ class Attention {
   };
   struct Queries;  // the pointers of a work item, as the kernel takes them
 
-  void list_work_items(const AttentionArgs& args);
+  void list_work_items(const PagedAttentionArgs& args);
   // One thread computes the whole context.
-  void run_single_pass(const AttentionArgs& args, const WorkItem& item);
+  void run_single_pass(const PagedAttentionArgs& args, const WorkItem& item);
   // Threads share the contexts, as in Flash-Decoding; `chunks` is their number over all work items.
-  void run_split_kv(const AttentionArgs& args, std::int64_t chunks);
+  void run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks);
 
   const Kernels& kernels_;
   ThreadPool& pool_;

@@ -25,17 +25,17 @@ class Buckets {
         per_logit_(low < high ? (kBuckets - 1) / (static_cast<double>(high) - static_cast<double>(low)) : 0.0) {}
 
   std::size_t of(float value) const { return static_cast<std::size_t>((high_ - static_cast<double>(value)) * per_logit_); }
-  void add(float value, std::uint64_t mass) { mass_[of(value)] += mass; }
-  /// The bucket where the sum reaches `need`, from which the buckets before it are taken off.
+  void add(float value, std::uint64_t weight) { weight_[of(value)] += weight; }
+  /// The bucket where the sum reaches `need`, from which the buckets before it are subtracted.
   std::size_t cut(std::uint64_t& need) const {
     std::size_t bucket = 0;
-    while (bucket + 1 < kBuckets && mass_[bucket] < need) need -= mass_[bucket++];
+    while (bucket + 1 < kBuckets && weight_[bucket] < need) need -= weight_[bucket++];
     return bucket;
   }
 
  private:
   double high_, per_logit_;
-  std::array<std::uint64_t, kBuckets> mass_{};
+  std::array<std::uint64_t, kBuckets> weight_{};
 };
 
 }  // namespace
@@ -83,53 +83,53 @@ std::span<const Candidates::Item> Candidates::sorted() {
   return order_;
 }
 
-void Candidates::keep_first(std::int64_t k) {
+void Candidates::keep_top_k(std::int64_t k) {
   if (count_ <= k) return;
   keep_until(last_kept(static_cast<std::uint64_t>(k), [](std::int64_t) { return std::uint64_t{1}; }));
 }
 
-void Candidates::keep_mass(std::uint64_t threshold, float scale) {
+void Candidates::keep_top_p(std::uint64_t threshold, float scale) {
   keep_until(last_kept(threshold, [&](std::int64_t i) { return weights_[static_cast<std::size_t>(i)]; }));
   weigh(scale);
 }
 
-// The item with which the masses, summed in order, reach `need`. A radix selection: buckets by value, of which the one where
+// The item with which the weights, summed in order, reach `need`. A radix selection: buckets by value, of which the one where
 // the sum gets there is cut up again. Any monotone buckets lead to the same item.
-template <typename Mass>
-Candidates::Item Candidates::last_kept(std::uint64_t need, const Mass& mass) {
+template <typename WeightOf>
+Candidates::Item Candidates::last_kept(std::uint64_t need, const WeightOf& weight_of) {
   order_.clear();
   if (count_ <= static_cast<std::int64_t>(kSortable)) {
-    for (std::int64_t i = 0; i < count_; ++i) order_.push_back({values_[i], ids_[i], mass(i)});
+    for (std::int64_t i = 0; i < count_; ++i) order_.push_back({values_[i], ids_[i], weight_of(i)});
   } else {
     Buckets buckets(floor_ > kLowest ? floor_ : *std::min_element(values_, values_ + count_), max_);
-    for (std::int64_t i = 0; i < count_; ++i) buckets.add(values_[i], mass(i));
+    for (std::int64_t i = 0; i < count_; ++i) buckets.add(values_[i], weight_of(i));
     const std::size_t cut = buckets.cut(need);
     for (std::int64_t i = 0; i < count_; ++i)
-      if (buckets.of(values_[i]) == cut) order_.push_back({values_[i], ids_[i], mass(i)});
+      if (buckets.of(values_[i]) == cut) order_.push_back({values_[i], ids_[i], weight_of(i)});
   }
   while (order_.size() > kSortable) {
     const auto by_value = [](const Item& a, const Item& b) { return a.value < b.value; };
     const auto [low, high] = std::minmax_element(order_.begin(), order_.end(), by_value);
     if (low->value == high->value) break;  // ties, and so in order already
     Buckets buckets(low->value, high->value);
-    for (const Item& item : order_) buckets.add(item.value, item.mass);
+    for (const Item& item : order_) buckets.add(item.value, item.weight);
     const std::size_t cut = buckets.cut(need);
     std::erase_if(order_, [&](const Item& item) { return buckets.of(item.value) != cut; });
   }
   if (order_.size() <= kSortable) std::sort(order_.begin(), order_.end(), kBefore);
   auto item = order_.begin();
-  for (; item + 1 != order_.end() && item->mass < need; ++item) need -= item->mass;
+  for (; item + 1 != order_.end() && item->weight < need; ++item) need -= item->weight;
   return *item;
 }
 
 void Candidates::keep_until(const Item& last) { count_ = kernels_->keep(values_, ids_, count_, last.value, last.id); }
 
-void Candidates::drop_light(std::uint64_t least) {
+void Candidates::apply_min_p(std::uint64_t min_weight) {
   std::int64_t kept = 0;
   for (std::int64_t i = 0; i < count_; ++i) {
     const std::uint64_t w = weights_[static_cast<std::size_t>(i)];
     values_[kept] = values_[i], ids_[kept] = ids_[i], weights_[static_cast<std::size_t>(kept)] = w;
-    kept += w >= least;
+    kept += w >= min_weight;
   }
   count_ = kept;
 }

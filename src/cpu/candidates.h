@@ -17,7 +17,7 @@ class Candidates {
   struct Item {
     float value;
     std::uint32_t id;
-    std::uint64_t mass;
+    std::uint64_t weight;
   };
 
   explicit Candidates(const SampleKernels& kernels) : kernels_(&kernels) {}
@@ -34,23 +34,23 @@ class Candidates {
   void weigh(float scale);
 
   /// Keeps the first k in order. Weighs nothing.
-  void keep_first(std::int64_t k);
+  void keep_top_k(std::int64_t k);
   /// Keeps the shortest prefix of the order whose weights reach the threshold, which is at most their sum.
-  void keep_mass(std::uint64_t threshold, float scale);
-  /// Keeps what weighs at least so much.
-  void drop_light(std::uint64_t least);
+  void keep_top_p(std::uint64_t threshold, float scale);
+  /// Keeps what weighs at least `min_weight`.
+  void apply_min_p(std::uint64_t min_weight);
 
   /// Of the weights.
   std::uint64_t total() const;
   std::int64_t size() const { return count_; }
   std::span<const std::uint32_t> ids() const { return {ids_, static_cast<std::size_t>(count_)}; }  // ascending
   std::span<const std::uint64_t> weights() const { return {weights_.get(), static_cast<std::size_t>(count_)}; }
-  /// All of them, in order, each with mass 1.
+  /// All of them, in order, each with weight 1.
   std::span<const Item> sorted();
 
  private:
-  template <typename Mass>
-  Item last_kept(std::uint64_t need, const Mass& mass);
+  template <typename WeightOf>
+  Item last_kept(std::uint64_t need, const WeightOf& weight_of);
   void keep_until(const Item& last);
 
   const SampleKernels* kernels_;

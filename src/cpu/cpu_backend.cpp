@@ -110,14 +110,14 @@ class CpuBackend final : public Backend {
 
   void rope_append(const RopeAppendArgs& args) override {
     if (args.metadata.num_tokens == 0) return;
-    const auto& rope = static_cast<const RopeTable&>(*args.rope);
+    auto& rope = static_cast<RopeTable&>(*args.rope.tables);
     rope.extend(*std::max_element(args.metadata.positions, args.metadata.positions + args.metadata.num_tokens));
     pool_.parallel_for(args.metadata.num_tokens, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t t = begin; t < end; ++t) rope_append_token(args, rope, t);
     });
   }
 
-  void attention(const AttentionArgs& args) override { attention_.run(args); }
+  void paged_attention(const PagedAttentionArgs& args) override { attention_.run(args); }
 
   void swiglu(const SwigluArgs& args) override {
     // Short rows are cut too, so that a single token keeps every thread busy.
@@ -134,71 +134,36 @@ class CpuBackend final : public Backend {
         });
   }
 
-  void sample(const SampleArgs& args) override {
-    const LogitsView logits{args.logits, DType::f32, args.rows, args.vocab_size, args.vocab_size};
-    const SampleOutputs wants{.logprob = args.logprob != nullptr};
-    std::vector<SamplingInput> rows;
-    for (std::int64_t r = 0; r < args.rows; ++r) rows.push_back(sample_row(args, r));
-    check_rows(logits, rows, wants);
-    std::vector<SampleResult> results(rows.size());
-    sampler_.run(logits, rows, wants, results);
-    for (std::size_t r = 0; r < results.size(); ++r) {
-      args.token[r] = results[r].token;
-      args.status[r] = results[r].status;
-      if (args.logprob) args.logprob[r] = results[r].logprob;
-    }
-  }
+  void sample(const SampleArgs& args) override { sampler_.run(args); }
 
-  void copy_block(const CopyBlockArgs& args) override {
-    static_cast<CpuKvCache&>(*args.cache).copy_block(args.from, args.to);
-  }
+  void copy_block(const CopyBlockArgs& args) override { cpu::copy_block(args.cache, args.from, args.to); }
 
  private:
   static constexpr std::int64_t kRowGrain = 4;  // rows that are cheaper done at once than handed out
 
-  static SamplingInput sample_row(const SampleArgs& a, std::int64_t r) {
-    SamplingInput row;
-    SamplingParams& p = row.params;
-    p.temperature = a.temperature[r];
-    p.top_k = a.top_k[r];
-    p.top_p = a.top_p[r];
-    p.min_p = a.min_p[r];
-    p.seed = a.seed[r];
-    row.position = a.position[r];
-    row.subsequence = a.subsequence[r];
-    if (a.bias) row.bias = {a.bias + a.bias_offsets[r], a.bias + a.bias_offsets[r + 1]};
-    if (!a.history) return row;
-    p.repetition_penalty = a.repetition_penalty[r];
-    p.frequency_penalty = a.frequency_penalty[r];
-    p.presence_penalty = a.presence_penalty[r];
-    row.history = {a.history + a.history_offsets[r], a.history + a.history_offsets[r + 1]};
-    return row;
-  }
-
   void rope_append_token(const RopeAppendArgs& args, const RopeTable& rope, std::int64_t t) {
-    auto& cache = static_cast<CpuKvCache&>(*args.cache);
-    const KvCacheShape& kv = cache.shape();
+    const KvCacheView& kv = args.cache;
     const std::int64_t position = args.metadata.positions[t];
     if (position < 0) return;
     const std::int32_t block =
         args.metadata
             .block_tables[args.metadata.token_to_seq[t] * args.metadata.max_blocks_per_seq + position / kKvBlockSize];
-    const std::size_t offset = static_cast<std::size_t>(block) * cache.block_stride();
+    const std::size_t offset = static_cast<std::size_t>(block) * block_bytes(kv);
     const std::int64_t slot = position % kKvBlockSize;
     const float* table = rope.row(position);
-    const RopeParams& params = rope.params();
-    float* row = args.qkv + t * (args.num_heads + 2 * kv.num_kv_heads) * kv.head_dim;
+    const auto row = [t](const TensorView& rows) { return static_cast<float*>(rows.data) + t * rows.stride; };
 
     const auto rotate = [&](float* head) {
       float rotated[kMaxHeadDim];
-      kernels_.rotate_row(head, table, params.dims, params.interleaved, rotated);
-      std::memcpy(head, rotated, static_cast<std::size_t>(params.dims) * sizeof(float));
+      kernels_.rotate_row(head, table, args.rope.dims, args.rope.interleaved, rotated);
+      std::memcpy(head, rotated, static_cast<std::size_t>(args.rope.dims) * sizeof(float));
     };
-    for (std::int64_t h = 0; h < args.num_heads + kv.num_kv_heads; ++h) rotate(row + h * kv.head_dim);
+    for (std::int64_t h = 0; h < args.num_heads; ++h) rotate(row(args.queries) + h * kv.head_dim);
     for (std::int64_t h = 0; h < kv.num_kv_heads; ++h) {
-      const float* key = row + (args.num_heads + h) * kv.head_dim;
-      const float* value = key + kv.num_kv_heads * kv.head_dim;
-      std::byte* base = cache.head_base(args.layer, h) + offset;
+      float* key = row(args.keys) + h * kv.head_dim;
+      const float* value = row(args.values) + h * kv.head_dim;
+      rotate(key);
+      std::byte* base = head_base(kv, args.layer, h) + offset;
       if (kv.type == DType::f16) {
         std::uint16_t narrow[kMaxHeadDim];
         kernels_.narrow_row(key, kv.head_dim, narrow);
@@ -219,7 +184,7 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   Matmul matmul_;
   Attention attention_;
-  Sampler sampler_;
+  BatchSampler sampler_;
 };
 
 }  // namespace

@@ -31,6 +31,8 @@ inline constexpr int kSumBlock = 1024;
 
 struct SampleKernels {
   void (*widen)(const std::uint16_t* x, std::int64_t count, bool bf16, float* out);  // from f16 or bf16; exact
+  // -inf in place of the logits whose bit is 0: bit i % 32 of word i / 32.
+  void (*mask)(float* x, std::int64_t count, const std::uint32_t* allowed);
   // Finds the maximum of each `block` logits; block is a multiple of 64. Returns true if the row holds NaN or +inf.
   bool (*scan)(const float* x, std::int64_t count, std::int64_t block, float* block_max);
   // Sums the weights >= min_weight of each kSumBlock logits and returns their number. No logit may exceed max.

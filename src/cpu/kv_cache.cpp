@@ -22,16 +22,18 @@ void check_kv_cache_shape(const KvCacheShape& shape) {
 
 CpuKvCache::CpuKvCache(const KvCacheShape& shape) : shape_(shape) {
   check_kv_cache_shape(shape);
-  head_bytes_ = 2 * static_cast<std::size_t>(shape.head_dim) * kKvBlockSize * element_bytes();
-  block_bytes_ = head_bytes_ * static_cast<std::size_t>(shape.num_kv_heads);
-  layer_bytes_ = block_bytes_ * static_cast<std::size_t>(shape.num_blocks);
-  memory_ = allocate_bytes(layer_bytes_ * static_cast<std::size_t>(shape.num_layers), "KV cache");
+  view_ = {nullptr,        shape.type,       shape.num_layers,         shape.num_blocks, shape.num_kv_heads,
+           shape.head_dim, shape.block_size, KvLayout::transposed_keys};
+  memory_ = allocate_bytes(static_cast<std::size_t>(view_.bytes()), "KV cache");
+  view_.data = memory_.get();
 }
 
-void CpuKvCache::copy_block(std::int32_t from, std::int32_t to) {
-  for (std::int64_t layer = 0; layer < shape_.num_layers; ++layer)
-    std::memcpy(head_base(layer, 0) + static_cast<std::size_t>(to) * block_bytes_,
-                head_base(layer, 0) + static_cast<std::size_t>(from) * block_bytes_, block_bytes_);
+void copy_block(const KvCacheView& cache, std::int32_t from, std::int32_t to) {
+  const std::size_t bytes = block_bytes(cache);
+  for (std::int64_t layer = 0; layer < cache.num_layers; ++layer) {
+    std::byte* base = head_base(cache, layer, 0);
+    std::memmove(base + static_cast<std::size_t>(to) * bytes, base + static_cast<std::size_t>(from) * bytes, bytes);
+  }
 }
 
 }  // namespace warploom::cpu

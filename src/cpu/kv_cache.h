@@ -13,31 +13,28 @@ inline constexpr std::int64_t kKvBlockSize = 16;  // the kernels' vectors are so
 /// Throws InvalidArgument.
 void check_kv_cache_shape(const KvCacheShape& shape);
 
+/// Keys of kv head `head` in block 0 of `layer`; the values follow. Block b is b * block_bytes() further on.
+inline std::byte* head_base(const KvCacheView& cache, std::int64_t layer, std::int64_t head) {
+  const std::int64_t head_bytes = 2 * cache.head_dim * kKvBlockSize * bytes_of(cache.type);
+  return static_cast<std::byte*>(cache.data) + (layer * cache.num_blocks * cache.num_kv_heads + head) * head_bytes;
+}
+inline std::size_t block_bytes(const KvCacheView& cache) {
+  return static_cast<std::size_t>(cache.block_stride() * bytes_of(cache.type));
+}
+void copy_block(const KvCacheView& cache, std::int32_t from, std::int32_t to);
+
 class CpuKvCache final : public KvCache {
  public:
   explicit CpuKvCache(const KvCacheShape& shape);
 
   const KvCacheShape& shape() const override { return shape_; }
-  std::uint64_t bytes() const override { return layer_bytes_ * static_cast<std::size_t>(shape_.num_layers); }
-
-  std::size_t element_bytes() const { return shape_.type == DType::f16 ? 2 : 4; }
-  /// Distance from one block to the next within a layer.
-  std::size_t block_stride() const { return block_bytes_; }
-  /// Keys of kv head `head` in block 0 of `layer`.
-  std::byte* head_base(std::int64_t layer, std::int64_t head) {
-    return memory_.get() + static_cast<std::size_t>(layer) * layer_bytes_ + static_cast<std::size_t>(head) * head_bytes_;
-  }
-  const std::byte* head_base(std::int64_t layer, std::int64_t head) const {
-    return const_cast<CpuKvCache*>(this)->head_base(layer, head);
-  }
-  void copy_block(std::int32_t from, std::int32_t to);
+  KvCacheView view() override { return view_; }
+  std::uint64_t bytes() const override { return static_cast<std::uint64_t>(view_.bytes()); }
 
  private:
   KvCacheShape shape_;
-  std::size_t head_bytes_ = 0;  // keys and values of one head in one block
-  std::size_t block_bytes_ = 0;
-  std::size_t layer_bytes_ = 0;
   AlignedBytes memory_;
+  KvCacheView view_;
 };
 
 }  // namespace warploom::cpu

@@ -7,7 +7,7 @@ namespace warploom::cpu {
 RopeTable::RopeTable(const RopeParams& params, const float* factors)
     : params_(params), frequencies_(rope_frequencies(params, factors)) {}
 
-void RopeTable::extend(std::int64_t position) const {
+void RopeTable::extend(std::int64_t position) {
   constexpr std::int64_t kStep = 64;  // positions added at a time
   const std::int64_t row_floats = 2 * params_.dims;
   std::int64_t have = static_cast<std::int64_t>(table_.size()) / row_floats;

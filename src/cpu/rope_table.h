@@ -13,17 +13,17 @@ class RopeTable final : public RopeTables {
  public:
   /// factors: [dims / 2] or null.
   RopeTable(const RopeParams& params, const float* factors);
-  const RopeParams& params() const { return params_; }
+  RopeView view() override { return {frequencies_.data(), params_.dims, params_.interleaved, params_.mscale, this}; }
 
-  /// Makes rows up to `position` available.
-  void extend(std::int64_t position) const;
+  /// Makes rows up to `position` available. Not while another thread reads rows.
+  void extend(std::int64_t position);
   /// [2, dims]: what an element is multiplied by, and what its partner is multiplied by before it is added.
   const float* row(std::int64_t position) const { return table_.data() + position * 2 * params_.dims; }
 
  private:
   RopeParams params_;
   std::vector<double> frequencies_;  // radians a position
-  mutable std::vector<float> table_;
+  std::vector<float> table_;
 };
 
 }  // namespace warploom::cpu

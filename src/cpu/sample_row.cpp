@@ -6,8 +6,8 @@
 #include <functional>
 #include <limits>
 
-#include "core/penalties.h"
 #include "core/sampling_math.h"
+#include "core/sampling_params.h"
 
 namespace warploom::cpu {
 
@@ -24,7 +24,7 @@ bool RowSampler::load(const void* logits, DType type, std::int64_t vocab_size, c
   vocab_ = vocab_size;
   const SamplingParams& p = row.params;
   const bool penalised = !row.history.empty() && has_penalties(p);
-  const bool changed = penalised || !row.bias.empty();
+  const bool changed = penalised || !row.bias.empty() || !row.allowed.empty();
   // A block's maximum is a bound for top-k only where blocks are well more than k.
   block_ = kCoarse;
   while (block_ > kFine && p.top_k > vocab_size / block_ / 2) block_ /= 2;
@@ -44,6 +44,7 @@ bool RowSampler::load(const void* logits, DType type, std::int64_t vocab_size, c
     float& y = row_[static_cast<std::size_t>(bias.token)];
     y = sampling::add_rn(y, bias.bias);
   }
+  if (!row.allowed.empty()) kernels_.mask(row_.data(), vocab_size, row.allowed.data());
   return scan();
 }
 
@@ -117,17 +118,17 @@ float RowSampler::floor_of_top_k(std::int64_t k) {
 void RowSampler::keep_top_k(std::int64_t k) {
   gather(floor_of_top_k(k));
   if (list_.size() < k) gather(kMasked);
-  list_.keep_first(k);
+  list_.keep_top_k(k);
 }
 
-// Guesses how many quarter octaves below the maximum the mass is reached: every block's maximum counts for itself, so that a
-// peaked row's few heavy logits are not missed, the logits sampled beside them for those that they stand for.
-int RowSampler::guess_depth(float top_p) {
-  std::array<std::uint64_t, kSteps> mass{};
+// Estimates how many quarter octaves below the maximum the share top_p is reached. Every block's maximum counts for itself, so that
+// a peaked row's few heavy logits are not missed; the logits sampled beside them count for those that they stand for.
+int RowSampler::estimate_depth(float top_p) {
+  std::array<std::uint64_t, kSteps> weights_at{};
   std::uint64_t all = 0;
   const auto add = [&](float x, std::uint64_t w) {
     if (w == 0) return;
-    mass[static_cast<std::size_t>(std::min((max_ - x) * scale_ * 4.0f, kSteps - 1.0f))] += w;
+    weights_at[static_cast<std::size_t>(std::min((max_ - x) * scale_ * 4.0f, kSteps - 1.0f))] += w;
     all += w;
   };
   for (const float x : block_max_) add(x, sampling::weight(x, max_, scale_));
@@ -141,15 +142,15 @@ int RowSampler::guess_depth(float top_p) {
   const double share = static_cast<double>(top_p) * static_cast<double>(all);
   double sum = 0.0;
   int step = 0;
-  while (step < kSteps && (sum += static_cast<double>(mass[static_cast<std::size_t>(step)])) < share) ++step;
+  while (step < kSteps && (sum += static_cast<double>(weights_at[static_cast<std::size_t>(step)])) < share) ++step;
   return step;
 }
 
-// Lists the heaviest logits, down to a depth that is guessed. A wrong guess costs time only.
+// Lists the heaviest logits, down to a depth that is estimated. A wrong estimate costs time only.
 void RowSampler::keep_top_p(float top_p) {
-  if (listed_) return list_.keep_mass(sampling::top_p_threshold(top_p, list_.total()), scale_);
+  if (listed_) return list_.keep_top_p(sampling::top_p_threshold(top_p, list_.total()), scale_);
   const auto floor = [&](int depth) { return depth < kSteps ? max_ - static_cast<float>(depth) / 4.0f / scale_ : kMasked; };
-  int depth = guess_depth(top_p) + 2;
+  int depth = estimate_depth(top_p) + 2;
   list_.start(vocab_, floor(depth), max_);
   const std::uint64_t threshold = sampling::top_p_threshold(top_p, list_.add_and_sum(x_, vocab_, scale_));
   list_.weigh(scale_);
@@ -157,13 +158,13 @@ void RowSampler::keep_top_p(float top_p) {
     gather(floor(depth += deeper));
     list_.weigh(scale_);
   }
-  list_.keep_mass(threshold, scale_);
+  list_.keep_top_p(threshold, scale_);
   listed_ = true;
 }
 
-std::uint64_t RowSampler::sum_weights(float scale, std::uint64_t least, std::int64_t* count) {
+std::uint64_t RowSampler::sum_weights(float scale, std::uint64_t min_weight, std::int64_t* count) {
   sums_.resize(static_cast<std::size_t>((vocab_ + kSumBlock - 1) / kSumBlock));
-  const std::int64_t n = kernels_.sum_weights(x_, vocab_, max_, scale, least, sums_.data());
+  const std::int64_t n = kernels_.sum_weights(x_, vocab_, max_, scale, min_weight, sums_.data());
   if (count) *count = n;
   std::uint64_t total = 0;
   for (const std::uint64_t s : sums_) total += s;
@@ -180,10 +181,10 @@ void RowSampler::draw_from_list(const SamplingInput& row, SampleResult& result) 
   result.token = static_cast<TokenId>(list_.ids()[i]);
 }
 
-// Without top-k and top-p every candidate of enough weight survives: the blocks' sums lead to the token.
-void RowSampler::draw_from_row(const SamplingInput& row, std::uint64_t least, const SampleOutputs& wants,
+// Without top-k and top-p every candidate of enough weight is kept: the sums of the blocks lead to the token.
+void RowSampler::draw_from_row(const SamplingInput& row, std::uint64_t min_weight, const SampleOutputs& wants,
                                SampleResult& result) {
-  result.total_weight = sum_weights(scale_, least, &result.num_kept);
+  result.total_weight = sum_weights(scale_, min_weight, &result.num_kept);
   std::uint64_t r =
       sampling::draw(sampling::random_bits(row.params.seed, row.position, row.subsequence), result.total_weight);
   std::size_t block = 0;
@@ -194,7 +195,7 @@ void RowSampler::draw_from_row(const SamplingInput& row, std::uint64_t least, co
   kernels_.weigh(x_ + from, count, max_, scale_, weights_.data());
   for (std::int64_t i = 0; i < count; ++i) {
     const std::uint64_t w = weights_[static_cast<std::size_t>(i)];
-    if (w < least) continue;
+    if (w < min_weight) continue;
     if (r < w) {
       result.token = static_cast<TokenId>(from + i);
       break;
@@ -204,7 +205,7 @@ void RowSampler::draw_from_row(const SamplingInput& row, std::uint64_t least, co
   if (wants.kept) {
     gather(kMasked);
     list_.weigh(scale_);
-    list_.drop_light(least);
+    list_.apply_min_p(min_weight);
   }
 }
 
@@ -244,7 +245,7 @@ void RowSampler::run(const void* logits, DType type, std::int64_t vocab_size, co
     result.total_weight = sampling::kArgmaxWeight;
     if (wants.kept) result.kept.push_back(result.argmax);
   } else {
-    const std::uint64_t least = sampling::min_p_weight(p.min_p);
+    const std::uint64_t min_weight = sampling::min_p_weight(p.min_p);
     if (p.top_k > 0 && p.top_k < vocab_size) {
       keep_top_k(p.top_k);
       list_.weigh(scale_);
@@ -252,10 +253,10 @@ void RowSampler::run(const void* logits, DType type, std::int64_t vocab_size, co
     if (p.top_p < 1.0f) keep_top_p(p.top_p);
     if (listed_) {
       // What top-p keeps weighs something.
-      if (least > 1 || p.top_p >= 1.0f) list_.drop_light(least);
+      if (min_weight > 1 || p.top_p >= 1.0f) list_.apply_min_p(min_weight);
       draw_from_list(row, result);
     } else {
-      draw_from_row(row, least, wants, result);
+      draw_from_row(row, min_weight, wants, result);
     }
     if (wants.kept) result.kept.assign(list_.ids().begin(), list_.ids().end());
   }

@@ -1,5 +1,5 @@
 // One row of logits to one token. Nothing is sorted as a whole: the row is read once for its maximum, once for its weights
-// where a filter needs their sum, and what can still survive is picked out by block maxima and narrowed by partitioning.
+// where a filter needs their sum, and what may still be kept is picked out by block maxima and narrowed by partitioning.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,8 @@ class RowSampler {
   /// logits: `vocab_size` values of `type`. The row's arguments are valid.
   void run(const void* logits, DType type, std::int64_t vocab_size, const SamplingInput& row, const SampleOutputs& wants,
            SampleResult& result);
+  /// Of the last row, after penalties, bias and mask. The caller's logits are still there.
+  float logit(TokenId token) const { return x_[token]; }
 
  private:
   bool load(const void* logits, DType type, std::int64_t vocab_size, const SamplingInput& row);
@@ -31,14 +33,14 @@ class RowSampler {
   template <typename Visit>
   void sample_row(const Visit& visit) const;
   float floor_of_top_k(std::int64_t k);
-  int guess_depth(float top_p);
+  int estimate_depth(float top_p);
   void draw_from_list(const SamplingInput& row, SampleResult& result);
-  void draw_from_row(const SamplingInput& row, std::uint64_t least, const SampleOutputs& wants, SampleResult& result);
-  std::uint64_t sum_weights(float scale, std::uint64_t least, std::int64_t* count = nullptr);
+  void draw_from_row(const SamplingInput& row, std::uint64_t min_weight, const SampleOutputs& wants, SampleResult& result);
+  std::uint64_t sum_weights(float scale, std::uint64_t min_weight, std::int64_t* count = nullptr);
   void report_logprobs(const SampleOutputs& wants, SampleResult& result);
 
   const SampleKernels& kernels_;
-  const float* x_ = nullptr;  // the row after penalties and bias: the caller's own where nothing changes it
+  const float* x_ = nullptr;  // the row after penalties, bias and mask: the caller's own where nothing changes it
   std::int64_t vocab_ = 0;
   std::int64_t block_ = 0;  // logits that share an entry of block_max_
   float max_ = 0.0f, scale_ = 0.0f;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "core/penalties.h"
+#include "core/sampling_params.h"
 
 namespace warploom {
 

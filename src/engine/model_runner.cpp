@@ -57,7 +57,7 @@ ModelRunner::ModelRunner(const DecoderModel& model, KvCache& cache, const BatchL
   outputs_.place(args, true);
   args.logits = activations_.floats(activations_.logits);
   args.rows = limits_.max_num_logits;
-  args.vocab_size = model.config().shape.vocab_size;
+  args.vocab_size = args.row_stride = model.config().shape.vocab_size;
   sample_workspace_ = backend_.alloc(backend_.workspace_bytes(args));
 }
 
@@ -66,7 +66,7 @@ void ModelRunner::run(const ModelInput& input, bool logprobs, std::span<SampleRe
   check(input, results);
 #endif
   const std::lock_guard lock(backend_.step_mutex());
-  for (const BlockCopy& copy : input.copies) backend_.copy_block({&cache_, copy.from, copy.to});
+  for (const BlockCopy& copy : input.copies) backend_.copy_block({cache_.view(), copy.from, copy.to});
   PackedInput packed = inputs_.pack(input);
   packed.key.logprobs = logprobs;
   num_logits_ = input.num_logits();
@@ -75,8 +75,8 @@ void ModelRunner::run(const ModelInput& input, bool logprobs, std::span<SampleRe
     if (packed.sample.rows == 0) return;
     SampleArgs args = packed.sample;
     args.logits = activations_.floats(activations_.logits);
-    args.vocab_size = model_.config().shape.vocab_size;
-    args.workspace = sample_workspace_.get();
+    args.vocab_size = args.row_stride = model_.config().shape.vocab_size;
+    args.workspace = {sample_workspace_->data(), sample_workspace_->bytes()};
     outputs_.place(args, logprobs);
     backend_.sample(args);
   });

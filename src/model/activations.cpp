@@ -20,13 +20,14 @@ Activations::Activations(Backend& backend, const ModelConfig& config, const Batc
   gated = make(tokens * shape.intermediate_size, compute);
   logits = make(logits_rows * shape.vocab_size, DType::f32);
 
-  AttentionArgs attention;
+  PagedAttentionArgs attention;
   attention.num_heads = shape.num_heads;
-  attention.softmax_scale = config.softmax_scale;
   attention.metadata.num_tokens = attention.metadata.max_query_len = tokens;
   attention.metadata.num_seqs = limits.max_num_seqs;
   attention.metadata.max_blocks_per_seq = limits.max_blocks_per_seq;
-  attention_workspace = backend.alloc(backend.workspace_bytes(attention, cache));
+  attention.cache = {nullptr, cache.type, cache.num_layers, cache.num_blocks, cache.num_kv_heads, cache.head_dim, cache.block_size};
+  attention.out.type = compute;
+  attention_workspace = backend.alloc(backend.workspace_bytes(attention));
 }
 
 }  // namespace warploom

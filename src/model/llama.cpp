@@ -21,7 +21,7 @@ void Llama::forward(const DeviceBatch& batch, KvCache& cache, Activations& a) co
   const ModelShape& shape = config_.shape;
   const std::int64_t tokens = batch.metadata.num_tokens;
   float* const residual = a.floats(a.residual);
-  float* const qkv = a.floats(a.qkv);
+  const QkvViews qkv = split_qkv(a.floats(a.qkv), shape.num_heads, shape.num_kv_heads, shape.head_dim);
   float* const projected = a.floats(a.projected);
   float* const gate_up = a.floats(a.gate_up);
 
@@ -38,19 +38,20 @@ void Llama::forward(const DeviceBatch& batch, KvCache& cache, Activations& a) co
     const LlamaLayer& layer = weights_.layers[static_cast<std::size_t>(i)];
     const LayerConfig& config = config_.layers[static_cast<std::size_t>(i)];
     norm(layer.attention_norm, delta, nullptr, tokens);
-    backend_->matmul({layer.qkv.get(), a.normed->data(), floats(layer.qkv_bias), tokens, qkv});
-    backend_->rope_append({qkv, shape.num_heads, weights_.ropes[config.rope].get(), batch.metadata, &cache, i});
-    AttentionArgs attention;
-    attention.qkv = qkv;
+    backend_->matmul({layer.qkv.get(), a.normed->data(), floats(layer.qkv_bias), tokens, a.floats(a.qkv)});
+    backend_->rope_append({qkv.queries, qkv.keys, qkv.values, shape.num_heads, weights_.ropes[config.rope]->view(),
+                           batch.metadata, cache.view(), i});
+    PagedAttentionArgs attention;
+    attention.queries = qkv.queries;
     attention.num_heads = shape.num_heads;
     attention.softmax_scale = config_.softmax_scale;
     attention.window = config.sliding_window;
     attention.metadata = batch.metadata;
-    attention.cache = &cache;
+    attention.cache = cache.view();
     attention.layer = i;
-    attention.out = a.attended->data();
-    attention.workspace = a.attention_workspace.get();
-    backend_->attention(attention);
+    attention.out = {a.attended->data(), backend_->activation_type(), shape.num_heads * shape.head_dim};
+    attention.workspace = {a.attention_workspace->data(), a.attention_workspace->bytes()};
+    backend_->paged_attention(attention);
     backend_->matmul({layer.o_proj.get(), a.attended->data(), floats(layer.o_proj_bias), tokens, projected});
     norm(layer.mlp_norm, projected, nullptr, tokens);
     backend_->matmul({layer.gate_up.get(), a.normed->data(), floats(layer.gate_up_bias), tokens, gate_up});

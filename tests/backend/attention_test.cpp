@@ -55,9 +55,8 @@ TEST_P(Attention, PaddingTokensStoreNothingAndGetZeros) {
       test::Guarded in(*backend, host);
       test::Activations out(*backend, static_cast<std::size_t>(step.num_tokens() * 4 * 32));
       const test::PlacedStep placed(*backend, step);
-      if (append) backend->rope_append({in.data(), c.heads, rope.get(), placed.metadata, cache.get(), 0});
-      test::attend_with_workspace(*backend,
-                                  {in.data(), c.heads, c.scale(), 0.0f, 0, placed.metadata, cache.get(), 0, out.data()});
+      if (append) backend->rope_append(test::append_args(in.data(), c.heads, rope.get(), placed.metadata, cache.get(), 0));
+      test::attend_with_workspace(*backend, test::attention_args(*backend, in.data(), c.heads, c.scale(), 0.0f, 0, placed.metadata, cache.get(), 0, out.data()));
       const std::vector<float> got = out.read();
       out_rows.insert(out_rows.end(), got.begin(), got.end());
     }
@@ -142,14 +141,13 @@ TEST_P(Attention, CopiedBlocksHoldTheSameKeysAndValues) {
   };
   const auto fill = [&](std::int32_t block, const std::vector<float>& qkv, std::int64_t layer) {
     test::Guarded in(*backend, qkv);
-    backend->rope_append({in.data(), c.heads, rope.get(), step_on(block).metadata, cache.get(), layer});
+    backend->rope_append(test::append_args(in.data(), c.heads, rope.get(), step_on(block).metadata, cache.get(), layer));
     backend->synchronise();
   };
   const auto attend = [&](std::int32_t block, std::int64_t layer) {
     test::Guarded in(*backend, rows.qkv[0]);
     test::Activations out(*backend, 16 * 2 * 16);
-    test::attend_with_workspace(
-        *backend, {in.data(), c.heads, 0.25f, 0.0f, 0, step_on(block).metadata, cache.get(), layer, out.data()});
+    test::attend_with_workspace(*backend, test::attention_args(*backend, in.data(), c.heads, 0.25f, 0.0f, 0, step_on(block).metadata, cache.get(), layer, out.data()));
     return out.read();
   };
   std::vector<std::vector<float>> want, beside;
@@ -160,7 +158,7 @@ TEST_P(Attention, CopiedBlocksHoldTheSameKeysAndValues) {
     beside.push_back(attend(4, layer));
     ASSERT_FALSE(test::same_bits(want.back(), beside.back()));
   }
-  backend->copy_block({cache.get(), 1, 3});
+  backend->copy_block({cache->view(), 1, 3});
   for (std::int64_t layer = 0; layer < kLayers; ++layer) {
     const auto l = static_cast<std::size_t>(layer);
     EXPECT_TRUE(test::same_bits(attend(3, layer), want[l])) << "layer " << layer;

@@ -33,15 +33,11 @@ TEST_P(Empty, EveryOpTakesZeroTokens) {
   backend->embed({weight.get(), tokens.data(), 0, out.data()});
   backend->rms_norm({in.data(), out.data(), in.data(), nullptr, 0, 64, 1e-5f, activations.data()});
   backend->matmul({weight.get(), x.data(), in.data(), 0, out.data()});
-  backend->rope_append({in.data(), c.heads, rope_tables.get(), {}, paged.cache(), 1});
-  backend->attention({.qkv = in.data(),
-                      .num_heads = c.heads,
-                      .metadata = {},
-                      .cache = paged.cache(),
-                      .layer = 1,
-                      .out = activations.data()});
+  backend->rope_append(test::append_args(in.data(), c.heads, rope_tables.get(), {}, paged.cache(), 1));
+  backend->paged_attention(
+      test::attention_args(*backend, in.data(), c.heads, 1.0f, 0.0f, 0, {}, paged.cache(), 1, activations.data()));
   backend->swiglu({in.data(), 0, 64, activations.data()});
-  backend->sample({.logits = in.data(), .vocab_size = 64, .token = tokens.data(), .status = statuses.data()});
+  backend->sample({.logits = in.data(), .vocab_size = 64, .row_stride = 64, .token = tokens.data(), .status = statuses.data()});
   backend->synchronise();
 
   EXPECT_EQ(launched_kernels(), launches);

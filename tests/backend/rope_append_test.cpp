@@ -41,7 +41,7 @@ TEST_P(RopeAppend, ScalesByFactors) {
   const test::PlacedStep placed(*backend, step);
   const auto rope = backend->load_rope(params, factors.data());
   test::Guarded in(*backend, rows.qkv[0]);
-  backend->rope_append({in.data(), c.heads, rope.get(), placed.metadata, cache.get(), 0});
+  backend->rope_append(test::append_args(in.data(), c.heads, rope.get(), placed.metadata, cache.get(), 0));
   params.frequency_scale = 0.25f;
   test::expect_near_all(test::queries_of(c, in.read()), test::rotated_exactly(c, params, rows).queries[0], 1e-6, 2e-6);
 }

@@ -80,7 +80,7 @@ TEST_P(Sample, DrawsWhatTheOracleDraws) {
         SampleArgs args;
         args.logits = place(rows.logits);
         args.rows = static_cast<std::int64_t>(count);
-        args.vocab_size = static_cast<std::int64_t>(vocab_size);
+        args.vocab_size = args.row_stride = static_cast<std::int64_t>(vocab_size);
         args.temperature = place(rows.temperature);
         args.top_k = place(rows.top_k);
         args.top_p = place(rows.top_p);
@@ -103,8 +103,8 @@ TEST_P(Sample, DrawsWhatTheOracleDraws) {
         args.status = status.data();
         args.logprob = logprobs ? logprob.data() : nullptr;
         const std::size_t bytes = backend->workspace_bytes(args);
-        const auto workspace = backend->alloc(std::max<std::size_t>(bytes, 1));
-        args.workspace = bytes > 0 ? workspace.get() : nullptr;
+        const auto workspace = backend->alloc(bytes);
+        args.workspace = {workspace->data(), workspace->bytes()};
         backend->sample(args);
         const auto tokens = token.read();
         const auto statuses = status.read();

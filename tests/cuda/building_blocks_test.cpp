@@ -103,7 +103,7 @@ struct OnDevice {
   cuda::OutputRows out() const { return {dense.data(), static_cast<std::int64_t>(c.stride)}; }
   cuda::Filters filters() const { return {top_k.data(), top_p.data(), min_p.data()}; }
   cuda::RngState rng() const { return {seed.data(), position.data(), subsequence.data()}; }
-  cuda::Workspace workspace() const { return {room.data(), room.host().size()}; }
+  Workspace workspace() const { return {room.data(), room.host().size()}; }
   // What a row of the dense output holds, once what lies between rows is seen to be untouched.
   std::vector<std::vector<float>> dense_rows() const {
     const std::vector<float> all = dense.host();
@@ -435,7 +435,7 @@ TEST(BuildingBlocks, WhatTheHostSeesIsRefused) {
       [&] {
         cuda::softmax(d.rows(), nullptr, {}, d.out(), nullptr, {d.room.data(), 8}, nullptr);
       },
-      "workspace_bytes");
+      "workspace.bytes");
   expect_refused([&] { cuda::softmax(d.rows(), nullptr, {}, d.out(), nullptr, {nullptr, 1 << 20}, nullptr); }, "workspace");
   expect_refused(
       [&] {

@@ -1,5 +1,6 @@
 #include "cuda/device_sampling.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include <gtest/gtest.h>
@@ -38,16 +39,22 @@ void throw_on_error(cudaError_t error) {
 }
 
 std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SamplingInput> rows, int parts,
-                                           const SampleOutputs& wants, std::span<const std::uint32_t> allowed) {
+                                           const SampleOutputs& wants) {
   const std::size_t count = rows.size(), element = logits.type == DType::f32 ? 4 : 2;
   std::vector<float> temperature, top_p, min_p, repetition, frequency, presence;
   std::vector<std::int32_t> top_k;
   std::vector<std::uint64_t> seed, position;
-  std::vector<std::uint32_t> subsequence;
+  std::vector<std::uint32_t> subsequence, allowed;
   std::vector<TokenId> history;
   std::vector<LogitBias> bias;
   std::vector<std::int64_t> history_offsets{0}, bias_offsets{0};
-  for (const SamplingInput& row : rows) {
+  const auto words = static_cast<std::size_t>((logits.vocab_size + 31) / 32);
+  if (std::any_of(rows.begin(), rows.end(), [](const SamplingInput& row) { return !row.allowed.empty(); }))
+    allowed.assign(count * words, ~0u);
+  for (std::size_t r = 0; r < count; ++r) {
+    const SamplingInput& row = rows[r];
+    if (!row.allowed.empty())
+      std::copy_n(row.allowed.begin(), words, allowed.begin() + static_cast<std::ptrdiff_t>(r * words));
     const SamplingParams& p = row.params;
     temperature.push_back(p.temperature);
     top_p.push_back(p.top_p);
@@ -71,7 +78,7 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
       d_frequency(frequency), d_presence(presence);
   const DeviceArray<std::int32_t> d_top_k(top_k);
   const DeviceArray<std::uint64_t> d_seed(seed), d_position(position);
-  const DeviceArray<std::uint32_t> d_subsequence(subsequence);
+  const DeviceArray<std::uint32_t> d_subsequence(subsequence), d_allowed(allowed);
   const DeviceArray<TokenId> d_history(history);
   const DeviceArray<LogitBias> d_bias(bias);
   const DeviceArray<std::int64_t> d_history_offsets(history_offsets), d_bias_offsets(bias_offsets);
@@ -81,7 +88,7 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   const Guarded<std::uint64_t> total(count, 5);
   const Guarded<double> logprob(count, 5.0), filtered(count, 5.0);
 
-  cuda::SampleArgs a;
+  SampleArgs a;
   a.logits = d_logits.data();
   a.type = logits.type;
   a.rows = logits.rows;
@@ -99,8 +106,7 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   a.presence_penalty = d_presence.data();
   if (!history.empty()) a.history = d_history.data(), a.history_offsets = d_history_offsets.data();
   if (!bias.empty()) a.bias = d_bias.data(), a.bias_offsets = d_bias_offsets.data();
-  const DeviceArray<std::uint32_t> d_allowed(allowed);
-  if (!allowed.empty()) a.allowed = d_allowed.data(), a.allowed_stride = (logits.vocab_size + 31) / 32;
+  if (!allowed.empty()) a.allowed = d_allowed.data(), a.allowed_stride = static_cast<std::int64_t>(words);
   a.token = token.data();
   a.status = status.data();
   a.argmax = argmax.data();
@@ -123,7 +129,8 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   a.parts = parts;
   // Full of rubbish: what the call needs zero, it zeroes.
   const DeviceArray<std::byte> workspace(std::vector<std::byte>(cuda::sample_workspace_bytes(a), std::byte{0xcd}));
-  cuda::sample(a, workspace.data(), cuda::sample_workspace_bytes(a), nullptr);
+  a.workspace = {workspace.data(), cuda::sample_workspace_bytes(a)};
+  cuda::sample(a, nullptr);
   throw_on_error(cudaDeviceSynchronize());
 
   std::vector<SampleResult> results(count);

@@ -45,10 +45,8 @@ void DeviceArray<T>::ok(cudaError_t error) {
   throw_on_error(error);
 }
 
-/// What each row got: argmax, num_kept and weights too, the rest as wanted. parts as in SampleArgs; allowed: bit masks, of
-/// vocab_size / 32 words a row, rounded up, or empty.
+/// What each row got: argmax, num_kept and weights too, the rest as wanted. parts as in SampleArgs.
 std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<const SamplingInput> rows, int parts,
-                                           const SampleOutputs& wants = {.logprob = true, .filtered_logprob = true},
-                                           std::span<const std::uint32_t> allowed = {});
+                                           const SampleOutputs& wants = {.logprob = true, .filtered_logprob = true});
 
 }  // namespace warploom::test

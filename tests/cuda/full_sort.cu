@@ -20,7 +20,6 @@ namespace warploom::test {
 
 namespace {
 
-using cuda::SampleArgs;
 using cuda::device::logit_of;
 using cuda::device::order_key;
 using u64 = unsigned long long;

@@ -8,6 +8,6 @@ namespace warploom::test {
 
 /// Draws as cuda::sample() does; temperature, top_k, top_p, seed, position and stream are obeyed, nothing else. Allocates,
 /// and waits until it is done. token, num_kept and total_weight are written.
-void full_sort_sample(const cuda::SampleArgs& args);
+void full_sort_sample(const SampleArgs& args);
 
 }  // namespace warploom::test

@@ -31,7 +31,7 @@ TEST(FullSort, DrawsWhatTheCpuDraws) {
     const DeviceArray<std::uint64_t> d_position(position), total(std::vector<std::uint64_t>(kRows, 0));
     const DeviceArray<TokenId> token(std::vector<TokenId>(kRows, -1));
     const DeviceArray<std::int64_t> num_kept(std::vector<std::int64_t>(kRows, -1));
-    cuda::SampleArgs a;
+    SampleArgs a;
     a.logits = d_logits.data();
     a.rows = kRows;
     a.vocab_size = a.row_stride = static_cast<std::int64_t>(vocab_size);

@@ -24,26 +24,26 @@ void expect_refused(F call, const std::string& words) {
 
 // Arguments that could be launched, but that their pointers lead nowhere.
 void* somewhere(std::size_t offset = 0) { return reinterpret_cast<void*>(std::uintptr_t{4096} + offset); }
-cuda::KvCacheView cache() { return {somewhere(), DType::f16, 2, 10, 2, 64, 16}; }
+KvCacheView cache() { return {somewhere(), DType::f16, 2, 10, 2, 64, 16}; }
 AttentionMetadata metadata() {
   const auto* ints = static_cast<const std::int32_t*>(somewhere());
   return {3, 2, 2, ints, ints, ints, ints, 4};
 }
-cuda::PagedAttentionArgs attention() {
-  cuda::PagedAttentionArgs a;
+PagedAttentionArgs attention() {
+  PagedAttentionArgs a;
   a.queries = a.out = {somewhere(), DType::f32, 256};
   a.num_heads = 4;
   a.metadata = metadata();
   a.cache = cache();
   return a;
 }
-cuda::RopeAppendArgs append() {
-  cuda::RopeAppendArgs a;
+RopeAppendArgs append() {
+  RopeAppendArgs a;
   a.queries = {somewhere(), DType::f32, 256};
   a.keys = a.values = {somewhere(), DType::f32, 128};
   a.num_heads = 4;
-  a.frequencies = static_cast<const double*>(somewhere());
-  a.rope_dims = 64;
+  a.rope.frequencies = static_cast<const double*>(somewhere());
+  a.rope.dims = 64;
   a.metadata = metadata();
   a.cache = cache();
   return a;
@@ -51,19 +51,21 @@ cuda::RopeAppendArgs append() {
 
 TEST(KvCacheArgs, AttentionNamesWhatIsWrong) {
   const auto refuse = [](auto change, const char* words) {
-    cuda::PagedAttentionArgs a = attention();
+    PagedAttentionArgs a = attention();
     change(a);
-    expect_refused([&] { cuda::paged_attention(a, somewhere(), std::size_t{1} << 40, nullptr); }, words);
+    a.workspace = {somewhere(), std::size_t{1} << 40};
+    expect_refused([&] { cuda::paged_attention(a, nullptr); }, words);
   };
   const auto refuse_both = [&](auto change, const char* words) {
     refuse(change, words);
-    cuda::PagedAttentionArgs a = attention();
+    PagedAttentionArgs a = attention();
     change(a);
     expect_refused([&] { cuda::paged_attention_workspace_bytes(a); }, words);
   };
   refuse_both([](auto& a) { a.cache.head_dim = 72; }, "cache.head_dim is 72; it must be a multiple of 16 in [16, 256]");
   refuse_both([](auto& a) { a.cache.head_dim = 272; }, "cache.head_dim is 272");
   refuse_both([](auto& a) { a.cache.block_size = 24; }, "cache.block_size is 24; it must be 8, 16 or 32");
+  refuse_both([](auto& a) { a.cache.layout = KvLayout::transposed_keys; }, "cache.layout is 1");
   refuse_both([](auto& a) { a.cache.type = static_cast<DType>(3); }, "cache.type is 3");
   refuse([](auto& a) { a.cache.data = nullptr; }, "cache.data is null");
   refuse([](auto& a) { a.cache.data = somewhere(8); }, "aligned to 16 bytes");
@@ -95,14 +97,14 @@ TEST(KvCacheArgs, AttentionNamesWhatIsWrong) {
 
 TEST(KvCacheArgs, AppendNamesWhatIsWrong) {
   const auto refuse = [](auto change, const char* words) {
-    cuda::RopeAppendArgs a = append();
+    RopeAppendArgs a = append();
     change(a);
     expect_refused([&] { cuda::rope_append(a, nullptr); }, words);
   };
-  refuse([](auto& a) { a.rope_dims = 65; }, "rope_dims is 65; it must be even, in [0, cache.head_dim]");
-  refuse([](auto& a) { a.rope_dims = 66; }, "rope_dims is 66");
-  refuse([](auto& a) { a.frequencies = nullptr; }, "frequencies is null");
-  refuse([](auto& a) { a.mscale = INFINITY; }, "mscale is inf");
+  refuse([](auto& a) { a.rope.dims = 65; }, "rope.dims is 65; it must be even, in [0, cache.head_dim]");
+  refuse([](auto& a) { a.rope.dims = 66; }, "rope.dims is 66");
+  refuse([](auto& a) { a.rope.frequencies = nullptr; }, "rope.frequencies is null");
+  refuse([](auto& a) { a.rope.mscale = INFINITY; }, "rope.mscale is inf");
   refuse([](auto& a) { a.metadata.token_to_seq = nullptr; }, "metadata.token_to_seq is null");
   refuse([](auto& a) { a.keys.stride = 127; }, "keys.stride is 127");
   refuse([](auto& a) { a.values.data = nullptr; }, "values.data is null");
@@ -111,7 +113,7 @@ TEST(KvCacheArgs, AppendNamesWhatIsWrong) {
 }
 
 TEST(KvCacheArgs, AWorkspaceThatIsTooSmall) {
-  cuda::PagedAttentionArgs a = attention(), shapes;
+  PagedAttentionArgs a = attention(), shapes;
   EXPECT_EQ(cuda::paged_attention_workspace_bytes(a), 0u);  // 64 positions: nothing to split
   a.metadata.max_blocks_per_seq = 128;
   const std::size_t bytes = cuda::paged_attention_workspace_bytes(a);
@@ -122,9 +124,13 @@ TEST(KvCacheArgs, AWorkspaceThatIsTooSmall) {
   shapes.metadata = {
       a.metadata.num_tokens, a.metadata.num_seqs, a.metadata.max_query_len, nullptr, nullptr, nullptr, nullptr, 128};
   EXPECT_EQ(cuda::paged_attention_workspace_bytes(shapes), bytes);
-  expect_refused([&] { cuda::paged_attention(a, somewhere(), bytes - 1, nullptr); }, "workspace_bytes is");
-  expect_refused([&] { cuda::paged_attention(a, nullptr, bytes, nullptr); }, "workspace is null");
-  expect_refused([&] { cuda::paged_attention(a, somewhere(8), bytes, nullptr); }, "workspace is 0x1008");
+  const auto refuse = [&](Workspace workspace, const char* words) {
+    a.workspace = workspace;
+    expect_refused([&] { cuda::paged_attention(a, nullptr); }, words);
+  };
+  refuse({somewhere(), bytes - 1}, "workspace.bytes is");
+  refuse({nullptr, bytes}, "workspace.data is null");
+  refuse({somewhere(8), bytes}, "workspace.data is 0x1008");
   // More of anything never needs less.
   std::size_t before = 0;
   for (const std::int64_t sequences : {1, 2, 100, 128, 129, 5000}) {
@@ -139,12 +145,12 @@ TEST(KvCacheArgs, AWorkspaceThatIsTooSmall) {
 }
 
 TEST(KvCacheArgs, NoTokensAreNoWork) {
-  cuda::PagedAttentionArgs a;
+  PagedAttentionArgs a;
   a.cache = cache();
   a.num_heads = 2;
   EXPECT_EQ(cuda::paged_attention_workspace_bytes(a), 0u);
-  cuda::paged_attention(a, nullptr, 0, nullptr);
-  cuda::RopeAppendArgs r;
+  cuda::paged_attention(a, nullptr);
+  RopeAppendArgs r;
   r.cache = cache();
   r.num_heads = 2;
   cuda::rope_append(r, nullptr);
@@ -153,7 +159,7 @@ TEST(KvCacheArgs, NoTokensAreNoWork) {
 
 TEST(CopyBlock, CopiesOneBlockOfEveryLayer) {
   for (const DType type : {DType::f16, DType::f32}) {
-    cuda::KvCacheView view{nullptr, type, 3, 5, 2, 16, 8};
+    KvCacheView view{nullptr, type, 3, 5, 2, 16, 8};
     std::vector<std::byte> host(static_cast<std::size_t>(view.bytes()));
     std::mt19937 rng(3);
     for (std::byte& b : host) b = static_cast<std::byte>(rng());
@@ -173,7 +179,7 @@ TEST(CopyBlock, CopiesOneBlockOfEveryLayer) {
 
 // The places that the header states: [layers, blocks, 2, kv_heads, block_size, head_dim].
 TEST(CopyBlock, ViewsStateTheLayout) {
-  constexpr cuda::KvCacheView view{nullptr, DType::bf16, 3, 5, 2, 16, 8};
+  constexpr KvCacheView view{nullptr, DType::bf16, 3, 5, 2, 16, 8};
   static_assert(view.bytes() == 3 * 5 * 2 * 2 * 8 * 16 * 2);
   static_assert(view.keys(2, 3, 1) == (((2 * 5 + 3) * 2 + 0) * 2 + 1) * 8 * 16);
   static_assert(view.values(2, 3, 1) == (((2 * 5 + 3) * 2 + 1) * 2 + 1) * 8 * 16);

@@ -312,13 +312,13 @@ TEST_F(PagedAttention, ReplaysFollowThePositions) {
   const PagedCase c{9, 3, 64, DType::f16, {1100, 40, 300}};
   const PagedData data = random_data(c, rng);
   PagedCache cache(c, data, 1);
-  const cuda::PagedAttentionArgs a = cache.arguments({{0, 3, 4}, {1, 0, 1}, {2, 7, 8}});
+  const PagedAttentionArgs a = cache.arguments({{0, 3, 4}, {1, 0, 1}, {2, 7, 8}});
   cudaStream_t stream;
   cudaGraph_t graph;
   cudaGraphExec_t executable;
   test::throw_on_error(cudaStreamCreate(&stream));
   test::throw_on_error(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
-  cuda::paged_attention(a, cache.workspace(), cache.workspace_bytes(), stream);
+  cuda::paged_attention(a, stream);
   test::throw_on_error(cudaStreamEndCapture(stream, &graph));
   std::size_t nodes = 0;
   test::throw_on_error(cudaGraphGetNodes(graph, nullptr, &nodes));

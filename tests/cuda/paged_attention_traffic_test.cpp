@@ -25,7 +25,7 @@ void PrintTo(const Traffic& t, std::ostream* out) {
 WarploomCounters count_step(const Traffic& t, std::int64_t context, std::int64_t tokens, const char* kernel) {
   const std::int64_t tables = 2 * context / 16;  // entries a sequence: room for twice the context
   const std::int64_t row = t.heads * t.head_dim, rows = t.sequences * tokens;
-  cuda::PagedAttentionArgs a;
+  PagedAttentionArgs a;
   a.cache = {nullptr, t.type, 1, t.sequences * context / 16, t.kv_heads, t.head_dim, 16};
   const DeviceArray<std::byte> cache(std::vector<std::byte>(static_cast<std::size_t>(a.cache.bytes())));
   const DeviceArray<float> queries(std::vector<float>(static_cast<std::size_t>(rows * row))),
@@ -53,7 +53,8 @@ WarploomCounters count_step(const Traffic& t, std::int64_t context, std::int64_t
   const DeviceArray<std::byte> workspace(std::vector<std::byte>(std::max<std::size_t>(bytes, 1)));
   warploom_emulator_reset_counters();
   warploom_emulator_count(1);
-  cuda::paged_attention(a, workspace.data(), bytes, nullptr);
+  a.workspace = {workspace.data(), bytes};
+  cuda::paged_attention(a, nullptr);
   test::throw_on_error(cudaDeviceSynchronize());
   warploom_emulator_count(0);
   WarploomCounters n{};

@@ -61,16 +61,16 @@ class Append {
     device_frequencies_ = std::make_unique<DeviceArray<double>>(frequencies_);
   }
 
-  cuda::RopeAppendArgs arguments() const {
-    cuda::RopeAppendArgs a;
+  RopeAppendArgs arguments() const {
+    RopeAppendArgs a;
     a.queries = {rows_[0]->data(), case_.rows, stride(0)};
     a.keys = {rows_[1]->data(), case_.rows, stride(1)};
     a.values = {rows_[2]->data(), case_.rows, stride(2)};
     a.num_heads = case_.heads;
-    a.frequencies = device_frequencies_->data();
-    a.rope_dims = case_.rope_dims;
-    a.interleaved = case_.interleaved;
-    a.mscale = case_.mscale;
+    a.rope.frequencies = device_frequencies_->data();
+    a.rope.dims = case_.rope_dims;
+    a.rope.interleaved = case_.interleaved;
+    a.rope.mscale = case_.mscale;
     a.metadata.num_tokens = static_cast<std::int64_t>(case_.positions.size());
     a.metadata.num_seqs = static_cast<std::int64_t>(tables_.size()) / table_stride_;
     a.metadata.max_query_len = a.metadata.num_tokens;
@@ -164,7 +164,7 @@ class Append {
   std::vector<double> frequencies_;
   std::vector<std::int32_t> tables_;
   std::int64_t table_stride_ = 1;
-  cuda::KvCacheView view_;
+  KvCacheView view_;
   std::unique_ptr<DeviceArray<std::byte>> rows_[3], cache_;
   std::unique_ptr<DeviceArray<std::int32_t>> positions_, sequence_, device_tables_;
   std::unique_ptr<DeviceArray<double>> device_frequencies_;

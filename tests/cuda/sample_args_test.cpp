@@ -19,7 +19,7 @@ struct Call {
   DeviceArray<float> logits;
   DeviceArray<TokenId> token;
   DeviceArray<SampleStatus> status;
-  cuda::SampleArgs args;
+  SampleArgs args;
 
   explicit Call(std::size_t rows)
       : row(make(rows)),
@@ -39,7 +39,8 @@ struct Call {
   }
   void run() {
     const DeviceArray<std::byte> workspace(std::vector<std::byte>(cuda::sample_workspace_bytes(args)));
-    cuda::sample(args, workspace.data(), cuda::sample_workspace_bytes(args), nullptr);
+    args.workspace = {workspace.data(), cuda::sample_workspace_bytes(args)};
+    cuda::sample(args, nullptr);
     test::throw_on_error(cudaDeviceSynchronize());
   }
 };
@@ -49,7 +50,7 @@ void expect_refused(F change, const char* argument) {
   Call call(2);
   change(call.args);
   try {
-    cuda::sample(call.args, nullptr, 0, nullptr);
+    cuda::sample(call.args, nullptr);
     FAIL() << argument << " was taken";
   } catch (const InvalidArgument& error) {
     EXPECT_NE(std::string(error.what()).find(argument), std::string::npos) << error.what();
@@ -67,11 +68,11 @@ TEST(DeviceSampleArguments, WhatTheHostSeesIsRefused) {
   expect_refused([](auto& a) { a.token = nullptr; }, "token");
   expect_refused([](auto& a) { a.status = nullptr; }, "status");
   expect_refused([](auto& a) { a.parts = 129; }, "parts");
-  expect_refused([](auto& a) { a.parts = 2; }, "workspace_bytes");
+  expect_refused([](auto& a) { a.parts = 2; }, "workspace.bytes");
   expect_refused([](auto& a) { a.history = a.token; }, "history_offsets");
   expect_refused([](auto& a) { a.default_temperature = -1.0f; }, "default_temperature");
   expect_refused([](auto& a) { a.default_temperature = NAN; }, "default_temperature");
-  expect_refused([](auto& a) { a.input = static_cast<cuda::SampleInput>(2); }, "input");
+  expect_refused([](auto& a) { a.input = static_cast<SampleInput>(2); }, "input");
   expect_refused([](auto& a) { a.type = static_cast<DType>(3); }, "type");
   expect_refused([](auto& a) { a.top = -1; }, "top");
   expect_refused([](auto& a) { a.top = 1025; }, "top");
@@ -80,10 +81,10 @@ TEST(DeviceSampleArguments, WhatTheHostSeesIsRefused) {
   expect_refused([](auto& a) { a.kept_capacity = 5; }, "kept");
   expect_refused([](auto& a) { a.kept = a.token; }, "kept_offsets");
   expect_refused([](auto& a) { a.probabilities = static_cast<float*>(const_cast<void*>(a.logits)); }, "dense_stride");
-  expect_refused([](auto& a) { a.kept_offsets = reinterpret_cast<std::int64_t*>(a.token); }, "workspace_bytes");
+  expect_refused([](auto& a) { a.kept_offsets = reinterpret_cast<std::int64_t*>(a.token); }, "workspace.bytes");
   const auto probabilities = [](auto change) {
     return [change](auto& a) {
-      a.input = cuda::SampleInput::probabilities;
+      a.input = SampleInput::probabilities;
       change(a);
     };
   };
@@ -97,9 +98,10 @@ TEST(DeviceSampleArguments, WhatTheHostSeesIsRefused) {
   expect_refused([](auto& a) { a.rows = std::int64_t{1} << 24; }, "rows");
   Call call(2);
   call.args.parts = 2;
-  EXPECT_THROW(cuda::sample(call.args, nullptr, cuda::sample_workspace_bytes(call.args), nullptr), InvalidArgument);
-  EXPECT_THROW(cuda::sample(call.args, call.token.data(), cuda::sample_workspace_bytes(call.args) - 1, nullptr),
-               InvalidArgument);
+  call.args.workspace = {nullptr, cuda::sample_workspace_bytes(call.args)};
+  EXPECT_THROW(cuda::sample(call.args, nullptr), InvalidArgument);
+  call.args.workspace = {call.token.data(), cuda::sample_workspace_bytes(call.args) - 1};
+  EXPECT_THROW(cuda::sample(call.args, nullptr), InvalidArgument);
 }
 
 // Each bad row gets its status; the others what they get alone.
@@ -223,7 +225,8 @@ TEST(DeviceSampleArguments, AReplayedGraphDrawsTheNextNumbers) {
     cudaGraphExec_t exec;
     test::throw_on_error(cudaStreamCreate(&stream));
     test::throw_on_error(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
-    cuda::sample(call.args, workspace.data(), cuda::sample_workspace_bytes(call.args), stream);
+    call.args.workspace = {workspace.data(), cuda::sample_workspace_bytes(call.args)};
+    cuda::sample(call.args, stream);
     test::throw_on_error(cudaStreamEndCapture(stream, &graph));
     test::throw_on_error(cudaGraphInstantiate(&exec, graph, 0));
     for (std::uint64_t step = 0; step < 20; ++step) {

@@ -143,7 +143,7 @@ TEST(SampleDefects, IndicesBeyond32Bits) {
   const DeviceArray<std::int64_t> index(std::vector<std::int64_t>{kLast, kLast});
   const DeviceArray<TokenId> token(std::vector<TokenId>(2, -1));
   const DeviceArray<SampleStatus> status(std::vector<SampleStatus>(2, SampleStatus::ok));
-  cuda::SampleArgs a;
+  SampleArgs a;
   a.logits = reinterpret_cast<const void*>(logits);
   a.type = DType::bf16;
   a.rows = 2;
@@ -153,7 +153,8 @@ TEST(SampleDefects, IndicesBeyond32Bits) {
   a.token = token.data();
   a.status = status.data();
   const DeviceArray<std::byte> workspace(std::vector<std::byte>(cuda::sample_workspace_bytes(a), std::byte{0}));
-  cuda::sample(a, workspace.data(), cuda::sample_workspace_bytes(a), nullptr);
+  a.workspace = {workspace.data(), cuda::sample_workspace_bytes(a)};
+  cuda::sample(a, nullptr);
   EXPECT_EQ(token.host(), std::vector<TokenId>(2, 777));
 }
 
@@ -164,7 +165,7 @@ TEST(SampleDefects, AFullListIsCountedNotOverrun) {
   const DeviceArray<TokenId> token(std::vector<TokenId>(kRows, -1)), kept(std::vector<TokenId>(30003, -7));
   const DeviceArray<SampleStatus> status(std::vector<SampleStatus>(kRows, SampleStatus::ok));
   const DeviceArray<std::int64_t> offsets(std::vector<std::int64_t>(kRows + 1, -1));
-  cuda::SampleArgs a;
+  SampleArgs a;
   a.logits = logits.data();
   a.rows = kRows;
   a.vocab_size = a.row_stride = kVocab;
@@ -174,7 +175,8 @@ TEST(SampleDefects, AFullListIsCountedNotOverrun) {
   a.kept = kept.data();
   a.kept_capacity = 30000;
   const DeviceArray<std::byte> workspace(std::vector<std::byte>(cuda::sample_workspace_bytes(a), std::byte{0}));
-  cuda::sample(a, workspace.data(), cuda::sample_workspace_bytes(a), nullptr);
+  a.workspace = {workspace.data(), cuda::sample_workspace_bytes(a)};
+  cuda::sample(a, nullptr);
   EXPECT_EQ(offsets.host(), (std::vector<std::int64_t>{0, 20000, 40000, 60000}));
   const auto ids = kept.host();
   for (std::size_t i = 0; i < 30000; ++i) ASSERT_EQ(ids[i], static_cast<TokenId>(i % kVocab));

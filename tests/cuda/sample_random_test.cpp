@@ -35,22 +35,12 @@ Batch random_batch(std::mt19937_64& rng, std::size_t rows, std::size_t vocab_siz
   return b;
 }
 
-std::vector<std::uint32_t> random_masks(std::mt19937_64& rng, std::size_t rows, std::size_t vocab_size) {
-  std::vector<std::uint32_t> masks(rows * ((vocab_size + 31) / 32));
-  const auto kind = rng() % 3;
-  for (std::uint32_t& word : masks)
-    word = static_cast<std::uint32_t>(kind == 0   ? rng()
-                                      : kind == 1 ? rng() & rng() & rng()
-                                                  : ~(rng() & rng() & rng() & rng()));
-  return masks;
-}
-
 // The logarithm alone may differ in its last bits.
 void expect_near(double got, double want) { EXPECT_NEAR(got, want, 1e-12 * std::max(1.0, std::abs(want))); }
 
 void compare(std::uint64_t seed, std::size_t rows, std::size_t vocab_size, std::size_t stride, DType type, int parts) {
   std::mt19937_64 rng(seed);
-  const Batch batch = random_batch(rng, rows, vocab_size);
+  Batch batch = random_batch(rng, rows, vocab_size);
   std::vector<float> wide(rows * stride, NAN);
   for (std::size_t r = 0; r < rows; ++r) {
     const std::vector<float> y = test::random_logits(rng, vocab_size);
@@ -66,21 +56,12 @@ void compare(std::uint64_t seed, std::size_t rows, std::size_t vocab_size, std::
                             .filtered_logprob = true,
                             .top_logprobs = test::pick(rng, {0, 0, 0, 0, 1, 5, 20, 200, 1024}),
                             .kept = rng() % 2 == 0};
+  const std::size_t words = (vocab_size + 31) / 32;
   const std::vector<std::uint32_t> allowed =
-      rng() % 3 == 0 ? random_masks(rng, rows, vocab_size) : std::vector<std::uint32_t>{};
-  const auto got = test::sample_on_device(logits, batch.rows, parts, wants, allowed);
-  if (!allowed.empty()) {  // which the CPU does not know: -inf in their place
-    const auto remove = [&](auto& values, auto masked, auto finite) {
-      for (std::size_t r = 0; r < rows; ++r)
-        for (std::size_t i = 0; i < vocab_size; ++i) {
-          auto& value = values[r * stride + i];
-          if ((allowed[r * ((vocab_size + 31) / 32) + i / 32] >> (i % 32) & 1u) == 0 && finite(value)) value = masked;
-        }
-    };
-    if (type == DType::f32) remove(wide, -INFINITY, [](float y) { return std::isfinite(y); });
-    if (type == DType::f16) remove(narrow, std::uint16_t{0xfc00}, [](std::uint16_t y) { return (y & 0x7c00) != 0x7c00; });
-    if (type == DType::bf16) remove(narrow, std::uint16_t{0xff80}, [](std::uint16_t y) { return (y & 0x7f80) != 0x7f80; });
-  }
+      rng() % 3 == 0 ? test::random_masks(rng, rows, vocab_size) : std::vector<std::uint32_t>{};
+  for (std::size_t r = 0; r < rows && !allowed.empty(); ++r)
+    if (rng() % 4 != 0) batch.rows[r].allowed = std::span(allowed).subspan(r * words, words);
+  const auto got = test::sample_on_device(logits, batch.rows, parts, wants);
   const auto want = sample(logits, batch.rows, wants);
   for (std::size_t r = 0; r < rows; ++r) {
     SCOPED_TRACE(testing::Message() << "seed " << seed << " row " << r << " vocab_size " << vocab_size << " type "

@@ -32,7 +32,7 @@ void sort_on_device(const LogitsView& logits, const SamplingParams& params) {
       top_p(std::vector<float>(rows, params.top_p));
   const DeviceArray<std::int32_t> top_k(std::vector<std::int32_t>(rows, static_cast<std::int32_t>(params.top_k)));
   const DeviceArray<TokenId> token(std::vector<TokenId>(rows, -1));
-  cuda::SampleArgs a;
+  SampleArgs a;
   a.logits = values.data();
   a.type = logits.type;
   a.rows = logits.rows;

@@ -1,4 +1,4 @@
-// The contract's 160 cases on the device, alone on several launch shapes and in batches.
+// The contract's cases on the device, alone on several launch shapes and in batches.
 #include "cuda/device_sampling.h"
 #include "sampling/vector_cases.h"
 
@@ -13,6 +13,14 @@ TEST_P(DeviceVectors, OneByOne) {
   const std::vector<VectorCase> cases = test::load_vector_cases();
   ASSERT_EQ(cases.size(), 160u);
   for (const VectorCase& c : cases) {
+    const auto vocab_size = static_cast<std::int64_t>(c.wide.size());
+    test::expect_vector_case(
+        c, test::sample_on_device({c.data(), c.type, 1, vocab_size, vocab_size}, {&c.row, 1}, GetParam()).at(0));
+  }
+}
+
+TEST_P(DeviceVectors, Masks) {
+  for (const VectorCase& c : test::load_vector_cases("mask_vectors.json")) {
     const auto vocab_size = static_cast<std::int64_t>(c.wide.size());
     test::expect_vector_case(
         c, test::sample_on_device({c.data(), c.type, 1, vocab_size, vocab_size}, {&c.row, 1}, GetParam()).at(0));

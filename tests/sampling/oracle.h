@@ -53,7 +53,7 @@ struct OracleResult {
   TokenId argmax = -1;
   std::uint64_t total_weight = 0;
   std::vector<TokenId> kept;  // ascending
-  std::vector<float> logits;  // after penalties and bias
+  std::vector<float> logits;  // after penalties, bias and mask
 };
 
 inline OracleResult oracle(std::vector<float> y, const SamplingInput& row) {
@@ -73,6 +73,8 @@ inline OracleResult oracle(std::vector<float> y, const SamplingInput& row) {
     if (p.presence_penalty != 0.0f) v = v - p.presence_penalty;
   }
   for (const LogitBias& b : row.bias) y[static_cast<std::size_t>(b.token)] += b.bias;
+  for (std::size_t t = 0; !row.allowed.empty() && t < y.size(); ++t)
+    if ((row.allowed[t / 32] >> (t % 32) & 1u) == 0) y[t] = -INFINITY;
   invalid = invalid || std::any_of(y.begin(), y.end(), bad);
   result.logits = y;
   if (invalid) {

@@ -43,8 +43,11 @@ void compare(std::uint64_t seed, std::size_t vocab_size, int rounds) {
     for (std::uint64_t i = rng() % 8; i > 0 && rng() % 2; --i)
       history.push_back(static_cast<TokenId>(rng() % std::min<std::size_t>(vocab_size, 5)));
     if (rng() % 4 == 0) bias.push_back({static_cast<TokenId>(rng() % vocab_size), pick(rng, {-INFINITY, 3.0f, -100.0f})});
+    const std::vector<std::uint32_t> allowed =
+        rng() % 4 == 0 ? test::random_masks(rng, 1, vocab_size) : std::vector<std::uint32_t>{};
     row.history = history;
     row.bias = bias;
+    row.allowed = allowed;
     const OracleResult want = test::oracle(y, row);
     for (std::size_t i = 0; i < samplers.size(); ++i) {
       SampleResult got;

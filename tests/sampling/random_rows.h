@@ -34,6 +34,17 @@ inline std::vector<float> random_logits(std::mt19937_64& rng, std::size_t vocab_
   return y;
 }
 
+/// Bit masks of allowed tokens, (vocab_size + 31) / 32 words a row.
+inline std::vector<std::uint32_t> random_masks(std::mt19937_64& rng, std::size_t rows, std::size_t vocab_size) {
+  std::vector<std::uint32_t> masks(rows * ((vocab_size + 31) / 32));
+  const auto kind = rng() % 3;
+  for (std::uint32_t& word : masks)
+    word = static_cast<std::uint32_t>(kind == 0   ? rng()
+                                      : kind == 1 ? rng() & rng() & rng()
+                                                  : ~(rng() & rng() & rng() & rng()));
+  return masks;
+}
+
 inline SamplingParams random_params(std::mt19937_64& rng, std::size_t vocab_size) {
   SamplingParams p;
   p.temperature = pick(rng, {0.0f, 1e-40f, 1e-3f, 0.1f, 0.7f, 1.0f, 2.0f, 100.0f, 3e38f});

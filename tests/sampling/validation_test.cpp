@@ -14,7 +14,7 @@ const float kLogits[4] = {1.0f, 2.0f, 3.0f, 4.0f};
 
 std::string refusal(const SamplingInput& row, LogitsView view = {kLogits, DType::f32, 1, 4, 4}) {
   try {
-    sample(view, {&row, 1});
+    static_cast<void>(sample(view, {&row, 1}));
   } catch (const InvalidArgument& error) {
     return error.what();
   }

@@ -1,4 +1,4 @@
-// The contract's 160 cases, read from tests/data, and what is expected of them.
+// The contract's cases, read from tests/data, and what is expected of them.
 #pragma once
 
 #include <cstdlib>
@@ -26,6 +26,7 @@ struct VectorCase {
   std::vector<std::uint16_t> narrow;  // the same, where the type is narrow
   std::vector<TokenId> history;
   std::vector<LogitBias> bias;
+  std::vector<std::uint32_t> allowed;
   SamplingInput row;
   nlohmann::json expect;
 
@@ -59,8 +60,23 @@ inline void round_logits(VectorCase& c) {
   for (const float y : c.wide) c.narrow.push_back(c.type == DType::f16 ? float_to_half(y) : float_to_bfloat16(y));
 }
 
-inline std::vector<VectorCase> load_vector_cases() {
-  std::ifstream file(std::string(WARPLOOM_TEST_DATA) + "/sampling_vectors.json");
+// Bits beyond the vocabulary are set: they mean nothing.
+inline std::vector<std::uint32_t> make_mask(const nlohmann::json& spec, std::size_t vocab_size) {
+  const auto seed = spec["seed"].get<std::uint64_t>(), below = spec["below"].get<std::uint64_t>();
+  std::vector<std::uint32_t> words((vocab_size + 31) / 32, ~0u);
+  const auto put = [&](std::size_t token, bool allowed) {
+    const std::uint32_t bit = 1u << (token % 32);
+    words[token / 32] = allowed ? words[token / 32] | bit : words[token / 32] & ~bit;
+  };
+  for (std::size_t t = 0; t < vocab_size; ++t) put(t, finalise(seed + (t + 1) * 0x9E3779B97F4A7C15ull) >> 56 < below);
+  for (const auto& token : spec["clear"]) put(token.get<std::size_t>(), false);
+  for (const auto& token : spec["set"]) put(token.get<std::size_t>(), true);
+  return words;
+}
+
+/// "sampling_vectors.json", or "mask_vectors.json".
+inline std::vector<VectorCase> load_vector_cases(const std::string& name = "sampling_vectors.json") {
+  std::ifstream file(std::string(WARPLOOM_TEST_DATA) + "/" + name);
   std::vector<VectorCase> cases;
   for (const auto& j : nlohmann::json::parse(file)) {
     VectorCase& c = cases.emplace_back();
@@ -70,6 +86,7 @@ inline std::vector<VectorCase> load_vector_cases() {
     round_logits(c);
     c.history = j["history"].get<std::vector<TokenId>>();
     for (const auto& b : j["bias"]) c.bias.push_back({b[0].get<TokenId>(), decimal(b[1])});
+    if (j.contains("mask")) c.allowed = make_mask(j["mask"], c.wide.size());
     SamplingParams& p = c.row.params;
     p.temperature = decimal(j["temperature"]);
     p.top_k = j["top_k"].get<std::int64_t>();
@@ -86,6 +103,7 @@ inline std::vector<VectorCase> load_vector_cases() {
   for (VectorCase& c : cases) {
     c.row.history = c.history;
     c.row.bias = c.bias;
+    c.row.allowed = c.allowed;
   }
   return cases;
 }

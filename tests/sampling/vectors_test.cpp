@@ -1,4 +1,4 @@
-// The contract's 160 cases, through the public API.
+// The contract's cases, through the public API.
 #include "sampling/vector_cases.h"
 
 namespace warploom {
@@ -14,6 +14,19 @@ TEST(Vectors, OneByOne) {
   for (const VectorCase& c : cases) {
     const auto vocab_size = static_cast<std::int64_t>(c.wide.size());
     expect_vector_case(c, sample({c.data(), c.type, 1, vocab_size, vocab_size}, {&c.row, 1}).at(0));
+  }
+}
+
+TEST(Vectors, MasksOnEveryInstructionSet) {
+  const std::vector<VectorCase> cases = load_vector_cases("mask_vectors.json");
+  ASSERT_EQ(cases.size(), 128u);
+  for (const CpuIsa isa : available_cpu_isas()) {
+    SCOPED_TRACE(name(isa));
+    Sampler sampler(1, isa);
+    for (const VectorCase& c : cases) {
+      const auto vocab_size = static_cast<std::int64_t>(c.wide.size());
+      expect_vector_case(c, sampler.sample({c.data(), c.type, 1, vocab_size, vocab_size}, {&c.row, 1}).at(0));
+    }
   }
 }
 

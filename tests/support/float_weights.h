@@ -48,7 +48,7 @@ class FloatWeights final : public Backend {
   void rms_norm(const RmsNormArgs& args) override { cpu_->rms_norm(args); }
   void matmul(const MatmulArgs& args) override { cpu_->matmul(args); }
   void rope_append(const RopeAppendArgs& args) override { cpu_->rope_append(args); }
-  void attention(const AttentionArgs& args) override { cpu_->attention(args); }
+  void paged_attention(const PagedAttentionArgs& args) override { cpu_->paged_attention(args); }
   void swiglu(const SwigluArgs& args) override { cpu_->swiglu(args); }
   void sample(const SampleArgs& args) override { cpu_->sample(args); }
   void copy_block(const CopyBlockArgs& args) override { cpu_->copy_block(args); }

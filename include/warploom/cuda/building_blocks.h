@@ -37,15 +37,10 @@ struct RngState {
   const std::uint32_t* subsequence = nullptr;
 };
 
-/// Device memory, 16-byte aligned, that a call uses until it is done on its stream.
-struct Workspace {
-  void* data = nullptr;
-  std::size_t bytes = 0;
-};
-
 /// Bytes that suffice for any of the functions below. Throws as they do: InvalidArgument for a shape out of range, BackendError
-/// where the device cannot be asked or a launch fails. A status array may be null everywhere.
-WARPLOOM_EXPORT std::size_t block_workspace_bytes(const InputRows& rows);
+/// if the device cannot be asked or a launch fails. A status array may always be null. `workspace` is device memory, in use until the
+/// call is done on its stream.
+[[nodiscard]] WARPLOOM_EXPORT std::size_t block_workspace_bytes(const InputRows& rows);
 
 /// Softmax of the logits that pass the filters, at the row's temperature (null: 1; 0: all to the argmax). Others get 0.
 WARPLOOM_EXPORT void softmax(const InputRows& logits, const float* temperature, const Filters& filters,

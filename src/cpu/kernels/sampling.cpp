@@ -69,6 +69,16 @@ void widen(const std::uint16_t* x, std::int64_t count, bool bf16, float* out) {
   }
 }
 
+void mask(float* x, std::int64_t count, const std::uint32_t* allowed) {
+  const float masked = -__builtin_inff();
+  std::int64_t at = 0;
+  for (; at + 32 <= count; at += 32) {
+    const std::uint32_t word = *allowed++;
+    for (int i = 0; i < 32; ++i) x[at + i] = word >> i & 1u ? x[at + i] : masked;
+  }
+  for (int i = 0; at + i < count; ++i) x[at + i] = *allowed >> i & 1u ? x[at + i] : masked;
+}
+
 bool scan(const float* x, std::int64_t count, std::int64_t block, float* block_max) {
   unsigned bad = 0;
   for (std::int64_t at = 0; at < count; at += block) {

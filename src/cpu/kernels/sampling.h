@@ -6,6 +6,7 @@
 namespace warploom::cpu::WARPLOOM_ISA {
 
 void widen(const std::uint16_t* x, std::int64_t count, bool bf16, float* out);
+void mask(float* x, std::int64_t count, const std::uint32_t* allowed);
 bool scan(const float* x, std::int64_t count, std::int64_t block, float* block_max);
 std::int64_t sum_weights(const float* x, std::int64_t count, float max, float scale, std::uint64_t least,
                          std::uint64_t* sums);

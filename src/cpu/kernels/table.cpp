@@ -17,6 +17,7 @@ const Kernels kKernels = {
     .merge_chunk = merge_chunk,
     .scale_row = scale_row,
     .sample = {.widen = widen,
+               .mask = mask,
                .scan = scan,
                .sum_weights = sum_weights,
                .gather = gather,

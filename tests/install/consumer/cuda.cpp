@@ -6,7 +6,7 @@
 
 int main() {
   try {
-    warploom::cuda::sample({.rows = 1, .vocab_size = 0}, nullptr, 0, nullptr);
+    warploom::cuda::sample({.rows = 1, .vocab_size = 0}, nullptr);
   } catch (const warploom::InvalidArgument& error) {
     return std::strstr(error.what(), "vocab") != nullptr ? 0 : 1;
   }

@@ -1,0 +1,100 @@
+// The arguments of paged attention and of filling its cache: one struct each for the CPU and for CUDA. Pointers are memory of the
+// device that computes, valid until the call is done there.
+#pragma once
+
+#include <cstdint>
+
+#include "warploom/attention_metadata.h"
+#include "warploom/host_device.h"
+#include "warploom/types.h"
+
+namespace warploom {
+
+/// How the keys and values of one layer lie in a block.
+enum class KvLayout : std::uint8_t {
+  hnd,              ///< CUDA's: [2 (keys, values), num_kv_heads, block_size, head_dim]
+  transposed_keys,  ///< the CPU's: for each kv head its keys [head_dim, block_size], then its values [block_size, head_dim]
+};
+
+/// Keys and values of every layer: [num_layers, num_blocks, a block of one layer]. A view.
+struct KvCacheView {
+  void* data = nullptr;  ///< 16-byte aligned
+  DType type = DType::f16;
+  std::int64_t num_layers = 0;
+  std::int64_t num_blocks = 0;
+  std::int64_t num_kv_heads = 0;  ///< in [1, 8192]
+  std::int64_t head_dim = 0;      ///< a multiple of 16, at most 256
+  std::int64_t block_size = 16;   ///< 8, 16 or 32; 16 on the CPU
+  KvLayout layout = KvLayout::hnd;
+
+  /// Elements from one block of a layer to the next.
+  WARPLOOM_HOST_DEVICE constexpr std::int64_t block_stride() const { return 2 * num_kv_heads * block_size * head_dim; }
+  /// Elements from the start to the keys of `head` in `block` of `layer`, in the layout hnd: [block_size, head_dim].
+  WARPLOOM_HOST_DEVICE constexpr std::int64_t keys(std::int64_t layer, std::int64_t block, std::int64_t head) const {
+    return (layer * num_blocks + block) * block_stride() + head * block_size * head_dim;
+  }
+  /// The same of the values.
+  WARPLOOM_HOST_DEVICE constexpr std::int64_t values(std::int64_t layer, std::int64_t block, std::int64_t head) const {
+    return keys(layer, block, head) + num_kv_heads * block_size * head_dim;
+  }
+  constexpr std::int64_t bytes() const { return num_layers * num_blocks * block_stride() * bytes_of(type); }
+
+  bool operator==(const KvCacheView&) const = default;
+};
+
+/// Rows of queries, keys, values or results of a batch: [num_tokens, heads, head_dim], rows `stride` elements apart. A view.
+struct TensorView {
+  void* data = nullptr;  ///< 16-byte aligned, as every row is
+  DType type = DType::f32;
+  std::int64_t stride = 0;
+
+  bool operator==(const TensorView&) const = default;
+};
+
+class RopeTables;
+
+/// Rotary embedding (Su et al. 2021, arXiv:2104.09864).
+struct RopeView {
+  const double* frequencies = nullptr;  ///< [dims / 2], radians a position
+  std::int64_t dims = 0;                ///< leading dimensions of a head that rotate: even, at most head_dim; 0: none
+  bool interleaved = true;              ///< pairs are (2i, 2i + 1), else (i, i + dims / 2)
+  float mscale = 1.0f;                  ///< rotated vectors are multiplied by this (YaRN)
+  RopeTables* tables = nullptr;  ///< cosines and sines that the library's CPU backend keeps; null for cuda::rope_append()
+
+  bool operator==(const RopeView&) const = default;
+};
+
+/// Rotates queries in place, and stores rotated keys and values in the blocks of their tokens. `keys` are undefined afterwards.
+struct RopeAppendArgs {
+  TensorView queries, keys, values;  ///< f32 on the CPU
+  std::int64_t num_heads = 0;
+  RopeView rope;
+  AttentionMetadata metadata;
+  KvCacheView cache;
+  std::int64_t layer = 0;
+
+  bool operator==(const RopeAppendArgs&) const = default;
+};
+
+/// out = softmax(cap(softmax_scale q K^T)) V over positions 0 to the token's own (its last `window` ones if window > 0), where
+/// cap(x) = soft_cap tanh(x / soft_cap) for soft_cap > 0. A row's result does not depend, bit for bit, on the others of the batch,
+/// on how its sequence was cut into batches, nor on where its blocks lie; only NaN and infinity in values of the sequence's next
+/// tokens, if those are in the cache already, may reach it. Blocks that end before the window of every row may be gone. Padding
+/// tokens get zeros.
+struct PagedAttentionArgs {
+  TensorView queries;  ///< rotated; f32 on the CPU
+  std::int64_t num_heads =
+      0;  ///< a multiple of num_kv_heads, at most 8192; head h reads kv head h / (num_heads / num_kv_heads)
+  float softmax_scale = 1.0f;
+  float soft_cap = 0.0f;
+  std::int64_t window = 0;
+  AttentionMetadata metadata;
+  KvCacheView cache;
+  std::int64_t layer = 0;
+  TensorView out;         ///< [num_tokens, num_heads, head_dim]; may not alias the queries; f32 on the CPU
+  Workspace workspace{};  ///< of cuda::paged_attention_workspace_bytes(); the CPU needs none
+
+  bool operator==(const PagedAttentionArgs&) const = default;
+};
+
+}  // namespace warploom
