@@ -9,7 +9,7 @@
 #include "core/half.h"
 #include "core/quant_group.h"
 #include "cuda/guarded_array.h"
-#include "cuda/matmul/matmul.h"
+#include "cuda/backend/matmul/matmul.h"
 #include "cuda/runtime/raii.h"
 #include "formats/quants.h"
 

@@ -15,8 +15,8 @@ using Violations = std::vector<std::string>;
 /// The files below `root` that belong to the repository: no build folder, model, hidden folder but .ci.
 Tree read_tree(const std::filesystem::path& root);
 
-/// An #include points to a lower layer, its own folder, or one of the few neighbours that a layer-4 folder may read. Layers
-/// 4 and 5 never see a backend's folder (layer 3).
+/// An #include points to a lower layer, its own folder, or one of the few neighbours that a folder may read. Layers
+/// 4 and 5 never see a backend (layer 3), nothing but programs sees cuda/, and cuda/toolkit/ sees no src/backend/.
 Violations include_ranks(const Tree& tree);
 /// CUDA's headers are included below cuda/, include/warploom/cuda/, bench/cuda/ and tests/ of GPU code alone.
 Violations cuda_headers(const Tree& tree);
