@@ -30,11 +30,26 @@ struct Folder {
 
 // CONTRIBUTING.md's table of layers. The first prefix that fits decides.
 Folder folder_of(const std::string& path) {
-  static const std::vector<Folder> folders = {
-      {"include/warploom/", 0}, {"src/core/", 1},     {"src/backend/", 2}, {"cuda/device/", 2}, {"cuda/runtime/", 2},
-      {"cuda/toolkit/", 3},     {"cuda/backend/", 3}, {"src/cpu/", 3},     {"src/formats/", 4}, {"src/text/", 4},
-      {"src/model/", 4},        {"src/kv/", 4},       {"src/engine/", 5},  {"src/cli/", 6},     {"bench/", 6},
-      {"examples/", 6},         {"tools/", 6},        {"tests/", 6}};
+  static const std::vector<Folder> folders = {{"include/warploom/", 0},
+                                              {"src/core/", 1},
+                                              {"src/backend/", 2},
+                                              {"cuda/device/", 2},
+                                              {"cuda/runtime/", 2},
+                                              {"cuda/toolkit/", 3},
+                                              {"cuda/backend/", 3},
+                                              {"src/cpu/", 3},
+                                              {"src/formats/", 4},
+                                              {"src/text/", 4},
+                                              {"src/model/", 4},
+                                              {"src/kv/", 4},
+                                              {"src/engine/", 5},
+                                              {"src/cli/", 6},
+                                              {"bench/", 6},
+                                              {"examples/", 6},
+                                              {"tools/gpu_emulator/include/", 6},
+                                              {"tools/gpu_emulator/", 6},
+                                              {"tools/", 6},
+                                              {"tests/", 6}};
   for (const Folder& folder : folders)
     if (path.starts_with(folder.name)) return folder;
   return {"", -1};
@@ -49,6 +64,9 @@ bool may_read_neighbour(const std::string& from, const std::string& to) {
       {"src/model/", "src/formats/"},
       {"src/model/", "src/text/"},
       {"src/model/", "src/kv/"},
+      // The tests ask the emulator what it saw.
+      {"tools/gpu_emulator/", "tools/gpu_emulator/include/"},
+      {"tests/", "tools/gpu_emulator/include/"},
       // The tests of the command line and of the calibration reach their parts; the benchmark takes the command line's
       // options; the ops' benchmark makes weights as their tests do.
       {"tests/", "src/cli/"},
@@ -58,11 +76,13 @@ bool may_read_neighbour(const std::string& from, const std::string& to) {
   return allowed.contains({from, to});
 }
 
-// A backend is a leaf: layers 4 and 5 see none, the CPU sees nothing of CUDA. The toolkit stands without the seam.
+// A backend is a leaf: layers 4 and 5 see none, the CPU sees nothing of CUDA. The toolkit stands without the seam,
+// the emulator without everything else.
 bool may_never_read(const Folder& from, const Folder& to) {
   if (to.name.starts_with("cuda/") && !from.name.starts_with("cuda/")) return from.layer < 6;
   return (to.layer == 3 && (from.layer == 4 || from.layer == 5)) ||
-         (from.name == "cuda/toolkit/" && to.name == "src/backend/");
+         (from.name == "cuda/toolkit/" && to.name == "src/backend/") ||
+         (from.name.starts_with("tools/gpu_emulator/") && !to.name.starts_with("tools/gpu_emulator/"));
 }
 
 struct Include {
@@ -85,8 +105,8 @@ std::vector<Include> includes(const std::string& text) {
 // The file that a quoted include means, as the compiler's search paths find it; empty where there is none.
 std::string resolve(const Tree& tree, const std::string& from, const std::string& name) {
   const std::string beside = fs::path(from).parent_path().string() + "/";
-  for (const std::string& base :
-       {beside, std::string("include/"), std::string("src/"), std::string(), std::string("tests/")})
+  for (const std::string& base : {beside, std::string("include/"), std::string("src/"), std::string(), std::string("tests/"),
+                                  std::string("tools/gpu_emulator/include/")})
     if (tree.contains(base + name)) return base + name;
   return {};
 }
@@ -148,7 +168,7 @@ Violations cuda_headers(const Tree& tree) {
   Violations violations;
   for (const auto& [path, text] : tree) {
     if (!is_source(path) ||
-        starts_with_any(path, {"cuda/", "include/warploom/cuda/", "bench/cuda/", "tests/emulator/", "tests/cuda/"}))
+        starts_with_any(path, {"cuda/", "include/warploom/cuda/", "bench/cuda/", "tools/gpu_emulator/", "tests/cuda/"}))
       continue;
     for (const Include& include : includes(text))
       if (!include.quoted && std::regex_search(include.name, cuda))
@@ -161,7 +181,7 @@ Violations app_includes(const Tree& tree) {
   Violations violations;
   for (const auto& [path, text] : tree) {
     const Folder from = folder_of(path);
-    if (!is_source(path) || from.layer != 6 || from.name == "tests/" || from.name == "bench/") continue;
+    if (!is_source(path) || (from.name != "src/cli/" && from.name != "examples/")) continue;
     for (const Include& include : includes(text)) {
       const Folder to = include.quoted ? folder_of(resolve(tree, path, include.name)) : Folder{};
       if (!include.quoted || to.name == from.name || to.layer == 0) continue;
@@ -192,6 +212,16 @@ Violations machine_paths(const Tree& tree) {
     std::string line;
     for (int number = 1; std::getline(lines, line); ++number)
       if (std::regex_search(line, absolute)) violations.push_back(at(path, number) + "a path of one machine: " + line);
+  }
+  return violations;
+}
+
+Violations host_tuning(const Tree& tree) {
+  Violations violations;
+  for (const auto& [path, text] : tree) {
+    if (!path.ends_with("CMakeLists.txt") && !path.ends_with(".cmake") && path != "CMakePresets.json") continue;
+    if (!path.starts_with("tools/gpu_emulator/") && text.find("-march=native") != std::string::npos)
+      violations.push_back(path + ": -march=native; only the emulator is for the machine that builds it");
   }
   return violations;
 }

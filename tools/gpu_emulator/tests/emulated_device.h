@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "emulator.h"
+#include "emulator/emulator.h"
 
 #define EXPECT_CUDA(call) EXPECT_EQ((call), cudaSuccess)
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <tuple>
 
-#include "emulator.h"
+#include "emulator/emulator.h"
 #include "machine.h"
 #include "ptx_ast.h"
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <string_view>
 
-#include "emulator.h"
+#include "emulator/emulator.h"
 
 namespace emulator {
 

@@ -1,7 +1,7 @@
 // A program linked with the toolkit's runtime: exits 0 where its kernel ran. An argument says that it is the stand-in that runs it.
 #include <cstdio>
 
-#include "emulator.h"
+#include "emulator/emulator.h"
 
 namespace {
 

@@ -173,7 +173,7 @@ TEST(Watchdog, StopsAKernelThatSpinsForEver) {
   wait_kernel<<<3, 64>>>(flag.data());
   EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorLaunchTimeout);
   const std::string report = warploom_emulator_report();
-  for (const char* part : {"watchdog: no block has ended", "wait_kernel", "emulator_faults_test.cu:"})
+  for (const char* part : {"watchdog: no block has ended", "wait_kernel", "/faults_test.cu:"})
     EXPECT_NE(report.find(part), std::string::npos) << part << " in " << report;
   warploom_emulator_clear();
   warploom_emulator_watchdog(4ull << 30);

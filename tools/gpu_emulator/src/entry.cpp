@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "emulator.h"
+#include "emulator/emulator.h"
 
 namespace emulator {
 namespace {

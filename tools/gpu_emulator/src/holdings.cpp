@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <map>
 
-#include "emulator.h"
+#include "emulator/emulator.h"
 #include "entry.h"
 
 namespace emulator {

@@ -13,7 +13,7 @@ void expect_fault(const char* text, cudaError_t error) {
   EXPECT_EQ(cudaDeviceSynchronize(), error);
   const std::string report = warploom_emulator_report();
   EXPECT_NE(report.find(text), std::string::npos) << report;
-  EXPECT_NE(report.find("emulator_sanitizer_test.cu:"), std::string::npos) << report;
+  EXPECT_NE(report.find("/sanitizer_test.cu:"), std::string::npos) << report;
   EXPECT_NE(report.find("_kernel"), std::string::npos) << report;
   warploom_emulator_clear();
 }
