@@ -48,7 +48,7 @@ Folder folder_of(const std::string& path) {
                                               {"examples/", 6},
                                               {"tools/gpu_emulator/include/", 6},
                                               {"tools/gpu_emulator/", 6},
-                                              {"tools/", 6},
+                                              {"tools/sampler_check/", 6},
                                               {"tests/", 6}};
   for (const Folder& folder : folders)
     if (path.starts_with(folder.name)) return folder;
@@ -67,10 +67,13 @@ bool may_read_neighbour(const std::string& from, const std::string& to) {
       // The tests ask the emulator what it saw.
       {"tools/gpu_emulator/", "tools/gpu_emulator/include/"},
       {"tests/", "tools/gpu_emulator/include/"},
-      // The tests of the command line and of the calibration reach their parts; the benchmark takes the command line's
-      // options; the ops' benchmark makes weights as their tests do.
+      // The tests of the command line and of the sampler check reach their parts; the benchmark takes the command line's
+      // options, the sampler check its reading of them and the benchmark's description of the machine; the ops' benchmark
+      // makes weights as their tests do.
       {"tests/", "src/cli/"},
-      {"tests/", "bench/"},
+      {"tests/", "tools/sampler_check/"},
+      {"tools/sampler_check/", "src/cli/"},
+      {"tools/sampler_check/", "bench/"},
       {"bench/", "src/cli/"},
       {"bench/", "tests/"}};
   return allowed.contains({from, to});
@@ -167,8 +170,8 @@ Violations cuda_headers(const Tree& tree) {
   static const std::regex cuda(R"re(^(cuda|cublas|cub/|thrust/|curand|nvtx|cooperative_groups|mma\.h|device_launch))re");
   Violations violations;
   for (const auto& [path, text] : tree) {
-    if (!is_source(path) ||
-        starts_with_any(path, {"cuda/", "include/warploom/cuda/", "bench/cuda/", "tools/gpu_emulator/", "tests/cuda/"}))
+    if (!is_source(path) || starts_with_any(path, {"cuda/", "include/warploom/cuda/", "tools/sampler_check/",
+                                                   "tools/gpu_emulator/", "tests/cuda/"}))
       continue;
     for (const Include& include : includes(text))
       if (!include.quoted && std::regex_search(include.name, cuda))

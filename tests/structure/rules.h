@@ -18,7 +18,7 @@ Tree read_tree(const std::filesystem::path& root);
 /// An #include points to a lower layer, its own folder, or one of the few neighbours that a folder may read. Layers
 /// 4 and 5 never see a backend (layer 3), nothing but programs sees cuda/, and cuda/toolkit/ sees no src/backend/.
 Violations include_ranks(const Tree& tree);
-/// CUDA's headers are included below cuda/, include/warploom/cuda/, bench/cuda/, tests/cuda/ and tools/gpu_emulator/ alone.
+/// CUDA's headers are included below cuda/, include/warploom/cuda/, tests/cuda/ and tools/ alone.
 Violations cuda_headers(const Tree& tree);
 /// The command line and the examples include public headers alone.
 Violations app_includes(const Tree& tree);

@@ -7,7 +7,7 @@
 
 #include "warploom/sampling.h"
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 
 struct Distribution {
   std::vector<std::uint64_t> weight;  // [vocab_size] in units of 2^-40 of the argmax's; 0: filtered out
@@ -32,4 +32,4 @@ struct Cells {
 /// rarest together, so that each cell expects as much.
 Cells pooled_cells(const Distribution& distribution, std::int64_t draws, double least = 10.0);
 
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

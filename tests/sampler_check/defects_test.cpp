@@ -7,11 +7,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "bench/calibrate/calibration.h"
-#include "bench/calibrate/devices.h"
-#include "bench/calibrate/report.h"
+#include "tools/sampler_check/devices.h"
+#include "tools/sampler_check/report.h"
+#include "tools/sampler_check/sampler_check.h"
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 namespace {
 
 using Rows = std::vector<SamplingInput>;
@@ -87,7 +87,7 @@ class Defects : public testing::TestWithParam<Defect> {};
 
 TEST_P(Defects, AreFound) {
   const Defect& defect = GetParam();
-  const Calibration result = calibrate(defect.sampler, defect.plan);
+  const SamplerCheck result = check_sampler(defect.sampler, defect.plan);
   EXPECT_FALSE(result.ok());
   const auto test = std::find_if(result.tests.begin(), result.tests.end(),
                                  [&](const TestResult& t) { return t.name.starts_with(defect.found_by); });
@@ -98,7 +98,7 @@ TEST_P(Defects, AreFound) {
 // What the defects are planted into passes with the same plans.
 TEST(Defects, NoneInTheRightSampler) {
   for (const Plan& plan : {kStrategies, kPairs, plan_of(0, 0, 2'000)}) {
-    const Calibration result = calibrate(right(), plan);
+    const SamplerCheck result = check_sampler(right(), plan);
     EXPECT_TRUE(result.ok()) << as_table(result, "table");
   }
 }
@@ -150,4 +150,4 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

@@ -1,10 +1,10 @@
-#include "bench/calibrate/distribution.h"
+#include "tools/sampler_check/distribution.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 
 namespace {
 
@@ -81,4 +81,4 @@ Cells pooled_cells(const Distribution& distribution, std::int64_t draws, double 
   return cells;
 }
 
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

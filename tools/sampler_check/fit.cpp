@@ -1,4 +1,4 @@
-#include "bench/calibrate/fit.h"
+#include "tools/sampler_check/fit.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,9 +7,9 @@
 
 #include <fmt/format.h>
 
-#include "bench/calibrate/statistics.h"
+#include "tools/sampler_check/statistics.h"
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 
 namespace {
 
@@ -95,4 +95,4 @@ TestResult test_count(std::string name, std::int64_t seen, std::int64_t draws, d
   return result;
 }
 
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

@@ -1,4 +1,4 @@
-#include "bench/calibrate/distribution.h"
+#include "tools/sampler_check/distribution.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,9 +7,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "bench/calibrate/calibration.h"
+#include "tools/sampler_check/sampler_check.h"
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 namespace {
 
 // The sampler's own account of what it keeps, though not how it draws from it, is here the twin to compare with.
@@ -78,4 +78,4 @@ TEST(PooledCells, ByHand) {
 }
 
 }  // namespace
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

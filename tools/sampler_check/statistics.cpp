@@ -1,10 +1,10 @@
-#include "bench/calibrate/statistics.h"
+#include "tools/sampler_check/statistics.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 
 namespace {
 
@@ -118,4 +118,4 @@ double binomial_above(std::int64_t k, std::int64_t n, double p) {
   return 1.0 - lower_tail(k - 1, n, hit, miss);
 }
 
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

@@ -1,4 +1,4 @@
-#include "bench/calibrate/report.h"
+#include "tools/sampler_check/report.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 
 namespace {
 
@@ -23,7 +23,7 @@ std::string chi_square(const TestResult& test) {
   return std::isfinite(test.chi_square) ? fmt::format("{:.1f}", test.chi_square) : "";
 }
 
-std::string verdict(const Calibration& c) {
+std::string verdict(const SamplerCheck& c) {
   if (c.ok()) return fmt::format("ok: all {} tests passed", c.tests.size());
   const auto failed = std::count_if(c.tests.begin(), c.tests.end(), [](const TestResult& test) { return !test.ok; });
   return fmt::format("FAILED: {} of {} tests; these draws do not follow docs/sampling.md", failed, c.tests.size());
@@ -33,7 +33,7 @@ nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::js
 
 }  // namespace
 
-std::string as_table(const Calibration& c, const std::string& format) {
+std::string as_table(const SamplerCheck& c, const std::string& format) {
   std::string text = fmt::format(
       "Right draws fail one of these tests with probability {:g} (each with {:.2g}, two-sided); the effects are those found "
       "with "
@@ -54,7 +54,7 @@ std::string as_table(const Calibration& c, const std::string& format) {
   return text + "\n" + verdict(c) + "\n";
 }
 
-nlohmann::json as_json(const Calibration& c) {
+nlohmann::json as_json(const SamplerCheck& c) {
   nlohmann::json tests = nlohmann::json::array();
   for (const TestResult& test : c.tests)
     tests.push_back({{"test", test.name},
@@ -70,4 +70,4 @@ nlohmann::json as_json(const Calibration& c) {
           {"ok", c.ok()},          {"verdict", verdict(c)}};
 }
 
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

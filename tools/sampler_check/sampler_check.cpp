@@ -1,4 +1,4 @@
-#include "bench/calibrate/calibration.h"
+#include "tools/sampler_check/sampler_check.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,9 +6,9 @@
 
 #include <fmt/format.h>
 
-#include "bench/calibrate/distribution.h"
+#include "tools/sampler_check/distribution.h"
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 
 namespace {
 
@@ -175,11 +175,11 @@ Plan plan_for(std::int64_t draws) {
   return plan;
 }
 
-bool Calibration::ok() const {
+bool SamplerCheck::ok() const {
   return std::all_of(tests.begin(), tests.end(), [](const TestResult& test) { return test.ok; });
 }
 
-Calibration calibrate(const Sampler& sampler, const Plan& plan, const Progress& progress) {
+SamplerCheck check_sampler(const Sampler& sampler, const Plan& plan, const Progress& progress) {
   using Report = std::function<void(double)>;
   struct Job {
     std::string name;
@@ -202,16 +202,16 @@ Calibration calibrate(const Sampler& sampler, const Plan& plan, const Progress& 
                       return tail_test(sampler, seed, plan, rigour, report);
                     }});
 
-  Calibration calibration{plan, plan.level / static_cast<double>(std::max<std::size_t>(jobs.size(), 1)), {}};
+  SamplerCheck check{plan, plan.level / static_cast<double>(std::max<std::size_t>(jobs.size(), 1)), {}};
   std::uint64_t seed = plan.seed;
   for (const Job& job : jobs) {
     const Report report = [&](double share) {
       if (progress) progress(job.name, share);
     };
-    calibration.tests.push_back(job.run(seed, {calibration.test_level, plan.power}, report));
+    check.tests.push_back(job.run(seed, {check.test_level, plan.power}, report));
     seed += 1'000'000;  // no test draws another's numbers
   }
-  return calibration;
+  return check;
 }
 
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

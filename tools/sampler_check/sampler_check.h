@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "bench/calibrate/fit.h"
+#include "tools/sampler_check/fit.h"
 #include "warploom/sampling.h"
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 
 /// Draws one token a row; every row reads the same logits [vocab_size]. rows and tokens are [n]; rows have no history and no
 /// bias, penalties are off. A row that gets no token gets -1.
@@ -32,7 +32,7 @@ struct Plan {
 /// The default with `draws` in place of a million, the tail's draws in proportion.
 Plan plan_for(std::int64_t draws);
 
-struct Calibration {
+struct SamplerCheck {
   Plan plan;
   double test_level = 0;  // Bonferroni: the plan's level over the number of tests
   std::vector<TestResult> tests;
@@ -44,7 +44,7 @@ struct Calibration {
 using Progress = std::function<void(const std::string& test, double share)>;
 
 /// Runs every test of the plan. Throws what the sampler throws.
-Calibration calibrate(const Sampler& sampler, const Plan& plan, const Progress& progress = {});
+SamplerCheck check_sampler(const Sampler& sampler, const Plan& plan, const Progress& progress = {});
 
 /// The row of 1,000 tokens: near normal(0, 2.5), in steps of 1/4 so that logits tie, every 97th token masked.
 std::vector<float> strategy_logits();
@@ -55,4 +55,4 @@ struct Strategy {
 };
 std::vector<Strategy> strategies();
 
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

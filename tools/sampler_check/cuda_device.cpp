@@ -4,11 +4,11 @@
 
 #include <fmt/format.h>
 
-#include "bench/calibrate/devices.h"
+#include "tools/sampler_check/devices.h"
 #include "warploom/cuda/sampling.h"
 #include "warploom/error.h"
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 
 namespace {
 
@@ -30,7 +30,7 @@ class Buffer {
     check(cudaFree(data_), "freeing device memory");
     data_ = nullptr, bytes_ = 0;
     if (cudaMalloc(&data_, bytes) != cudaSuccess)
-      throw OutOfMemory(fmt::format("the calibration needs {} bytes of device memory at once", bytes));
+      throw OutOfMemory(fmt::format("the sampler check needs {} bytes of device memory at once", bytes));
     bytes_ = bytes;
     return data_;
   }
@@ -116,4 +116,4 @@ Device cuda_device() {
           }};
 }
 
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

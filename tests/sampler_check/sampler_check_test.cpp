@@ -1,5 +1,5 @@
 // The CPU's sampler passes, and what is printed says so.
-#include "bench/calibrate/calibration.h"
+#include "tools/sampler_check/sampler_check.h"
 
 #include <cmath>
 #include <thread>
@@ -8,10 +8,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "bench/calibrate/devices.h"
-#include "bench/calibrate/report.h"
+#include "tools/sampler_check/devices.h"
+#include "tools/sampler_check/report.h"
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 namespace {
 
 using testing::HasSubstr;
@@ -26,8 +26,8 @@ constexpr int kRuns = 30;
 
 Device cpu() { return cpu_device(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))); }
 
-TEST(Calibrate, TheCpuPasses) {
-  const Calibration result = calibrate(cpu().sampler, plan_for(kDraws));
+TEST(SamplerCheck, TheCpuPasses) {
+  const SamplerCheck result = check_sampler(cpu().sampler, plan_for(kDraws));
   EXPECT_TRUE(result.ok()) << as_table(result, "table");
   ASSERT_EQ(result.tests.size(), strategies().size() + 8);
   for (const TestResult& test : result.tests) EXPECT_EQ(test.draws, test.name.starts_with("tail") ? kDraws / 10 : kDraws);
@@ -38,12 +38,12 @@ TEST(Calibrate, TheCpuPasses) {
     EXPECT_LT(test.effect_less, test.name.starts_with("tail") ? 1.0 : 0.02) << test.name;
 }
 
-TEST(Calibrate, ProgressNamesEveryTestAndEnds) {
+TEST(SamplerCheck, ProgressNamesEveryTestAndEnds) {
   std::vector<std::string> ended;
   double last = 0;
   Plan plan = plan_for(20'000);
   plan.tail_draws = 600;  // in three pieces
-  const Calibration result = calibrate(cpu().sampler, plan, [&](const std::string& test, double share) {
+  const SamplerCheck result = check_sampler(cpu().sampler, plan, [&](const std::string& test, double share) {
     EXPECT_GT(share, last);
     last = share == 1.0 ? 0.0 : share;
     if (share == 1.0) ended.push_back(test);
@@ -53,7 +53,7 @@ TEST(Calibrate, ProgressNamesEveryTestAndEnds) {
 }
 
 // With other seeds a right sampler's p values are uniform, or the stated level means nothing.
-TEST(Calibrate, PValuesAreUniform) {
+TEST(SamplerCheck, PValuesAreUniform) {
   Plan plan = plan_for(10'000);
   plan.tail_draws = 0;
   const Sampler sampler = cpu().sampler;
@@ -61,7 +61,8 @@ TEST(Calibrate, PValuesAreUniform) {
   int count = 0, low = 0;
   for (int run = 0; run < kRuns; ++run) {
     plan.seed = 1'000'000'000u * static_cast<std::uint64_t>(run + 1);
-    for (const TestResult& test : calibrate(sampler, plan).tests) ++count, sum += test.p_value, low += test.p_value < 0.1;
+    for (const TestResult& test : check_sampler(sampler, plan).tests)
+      ++count, sum += test.p_value, low += test.p_value < 0.1;
   }
   ASSERT_EQ(count, kRuns * 13);
   // Four standard deviations, of the mean of uniform numbers and of a binomial count.
@@ -69,8 +70,8 @@ TEST(Calibrate, PValuesAreUniform) {
   EXPECT_NEAR(low, 0.1 * count, 4 * std::sqrt(0.09 * count));
 }
 
-TEST(Calibrate, TheReportSaysWhatFailed) {
-  Calibration c;
+TEST(SamplerCheck, TheReportSaysWhatFailed) {
+  SamplerCheck c;
   c.test_level = 5e-5;
   c.tests.push_back({"one", 1000, 10, 9.5, 0.4, 0.25, 0.25, true, ""});
   for (const char* format : {"table", "markdown"}) {
@@ -92,4 +93,4 @@ TEST(Calibrate, TheReportSaysWhatFailed) {
 }
 
 }  // namespace
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

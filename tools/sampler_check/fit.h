@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 
 /// How sure a verdict is.
 struct Rigour {
@@ -35,4 +35,4 @@ TestResult test_fit(std::string name, std::span<const std::int64_t> seen, std::i
 /// The exact binomial test of `seen` among `draws`, each of probability p in (0, 1).
 TestResult test_count(std::string name, std::int64_t seen, std::int64_t draws, double p, const Rigour& rigour);
 
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

@@ -1,4 +1,4 @@
-#include "bench/calibrate/fit.h"
+#include "tools/sampler_check/fit.h"
 
 #include <cmath>
 #include <random>
@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 namespace {
 
 TEST(Fit, ByHand) {
@@ -95,4 +95,4 @@ TEST(Count, SaysWhereItCannotFindALack) {
 }
 
 }  // namespace
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

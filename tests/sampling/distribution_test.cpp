@@ -86,7 +86,7 @@ std::vector<double> distribution(const std::vector<float>& y, const SamplingPara
   return q;
 }
 
-TEST(Calibration, EveryStrategyFitsItsDistribution) {
+TEST(Distribution, EveryStrategyFitsItsDistribution) {
   const std::vector<float> y = row_of_logits();
   for (const SamplingParams& p :
        {SamplingParams{.temperature = 1.0f}, SamplingParams{.temperature = 0.7f},
@@ -97,7 +97,7 @@ TEST(Calibration, EveryStrategyFitsItsDistribution) {
 }
 
 // Power: the same test must reject a distribution that is off by a little (every tenth token 28% too likely).
-TEST(Calibration, TheTestRejectsASlightlyWrongDistribution) {
+TEST(Distribution, TheTestRejectsASlightlyWrongDistribution) {
   const std::vector<float> y = row_of_logits();
   std::vector<float> wrong = y;
   for (std::size_t i = 0; i < wrong.size(); i += 10) wrong[i] += 0.25f;
@@ -113,7 +113,7 @@ TEST(Calibration, TheTestRejectsASlightlyWrongDistribution) {
 
 // One token 20.5 nats above 262,143 equal ones loses 1 - 1 / (1 + 262143 e^-20.5) of the draws: 32.8 of 100,000. A sampler
 // with 24-bit noise loses none (vLLM issue 43150).
-TEST(Calibration, TheTailIsDrawn) {
+TEST(Distribution, TheTailIsDrawn) {
   std::vector<float> y(262144, 0.0f);
   y[1234] = 20.5f;
   int lost = 0;
@@ -130,7 +130,7 @@ TEST(Calibration, TheTailIsDrawn) {
 }
 
 // Draws of neighbouring positions, subsequences and seeds are independent: pairs fill the unit square evenly.
-TEST(Calibration, PositionsStreamsAndSeedsAreIndependent) {
+TEST(Distribution, PositionsStreamsAndSeedsAreIndependent) {
   const std::vector<float> flat(16, 0.0f);
   for (int what = 0; what < 3; ++what) {
     std::vector<double> pairs(256, 0.0);

@@ -1,12 +1,12 @@
 // Against published tables, and against values computed to 40 digits from the definitions (incomplete gamma function,
 // Poisson mixture, sum of binomial terms).
-#include "bench/calibrate/statistics.h"
+#include "tools/sampler_check/statistics.h"
 
 #include <cmath>
 
 #include <gtest/gtest.h>
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 namespace {
 
 // The values that are below 1 have 11 digits right, and nothing near 1 is off by more than a rounding.
@@ -91,4 +91,4 @@ TEST(Statistics, BinomialTails) {
 }
 
 }  // namespace
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

@@ -4,9 +4,9 @@
 #include <optional>
 #include <string>
 
-#include "bench/calibrate/calibration.h"
+#include "tools/sampler_check/sampler_check.h"
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 
 struct Device {
   std::string description;
@@ -22,4 +22,4 @@ std::optional<std::string> cuda_missing();
 /// warploom::cuda::sample() on the current GPU. Throws BackendError with cuda_missing().
 Device cuda_device();
 
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

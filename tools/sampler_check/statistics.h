@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 
 /// P(X >= x) and P(X <= x) of chi-square with `degrees` > 0 degrees of freedom; x >= 0.
 double chi_square_above(double x, double degrees);
@@ -22,4 +22,4 @@ double detectable_noncentrality(double x, double degrees, double power);
 double binomial_below(std::int64_t k, std::int64_t n, double p);
 double binomial_above(std::int64_t k, std::int64_t n, double p);
 
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "bench/calibrate/devices.h"
+#include "tools/sampler_check/devices.h"
 #include "warploom/device.h"
 
-namespace warploom::calibrate {
+namespace warploom::sampler_check {
 
 Device cpu_device(int threads) {
   const auto sampler = [threads](std::span<const float> logits, std::span<const SamplingInput> rows,
@@ -27,4 +27,4 @@ Device cpu_device(int threads) {
   return {fmt::format("cpu: {}, {} threads", name(available_cpu_isas().back()), threads), sampler};
 }
 
-}  // namespace warploom::calibrate
+}  // namespace warploom::sampler_check
