@@ -142,6 +142,13 @@ Tree read_tree(const fs::path& root) {
   return tree;
 }
 
+bool may_include(const std::string& from_path, const std::string& to_path) {
+  const Folder from = folder_of(from_path), to = folder_of(to_path);
+  if (to.name == from.name) return true;
+  if (may_never_read(from, to)) return false;
+  return to.layer < from.layer || (to.layer == from.layer && may_read_neighbour(from.name, to.name));
+}
+
 Violations include_ranks(const Tree& tree) {
   Violations violations;
   for (const auto& [path, text] : tree) {
@@ -156,9 +163,7 @@ Violations include_ranks(const Tree& tree) {
         continue;
       }
       const Folder to = folder_of(target);
-      if (to.name == from.name) continue;
-      if (may_never_read(from, to) || to.layer > from.layer ||
-          (to.layer == from.layer && !may_read_neighbour(from.name, to.name)))
+      if (!may_include(path, target))
         violations.push_back(at(path, include.line) + from.name + " (layer " + std::to_string(from.layer) +
                              ") may not include " + target + " (layer " + std::to_string(to.layer) + ")");
     }
