@@ -8,8 +8,8 @@
 #include "backend/weights.h"
 #include "core/half.h"
 #include "core/quant_group.h"
-#include "cuda/guarded_array.h"
 #include "cuda/backend/matmul/matmul.h"
+#include "cuda/guarded_array.h"
 #include "cuda/runtime/raii.h"
 #include "formats/quants.h"
 
