@@ -22,7 +22,7 @@ const Sampler& right() {
 }
 
 // The right sampler with rows that were changed first.
-Sampler with_rows(std::function<void(Rows&)> change) {
+Sampler with_rows(const std::function<void(Rows&)>& change) {
   return [change](std::span<const float> logits, std::span<const SamplingInput> rows, std::span<TokenId> tokens) {
     Rows changed(rows.begin(), rows.end());
     change(changed);
@@ -30,12 +30,12 @@ Sampler with_rows(std::function<void(Rows&)> change) {
   };
 }
 
-Sampler with_each_row(std::function<void(SamplingInput&)> change) {
+Sampler with_each_row(const std::function<void(SamplingInput&)>& change) {
   return with_rows([change](Rows& rows) { std::for_each(rows.begin(), rows.end(), change); });
 }
 
 // The right sampler's tokens, changed afterwards; `i` counts the draws.
-Sampler with_tokens(std::function<TokenId(TokenId, std::uint64_t i)> change) {
+Sampler with_tokens(const std::function<TokenId(TokenId, std::uint64_t i)>& change) {
   return [change, i = std::uint64_t{0}](std::span<const float> logits, std::span<const SamplingInput> rows,
                                         std::span<TokenId> tokens) mutable {
     right()(logits, rows, tokens);

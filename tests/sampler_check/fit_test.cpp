@@ -40,6 +40,7 @@ int failures(double off) {
   constexpr int kCells = 24, kDraws = 20000;
   std::mt19937_64 rng(7);
   std::vector<double> drawn;
+  drawn.reserve(kCells);
   for (int i = 0; i < kCells; ++i) drawn.push_back(1.0 + (i % 2 ? off : -off));
   std::discrete_distribution<int> distribution(drawn.begin(), drawn.end());
   int failed = 0;

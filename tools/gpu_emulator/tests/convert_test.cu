@@ -245,15 +245,15 @@ TEST(Convert, RegistersOfBytes) { compare<uint64_t, ByteRegister>("u8 and s8", s
       : "=r"(one)                                                                        \
       : WARPLOOM_REGISTER(x), WARPLOOM_REGISTER(y));                                     \
   all |= one << bit;
-#define WARPLOOM_ALL_COMPARISONS                                                                                        \
-  uint32_t one, all = 0;                                                                                                \
-  WARPLOOM_SETP("eq", 0)                                                                                                \
-  WARPLOOM_SETP("ne", 1)                                                                                                \
-  WARPLOOM_SETP("lt", 2)                                                                                                \
-  WARPLOOM_SETP("le", 3)                                                                                                \
-  WARPLOOM_SETP("gt", 4) WARPLOOM_SETP("ge", 5) WARPLOOM_SETP("equ", 6) WARPLOOM_SETP("neu", 7) WARPLOOM_SETP("ltu", 8) \
-      WARPLOOM_SETP("leu", 9) WARPLOOM_SETP("gtu", 10) WARPLOOM_SETP("geu", 11) WARPLOOM_SETP("num", 12)                \
-          WARPLOOM_SETP("nan", 13) return all;
+// clang-format never settles on where these lines end.
+// clang-format off
+#define WARPLOOM_ALL_COMPARISONS                                                                                     \
+  uint32_t one, all = 0;                                                                                             \
+  WARPLOOM_SETP("eq", 0)                                                                                             \
+  WARPLOOM_SETP("ne", 1) WARPLOOM_SETP("lt", 2) WARPLOOM_SETP("le", 3) WARPLOOM_SETP("gt", 4) WARPLOOM_SETP("ge", 5) \
+      WARPLOOM_SETP("equ", 6) WARPLOOM_SETP("neu", 7) WARPLOOM_SETP("ltu", 8) WARPLOOM_SETP("leu", 9)                \
+          WARPLOOM_SETP("gtu", 10) WARPLOOM_SETP("geu", 11) WARPLOOM_SETP("num", 12) WARPLOOM_SETP("nan", 13) return all;
+// clang-format on
 uint64_t comparisons(double a, double b) {
   const bool nan = a != a || b != b;
   const bool results[] = {a == b,       !nan && a != b, a<b, a <= b, a> b, a >= b,        nan || a == b, nan || a != b,
