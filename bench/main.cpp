@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include "calibration.h"
-#include "cli/checks.h"
 #include "cli/model_options.h"
 #include "cli/program.h"
 #include "report.h"
@@ -23,8 +21,7 @@ struct Options {
   std::int64_t context = 32;
   int repeats = 5;
   std::string format = "table", strategy = "greedy", logits;
-  bool no_kv_cache = false, sampler = false, calibrate = false;
-  std::int64_t draws = 1'000'000;
+  bool no_kv_cache = false, sampler = false;
 };
 
 SamplingParams strategy(const std::string& name) {
@@ -60,7 +57,6 @@ void check_lengths(const Options& o, std::int64_t context) {
 int run(const Options& o) {
   if (o.format != "table" && o.format != "markdown" && o.format != "json")
     throw InvalidArgument(fmt::format("--format: \"{}\" is not one of table, markdown, json", o.format));
-  if (o.calibrate) return run_calibration({o.model.device, o.model.threads, o.draws, o.format, o.model.quiet});
   if (o.repeats < 1) throw InvalidArgument("--repeats must be at least 1");
   check_positive("-p", o.prompts), check_positive("-n", o.lengths), check_positive("-b", o.batches),
       check_positive("--rows", o.rows), check_positive("--vocab", o.vocabs), check_positive("-c", {o.context});
@@ -103,11 +99,7 @@ int run(const Options& o) {
 
 int main(int argc, char** argv) {
   Options o;
-  CLI::App app(
-      "Measures prompt processing, generation and sampling; sampling time is included. With --calibrate it checks instead "
-      "that "
-      "draws have the right distribution on this machine or GPU.",
-      "warploom-bench");
+  CLI::App app("Measures prompt processing, generation and sampling; sampling time is included.", "warploom-bench");
   cli::add_model_options(app, o.model);
   app.add_option("-p,--prompt", o.prompts, "prompt lengths")->delimiter(',')->capture_default_str();
   app.add_option("-n,--length", o.lengths, "tokens to generate")->delimiter(',')->capture_default_str();
@@ -115,21 +107,12 @@ int main(int argc, char** argv) {
   app.add_option("-c,--context", o.context, "prompt tokens before generation")->capture_default_str();
   app.add_option("--strategy", o.strategy, "sampling strategy of generation")->capture_default_str();
   app.add_flag("--no-kv-cache", o.no_kv_cache, "also measure batch 1 without the KV cache");
-  const auto sampler = app.add_flag("--sampler", o.sampler, "measure the sampler alone instead (no model)");
+  app.add_flag("--sampler", o.sampler, "measure the sampler alone instead (no model)");
   app.add_option("--rows", o.rows, "rows of logits a call, for --sampler")->delimiter(',')->capture_default_str();
   app.add_option("--vocab", o.vocabs, "vocabulary sizes, for --sampler")->delimiter(',')->capture_default_str();
   app.add_option("--logits", o.logits, "file of raw f32 rows for --sampler, instead of normal(0, 3) ones")
       ->check(CLI::ExistingFile);
   app.add_option("-r,--repeats", o.repeats, "runs of each test, after one to warm up")->capture_default_str();
-  const auto calibrate =
-      app.add_flag("--calibrate", o.calibrate,
-                   "instead check draws on --device (no model): a chi-square test of each strategy, tests of "
-                   "independence, the far tail; the exit status is 1 where one fails");
-  calibrate->excludes(sampler);
-  app.add_option("--draws", o.draws, "draws of each test, for --calibrate; of the tail a tenth")
-      ->check(cli::whole_number<std::int64_t>(10'000, 1'000'000'000))
-      ->needs(calibrate)
-      ->capture_default_str();
   const auto format = app.add_option("--format", o.format, "table, markdown or json")->capture_default_str();
   app.add_flag_callback(
          "--json", [&] { o.format = "json"; }, "short for --format json")

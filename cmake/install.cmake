@@ -6,19 +6,19 @@ install(TARGETS warploom EXPORT warploomTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/warploom DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "cuda" EXCLUDE)
-# find_package(warploom COMPONENTS cuda) also finds warploom::cuda, where it was built for GPUs.
-if(TARGET warploom_cuda AND WARPLOOM_CUDA STREQUAL "real")
+# find_package(warploom COMPONENTS cuda) also finds warploom::cuda, where it was built.
+if(TARGET warploom_cuda)
   set_target_properties(warploom_cuda PROPERTIES EXPORT_NAME cuda)
   install(TARGETS warploom_cuda EXPORT warploomCudaTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(DIRECTORY include/warploom/cuda DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/warploom FILES_MATCHING PATTERN "*.h")
   install(EXPORT warploomCudaTargets NAMESPACE warploom:: DESTINATION ${package_dir})
 endif()
 # The backend that runs models on a GPU, found there by programs in the folder of programs and by the shared library.
-if(TARGET warploom_cuda_backend AND WARPLOOM_CUDA STREQUAL "real")
+if(TARGET warploom_cuda_backend)
   install(TARGETS warploom_cuda_backend LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()
 if(WARPLOOM_BUILD_TOOLS)
-  foreach(program warploom_main warploom_bench)
+  foreach(program warploom_main warploom_bench warploom_check_sampler)
     set_target_properties(${program} PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endforeach()

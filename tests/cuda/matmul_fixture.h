@@ -8,8 +8,8 @@
 #include "backend/weights.h"
 #include "checkpoint/quants.h"
 #include "core/quant_group.h"
+#include "cuda/backend/matmul/matmul.h"
 #include "cuda/guarded_array.h"
-#include "cuda/matmul/matmul.h"
 #include "cuda/runtime/raii.h"
 #include "support/encoding.h"
 

@@ -25,10 +25,10 @@ endif()
 file(REMOVE_RECURSE ${work}/prefix ${work}/consumer)
 run(${CMAKE_COMMAND} --install ${build} --prefix ${work}/prefix)
 
-# Headers, the library and its package, and where they are built the two programs; no test, example or emulator.
+# Headers, the library and its package, and where they are built the programs; no test, example or emulator.
 file(GLOB_RECURSE installed RELATIVE ${work}/prefix ${work}/prefix/*)
 foreach(file IN LISTS installed)
-  if(NOT file MATCHES "^bin/warploom(-bench)?$|^include/warploom/.+\\.h$|/libwarploom(_cuda|_cuda_backend)?\\.(a|so.*)$|/cmake/warploom/warploom.*\\.cmake$")
+  if(NOT file MATCHES "^bin/warploom(-bench|-check-sampler)?$|^include/warploom/.+\\.h$|/libwarploom(_cuda|_cuda_backend)?\\.(a|so.*)$|/cmake/warploom/warploom.*\\.cmake$")
     message(FATAL_ERROR "${file} does not belong into the package")
   endif()
 endforeach()

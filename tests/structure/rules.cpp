@@ -30,10 +30,26 @@ struct Folder {
 
 // CONTRIBUTING.md's table of layers. The first prefix that fits decides.
 Folder folder_of(const std::string& path) {
-  static const std::vector<Folder> folders = {
-      {"include/warploom/", 0}, {"src/core/", 1},      {"src/backend/", 2}, {"src/cpu/", 3},  {"cuda/", 3},
-      {"src/checkpoint/", 4},   {"src/tokenizer/", 4}, {"src/model/", 4},   {"src/kv/", 4},   {"src/engine/", 5},
-      {"src/cli/", 6},          {"python/", 6},        {"bench/", 6},       {"examples/", 6}, {"tests/", 6}};
+  static const std::vector<Folder> folders = {{"include/warploom/", 0},
+                                              {"src/core/", 1},
+                                              {"src/backend/", 2},
+                                              {"cuda/device/", 2},
+                                              {"cuda/runtime/", 2},
+                                              {"cuda/toolkit/", 3},
+                                              {"cuda/backend/", 3},
+                                              {"src/cpu/", 3},
+                                              {"src/checkpoint/", 4},
+                                              {"src/tokenizer/", 4},
+                                              {"src/model/", 4},
+                                              {"src/kv/", 4},
+                                              {"src/engine/", 5},
+                                              {"src/cli/", 6},
+                                              {"bench/", 6},
+                                              {"examples/", 6},
+                                              {"tools/gpu_emulator/include/", 6},
+                                              {"tools/gpu_emulator/", 6},
+                                              {"tools/sampler_check/", 6},
+                                              {"tests/", 6}};
   for (const Folder& folder : folders)
     if (path.starts_with(folder.name)) return folder;
   return {"", -1};
@@ -42,16 +58,34 @@ Folder folder_of(const std::string& path) {
 // Equal ranks are blind to each other but for these.
 bool may_read_neighbour(const std::string& from, const std::string& to) {
   static const std::set<std::pair<std::string, std::string>> allowed = {
+      {"cuda/device/", "cuda/runtime/"},
+      {"cuda/backend/", "cuda/toolkit/"},
       {"src/tokenizer/", "src/checkpoint/"},
       {"src/model/", "src/checkpoint/"},
       {"src/model/", "src/tokenizer/"},
-      // The tests of the command line and of the calibration reach their parts; the benchmark takes the command line's
-      // options; the ops' benchmark makes weights as their tests do.
+      {"src/model/", "src/kv/"},
+      // The tests ask the emulator what it saw.
+      {"tools/gpu_emulator/", "tools/gpu_emulator/include/"},
+      {"tests/", "tools/gpu_emulator/include/"},
+      // The tests of the command line and of the sampler check reach their parts; the benchmark takes the command line's
+      // options, the sampler check its reading of them and the benchmark's description of the machine; the ops' benchmark
+      // makes weights as their tests do.
       {"tests/", "src/cli/"},
-      {"tests/", "bench/"},
+      {"tests/", "tools/sampler_check/"},
+      {"tools/sampler_check/", "src/cli/"},
+      {"tools/sampler_check/", "bench/"},
       {"bench/", "src/cli/"},
       {"bench/", "tests/"}};
   return allowed.contains({from, to});
+}
+
+// A backend is a leaf: layers 4 and 5 see none, the CPU sees nothing of CUDA. The toolkit stands without the seam,
+// the emulator without everything else.
+bool may_never_read(const Folder& from, const Folder& to) {
+  if (to.name.starts_with("cuda/") && !from.name.starts_with("cuda/")) return from.layer < 6;
+  return (to.layer == 3 && (from.layer == 4 || from.layer == 5)) ||
+         (from.name == "cuda/toolkit/" && to.name == "src/backend/") ||
+         (from.name.starts_with("tools/gpu_emulator/") && !to.name.starts_with("tools/gpu_emulator/"));
 }
 
 struct Include {
@@ -74,8 +108,8 @@ std::vector<Include> includes(const std::string& text) {
 // The file that a quoted include means, as the compiler's search paths find it; empty where there is none.
 std::string resolve(const Tree& tree, const std::string& from, const std::string& name) {
   const std::string beside = fs::path(from).parent_path().string() + "/";
-  for (const std::string& base :
-       {beside, std::string("include/"), std::string("src/"), std::string(), std::string("tests/")})
+  for (const std::string& base : {beside, std::string("include/"), std::string("src/"), std::string(), std::string("tests/"),
+                                  std::string("tools/gpu_emulator/include/")})
     if (tree.contains(base + name)) return base + name;
   return {};
 }
@@ -108,6 +142,13 @@ Tree read_tree(const fs::path& root) {
   return tree;
 }
 
+bool may_include(const std::string& from_path, const std::string& to_path) {
+  const Folder from = folder_of(from_path), to = folder_of(to_path);
+  if (to.name == from.name) return true;
+  if (may_never_read(from, to)) return false;
+  return to.layer < from.layer || (to.layer == from.layer && may_read_neighbour(from.name, to.name));
+}
+
 Violations include_ranks(const Tree& tree) {
   Violations violations;
   for (const auto& [path, text] : tree) {
@@ -122,9 +163,7 @@ Violations include_ranks(const Tree& tree) {
         continue;
       }
       const Folder to = folder_of(target);
-      if (to.name == from.name) continue;
-      const bool backend_from_above = to.layer == 3 && (from.layer == 4 || from.layer == 5);
-      if (backend_from_above || to.layer > from.layer || (to.layer == from.layer && !may_read_neighbour(from.name, to.name)))
+      if (!may_include(path, target))
         violations.push_back(at(path, include.line) + from.name + " (layer " + std::to_string(from.layer) +
                              ") may not include " + target + " (layer " + std::to_string(to.layer) + ")");
     }
@@ -136,8 +175,8 @@ Violations cuda_headers(const Tree& tree) {
   static const std::regex cuda(R"re(^(cuda|cublas|cub/|thrust/|curand|nvtx|cooperative_groups|mma\.h|device_launch))re");
   Violations violations;
   for (const auto& [path, text] : tree) {
-    if (!is_source(path) ||
-        starts_with_any(path, {"cuda/", "include/warploom/cuda/", "bench/cuda/", "tests/emulator/", "tests/cuda/"}))
+    if (!is_source(path) || starts_with_any(path, {"cuda/", "include/warploom/cuda/", "tools/sampler_check/",
+                                                   "tools/gpu_emulator/", "tests/cuda/"}))
       continue;
     for (const Include& include : includes(text))
       if (!include.quoted && std::regex_search(include.name, cuda))
@@ -150,7 +189,7 @@ Violations app_includes(const Tree& tree) {
   Violations violations;
   for (const auto& [path, text] : tree) {
     const Folder from = folder_of(path);
-    if (!is_source(path) || from.layer != 6 || from.name == "tests/" || from.name == "bench/") continue;
+    if (!is_source(path) || (from.name != "src/cli/" && from.name != "examples/")) continue;
     for (const Include& include : includes(text)) {
       const Folder to = include.quoted ? folder_of(resolve(tree, path, include.name)) : Folder{};
       if (!include.quoted || to.name == from.name || to.layer == 0) continue;
@@ -185,6 +224,16 @@ Violations machine_paths(const Tree& tree) {
   return violations;
 }
 
+Violations host_tuning(const Tree& tree) {
+  Violations violations;
+  for (const auto& [path, text] : tree) {
+    if (!path.ends_with("CMakeLists.txt") && !path.ends_with(".cmake") && path != "CMakePresets.json") continue;
+    if (!path.starts_with("tools/gpu_emulator/") && text.find("-march=native") != std::string::npos)
+      violations.push_back(path + ": -march=native; only the emulator is for the machine that builds it");
+  }
+  return violations;
+}
+
 Violations op_twins(const Tree& tree) {
   const auto text_of = [&](const std::string& path) { return tree.contains(path) ? tree.at(path) : std::string(); };
   static const std::regex args_struct(R"re(struct (\w+Args) \{)re");
@@ -199,8 +248,7 @@ Violations op_twins(const Tree& tree) {
     if (path.starts_with("tests/") && path.ends_with("_test.cpp") && !path.starts_with("tests/structure/")) tests += text;
 
   std::vector<std::string> backends = {"src/cpu/cpu_backend.cpp"};
-  for (const char* cuda : {"cuda/cuda_backend.cpp", "cuda/cuda_backend.cu"})
-    if (tree.contains(cuda)) backends.push_back(cuda);
+  if (tree.contains("cuda/backend/cuda_backend.cpp")) backends.push_back("cuda/backend/cuda_backend.cpp");
 
   Violations violations;
   for (const std::string& args : all) {

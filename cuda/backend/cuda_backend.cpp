@@ -1,0 +1,256 @@
+// The ops on a GPU, launched on one stream. Nothing waits but synchronise(), upload() and download(), and what makes memory: that has a stream of its own, so that it
+// never gets into a step that another thread is recording.
+#include <algorithm>
+#include <atomic>
+
+#include <fmt/format.h>
+
+#include "backend/cuda_module.h"
+#include "cuda/backend/elementwise/elementwise.h"
+#include "cuda/backend/matmul/matmul.h"
+#include "cuda/backend/staging_buffer.h"
+#include "cuda/runtime/check.h"
+#include "cuda/runtime/raii.h"
+#include "cuda/toolkit/attention/kv_cache_args.h"
+#include "warploom/cuda/kv_cache.h"
+#include "warploom/cuda/sampling.h"
+#include "warploom/error.h"
+
+namespace warploom {
+namespace {
+
+using cuda::check;
+
+class Memory final : public Buffer {
+ public:
+  explicit Memory(std::size_t bytes) : buffer_(bytes, "device memory") {}
+  void* data() override { return buffer_.data(); }
+  std::size_t bytes() const override { return buffer_.bytes(); }
+
+ private:
+  cuda::DeviceBuffer buffer_;
+};
+
+class CudaKvCache final : public KvCache {
+ public:
+  explicit CudaKvCache(const KvCacheShape& shape) : shape_(shape), view_(view_of(shape)), buffer_(bytes(), "KV cache") {
+    view_.data = buffer_.data();
+  }
+  const KvCacheShape& shape() const override { return shape_; }
+  std::uint64_t bytes() const override { return static_cast<std::uint64_t>(view_.bytes()); }
+  KvCacheView view() override { return view_; }
+
+  /// Without memory yet. Throws InvalidArgument.
+  static KvCacheView view_of(const KvCacheShape& s) {
+    const KvCacheView view{nullptr, s.type, s.num_layers, s.num_blocks, s.num_kv_heads, s.head_dim, s.block_size};
+    cuda::check_cache_shape(view);
+    return view;
+  }
+
+ private:
+  KvCacheShape shape_;
+  KvCacheView view_;
+  cuda::DeviceBuffer buffer_;
+};
+
+class Rope final : public RopeTables {
+ public:
+  Rope(const RopeParams& params, const std::vector<double>& frequencies)
+      : params_(params), frequencies_(frequencies.size() * sizeof(double), "rope frequencies") {}
+  RopeView view() override {
+    return {static_cast<const double*>(frequencies_.data()), params_.dims, params_.interleaved, params_.mscale, this};
+  }
+  void* frequencies() const { return frequencies_.data(); }
+
+ private:
+  RopeParams params_;
+  cuda::DeviceBuffer frequencies_;
+};
+
+cuda::MatmulOptions matmul_options(const CudaOptions& options) {
+  return {options.compute_type, options.weights == CudaWeights::half, options.deterministic};
+}
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const CudaOptions& options)
+      : options_(options),
+        description_(describe(options)),
+        stream_(cuda::create_stream()),
+        memory_stream_(cuda::create_stream()),
+        matmul_(matmul_options(options), stream_.get()) {}
+
+  std::string description() const override { return description_; }
+  DType activation_type() const override { return options_.compute_type; }
+
+  // 1, 2, 4, 8 and then every multiple of 8: what products of so many rows cost is in steps of 8.
+  std::int64_t graph_batch_size(std::int64_t tokens) const override {
+    if (tokens > 4) return (tokens + 7) / 8 * 8;
+    return tokens == 3 ? 4 : tokens;
+  }
+
+  std::uint64_t free_bytes() const override {
+    std::size_t free = 0, total = 0;
+    check(cudaSetDevice(options_.gpu), "choosing the GPU");
+    check(cudaMemGetInfo(&free, &total), "asking for free memory");
+    return free;
+  }
+
+  std::unique_ptr<Buffer> alloc(std::size_t bytes) override {
+    return guarded([&] {
+      auto memory = std::make_unique<Memory>(bytes);
+      clear(memory->data(), bytes);
+      return memory;
+    });
+  }
+
+  void upload(void* device, const void* host, std::size_t bytes) override {
+    if (bytes > 0) guarded([&] { copy(device, host, bytes, cudaMemcpyHostToDevice, "upload"); });
+  }
+  void download(void* host, const void* device, std::size_t bytes) override {
+    if (bytes > 0) guarded([&] { copy(host, device, bytes, cudaMemcpyDeviceToHost, "download"); });
+  }
+  void synchronise() override {
+    guarded([&] { check(cudaStreamSynchronize(stream_.get()), "a step on the GPU"); });
+  }
+
+  std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override {
+    return guarded([&] { return matmul_.load_weight(parts); });
+  }
+  std::unique_ptr<RopeTables> load_rope(const RopeParams& params, const float* factors) override {
+    return guarded([&] {
+      const std::vector<double> frequencies = rope_frequencies(params, factors);
+      auto rope = std::make_unique<Rope>(params, frequencies);
+      if (!frequencies.empty())
+        copy(rope->frequencies(), frequencies.data(), frequencies.size() * sizeof(double), cudaMemcpyHostToDevice, "upload");
+      return rope;
+    });
+  }
+  std::unique_ptr<KvCache> create_kv_cache(const KvCacheShape& shape) override {
+    return guarded([&] {
+      auto cache = std::make_unique<CudaKvCache>(shape);
+      clear(cache->view().data, cache->bytes());
+      return cache;
+    });
+  }
+  std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) override {
+    return guarded([&] { return std::make_unique<cuda::CudaStagingBuffer>(bytes); });
+  }
+
+  void check_kv_cache_shape(const KvCacheShape& shape) const override { static_cast<void>(CudaKvCache::view_of(shape)); }
+
+  std::size_t workspace_bytes(const PagedAttentionArgs& args) const override {
+    return cuda::paged_attention_workspace_bytes(args);
+  }
+  // Fewer rows can need more: they are shared by several blocks each.
+  std::size_t workspace_bytes(const SampleArgs& args) const override {
+    check(cudaSetDevice(options_.gpu), "choosing the GPU");
+    std::size_t most = 0;
+    for (SampleArgs a = args; a.rows > 0; a.rows = a.rows > 64 ? 64 : a.rows - 1)
+      most = std::max(most, cuda::sample_workspace_bytes(a));
+    return most;
+  }
+
+  void run_step(const GraphKey& key, StagingBuffer& in, StagingBuffer& out, const std::function<void()>& record) override {
+    guarded([&] { static_cast<cuda::CudaStagingBuffer&>(in).run(key, out, stream_.get(), options_.cuda_graphs, record); });
+  }
+
+  void embed(const EmbedArgs& args) override {
+    guarded([&] { matmul_.embed(args); });
+  }
+  void rms_norm(const RmsNormArgs& args) override {
+    guarded([&] { cuda::launch_rms_norm(args, options_.compute_type, stream_.get()); });
+  }
+  void matmul(const MatmulArgs& args) override {
+    guarded([&] { matmul_.run(args); });
+  }
+  void rope_append(const RopeAppendArgs& args) override {
+    guarded([&] { cuda::rope_append(args, stream_.get()); });
+  }
+  void paged_attention(const PagedAttentionArgs& args) override {
+    guarded([&] { cuda::paged_attention(args, stream_.get()); });
+  }
+  void swiglu(const SwigluArgs& args) override {
+    guarded([&] { cuda::launch_swiglu(args, options_.compute_type, stream_.get()); });
+  }
+  void sample(const SampleArgs& args) override {
+    guarded([&] { cuda::sample(args, stream_.get()); });
+  }
+  void copy_block(const CopyBlockArgs& args) override {
+    guarded([&] { cuda::copy_block(args.cache, args.from, args.to, stream_.get()); });
+  }
+
+ private:
+  static std::string describe(const CudaOptions& options) {
+    check(cudaSetDevice(options.gpu), "choosing the GPU");
+    cudaDeviceProp properties;
+    check(cudaGetDeviceProperties(&properties, options.gpu), "asking what the GPU is");
+    return fmt::format("cuda: {}, {} GiB, {} weights, {}{}", properties.name, properties.totalGlobalMem >> 30,
+                       options.weights == CudaWeights::packed ? "packed" : "half",
+                       options.compute_type == DType::f16 ? "f16" : "bf16", options.deterministic ? ", deterministic" : "");
+  }
+
+  // On the calling thread the right GPU; after a failure of the device nothing more.
+  template <typename Work>
+  auto guarded(const Work& work) -> decltype(work()) {
+    if (failed_) throw BackendError("the GPU failed in an earlier call; load the model again");
+    try {
+      check(cudaSetDevice(options_.gpu), "choosing the GPU");
+      return work();
+    } catch (const BackendError&) {
+      failed_ = true;
+      throw;
+    }
+  }
+
+  void clear(void* memory, std::size_t bytes) {
+    if (bytes == 0) return;
+    check(cudaMemsetAsync(memory, 0, bytes, memory_stream_.get()), "clearing memory");
+    check(cudaStreamSynchronize(memory_stream_.get()), "clearing memory");
+  }
+
+  void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, const char* what) {
+    check(cudaMemcpyAsync(to, from, bytes, kind, stream_.get()), what);
+    check(cudaStreamSynchronize(stream_.get()), what);
+  }
+
+  CudaOptions options_;
+  std::string description_;
+  cuda::Stream stream_, memory_stream_;
+  cuda::Matmul matmul_;
+  std::atomic<bool> failed_ = false;
+};
+
+void check_options(const CudaOptions& options, int gpus) {
+  if (options.gpu < 0 || options.gpu >= gpus)
+    throw InvalidArgument(fmt::format("gpu is {}; this machine has {}, counted from 0", options.gpu, gpus));
+  if (options.compute_type != DType::f16 && options.compute_type != DType::bf16)
+    throw InvalidArgument("activations: f32 is not to be had on CUDA, where they are f16 or bf16");
+}
+
+Backend* create(const DeviceOptions& options, std::string& missing) {
+  int gpus = 0;
+  const cudaError_t error = cudaGetDeviceCount(&gpus);
+  if (error != cudaSuccess || gpus == 0) {
+    const char* why = error == cudaErrorInsufficientDriver
+                          ? "no NVIDIA driver, or one too old for CUDA 13"
+                          : cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error);
+    missing = fmt::format("there is no GPU that CUDA can use ({})", why);
+    static_cast<void>(cudaGetLastError());
+    return nullptr;
+  }
+  check_options(options.cuda, gpus);
+  int major = 0;
+  cuda::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, options.cuda.gpu), "asking what the GPU is");
+  if (major < 8) {
+    missing = fmt::format("GPU {} is of compute capability {}; it takes 8.0 (A100) or later", options.cuda.gpu, major);
+    return nullptr;
+  }
+  return new CudaBackend(options.cuda);
+}
+
+}  // namespace
+
+const CudaModule warploom_cuda_module = {.create = create};
+
+}  // namespace warploom

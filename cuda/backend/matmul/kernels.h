@@ -1,0 +1,32 @@
+// Launches the kernels that read weights. `type` is f16 or bf16. Each throws BackendError if the launch fails.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "cuda/backend/matmul/packed.h"
+#include "warploom/sampling.h"
+#include "warploom/types.h"
+
+namespace warploom::cuda {
+
+/// out[t, r] = x[t] * weight[r] + bias[r] for the view's rows r. x: [tokens, cols] of `type`; bias: [weight.rows] or null;
+/// out: f32, tokens out_stride elements apart.
+void launch_packed_matmul(const PackedView& weight, DType type, const void* x, const float* bias, std::int64_t tokens,
+                          std::int64_t out_stride, float* out, cudaStream_t stream);
+
+/// Unpacks the tile rows [begin, end) to 16-bit floats. Rows of out are `stride` elements apart, a multiple of 8 that is >=
+/// cols; inputs beyond cols are zero. out starts at the first row of `begin`, on a 16-byte boundary.
+void launch_unpack(const PackedView& weight, DType type, int begin, int end, std::int64_t stride, void* out,
+                   cudaStream_t stream);
+
+/// out[t] = row ids[t] - first_row of the view, as f32. Tokens whose row is not in the view keep their values. out: [tokens,
+/// cols].
+void launch_packed_embed(const PackedView& table, DType type, int first_row, const TokenId* ids, std::int64_t tokens,
+                         float* out, cudaStream_t stream);
+/// The same for a table of 16-bit floats, rows `stride` elements apart; every id must be one of its rows.
+void launch_dense_embed(const void* rows, DType type, std::int64_t cols, std::int64_t stride, const TokenId* ids,
+                        std::int64_t tokens, float* out, cudaStream_t stream);
+
+}  // namespace warploom::cuda

@@ -1,0 +1,100 @@
+#include "cuda/backend/matmul/matmul.h"
+
+#include <algorithm>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "cuda/backend/matmul/cublas.h"
+#include "cuda/backend/matmul/kernels.h"
+#include "cuda/backend/matmul/upload.h"
+#include "cuda/backend/matmul/weight.h"
+#include "warploom/error.h"
+
+namespace warploom::cuda {
+
+namespace {
+
+constexpr std::int64_t kMaxPackedTokens = 64;                  // with more, unpacking for cuBLASLt is faster
+constexpr std::size_t kUnpackedBytes = std::size_t{32} << 20;  // of a slice, which should stay in the L2 cache
+
+}  // namespace
+
+struct Matmul::State {
+  State(const MatmulOptions& o, cudaStream_t s) : options(o), stream(s), uploader(o, s) {
+    if (options.compute_type != DType::f16 && options.compute_type != DType::bf16)
+      throw InvalidArgument("activations of matrix products are f32; f16 or bf16 are supported");
+    if (options.deterministic) return;
+    dense.emplace(options.compute_type, stream);
+    if (!options.dense) unpacked = DeviceBuffer(kUnpackedBytes, "unpacked weights");
+  }
+
+  void run_packed(const DeviceWeight& weight, const MatmulArgs& args) const {
+    for (const PackedPart& part : weight.packed())
+      launch_packed_matmul(part.view, options.compute_type, args.x, args.bias ? args.bias + part.first_row : nullptr,
+                           args.tokens, weight.rows(), args.out + part.first_row, stream);
+  }
+
+  // Unpacks the weight slice by slice into the same memory.
+  void run_unpacked(const DeviceWeight& weight, const MatmulArgs& args) {
+    const std::int64_t stride = dense_stride(weight.cols());
+    const auto slice = static_cast<int>(unpacked.bytes() / static_cast<std::size_t>(stride * kTileRows * 2));
+    for (const PackedPart& part : weight.packed())
+      for (int begin = 0; begin < part.view.row_tiles; begin += slice) {
+        const int end = std::min(begin + slice, part.view.row_tiles);
+        const int first = first_row_of(part.view, begin), rows = first_row_of(part.view, end) - first;
+        launch_unpack(part.view, options.compute_type, begin, end, stride, unpacked.data(), stream);
+        run_dense(unpacked.data(), stride, part.first_row + first, rows, weight, args);
+      }
+  }
+
+  // Multiplies by `rows` rows of the weight, starting at first_row. data: the first of them.
+  void run_dense(const void* data, std::int64_t stride, std::int64_t first_row, std::int64_t rows,
+                 const DeviceWeight& weight, const MatmulArgs& args) {
+    DenseProduct p;
+    p.weight = data;
+    p.rows = rows;
+    p.cols = weight.cols();
+    p.weight_stride = stride;
+    p.x = args.x;
+    p.tokens = args.tokens;
+    p.bias = args.bias ? args.bias + first_row : nullptr;
+    p.out = args.out + first_row;
+    p.out_stride = weight.rows();
+    dense->run(p);
+  }
+
+  MatmulOptions options;
+  cudaStream_t stream;
+  WeightUploader uploader;
+  std::optional<DenseMatmul> dense;  // empty if deterministic
+  DeviceBuffer unpacked;
+};
+
+Matmul::Matmul(const MatmulOptions& options, cudaStream_t stream) : state_(std::make_unique<State>(options, stream)) {}
+Matmul::~Matmul() = default;
+
+std::unique_ptr<Weight> Matmul::load_weight(std::span<const WeightView> parts) { return state_->uploader.upload(parts); }
+
+void Matmul::run(const MatmulArgs& args) {
+  const auto& weight = static_cast<const DeviceWeight&>(*args.weight);
+  if (args.tokens == 0) return;
+  if (weight.stride() != 0)
+    state_->run_dense(weight.dense(), weight.stride(), 0, weight.rows(), weight, args);
+  else if (args.tokens <= kMaxPackedTokens || state_->options.deterministic)
+    state_->run_packed(weight, args);
+  else
+    state_->run_unpacked(weight, args);
+}
+
+void Matmul::embed(const EmbedArgs& args) {
+  const auto& table = static_cast<const DeviceWeight&>(*args.table);
+  const DType type = state_->options.compute_type;
+  if (table.stride() != 0)
+    return launch_dense_embed(table.dense(), type, table.cols(), table.stride(), args.ids, args.tokens, args.out,
+                              state_->stream);
+  for (const PackedPart& part : table.packed())
+    launch_packed_embed(part.view, type, part.first_row, args.ids, args.tokens, args.out, state_->stream);
+}
+
+}  // namespace warploom::cuda

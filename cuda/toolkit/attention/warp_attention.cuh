@@ -1,0 +1,295 @@
+// The work of one warp: up to 16 query rows against one chunk of keys and values, sixteen at a time. A row is one query head
+// of one token. The order of a row's operations depends only on its own position: chunks begin at fixed positions, and
+// masked keys change none of its bits.
+#pragma once
+
+#include "cuda/device/element.cuh"
+#include "cuda/toolkit/attention/softmax_state.cuh"
+#include "cuda/toolkit/attention/storage.cuh"
+#include "warploom/cuda/kv_cache.h"
+
+namespace warploom::cuda::device {
+
+inline constexpr int kMmaRows = 16;     // rows of an mma instruction
+inline constexpr int kChunkKeys = 128;  // each chunk's partial result is merged on its own
+inline constexpr float kLog2Ef = 1.4426950408889634f;
+
+/// The keys that a row attends to; none if first > last.
+struct KeyRange {
+  int first = 0, last = -1;
+};
+__device__ inline KeyRange mask_range(std::int32_t position, std::int64_t window) {
+  if (position < 0) return {};
+  return {window > 0 && window <= position ? static_cast<int>(position - window + 1) : 0, position};
+}
+
+/// Multiplies a score by `scale` (the row's own factor is separate), caps it, and converts it to a base-2 exponent.
+struct ScoreScale {
+  float scale, cap;  // cap 0: none
+
+  __device__ explicit ScoreScale(const PagedAttentionArgs& a)
+      : scale(a.soft_cap > 0.0f ? a.softmax_scale : a.softmax_scale * kLog2Ef), cap(a.soft_cap) {}
+  __device__ float operator()(float x) const { return cap > 0.0f ? cap * tanhf(x / cap) * kLog2Ef : x; }
+};
+
+/// Query rows in shared memory, in the layout of the A fragments: [kLeftParts, 16, head_dim + 8], the largest parts first.
+template <class S>
+struct QueryTile {
+  __host__ __device__ static constexpr int row_bytes(int head_dim) { return 2 * head_dim + 16; }
+  __host__ __device__ static constexpr int bytes(int head_dim) { return S::kLeftParts * kMmaRows * row_bytes(head_dim); }
+
+  /// One warp stores row `row` from element `at` of `from`, or zeros if at < 0. The row is first scaled by a power of two,
+  /// so that rounding to the storage's type neither overflows nor underflows. Returns the factor that undoes the scaling.
+  static __device__ float store(char* tile, int row, const TensorView& from, std::int64_t at, int head_dim) {
+    constexpr int kMaxPairs = 4;  // per lane, for a head_dim of 256
+    const int lane = threadIdx.x % 32;
+    float2 x[kMaxPairs];
+    float max_abs = 0.0f;
+#pragma unroll
+    for (int i = 0; i < kMaxPairs; ++i) {
+      const int dim = 2 * lane + 64 * i;
+      x[i] = at >= 0 && dim < head_dim ? load_pair(from.data, from.type, at + dim) : float2{0.0f, 0.0f};
+      max_abs = fmaxf(max_abs, fmaxf(fabsf(x[i].x), fabsf(x[i].y)));
+    }
+    const std::uint32_t bits = __reduce_max_sync(0xffffffffu, __float_as_uint(max_abs));
+    const int exponent = min(max(static_cast<int>(bits >> 23), 1), 253) - 127;
+    const float down = __uint_as_float(static_cast<std::uint32_t>(127 - exponent) << 23);
+#pragma unroll
+    for (int i = 0; i < kMaxPairs; ++i) {
+      const int dim = 2 * lane + 64 * i;
+      if (dim >= head_dim) break;
+      std::uint32_t parts[S::kLeftParts];
+      split<typename S::Part>(x[i].x * down, x[i].y * down, parts);
+#pragma unroll
+      for (int p = 0; p < S::kLeftParts; ++p)
+        *reinterpret_cast<std::uint32_t*>(tile + (p * kMmaRows + row) * row_bytes(head_dim) + 2 * dim) = parts[p];
+    }
+    return __uint_as_float(static_cast<std::uint32_t>(127 + exponent) << 23);
+  }
+  /// A fragments for 16 dimensions, starting at `dim`.
+  static __device__ void load(const char* tile, int head_dim, int dim, std::uint32_t (&a)[S::kLeftParts][4]) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int p = 0; p < S::kLeftParts; ++p)
+      load_matrices(a[p],
+                    shared_address(tile + (p * kMmaRows + lane % 16) * row_bytes(head_dim) + 2 * (dim + lane / 16 * 8)));
+  }
+};
+
+/// Running results of rows in shared memory: values [rows, head_dim + 8] and states [rows].
+struct RunningRows {
+  float* values;
+  SoftmaxState* states;
+  int head_dim;
+
+  __host__ __device__ static constexpr int row_floats(int head_dim) {
+    return head_dim + 8;
+  }  // so that rows start in different banks
+  __host__ __device__ static constexpr int bytes(int rows, int head_dim) {
+    return rows * row_floats(head_dim) * 4 + (rows + 1) / 2 * 2 * static_cast<int>(sizeof(SoftmaxState));
+  }
+  __device__ RunningRows(char* shared, int rows, int dim)
+      : values(reinterpret_cast<float*>(shared)),
+        states(reinterpret_cast<SoftmaxState*>(shared + rows * row_floats(dim) * 4)),
+        head_dim(dim) {}
+  /// Clears the rows [first, first + rows) with `threads` threads.
+  __device__ void clear(int first, int rows, int thread, int threads) const {
+    for (int i = thread; i < rows * row_floats(head_dim); i += threads) values[first * row_floats(head_dim) + i] = 0.0f;
+    for (int i = thread; i < rows; i += threads) states[first + i] = SoftmaxState{};
+  }
+  /// Four neighbouring values of a row.
+  __device__ float4 row_values(int row, int dim) const {
+    return *reinterpret_cast<const float4*>(values + row * row_floats(head_dim) + dim);
+  }
+  /// The same four values of the final result.
+  __device__ float4 result(int row, int dim) const {
+    const float4 x = row_values(row, dim);
+    const float sum = states[row].sum;
+    return {finish_value(x.x, sum), finish_value(x.y, sum), finish_value(x.z, sum), finish_value(x.w, sum)};
+  }
+};
+
+/// Attention state in a warp's registers. Each lane holds rows lane / 4 and lane / 4 + 8 of 16, and of every eight columns
+/// 2 (lane % 4) and 2 (lane % 4) + 1.
+template <class S, int kMaxDim>
+class WarpAttention {
+ public:
+  static constexpr bool kQueriesInRegisters = S::kLeftParts == 1 && kMaxDim <= 128;
+
+  __device__ WarpAttention(const PagedAttentionArgs& a, const char* query_tile)
+      : head_dim_(static_cast<int>(a.cache.head_dim)), scale_(a), query_tile_(query_tile) {}
+
+  /// To be called when the query tile is complete. factors: [16], the results of QueryTile::store.
+  __device__ void load_queries(const float* factors) {
+    const int row = threadIdx.x % 32 / 4;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) factors_[r] = factors[row + 8 * r] * scale_.scale;
+    if constexpr (kQueriesInRegisters) {
+#pragma unroll
+      for (int d = 0; d < kSteps; ++d)
+        if (16 * d < head_dim_) QueryTile<S>::load(query_tile_, head_dim_, 16 * d, query_registers_[d]);
+    }
+  }
+  /// Of row lane / 4 + 8 r, r in {0, 1}.
+  __device__ void set_mask_range(int r, const KeyRange& range) { ranges_[r] = range; }
+
+  __device__ void begin_chunk() {
+#pragma unroll
+    for (int d = 0; d < kSteps; ++d)
+#pragma unroll
+      for (int i = 0; i < 8; ++i) values_[d][i / 4][i % 4] = 0.0f;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) states_[r] = SoftmaxState{};
+  }
+
+  /// Adds sixteen keys, which start at position `key`. tile: the keys, then their values.
+  __device__ void attend(const char* tile, int key) {
+    float scores[2][4] = {};
+#pragma unroll
+    for (int d = 0; d < kSteps; ++d) {
+      if (16 * d >= head_dim_) break;
+      std::uint32_t a[S::kLeftParts][4], b[S::kRightParts][4];
+      S::keys(tile, head_dim_, 16 * d, b);
+      load_query(d, a);
+      multiply(scores, a, b);
+    }
+    std::uint32_t probabilities[S::kLeftParts][4];
+    softmax(scores, key, probabilities);
+    tile += key_tile_bytes<S>(head_dim_);
+#pragma unroll
+    for (int d = 0; d < kSteps; ++d) {
+      if (16 * d >= head_dim_) break;
+      std::uint32_t b[S::kRightParts][4];
+      S::values(tile, head_dim_, 16 * d, b);
+      multiply(values_[d], probabilities, b);
+    }
+  }
+
+  /// Completes the sums of the states over the four lanes of each row.
+  __device__ void end_chunk() {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      states_[r].sum += __shfl_xor_sync(0xffffffffu, states_[r].sum, 1);
+      states_[r].sum += __shfl_xor_sync(0xffffffffu, states_[r].sum, 2);
+    }
+  }
+
+  /// For each row < rows of this lane, calls f(row, state) and then g(row, dim, values of dim and dim + 1) for its dims.
+  template <class F, class G>
+  __device__ void for_each_row(int rows, F&& f, G&& g) const {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int row = lane / 4 + 8 * r;
+      if (row >= rows) continue;
+      f(row, states_[r]);
+#pragma unroll
+      for (int d = 0; d < kSteps; ++d) {
+        if (16 * d >= head_dim_) break;
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          g(row, 16 * d + 8 * half + lane % 4 * 2, float2{values_[d][half][2 * r], values_[d][half][2 * r + 1]});
+      }
+    }
+  }
+
+  /// Merges the chunk into rows [first, first + rows) of `running`, which no other warp may use meanwhile.
+  __device__ void merge_into(const RunningRows& running, int first, int rows) const {
+    SoftmaxState merged;
+    RescaleFactors rescale{};
+    SoftmaxState finals[2];
+    for_each_row(
+        rows,
+        [&](int row, const SoftmaxState& state) {
+          merged = running.states[first + row];
+          rescale = merge(merged, state);
+          finals[row / 8] = merged;
+        },
+        [&](int row, int dim, float2 x) {
+          float2& y = *reinterpret_cast<float2*>(running.values + (first + row) * RunningRows::row_floats(head_dim_) + dim);
+          y = {merge_value(rescale, y.x, x.x), merge_value(rescale, y.y, x.y)};
+        });
+    __syncwarp();  // all lanes of a row have read its state
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int r = 0; r < 2; ++r)
+      if (lane % 4 == 0 && lane / 4 + 8 * r < rows) running.states[first + lane / 4 + 8 * r] = finals[r];
+    __syncwarp();  // all lanes will read the new state
+  }
+
+ private:
+  static constexpr int kSteps = kMaxDim / 16;
+
+  __device__ void load_query(int d, std::uint32_t (&a)[S::kLeftParts][4]) const {
+    if constexpr (kQueriesInRegisters) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) a[0][i] = query_registers_[d][0][i];
+    } else {
+      QueryTile<S>::load(query_tile_, head_dim_, 16 * d, a);
+    }
+  }
+
+  // c += a b. Omits products of parts that are smaller than the rounding error of the parts.
+  static __device__ void multiply(float (&c)[2][4], const std::uint32_t (&a)[S::kLeftParts][4],
+                                  const std::uint32_t (&b)[S::kRightParts][4]) {
+#pragma unroll
+    for (int i = 0; i < S::kLeftParts; ++i)
+#pragma unroll
+      for (int j = 0; j < S::kRightParts; ++j)
+        if (i + j < S::kLeftParts) {
+          mma<typename S::Part>(c[0], a[i], b[j][0], b[j][1]);
+          mma<typename S::Part>(c[1], a[i], b[j][2], b[j][3]);
+        }
+  }
+
+  // Turns scores into probabilities 2^(score - max), as A fragments, and rescales the earlier sums to the new maximum.
+  __device__ void softmax(float (&scores)[2][4], int key, std::uint32_t (&probabilities)[S::kLeftParts][4]) {
+    const int column = threadIdx.x % 4 * 2;
+    float factor[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float row_max = states_[r].max;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        float& x = scores[i / 2][2 * r + i % 2];
+        const int at = key + i / 2 * 8 + column + i % 2;
+        x = at >= ranges_[r].first && at <= ranges_[r].last ? scale_(x * factors_[r]) : -INFINITY;
+        row_max = fmaxf(row_max, x);
+      }
+      row_max = fmaxf(row_max, __shfl_xor_sync(0xffffffffu, row_max, 1));
+      row_max = fmaxf(row_max, __shfl_xor_sync(0xffffffffu, row_max, 2));
+      const float base = safe_max(row_max);
+      factor[r] = exp2_of(states_[r].max - base);
+      states_[r].max = row_max;
+      float sum = 0.0f;
+#pragma unroll
+      for (int n = 0; n < 2; ++n) {
+        const float low = exp2_of(scores[n][2 * r] - base), high = exp2_of(scores[n][2 * r + 1] - base);
+        std::uint32_t parts[S::kLeftParts];
+        split<typename S::Part>(low, high, parts);
+#pragma unroll
+        for (int p = 0; p < S::kLeftParts; ++p) probabilities[p][2 * n + r] = parts[p];
+        // With one part, the sum uses the rounded values that the matrix product uses, so that the error cancels.
+        const float2 used = S::kLeftParts == 1 ? unpack<typename S::Part>(parts[0]) : float2{low, high};
+        sum += used.x + used.y;
+      }
+      states_[r].sum = fmaf(states_[r].sum, factor[r], sum);
+    }
+    if (!__any_sync(0xffffffffu, factor[0] != 1.0f || factor[1] != 1.0f)) return;
+#pragma unroll
+    for (int d = 0; d < kSteps; ++d)
+#pragma unroll
+      for (int i = 0; i < 8; ++i) values_[d][i / 4][i % 4] *= factor[i % 4 / 2];
+  }
+
+  int head_dim_;
+  ScoreScale scale_;
+  const char* query_tile_;
+  float factors_[2];
+  KeyRange ranges_[2];
+  SoftmaxState states_[2];  // until end_chunk(), the sums cover only this lane's columns
+  float values_[kSteps][2][4];
+  std::uint32_t query_registers_[kQueriesInRegisters ? kSteps : 1][S::kLeftParts][4];
+};
+
+}  // namespace warploom::cuda::device

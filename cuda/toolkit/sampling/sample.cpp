@@ -1,0 +1,78 @@
+// The public call: which kernels run, and where their workspace lies.
+#include "cuda/runtime/check.h"
+#include "cuda/toolkit/sampling/sample_args.h"
+
+namespace warploom::cuda {
+
+namespace {
+
+struct Plan {
+  RowShape draw, top;
+  bool records = false;
+  std::int64_t tiles = 0;
+};
+
+Plan plan_of(const SampleArgs& a) {
+  Plan plan;
+  plan.draw = draw_shape(a);
+  if (a.top > 0) plan.top = top_shape(a);
+  plan.records = a.top > 0 || a.kept_offsets || a.probabilities || a.filtered_logits;
+  if (a.kept_offsets) plan.tiles = kept_tiles(a);
+  return plan;
+}
+
+// The workspace from `base` on; bytes of it.
+std::size_t lay_out(const SampleArgs& a, const Plan& plan, std::byte* base, SampleScratch& scratch) {
+  std::size_t bytes = 0;
+  const auto take = [&](std::size_t size) {
+    std::byte* at = base ? base + bytes : nullptr;
+    bytes += (size + 15) / 16 * 16;
+    return at;
+  };
+  const auto rows = static_cast<std::size_t>(a.rows);
+  if (plan.records) scratch.records = reinterpret_cast<RowRecord*>(take(rows * sizeof(RowRecord)));
+  if (plan.draw.ctas_per_row > 1 || plan.top.ctas_per_row > 1) {
+    scratch.row_workspaces = take(rows * row_workspace_bytes());
+    scratch.lists = take(rows * row_lists_bytes());
+  }
+  if (plan.tiles > 0)
+    scratch.tiles =
+        reinterpret_cast<unsigned long long*>(take(static_cast<std::size_t>(plan.tiles + 1) * sizeof(unsigned long long)));
+  return bytes;
+}
+
+}  // namespace
+
+std::size_t workspace_bytes_of(const SampleArgs& args) {
+  SampleScratch scratch;
+  return args.rows == 0 ? 0 : lay_out(args, plan_of(args), nullptr, scratch);
+}
+
+void run(const SampleArgs& args, cudaStream_t stream) {
+  if (args.rows == 0) {
+    if (args.kept_offsets)
+      check(cudaMemsetAsync(args.kept_offsets, 0, sizeof(std::int64_t), stream), "clearing kept_offsets");
+    return;
+  }
+  const Plan plan = plan_of(args);
+  SampleScratch scratch;
+  check_workspace(args.workspace, lay_out(args, plan, static_cast<std::byte*>(args.workspace.data), scratch));
+  launch_draw(args, plan.draw, scratch, stream);
+  if (args.top > 0) launch_top(args, plan.top, scratch, stream);
+  if (args.kept_offsets) launch_kept(args, scratch, stream);
+  if (args.probabilities || args.filtered_logits) launch_dense(args, scratch, stream);
+}
+
+std::size_t sample_workspace_bytes(const SampleArgs& args) {
+  check_rows(args);
+  check_outputs(args);
+  return workspace_bytes_of(args);
+}
+
+void sample(const SampleArgs& args, cudaStream_t stream) {
+  check_rows(args);
+  check_outputs(args);
+  run(args, stream);
+}
+
+}  // namespace warploom::cuda

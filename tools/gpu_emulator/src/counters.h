@@ -1,0 +1,46 @@
+// What kernels do, counted: instructions by class, sectors of global memory, passes over shared memory. Off unless asked
+// for.
+#pragma once
+
+#include <map>
+#include <string>
+#include <tuple>
+
+#include "emulator/emulator.h"
+#include "machine.h"
+#include "ptx_ast.h"
+
+namespace emulator {
+
+// The cost of a PTX instruction, whatever it does: its class, from opcode and types.
+InstructionCost cost_of(const ptx::Instruction& in);
+
+// A host thread's counts of one launch.
+struct Tally {
+  explicit Tally(uint32_t number) : launch(number) {}
+  uint32_t launch;  // stamps the sectors that it has touched
+  WarploomCounters counts = {};
+};
+
+// Before the handler of an instruction with cost.access runs, while its address registers are whole.
+void count_access(Tally& tally, Warp& warp, const Inst& inst, const InstructionCost& cost);
+
+bool counting();
+uint32_t next_counted_launch();  // never 0
+
+// Counts of launches that are alike, so that a mean launch means something.
+struct LaunchKind {
+  std::string kernel;  // demangled
+  const Code* code;
+  uint64_t blocks;
+  uint32_t threads, dynamic_shared;
+  auto operator<=>(const LaunchKind&) const = default;
+};
+void add(WarploomCounters& sum, const WarploomCounters& counts);
+void add_counts(const Launch& launch, const WarploomCounters& counts);  // from any thread
+std::map<LaunchKind, WarploomCounters> all_counts();
+
+// After each kernel: where a program asked for it, a line a second about what the GPU would have done. In profile.cpp.
+void tick();
+
+}  // namespace emulator
