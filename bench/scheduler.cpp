@@ -43,8 +43,10 @@ void decode_step(benchmark::State& state) {
   std::vector<SampleResult> results(static_cast<std::size_t>(running));
   while (state.KeepRunningBatch(kLength - kPrompt - 1)) {
     BlockPool pool(running * (kLength / 16 + 1));
-    Scheduler scheduler(pool, {.max_num_seqs = running, .max_num_batched_tokens = running * kPrompt, .context_length = 1 << 20});
-    for (std::int64_t i = 0; i < running + waiting; ++i) scheduler.add(group_of(static_cast<std::uint64_t>(i), kPrompt, 1 << 20));
+    Scheduler scheduler(pool,
+                        {.max_num_seqs = running, .max_num_batched_tokens = running * kPrompt, .context_length = 1 << 20});
+    for (std::int64_t i = 0; i < running + waiting; ++i)
+      scheduler.add(group_of(static_cast<std::uint64_t>(i), kPrompt, 1 << 20));
     scheduler.schedule();
     scheduler.commit(results);
     Stopwatch watch;
@@ -56,7 +58,11 @@ void decode_step(benchmark::State& state) {
     state.SetIterationTime(watch.stop());
   }
 }
-BENCHMARK(decode_step)->ArgsProduct({{1, 32, 256, 1024}, {0, 1024, 65536}})->UseManualTime()->Unit(benchmark::kMicrosecond)->Iterations(959);
+BENCHMARK(decode_step)
+    ->ArgsProduct({{1, 32, 256, 1024}, {0, 1024, 65536}})
+    ->UseManualTime()
+    ->Unit(benchmark::kMicrosecond)
+    ->Iterations(959);
 
 // One of `waiting` requests with prompts of 8,192 tokens is admitted a step; schedule() alone.
 void admission(benchmark::State& state) {

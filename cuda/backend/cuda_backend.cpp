@@ -151,36 +151,61 @@ class CudaBackend final : public Backend {
     return most;
   }
 
-  void run_step(const GraphKey& key, StagingBuffer& in, StagingBuffer& out, const std::function<void()>& record) override {
-    guarded([&] { static_cast<cuda::CudaStagingBuffer&>(in).run(key, out, stream_.get(), options_.cuda_graphs, record); });
+  void run_step(StagingBuffer& in, std::size_t in_bytes, StagingBuffer& out, std::size_t out_bytes, bool is_decode,
+                const std::function<void()>& forward) override {
+    guarded([&] {
+      auto& input = static_cast<cuda::CudaStagingBuffer&>(in);
+      list_calls(forward);
+      const cuda::CudaStagingBuffer::Step step{in_bytes, &out, out_bytes};
+      const auto launch_all = [this] {
+        for (const OpCall& call : calls_) std::visit([this](const auto& args) { launch(args); }, call);
+      };
+      if (is_decode && options_.cuda_graphs)
+        input.run_captured(step, calls_, stream_.get(), launch_all);
+      else
+        input.run(step, stream_.get(), launch_all);
+    });
   }
 
-  void embed(const EmbedArgs& args) override {
-    guarded([&] { matmul_.embed(args); });
-  }
-  void rms_norm(const RmsNormArgs& args) override {
-    guarded([&] { cuda::launch_rms_norm(args, options_.compute_type, stream_.get()); });
-  }
-  void matmul(const MatmulArgs& args) override {
-    guarded([&] { matmul_.run(args); });
-  }
-  void rope_append(const RopeAppendArgs& args) override {
-    guarded([&] { cuda::rope_append(args, stream_.get()); });
-  }
-  void paged_attention(const PagedAttentionArgs& args) override {
-    guarded([&] { cuda::paged_attention(args, stream_.get()); });
-  }
-  void swiglu(const SwigluArgs& args) override {
-    guarded([&] { cuda::launch_swiglu(args, options_.compute_type, stream_.get()); });
-  }
-  void sample(const SampleArgs& args) override {
-    guarded([&] { cuda::sample(args, stream_.get()); });
-  }
+  void embed(const EmbedArgs& args) override { op(args); }
+  void rms_norm(const RmsNormArgs& args) override { op(args); }
+  void matmul(const MatmulArgs& args) override { op(args); }
+  void rope_append(const RopeAppendArgs& args) override { op(args); }
+  void paged_attention(const PagedAttentionArgs& args) override { op(args); }
+  void swiglu(const SwigluArgs& args) override { op(args); }
+  void sample(const SampleArgs& args) override { op(args); }
   void copy_block(const CopyBlockArgs& args) override {
     guarded([&] { cuda::copy_block(args.cache, args.from, args.to, stream_.get()); });
   }
 
  private:
+  // Within run_step() ops are listed first; what is launched is what the list says.
+  template <typename Args>
+  void op(const Args& args) {
+    if (listing_)
+      calls_.emplace_back(args);
+    else
+      guarded([&] { launch(args); });
+  }
+  void list_calls(const std::function<void()>& forward) {
+    calls_.clear();
+    listing_ = true;
+    try {
+      forward();
+    } catch (...) {
+      listing_ = false;
+      throw;
+    }
+    listing_ = false;
+  }
+  void launch(const EmbedArgs& args) { matmul_.embed(args); }
+  void launch(const RmsNormArgs& args) { cuda::launch_rms_norm(args, options_.compute_type, stream_.get()); }
+  void launch(const MatmulArgs& args) { matmul_.run(args); }
+  void launch(const RopeAppendArgs& args) { cuda::rope_append(args, stream_.get()); }
+  void launch(const PagedAttentionArgs& args) { cuda::paged_attention(args, stream_.get()); }
+  void launch(const SwigluArgs& args) { cuda::launch_swiglu(args, options_.compute_type, stream_.get()); }
+  void launch(const SampleArgs& args) { cuda::sample(args, stream_.get()); }
+
   static std::string describe(const CudaOptions& options) {
     check(cudaSetDevice(options.gpu), "choosing the GPU");
     cudaDeviceProp properties;
@@ -218,6 +243,8 @@ class CudaBackend final : public Backend {
   std::string description_;
   cuda::Stream stream_, memory_stream_;
   cuda::Matmul matmul_;
+  std::vector<OpCall> calls_;  // of the step that run_step() runs
+  bool listing_ = false;
   std::atomic<bool> failed_ = false;
 };
 

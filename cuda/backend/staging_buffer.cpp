@@ -1,5 +1,6 @@
 #include "cuda/backend/staging_buffer.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "cuda/runtime/check.h"
@@ -9,13 +10,13 @@ namespace warploom::cuda {
 
 namespace {
 
-constexpr std::size_t kMaxRecorded = 512;  // a graph takes about 100 kB on the device
+constexpr std::size_t kMaxCaptured = 512;  // a graph takes about 100 kB on the device
 
 /// A capture that is under way; whatever happens, it does not stay so.
 class Capture {
  public:
   explicit Capture(cudaStream_t stream) : stream_(stream) {
-    check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning to record a step");
+    check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning to capture a step");
   }
   Capture(const Capture&) = delete;
   Capture& operator=(const Capture&) = delete;
@@ -27,7 +28,7 @@ class Capture {
   }
   Graph finish() {
     cudaGraph_t graph = nullptr;
-    check(cudaStreamEndCapture(stream_, &graph), "recording a step");
+    check(cudaStreamEndCapture(stream_, &graph), "capturing a step");
     under_way_ = false;
     return Graph(graph);
   }
@@ -43,44 +44,42 @@ CudaStagingBuffer::CudaStagingBuffer(std::size_t bytes) : host_(bytes, "step buf
   std::memset(host_.data(), 0, bytes);
 }
 
-void CudaStagingBuffer::enqueue(const GraphKey& key, StagingBuffer& out, cudaStream_t stream,
-                                const std::function<void()>& record) {
-  check(cudaMemcpyAsync(device(), host(), key.bytes, cudaMemcpyHostToDevice, stream),
+void CudaStagingBuffer::run(const Step& step, cudaStream_t stream, const std::function<void()>& launch) {
+  check(cudaMemcpyAsync(device(), host(), step.in_bytes, cudaMemcpyHostToDevice, stream),
         "bringing a step's input to the device");
-  record();
-  if (key.samples)
-    check(cudaMemcpyAsync(out.host(), out.device(), out.bytes(), cudaMemcpyDeviceToHost, stream),
-          "bringing back a step's tokens");
+  launch();
+  if (step.out_bytes == 0) return;
+  check(cudaMemcpyAsync(step.out->host(), step.out->device(), step.out_bytes, cudaMemcpyDeviceToHost, stream),
+        "bringing back a step's tokens");
 }
 
-GraphExec CudaStagingBuffer::capture(const GraphKey& key, StagingBuffer& out, cudaStream_t stream,
-                                     const std::function<void()>& record) {
+GraphExec CudaStagingBuffer::capture(const Step& step, cudaStream_t stream, const std::function<void()>& launch) {
   Capture under_way(stream);
-  enqueue(key, out, stream, record);
+  run(step, stream, launch);
   const Graph graph = under_way.finish();
   cudaGraphExec_t exec = nullptr;
-  check(cudaGraphInstantiate(&exec, graph.get(), 0), "preparing a recorded step");
+  check(cudaGraphInstantiate(&exec, graph.get(), 0), "preparing a captured step");
   return GraphExec(exec);
 }
 
-void CudaStagingBuffer::run(const GraphKey& key, StagingBuffer& out, cudaStream_t stream, bool record_graphs,
-                            const std::function<void()>& record) {
-  if (!record_graphs || !key.repeats) return enqueue(key, out, stream, record);
-  if (recorded_.size() >= kMaxRecorded) recorded_.clear();
-  Recorded& step = recorded_[{key, &out}];
-  if (!step.seen) {
-    enqueue(key, out, stream, record);
-    step.seen = true;
+void CudaStagingBuffer::run_captured(const Step& step, const std::vector<OpCall>& calls, cudaStream_t stream,
+                                     const std::function<void()>& launch) {
+  const auto found = std::ranges::find_if(captured_, [&](const Captured& c) { return c.step == step && c.calls == calls; });
+  if (found == captured_.end()) {
+    run(step, stream, launch);
+    captured_.push_front({step, calls, GraphExec()});
+    if (captured_.size() > kMaxCaptured) captured_.pop_back();
     return;
   }
-  if (!step.graph) {
+  captured_.splice(captured_.begin(), captured_, found);
+  if (!found->graph) {
     try {
-      step.graph = capture(key, out, stream, record);
+      found->graph = capture(step, stream, launch);
     } catch (const OutOfMemory&) {
-      return enqueue(key, out, stream, record);  // works as well, but slower
+      return run(step, stream, launch);  // works as well, but slower
     }
   }
-  check(cudaGraphLaunch(step.graph.get(), stream), "replaying a step");
+  check(cudaGraphLaunch(found->graph.get(), stream), "replaying a step");
 }
 
 }  // namespace warploom::cuda

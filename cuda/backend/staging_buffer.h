@@ -1,7 +1,8 @@
-// Steps: their input in pinned and device memory, and the graphs that were recorded over it.
+// Steps: their input in pinned and device memory, and the graphs that were captured over it.
 #pragma once
 
-#include <map>
+#include <list>
+#include <vector>
 
 #include "backend/backend.h"
 #include "cuda/runtime/raii.h"
@@ -16,22 +17,32 @@ class CudaStagingBuffer final : public StagingBuffer {
   std::byte* device() override { return static_cast<std::byte*>(device_.data()); }
   std::size_t bytes() const override { return device_.bytes(); }
 
-  /// A step with this as its input on `stream`; `out` is brought back where the step draws. A key that repeats runs as it is the
-  /// first time, which makes all that ops keep by shape; the second time it is recorded, and from then on replayed.
-  void run(const GraphKey& key, StagingBuffer& out, cudaStream_t stream, bool record_graphs,
-           const std::function<void()>& record);
+  struct Step {
+    std::size_t in_bytes = 0;
+    StagingBuffer* out = nullptr;  // what is brought back: its first out_bytes bytes
+    std::size_t out_bytes = 0;
+    bool operator==(const Step&) const = default;
+  };
+
+  /// Launches a step with this as its input.
+  void run(const Step& step, cudaStream_t stream, const std::function<void()>& launch);
+
+  /// The same, for steps that repeat. `calls` are the ops that `launch` launches. The first step with given calls is launched as it is,
+  /// which makes all that ops keep by shape; the second is captured, and later ones replay the capture.
+  void run_captured(const Step& step, const std::vector<OpCall>& calls, cudaStream_t stream,
+                    const std::function<void()>& launch);
 
  private:
-  struct Recorded {
-    bool seen = false;
-    GraphExec graph;
+  struct Captured {
+    Step step;
+    std::vector<OpCall> calls;
+    GraphExec graph;  // empty after the first step
   };
-  void enqueue(const GraphKey& key, StagingBuffer& out, cudaStream_t stream, const std::function<void()>& record);
-  GraphExec capture(const GraphKey& key, StagingBuffer& out, cudaStream_t stream, const std::function<void()>& record);
+  GraphExec capture(const Step& step, cudaStream_t stream, const std::function<void()>& launch);
 
   PinnedBuffer host_;
   DeviceBuffer device_;
-  std::map<std::pair<GraphKey, const StagingBuffer*>, Recorded> recorded_;
+  std::list<Captured> captured_;  // most recently used first
 };
 
 }  // namespace warploom::cuda

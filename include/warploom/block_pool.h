@@ -80,11 +80,12 @@ class WARPLOOM_EXPORT BlockPool {
 
   std::int64_t block_size_;
   std::vector<Block> blocks_;
-  std::vector<std::int32_t> free_;  // a stack: the block that was freed last is warm in the processor's caches
+  std::vector<std::int32_t> free_;                // a stack: the block that was freed last is warm in the processor's caches
   std::int32_t oldest_ = kNone, newest_ = kNone;  // ends of the list of cached blocks without references, by last use
   std::int64_t num_evictable_ = 0, num_cached_ = 0;
-  std::vector<std::int32_t> buckets_;  // heads of the chains of cached blocks, by hash of parent and tokens; empty until one is cached
-  std::vector<TokenId> tokens_;        // [num_blocks, block_size] of cached blocks, to compare with; empty until one is cached
+  std::vector<std::int32_t>
+      buckets_;  // heads of the chains of cached blocks, by hash of parent and tokens; empty until one is cached
+  std::vector<TokenId> tokens_;  // [num_blocks, block_size] of cached blocks, to compare with; empty until one is cached
   PrefixId last_prefix_ = 0;
 };
 

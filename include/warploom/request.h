@@ -29,7 +29,9 @@ struct Request {
   std::vector<TokenId> stop_token_ids;  ///< beside the model's own end tokens
   bool ignore_eos = false;              ///< go on past the model's end tokens
   std::vector<LogitBias> logit_bias;
-  bool logprobs = false;  ///< fill Completion::logprobs
+  std::vector<TokenId> allowed_token_ids;  ///< the only tokens that may be drawn; empty: all
+  bool logprobs = false;                   ///< fill Completion::logprobs
+  int top_logprobs = 0;                    ///< how many of the most probable tokens to list at each step, in [0, 1024]
 };
 
 struct Timings {
@@ -43,6 +45,9 @@ struct Completion {
   std::vector<TokenId> token_ids;  ///< the token that ended it is included
   std::string text;                ///< without special tokens and without the stop string
   std::vector<double> logprobs;    ///< of each token at temperature 1 before the filters; empty unless asked for
+  /// For each token the most probable ones in its place, by descending probability at temperature 1 before the filters; fewer than
+  /// asked for if fewer are not masked. Empty unless asked for.
+  std::vector<std::vector<TokenLogprob>> top_logprobs;
   FinishReason finish_reason = FinishReason::running;
   Timings timings;
 };

@@ -1,7 +1,6 @@
 // The seam: everything above it drives a device through this class and knows no other.
 #pragma once
 
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -25,21 +24,6 @@ class StagingBuffer {
   virtual std::size_t bytes() const = 0;
 };
 
-/// What a step's work is recorded and replayed by: same key, same memory, same ops with the same arguments.
-struct GraphKey {
-  std::int64_t tokens = 0;
-  std::int64_t outputs = 0;
-  std::int64_t max_blocks_per_seq = 0;
-  bool repeats = false;  // worth recording: a decode step, whose key will be seen again
-  bool samples = false;  // ops for drawing tokens are in it
-  bool logprobs = false;
-  std::size_t bytes = 0;    // of the input
-  std::int64_t biases = 0;  // in the lists of logit biases
-  bool penalised = false;   // penalties and their histories are there
-  bool masked = false;      // masks of allowed tokens are there
-  auto operator<=>(const GraphKey&) const = default;
-};
-
 /// Hold step_mutex() for a whole step, and for uploads, downloads and copies. alloc(), create_*() and prepare*() may be called by one
 /// thread while another runs a step. After a BackendError every further call throws one: nothing on the device can be trusted.
 class Backend {
@@ -56,7 +40,7 @@ class Backend {
   virtual void synchronise() = 0;
 
   virtual DType activation_type() const { return DType::f32; }
-  /// How many tokens a decode step of `tokens` is filled up to with padding tokens, so that few sizes are ever recorded.
+  /// How many tokens a decode step of `tokens` is filled up to with padding tokens, so that few sizes are ever captured.
   virtual std::int64_t graph_batch_size(std::int64_t tokens) const { return tokens; }
   /// Bytes that can still be allocated, as far as the backend knows; else the largest number.
   virtual std::uint64_t free_bytes() const { return UINT64_MAX; }
@@ -76,9 +60,11 @@ class Backend {
   virtual std::size_t workspace_bytes(const PagedAttentionArgs&) const { return 0; }
   virtual std::size_t workspace_bytes(const SampleArgs&) const { return 0; }
 
-  /// Brings key.bytes bytes of `in` to the device, runs `record`, which calls ops, and brings `out` back; done when synchronise()
-  /// returns. A backend may record the ops for `key` and replay them at the next call with the same memory instead.
-  virtual void run_step(const GraphKey& key, StagingBuffer& in, StagingBuffer& out, const std::function<void()>& record) = 0;
+  /// Brings the first in_bytes bytes of `in` to the device, runs the ops that `forward` calls, and brings back the first out_bytes
+  /// bytes of `out`; done when synchronise() returns. is_decode says that equal steps are likely to follow: then CUDA captures a
+  /// graph, and replays it for later steps whose ops are equal in every argument.
+  virtual void run_step(StagingBuffer& in, std::size_t in_bytes, StagingBuffer& out, std::size_t out_bytes, bool is_decode,
+                        const std::function<void()>& forward) = 0;
 
   virtual void embed(const EmbedArgs& args) = 0;
   virtual void rms_norm(const RmsNormArgs& args) = 0;

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <variant>
 #include <vector>
 
 #include "core/tensor.h"
@@ -77,6 +78,8 @@ struct EmbedArgs {
   const TokenId* ids = nullptr;   // [tokens]
   std::int64_t tokens = 0;
   float* out = nullptr;
+
+  bool operator==(const EmbedArgs&) const = default;
 };
 
 /// residual += delta (where delta is given), then out = residual * weight / sqrt(mean(residual^2) + epsilon).
@@ -90,6 +93,8 @@ struct RmsNormArgs {
   std::int64_t hidden_size = 0;
   float epsilon = 1e-5f;
   void* out = nullptr;  // activations [tokens, hidden_size]; may not alias residual
+
+  bool operator==(const RmsNormArgs&) const = default;
 };
 
 /// out = x * weight^T + bias. [tokens, cols] x [rows, cols] -> [tokens, rows].
@@ -99,6 +104,8 @@ struct MatmulArgs {
   const float* bias = nullptr;  // [rows] or null
   std::int64_t tokens = 0;
   float* out = nullptr;  // [tokens, rows]; may not alias x
+
+  bool operator==(const MatmulArgs&) const = default;
 };
 
 /// Queries, keys and values side by side in rows of f32: [num_tokens, (num_heads + 2 num_kv_heads) * head_dim].
@@ -113,6 +120,8 @@ struct SwigluArgs {
   std::int64_t tokens = 0;
   std::int64_t intermediate_size = 0;
   void* out = nullptr;  // activations [tokens, intermediate_size]
+
+  bool operator==(const SwigluArgs&) const = default;
 };
 
 /// Copies one block of every layer, keys and values.
@@ -121,6 +130,9 @@ struct CopyBlockArgs {
   std::int32_t from = 0;
   std::int32_t to = 0;
 };
+
+/// One op of a step with its arguments. What two steps compute is the same if their calls are equal and their inputs are.
+using OpCall = std::variant<EmbedArgs, RmsNormArgs, MatmulArgs, RopeAppendArgs, PagedAttentionArgs, SwigluArgs, SampleArgs>;
 
 /// Bytes that an op has to move if everything is read and written once; benches divide by them. activations: the backend's type.
 std::int64_t bytes_moved(const EmbedArgs& args);

@@ -80,8 +80,8 @@ void Attention::run(const PagedAttentionArgs& args) {
   // A chunk of one query head takes about 2 head_dim kChunkTokens multiply-adds. A thread gets at least a few microseconds
   // of work at a time.
   constexpr std::int64_t kMinWork = 1 << 15;
-  const std::int64_t item_work = chunks * 2 * args.num_heads / args.cache.num_kv_heads *
-                                 args.cache.head_dim * kChunkTokens / (4 * items);
+  const std::int64_t item_work =
+      chunks * 2 * args.num_heads / args.cache.num_kv_heads * args.cache.head_dim * kChunkTokens / (4 * items);
   const std::int64_t grain = std::max<std::int64_t>(1, kMinWork / std::max<std::int64_t>(1, item_work));
   // Threads share long contexts if there are few work items. Partial results merge in the same order as in a single pass.
   if (longest > 1 && items < 4 * pool_.threads() && pool_.threads() > 1) return run_split_kv(args, chunks);

@@ -86,7 +86,10 @@ class CpuBackend final : public Backend {
   std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) override {
     return std::make_unique<HostStagingBuffer>(bytes);
   }
-  void run_step(const GraphKey&, StagingBuffer&, StagingBuffer&, const std::function<void()>& record) override { record(); }
+  void run_step(StagingBuffer&, std::size_t, StagingBuffer&, std::size_t, bool,
+                const std::function<void()>& forward) override {
+    forward();
+  }
 
   void embed(const EmbedArgs& args) override {
     const auto& table = static_cast<const PackedWeight&>(*args.table);

@@ -38,6 +38,9 @@ void check_request(const Request& request, const ModelShape& shape) {
   };
   for (const TokenId token : request.stop_token_ids) in_vocabulary(token, "stop_token_ids");
   for (const LogitBias& bias : request.logit_bias) in_vocabulary(bias.token, "logit_bias");
+  for (const TokenId token : request.allowed_token_ids) in_vocabulary(token, "allowed_token_ids");
+  require(request.top_logprobs >= 0 && request.top_logprobs <= 1024,
+          fmt::format("top_logprobs is {}; it must be in [0, 1024]", request.top_logprobs));
 }
 
 void check_prompt(std::span<const TokenId> prompt, const ModelShape& shape) {

@@ -101,6 +101,12 @@ EngineCore::RequestId EngineCore::add(Request request) {
   group->max_tokens = request.max_tokens;
   group->n = static_cast<std::uint32_t>(request.n);
   group->logprobs = request.logprobs;
+  group->top_logprobs = request.top_logprobs;
+  if (!request.allowed_token_ids.empty()) {
+    group->allowed.resize(static_cast<std::size_t>((model_->shape().vocab_size + 31) / 32));
+    for (const TokenId token : request.allowed_token_ids)
+      group->allowed[static_cast<std::size_t>(token / 32)] |= std::uint32_t{1} << token % 32;
+  }
 
   LiveRequest live{std::move(request), group, {}, Clock::now()};
   live.streams.resize(group->n);
@@ -116,7 +122,7 @@ void EngineCore::step(const OnToken& on_token) {
   if (batch.sequences.empty()) return;
   build_input(batch);
   results_.resize(input_.rows.size());
-  runner_.run(input_, logprobs_, results_);
+  runner_.run(input_, wanted_, results_);
   scheduler_.commit(results_);
   std::size_t next = 0;
   for (const ScheduledSequence& scheduled : batch.sequences)
@@ -126,7 +132,7 @@ void EngineCore::step(const OnToken& on_token) {
 void EngineCore::build_input(const ScheduledBatch& batch) {
   input_.clear();
   input_.copies = batch.copies;
-  logprobs_ = false;
+  wanted_ = {};
   for (const ScheduledSequence& scheduled : batch.sequences) {
     const Sequence& sequence = *scheduled.sequence;
     const SequenceGroup& group = *sequence.group;
@@ -135,8 +141,9 @@ void EngineCore::build_input(const ScheduledBatch& batch) {
         {scheduled.num_tokens, sequence.num_computed_tokens, sequence.block_table.blocks(), scheduled.samples ? 1 : 0});
     if (!scheduled.samples) continue;
     input_.rows.push_back({&group.sampling, sequence.output_token_ids.size(), sequence.index, group.prompt,
-                           sequence.output_token_ids, group.logit_bias});
-    logprobs_ = logprobs_ || group.logprobs;
+                           sequence.output_token_ids, group.logit_bias, group.allowed});
+    wanted_.logprobs = wanted_.logprobs || group.logprobs;
+    wanted_.top_logprobs = std::max(wanted_.top_logprobs, group.top_logprobs);
   }
 }
 

@@ -70,7 +70,7 @@ class EngineCore {
   std::unordered_map<RequestId, LiveRequest> live_;
   RequestId last_id_ = 0;
   ModelInput input_;
-  bool logprobs_ = false;  // of any row of the step
+  ModelRunner::Wanted wanted_;  // by any row of the step
   std::vector<SampleResult> results_;
 };
 

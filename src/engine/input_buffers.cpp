@@ -60,6 +60,7 @@ std::int64_t history_size(const SampledRow& row) {
 struct Sizes {
   std::int64_t tokens = 0, sequences = 0, blocks_per_seq = 0, logits = 0, rows = 0;
   std::int64_t history = 0, biases = 0;  // over all rows
+  std::int64_t mask_words = 0;           // of each row; 0 if none has a mask
   bool penalised = false;
 
   std::size_t bytes() const {
@@ -67,6 +68,7 @@ struct Sizes {
                       array_bytes(sequences * blocks_per_seq, 4) + array_bytes(logits, 4);
     if (rows > 0) sum += 5 * array_bytes(rows, 4) + 2 * array_bytes(rows, 8);
     if (biases > 0) sum += array_bytes(rows + 1, 8) + array_bytes(biases, sizeof(LogitBias));
+    sum += array_bytes(rows * mask_words, 4);
     if (penalised) sum += 3 * array_bytes(rows, 4) + array_bytes(rows + 1, 8) + array_bytes(history, 4);
     return sum;
   }
@@ -83,6 +85,7 @@ Sizes sizes_of(const ModelInput& input) {
   for (const SampledRow& row : input.rows) {
     sizes.history += history_size(row);
     sizes.biases += static_cast<std::int64_t>(row.bias.size());
+    sizes.mask_words = std::max(sizes.mask_words, static_cast<std::int64_t>(row.allowed.size()));
     sizes.penalised = sizes.penalised || is_penalised(row);
   }
   return sizes;
@@ -128,7 +131,7 @@ void pack_tokens(Packer& packer, const ModelInput& input, const Sizes& sizes, De
 template <typename T, typename Get>
 void pack_field(Packer& packer, const ModelInput& input, std::int64_t count, const T** place, Get get) {
   static constexpr SamplingParams kGreedy{.temperature = 0.0f};
-  static constexpr SampledRow kPadding{.params = &kGreedy, .prompt = {}, .output = {}, .bias = {}};
+  static constexpr SampledRow kPadding{.params = &kGreedy, .prompt = {}, .output = {}, .bias = {}, .allowed = {}};
   const std::span<T> to = packer.take(count, place);
   for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<T>(get(i < input.rows.size() ? input.rows[i] : kPadding));
 }
@@ -161,6 +164,16 @@ SampleArgs pack_rows(Packer& packer, const ModelInput& input, const Sizes& sizes
   if (sizes.biases > 0)
     pack_lists(packer, input, sizes.rows, sizes.biases, &args.bias, &args.bias_offsets,
                [](const SampledRow& r, auto to) { return std::ranges::copy(r.bias, to).out; });
+  if (sizes.mask_words > 0) {
+    args.allowed_stride = sizes.mask_words;
+    const std::span<std::uint32_t> words = packer.take(sizes.rows * sizes.mask_words, &args.allowed);
+    std::ranges::fill(words, ~std::uint32_t{0});
+    auto at = words.begin();
+    for (const SampledRow& row : input.rows) {
+      std::ranges::copy(row.allowed, at);
+      at += sizes.mask_words;
+    }
+  }
   if (!sizes.penalised) return args;
   field(&args.repetition_penalty, [](const SampledRow& r) { return r.params->repetition_penalty; });
   field(&args.frequency_penalty, [](const SampledRow& r) { return r.params->frequency_penalty; });
@@ -206,14 +219,8 @@ PackedInput InputBuffers::pack(const ModelInput& input) {
   Packer packer(*memory_);
   pack_tokens(packer, input, sizes, packed.batch);
   packed.sample = pack_rows(packer, input, sizes);
-  packed.key = {.tokens = sizes.tokens,
-                .outputs = sizes.logits,
-                .max_blocks_per_seq = sizes.blocks_per_seq,
-                .repeats = decodes,
-                .samples = sizes.rows > 0,
-                .bytes = bytes,
-                .biases = sizes.biases,
-                .penalised = sizes.penalised};
+  packed.bytes = bytes;
+  packed.is_decode = decodes;
   return packed;
 }
 

@@ -28,6 +28,7 @@ struct SampledRow {
   std::uint32_t subsequence = 0;
   std::span<const TokenId> prompt, output;  // whose tokens the penalties count
   std::span<const LogitBias> bias;
+  std::span<const std::uint32_t> allowed;  // bit mask over the vocabulary; empty: all
 };
 
 /// One step. Views into it must stay valid until the step has run.
@@ -44,11 +45,12 @@ struct ModelInput {
 /// Where a step's parts are on the device.
 struct PackedInput {
   DeviceBatch batch;
-  SampleArgs sample;  // parameters; no logits and no results
-  GraphKey key;       // without what is drawn
+  SampleArgs sample;       // parameters; no logits and no results
+  std::size_t bytes = 0;   // of the memory that it fills
+  bool is_decode = false;  // every sequence has one token and draws the next
 };
 
-/// Memory for the inputs of any step within the limits. Offsets are determined by the key alone.
+/// Memory for the inputs of any step within the limits. Steps of equal sizes lie in it alike.
 class InputBuffers {
  public:
   InputBuffers(Backend& backend, const BatchLimits& limits);

@@ -10,7 +10,40 @@ namespace warploom {
 
 namespace {
 
-std::size_t aligned(std::size_t bytes) { return (bytes + 15) / 16 * 16; }
+/// Places arrays one after the other; without memory it finds out how much they take.
+class OutputArrays {
+ public:
+  explicit OutputArrays(std::byte* memory) : memory_(memory) {}
+  template <typename T>
+  void place(T*& array, std::int64_t count) {
+    if (memory_) array = reinterpret_cast<T*>(memory_ + bytes_);
+    bytes_ += (static_cast<std::size_t>(count) * sizeof(T) + 15) / 16 * 16;
+  }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  std::byte* memory_;
+  std::size_t bytes_ = 0;
+};
+
+/// Places what `rows` rows draw in `memory`; returns how many bytes it takes.
+std::size_t place_outputs(SampleArgs& args, std::int64_t rows, ModelRunner::Wanted wanted, std::byte* memory) {
+  OutputArrays arrays(memory);
+  arrays.place(args.token, rows);
+  arrays.place(args.status, rows);
+  if (wanted.logprobs) arrays.place(args.logprob, rows);
+  if (wanted.top_logprobs > 0) {
+    args.top = wanted.top_logprobs;
+    arrays.place(args.top_token, rows * args.top);
+    arrays.place(args.top_logprob, rows * args.top);
+  }
+  return arrays.bytes();
+}
+
+std::size_t output_bytes(std::int64_t rows, ModelRunner::Wanted wanted) {
+  SampleArgs args;
+  return place_outputs(args, rows, wanted, nullptr);
+}
 
 /// Room for the padding tokens of decode steps.
 BatchLimits padded(BatchLimits limits, const Backend& backend) {
@@ -24,64 +57,67 @@ BatchLimits padded(BatchLimits limits, const Backend& backend) {
 
 }  // namespace
 
-ModelRunner::OutputBuffers::OutputBuffers(Backend& backend, std::int64_t rows)
-    : tokens(aligned(static_cast<std::size_t>(rows) * sizeof(double))),
-      statuses(tokens + aligned(static_cast<std::size_t>(rows) * sizeof(TokenId))),
-      memory(backend.create_staging_buffer(statuses + static_cast<std::size_t>(rows) * sizeof(SampleStatus))) {}
-
-void ModelRunner::OutputBuffers::place(SampleArgs& args, bool logprobs) const {
-  std::byte* at = memory->device();
-  if (logprobs) args.logprob = reinterpret_cast<double*>(at);
-  args.token = reinterpret_cast<TokenId*>(at + tokens);
-  args.status = reinterpret_cast<SampleStatus*>(at + statuses);
-}
-
-SampleResult ModelRunner::OutputBuffers::result(std::size_t row, bool logprobs) const {
-  const std::byte* at = memory->host();
-  SampleResult result;
-  if (logprobs) result.logprob = reinterpret_cast<const double*>(at)[row];
-  result.token = reinterpret_cast<const TokenId*>(at + tokens)[row];
-  result.status = reinterpret_cast<const SampleStatus*>(at + statuses)[row];
-  return result;
-}
-
 ModelRunner::ModelRunner(const DecoderModel& model, KvCache& cache, const BatchLimits& limits)
     : model_(model),
       cache_(cache),
       backend_(model.backend()),
       limits_(padded(limits, backend_)),
       inputs_(backend_, limits_),
-      outputs_(backend_, limits_.max_num_logits),
       activations_(backend_, model.config(), limits_, cache.shape()) {
-  SampleArgs args;
-  outputs_.place(args, true);
-  args.logits = activations_.floats(activations_.logits);
-  args.rows = limits_.max_num_logits;
-  args.vocab_size = args.row_stride = model.config().shape.vocab_size;
-  sample_workspace_ = backend_.alloc(backend_.workspace_bytes(args));
+  reserve_outputs({});
 }
 
-void ModelRunner::run(const ModelInput& input, bool logprobs, std::span<SampleResult> results) {
+void ModelRunner::run(const ModelInput& input, Wanted wanted, std::span<SampleResult> results) {
 #ifndef NDEBUG
   check(input, results);
 #endif
   const std::lock_guard lock(backend_.step_mutex());
   for (const BlockCopy& copy : input.copies) backend_.copy_block({cache_.view(), copy.from, copy.to});
-  PackedInput packed = inputs_.pack(input);
-  packed.key.logprobs = logprobs;
+  const PackedInput packed = inputs_.pack(input);
   num_logits_ = input.num_logits();
-  backend_.run_step(packed.key, inputs_.memory(), *outputs_.memory, [&] {
+  reserve_outputs(wanted);
+  const std::size_t out_bytes = packed.sample.rows > 0 ? output_bytes(packed.sample.rows, wanted) : 0;
+  backend_.run_step(inputs_.memory(), packed.bytes, *outputs_, out_bytes, packed.is_decode, [&] {
     model_.forward(packed.batch, cache_, activations_);
-    if (packed.sample.rows == 0) return;
-    SampleArgs args = packed.sample;
-    args.logits = activations_.floats(activations_.logits);
-    args.vocab_size = args.row_stride = model_.config().shape.vocab_size;
-    args.workspace = {sample_workspace_->data(), sample_workspace_->bytes()};
-    outputs_.place(args, logprobs);
-    backend_.sample(args);
+    if (packed.sample.rows > 0) backend_.sample(sample_args(packed.sample, wanted));
   });
   backend_.synchronise();
-  for (std::size_t i = 0; i < results.size(); ++i) results[i] = outputs_.result(i, logprobs);
+  SampleArgs drawn;
+  place_outputs(drawn, packed.sample.rows, wanted, outputs_->host());
+  read_results(drawn, results);
+}
+
+SampleArgs ModelRunner::sample_args(SampleArgs args, Wanted wanted) const {
+  args.logits = activations_.logits->data();
+  args.vocab_size = args.row_stride = model_.config().shape.vocab_size;
+  place_outputs(args, args.rows, wanted, outputs_->device());
+  if (sample_workspace_) args.workspace = {sample_workspace_->data(), sample_workspace_->bytes()};
+  return args;
+}
+
+// Makes room for what is wanted of the largest step. Within a step nothing is allocated.
+void ModelRunner::reserve_outputs(Wanted wanted) {
+  if (outputs_ && wanted.top_logprobs <= reserved_top_logprobs_) return;
+  const std::int64_t rows = limits_.max_num_logits;
+  wanted.logprobs = true;
+  outputs_ = backend_.create_staging_buffer(output_bytes(rows, wanted));
+  sample_workspace_.reset();
+  SampleArgs largest;
+  largest.rows = rows;
+  sample_workspace_ = backend_.alloc(backend_.workspace_bytes(sample_args(largest, wanted)));
+  reserved_top_logprobs_ = wanted.top_logprobs;
+}
+
+void ModelRunner::read_results(const SampleArgs& drawn, std::span<SampleResult> results) {
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    SampleResult& result = results[i];
+    result = {};
+    result.token = drawn.token[i];
+    result.status = drawn.status[i];
+    if (drawn.logprob) result.logprob = drawn.logprob[i];
+    for (std::size_t k = i * static_cast<std::size_t>(drawn.top); k < (i + 1) * static_cast<std::size_t>(drawn.top); ++k)
+      if (drawn.top_token[k] >= 0) result.top.push_back({drawn.top_token[k], drawn.top_logprob[k]});
+  }
 }
 
 void ModelRunner::download_logits(std::span<float> out) {

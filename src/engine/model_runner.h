@@ -19,9 +19,14 @@ class ModelRunner {
   /// Throws OutOfMemory.
   ModelRunner(const DecoderModel& model, KvCache& cache, const BatchLimits& limits);
 
-  /// Copies blocks, computes the batch and waits for it. `results` has one entry for each of input.rows: token and status, and the
-  /// log-probability if `logprobs`. The input must be within the limits; debug builds check it.
-  void run(const ModelInput& input, bool logprobs, std::span<SampleResult> results);
+  struct Wanted {
+    bool logprobs = false;  // SampleResult::logprob
+    int top_logprobs = 0;   // SampleResult::top; of fewer candidates than that, fewer
+  };
+
+  /// Copies blocks, computes the batch and waits for it. `results` has one entry for each of input.rows: token, status and what is
+  /// wanted besides. The input must be within the limits; debug builds check it.
+  void run(const ModelInput& input, Wanted wanted, std::span<SampleResult> results);
 
   /// The last step's logits, [num_logits, vocab_size], to host memory. Throws InvalidArgument if `out` is not of that size.
   void download_logits(std::span<float> out);
@@ -29,24 +34,19 @@ class ModelRunner {
  private:
   void check(const ModelInput& input, std::span<const SampleResult> results) const;
 
-  /// What the device drew: log-probabilities, tokens, then statuses.
-  struct OutputBuffers {
-    OutputBuffers(Backend& backend, std::int64_t rows);
-    void place(SampleArgs& args, bool logprobs) const;
-    SampleResult result(std::size_t row, bool logprobs) const;
-
-    std::size_t tokens, statuses;  // bytes from the start
-    std::unique_ptr<StagingBuffer> memory;
-  };
+  void reserve_outputs(Wanted wanted);
+  SampleArgs sample_args(SampleArgs args, Wanted wanted) const;
+  static void read_results(const SampleArgs& drawn, std::span<SampleResult> results);
 
   const DecoderModel& model_;
   KvCache& cache_;
   Backend& backend_;
   BatchLimits limits_;
   InputBuffers inputs_;
-  OutputBuffers outputs_;
   Activations activations_;
+  std::unique_ptr<StagingBuffer> outputs_;  // what the device drew
   std::unique_ptr<Buffer> sample_workspace_;
+  int reserved_top_logprobs_ = 0;
   std::int64_t num_logits_ = 0;
 };
 

@@ -34,6 +34,7 @@ class OutputStream {
 
   Completion completion_;
   bool logprobs_;
+  int top_logprobs_;
   StreamDecoder decoder_;
   StopMatcher matcher_;
   Clock::time_point submitted_, first_token_;

@@ -61,7 +61,7 @@ Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> 
       input.clear();
       input.token_ids.assign(tokens.begin() + from, tokens.begin() + to);
       input.sequences.push_back({to - from, from - start, table.blocks(), to - from});
-      runner.run(input, false, {});
+      runner.run(input, {}, {});
       logits.resize(static_cast<std::size_t>(to - from) * vocab_size);
       runner.download_logits(logits);
       for (std::int64_t i = 0; i < scored; ++i) {

@@ -22,7 +22,9 @@ struct SequenceGroup {
   std::vector<TokenId> stop_token_ids;  // the model's end tokens among them, unless they are ignored
   std::int64_t max_tokens = 0;
   std::uint32_t n = 1;
+  std::vector<std::uint32_t> allowed;  // bit mask of the tokens that may be drawn; empty: all
   bool logprobs = false;
+  int top_logprobs = 0;
 
   std::uint32_t num_started = 0;
   std::vector<Sequence*> running;  // admitted and not finished

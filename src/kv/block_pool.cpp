@@ -141,17 +141,20 @@ void BlockPool::check() const {
     if (is_free.at(i)) throw std::logic_error(fmt::format("block {} is free twice", block));
     if (blocks_[i].ref_count != 0)
       throw std::logic_error(fmt::format("block {} is free but has {} references", block, blocks_[i].ref_count));
-    if ((blocks_[i].prefix != 0) != cached) throw std::logic_error(fmt::format("block {} is in the wrong list of free blocks", block));
+    if ((blocks_[i].prefix != 0) != cached)
+      throw std::logic_error(fmt::format("block {} is in the wrong list of free blocks", block));
     is_free[i] = true;
   };
   for (const std::int32_t block : free_) visit(block, false);
-  for (std::int32_t block = oldest_; block != kNone; block = blocks_[static_cast<std::size_t>(block)].next) visit(block, true);
+  for (std::int32_t block = oldest_; block != kNone; block = blocks_[static_cast<std::size_t>(block)].next)
+    visit(block, true);
   std::int64_t cached = 0;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     if (!is_free[i] && blocks_[i].ref_count < 1) throw std::logic_error(fmt::format("block {} is lost", i));
     cached += blocks_[i].prefix != 0;
   }
-  if (cached != num_cached_) throw std::logic_error(fmt::format("{} blocks are cached but {} are counted", cached, num_cached_));
+  if (cached != num_cached_)
+    throw std::logic_error(fmt::format("{} blocks are cached but {} are counted", cached, num_cached_));
 }
 
 }  // namespace warploom

@@ -25,7 +25,8 @@ Activations::Activations(Backend& backend, const ModelConfig& config, const Batc
   attention.metadata.num_tokens = attention.metadata.max_query_len = tokens;
   attention.metadata.num_seqs = limits.max_num_seqs;
   attention.metadata.max_blocks_per_seq = limits.max_blocks_per_seq;
-  attention.cache = {nullptr, cache.type, cache.num_layers, cache.num_blocks, cache.num_kv_heads, cache.head_dim, cache.block_size};
+  attention.cache = {nullptr,        cache.type,      cache.num_layers, cache.num_blocks, cache.num_kv_heads,
+                     cache.head_dim, cache.block_size};
   attention.out.type = compute;
   attention_workspace = backend.alloc(backend.workspace_bytes(attention));
 }

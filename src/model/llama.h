@@ -22,10 +22,10 @@ struct LlamaLayer {
 };
 
 struct LlamaWeights {
-  std::unique_ptr<Weight> embedding;  // [vocab_size, hidden_size]
-  std::unique_ptr<Weight> lm_head;    // [vocab_size, hidden_size]; null if tied to the embedding
+  std::unique_ptr<Weight> embedding;               // [vocab_size, hidden_size]
+  std::unique_ptr<Weight> lm_head;                 // [vocab_size, hidden_size]; null if tied to the embedding
   std::vector<std::unique_ptr<RopeTables>> ropes;  // as ModelConfig::ropes
-  std::unique_ptr<Buffer> final_norm;  // [hidden_size]
+  std::unique_ptr<Buffer> final_norm;              // [hidden_size]
   std::vector<LlamaLayer> layers;
 };
 

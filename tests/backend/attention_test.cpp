@@ -56,7 +56,8 @@ TEST_P(Attention, PaddingTokensStoreNothingAndGetZeros) {
       test::Activations out(*backend, static_cast<std::size_t>(step.num_tokens() * 4 * 32));
       const test::PlacedStep placed(*backend, step);
       if (append) backend->rope_append(test::append_args(in.data(), c.heads, rope.get(), placed.metadata, cache.get(), 0));
-      test::attend_with_workspace(*backend, test::attention_args(*backend, in.data(), c.heads, c.scale(), 0.0f, 0, placed.metadata, cache.get(), 0, out.data()));
+      test::attend_with_workspace(*backend, test::attention_args(*backend, in.data(), c.heads, c.scale(), 0.0f, 0,
+                                                                 placed.metadata, cache.get(), 0, out.data()));
       const std::vector<float> got = out.read();
       out_rows.insert(out_rows.end(), got.begin(), got.end());
     }
@@ -147,7 +148,8 @@ TEST_P(Attention, CopiedBlocksHoldTheSameKeysAndValues) {
   const auto attend = [&](std::int32_t block, std::int64_t layer) {
     test::Guarded in(*backend, rows.qkv[0]);
     test::Activations out(*backend, 16 * 2 * 16);
-    test::attend_with_workspace(*backend, test::attention_args(*backend, in.data(), c.heads, 0.25f, 0.0f, 0, step_on(block).metadata, cache.get(), layer, out.data()));
+    test::attend_with_workspace(*backend, test::attention_args(*backend, in.data(), c.heads, 0.25f, 0.0f, 0,
+                                                               step_on(block).metadata, cache.get(), layer, out.data()));
     return out.read();
   };
   std::vector<std::vector<float>> want, beside;

@@ -37,7 +37,8 @@ TEST_P(Empty, EveryOpTakesZeroTokens) {
   backend->paged_attention(
       test::attention_args(*backend, in.data(), c.heads, 1.0f, 0.0f, 0, {}, paged.cache(), 1, activations.data()));
   backend->swiglu({in.data(), 0, 64, activations.data()});
-  backend->sample({.logits = in.data(), .vocab_size = 64, .row_stride = 64, .token = tokens.data(), .status = statuses.data()});
+  backend->sample(
+      {.logits = in.data(), .vocab_size = 64, .row_stride = 64, .token = tokens.data(), .status = statuses.data()});
   backend->synchronise();
 
   EXPECT_EQ(launched_kernels(), launches);

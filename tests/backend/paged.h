@@ -72,18 +72,19 @@ struct PlacedStep {
 };
 
 /// Arguments over rows of queries, keys and values side by side.
-inline RopeAppendArgs append_args(float* qkv, std::int64_t heads, RopeTables* rope, const AttentionMetadata& metadata, KvCache* cache,
-                                  std::int64_t layer) {
+inline RopeAppendArgs append_args(float* qkv, std::int64_t heads, RopeTables* rope, const AttentionMetadata& metadata,
+                                  KvCache* cache, std::int64_t layer) {
   const QkvViews views = split_qkv(qkv, heads, cache->shape().num_kv_heads, cache->shape().head_dim);
   return {views.queries, views.keys, views.values, heads, rope->view(), metadata, cache->view(), layer};
 }
-inline PagedAttentionArgs attention_args(const Backend& backend, float* qkv, std::int64_t heads, float softmax_scale, float soft_cap,
-                                         std::int64_t window, const AttentionMetadata& metadata, KvCache* cache, std::int64_t layer,
-                                         void* out) {
+inline PagedAttentionArgs attention_args(const Backend& backend, float* qkv, std::int64_t heads, float softmax_scale,
+                                         float soft_cap, std::int64_t window, const AttentionMetadata& metadata,
+                                         KvCache* cache, std::int64_t layer, void* out) {
   const KvCacheShape& shape = cache->shape();
   const TensorView queries = split_qkv(qkv, heads, shape.num_kv_heads, shape.head_dim).queries;
-  return {queries,  heads,         softmax_scale, soft_cap, window,
-          metadata, cache->view(), layer,         {out, backend.activation_type(), heads * shape.head_dim}};
+  return {queries,       heads,  softmax_scale,
+          soft_cap,      window, metadata,
+          cache->view(), layer,  {out, backend.activation_type(), heads * shape.head_dim}};
 }
 
 inline void attend_with_workspace(Backend& backend, PagedAttentionArgs args) {
@@ -118,8 +119,8 @@ class Paged {
     Activations out(backend_, static_cast<std::size_t>(step.num_tokens() * case_.heads * case_.head_dim));
     const PlacedStep placed(backend_, step);
     if (append) backend_.rope_append(append_args(qkv.data(), case_.heads, rope_.get(), placed.metadata, cache_.get(), 1));
-    attend_with_workspace(backend_, attention_args(backend_, qkv.data(), case_.heads, case_.scale(), case_.soft_cap, case_.window,
-                                                   placed.metadata, cache_.get(), 1, out.data()));
+    attend_with_workspace(backend_, attention_args(backend_, qkv.data(), case_.heads, case_.scale(), case_.soft_cap,
+                                                   case_.window, placed.metadata, cache_.get(), 1, out.data()));
     rotated = qkv.read();
     return out.read();
   }

@@ -61,7 +61,7 @@ void PagedCache::add_query(std::vector<float>& queries, std::size_t sequence, st
   queries.insert(queries.end(), kExtra, std::nanf(""));
 }
 
-cuda::PagedAttentionArgs PagedCache::arguments(const std::vector<Span>& spans, int padding) {
+PagedAttentionArgs PagedCache::arguments(const std::vector<Span>& spans, int padding) {
   spans_ = spans;
   AttentionStep step;
   std::vector<float> queries;
@@ -95,6 +95,7 @@ cuda::PagedAttentionArgs PagedCache::arguments(const std::vector<Span>& spans, i
     workspace_bytes_ = bytes;
     workspace_ = std::make_unique<DeviceArray<std::byte>>(std::vector<std::byte>(bytes));
   }
+  args_.workspace = {workspace_->data(), workspace_bytes_};
   return args_;
 }
 
@@ -116,8 +117,8 @@ std::vector<float> PagedCache::result() const {
 }
 
 std::vector<float> PagedCache::attend(const std::vector<Span>& spans, int padding) {
-  const cuda::PagedAttentionArgs a = arguments(spans, padding);
-  cuda::paged_attention(a, workspace_->data(), workspace_bytes_, nullptr);
+  const PagedAttentionArgs a = arguments(spans, padding);
+  cuda::paged_attention(a, nullptr);
   throw_on_error(cudaDeviceSynchronize());
   return result();
 }

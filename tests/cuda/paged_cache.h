@@ -33,7 +33,7 @@ class PagedCache {
 
   /// Arguments of a step, whose arrays live until the next one. `padding` tokens follow the tokens of `spans`, each as a sequence
   /// of its own.
-  cuda::PagedAttentionArgs arguments(const std::vector<Span>& spans, int padding = 0);
+  PagedAttentionArgs arguments(const std::vector<Span>& spans, int padding = 0);
   /// Runs the step; [tokens, heads * head_dim].
   std::vector<float> attend(const std::vector<Span>& spans, int padding = 0);
   /// The last step's result, after a replay. Checks what lies between and around its rows.
@@ -56,9 +56,9 @@ class PagedCache {
   std::vector<Span> spans_;
   std::unique_ptr<DeviceArray<std::byte>> cache_, queries_, out_, workspace_;
   std::vector<std::unique_ptr<DeviceArray<std::int32_t>>> metadata_;
-  cuda::PagedAttentionArgs args_;
+  PagedAttentionArgs args_;
   std::size_t workspace_bytes_ = 0;
-  cuda::KvCacheView view_;
+  KvCacheView view_;
 };
 
 }  // namespace warploom::test

@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "cuda_model/fixture.h"
-#include "support/generate.h"
 #include "emulator/emulator.h"
+#include "support/generate.h"
 #include "support/stepper.h"
 #include "support/tiny_model.h"
 

@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "cuda_model/fixture.h"
-#include "support/generate.h"
 #include "support/float_weights.h"
+#include "support/generate.h"
 #include "support/stepper.h"
 
 namespace warploom {

@@ -1,4 +1,6 @@
 // Random models of every weight type: what a sequence's tokens are must follow from the sequence alone.
+#include <algorithm>
+#include <cmath>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -246,6 +248,56 @@ TEST(Engine, ScoresAgreeWithGenerationAndWindows) {
     EXPECT_NEAR(scored.logprobs[prompts[0].size() - 1 + i], g.logprobs[i], 1e-5);
   const Score windows = score(model, all, {.window = 16});
   EXPECT_EQ(windows.logprobs.size(), all.size() - (all.size() + 15) / 16);
+}
+
+// Only allowed tokens are drawn, and requests without a mask beside them do not notice.
+TEST(Engine, MasksAllowWhatTheySay) {
+  const auto prompts = ragged_prompts(3, 6);
+  const auto model = load({});
+  std::vector<Request> requests = test::requests_for(prompts, sampled(30));
+  requests[1].allowed_token_ids = {5, 70, 71, 200, 259};
+  const std::vector<RequestOutput> all = generate(model, requests);
+  for (const TokenId token : all[1].completions[0].token_ids)
+    EXPECT_NE(std::ranges::find(requests[1].allowed_token_ids, token), requests[1].allowed_token_ids.end()) << token;
+  for (std::size_t i = 0; i < requests.size(); ++i)
+    expect_same(all[i].completions[0], generate(model, requests[i]).completions[0], std::to_string(i));
+  // A bias of -inf on all others says the same.
+  Request biased = requests[1];
+  biased.allowed_token_ids.clear();
+  for (TokenId token = 0; token < 262; ++token)
+    if (std::ranges::find(requests[1].allowed_token_ids, token) == requests[1].allowed_token_ids.end())
+      biased.logit_bias.push_back({token, -INFINITY});
+  expect_same(generate(model, biased).completions[0], all[1].completions[0], "biased");
+}
+
+TEST(Engine, ListsTheMostProbableTokens) {
+  const auto prompts = ragged_prompts(3, 6);
+  const auto model = load({});
+  std::vector<Request> requests = test::requests_for(prompts, sampled(10));
+  requests[0].top_logprobs = 3;
+  requests[2].top_logprobs = 262;
+  requests[2].allowed_token_ids = {5, 70, 71, 200};
+  const std::vector<RequestOutput> all = generate(model, requests);
+  EXPECT_TRUE(all[1].completions[0].top_logprobs.empty());
+  for (const std::size_t i : {0, 2}) {
+    const Completion& c = all[i].completions[0];
+    ASSERT_EQ(c.top_logprobs.size(), c.token_ids.size());
+    for (std::size_t t = 0; t < c.token_ids.size(); ++t) {
+      const std::vector<TokenLogprob>& top = c.top_logprobs[t];
+      ASSERT_EQ(top.size(), i == 0 ? 3u : 4u);
+      double sum = 0;
+      for (std::size_t k = 0; k < top.size(); ++k) {
+        sum += std::exp(top[k].logprob);
+        if (k > 0) EXPECT_LE(top[k].logprob, top[k - 1].logprob);
+        if (top[k].token == c.token_ids[t]) EXPECT_EQ(top[k].logprob, c.logprobs[t]);
+      }
+      if (i == 2) EXPECT_NEAR(sum, 1.0, 1e-6);
+    }
+  }
+  // Greedy takes the first of them.
+  requests[0].sampling.temperature = 0.0f;
+  const Completion greedy = generate(model, requests[0]).completions[0];
+  for (std::size_t t = 0; t < greedy.token_ids.size(); ++t) EXPECT_EQ(greedy.top_logprobs[t][0].token, greedy.token_ids[t]);
 }
 
 }  // namespace

@@ -41,8 +41,9 @@ class FloatWeights final : public Backend {
   std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) override {
     return cpu_->create_staging_buffer(bytes);
   }
-  void run_step(const GraphKey& key, StagingBuffer& in, StagingBuffer& out, const std::function<void()>& record) override {
-    cpu_->run_step(key, in, out, record);
+  void run_step(StagingBuffer& in, std::size_t in_bytes, StagingBuffer& out, std::size_t out_bytes, bool is_decode,
+                const std::function<void()>& forward) override {
+    cpu_->run_step(in, in_bytes, out, out_bytes, is_decode, forward);
   }
   void embed(const EmbedArgs& args) override { cpu_->embed(args); }
   void rms_norm(const RmsNormArgs& args) override { cpu_->rms_norm(args); }

@@ -50,6 +50,7 @@ class GuardedArray {
     }
   }
 
+  void write(const std::vector<T>& values) { memory_.upload(data(), values.data(), bytes_); }
   T* data() const { return reinterpret_cast<T*>(static_cast<std::byte*>(owner_.get()) + before_); }
   std::vector<T> read() const {
     std::vector<T> values(bytes_ / sizeof(T));

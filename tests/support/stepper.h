@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/model_runner.h"
 #include "checkpoint/checkpoint.h"
+#include "engine/model_runner.h"
 #include "model/decoder_model.h"
 #include "warploom/block_table.h"
 
@@ -51,7 +51,7 @@ class Stepper {
     }
     for (const SamplingInput& row : rows)
       input.rows.push_back({&row.params, row.position, row.subsequence, row.history, {}, row.bias});
-    runner_.run(input, false, results);
+    runner_.run(input, {}, results);
     std::vector<float> logits(tokens.size() * static_cast<std::size_t>(vocab_size()));
     runner_.download_logits(logits);
     return logits;

@@ -1,0 +1,97 @@
+// A captured step is replayed only for steps whose ops are equal in every argument: each argument varies here in turn, after the step
+// was captured, and the results must be those of a fresh launch.
+#include <functional>
+
+#include <gtest/gtest.h>
+
+#include "backend/fixture.h"
+#include "backend/weights.h"
+#include "cuda_model/fixture.h"
+#include "emulator/emulator.h"
+
+namespace warploom {
+namespace {
+
+class CudaGraphs : public testing::Test {
+ protected:
+  CudaGraphs() : backend(test::cuda_backend()), in(backend->create_staging_buffer(256)), out(backend->create_staging_buffer(256)) {}
+
+  /// Runs `forward` as a decode step.
+  void step(const std::function<void()>& forward) {
+    backend->run_step(*in, 256, *out, 256, true, forward);
+    backend->synchronise();
+  }
+
+  /// Captures and replays `usual`, then runs `varied`: what both leave in `result` must be what they leave when launched outside a step.
+  template <typename Args>
+  void expect_no_stale_replay(const Args& usual, const Args& varied, const std::function<void(const Args&)>& op, test::Guarded& result,
+                              const std::vector<float>& before, const std::string& what) {
+    const auto outside = [&](const Args& args) {
+      result.write(before);
+      op(args);
+      backend->synchronise();
+      return result.read();
+    };
+    const auto inside = [&](const Args& args) {
+      result.write(before);
+      step([&] { op(args); });
+      return result.read();
+    };
+    const std::vector<float> want = outside(usual), want_varied = outside(varied);
+    ASSERT_NE(want, want_varied) << what << " changes nothing, so this test shows nothing";
+    for (int i = 0; i < 4; ++i) EXPECT_EQ(inside(usual), want) << what << ", run " << i;
+    EXPECT_EQ(inside(varied), want_varied) << what;
+    EXPECT_EQ(inside(usual), want) << what << ", afterwards";
+  }
+
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<StagingBuffer> in, out;
+  std::mt19937 rng{5};
+};
+
+TEST_F(CudaGraphs, AreKeyedByEveryArgumentOfAnOp) {
+  constexpr std::int64_t kTokens = 3, kWidth = 64;
+  const std::vector<float> x = test::random_floats(rng, kTokens * kWidth), other = test::random_floats(rng, kTokens * kWidth);
+  test::Guarded residual(*backend, x), delta(*backend, other), scale(*backend, test::random_floats(rng, kWidth));
+  test::Activations normed(*backend, kTokens * kWidth);
+  const auto norm = [&](const RmsNormArgs& args) { backend->rms_norm(args); };
+  const RmsNormArgs usual{residual.data(), delta.data(), scale.data(), nullptr, kTokens, kWidth, 1e-5f, normed.data()};
+  RmsNormArgs varied = usual;
+  varied.tokens = 1;
+  expect_no_stale_replay<RmsNormArgs>(usual, varied, norm, residual, x, "tokens");
+  varied = usual;
+  varied.delta = nullptr;
+  expect_no_stale_replay<RmsNormArgs>(usual, varied, norm, residual, x, "no delta");
+
+  const test::RandomWeight random(rng, WeightType::q4_1, 32, kWidth), random2(rng, WeightType::q4_1, 32, kWidth);
+  const auto weight = backend->load_weight({&random.view, 1}), weight2 = backend->load_weight({&random2.view, 1});
+  test::Activations input(*backend, test::random_floats(rng, kTokens * kWidth));
+  test::Guarded product(*backend, std::vector<float>(kTokens * 32)), bias(*backend, test::random_floats(rng, 32));
+  const auto matmul = [&](const MatmulArgs& args) { backend->matmul(args); };
+  const std::vector<float> zeros(kTokens * 32);
+  const MatmulArgs plain{weight.get(), input.data(), nullptr, kTokens, product.data()};
+  MatmulArgs changed = plain;
+  changed.bias = bias.data();
+  expect_no_stale_replay<MatmulArgs>(plain, changed, matmul, product, zeros, "bias");
+  changed = plain;
+  changed.weight = weight2.get();
+  expect_no_stale_replay<MatmulArgs>(plain, changed, matmul, product, zeros, "weight");
+  changed = plain;
+  changed.tokens = 2;
+  expect_no_stale_replay<MatmulArgs>(plain, changed, matmul, product, zeros, "tokens");
+}
+
+TEST_F(CudaGraphs, AreReplayedForEqualSteps) {
+  if (warploom_emulator_calls == nullptr) GTEST_SKIP() << "only the emulator counts calls";
+  constexpr std::int64_t kWidth = 64;
+  test::Guarded gate_up(*backend, test::random_floats(rng, 2 * kWidth));
+  test::Activations gated(*backend, kWidth);
+  const auto swiglu = [&] { backend->swiglu({gate_up.data(), 1, kWidth, gated.data()}); };
+  const std::uint64_t launches = warploom_emulator_calls("cudaGraphLaunch"), captures = warploom_emulator_calls("cudaGraphInstantiate");
+  for (int i = 0; i < 10; ++i) step(swiglu);
+  EXPECT_EQ(warploom_emulator_calls("cudaGraphLaunch") - launches, 9u);
+  EXPECT_EQ(warploom_emulator_calls("cudaGraphInstantiate") - captures, 1u);
+}
+
+}  // namespace
+}  // namespace warploom
