@@ -145,10 +145,10 @@ class CudaBackend final : public Backend {
   // Fewer rows can need more: they are shared by several blocks each.
   std::size_t workspace_bytes(const SampleArgs& args) const override {
     check(cudaSetDevice(options_.gpu), "choosing the GPU");
-    std::size_t most = 0;
+    std::size_t bytes = 0;
     for (SampleArgs a = args; a.rows > 0; a.rows = a.rows > 64 ? 64 : a.rows - 1)
-      most = std::max(most, cuda::sample_workspace_bytes(a));
-    return most;
+      bytes = std::max(bytes, cuda::sample_workspace_bytes(a));
+    return bytes;
   }
 
   void run_step(StagingBuffer& in, std::size_t in_bytes, StagingBuffer& out, std::size_t out_bytes, bool is_decode,
@@ -156,7 +156,7 @@ class CudaBackend final : public Backend {
     guarded([&] {
       auto& input = static_cast<cuda::CudaStagingBuffer&>(in);
       list_calls(forward);
-      const cuda::CudaStagingBuffer::Step step{in_bytes, &out, out_bytes};
+      const cuda::CudaStagingBuffer::Step step{in_bytes, out.host(), out.device(), out_bytes};
       const auto launch_all = [this] {
         for (const OpCall& call : calls_) std::visit([this](const auto& args) { launch(args); }, call);
       };
@@ -252,7 +252,7 @@ void check_options(const CudaOptions& options, int gpus) {
   if (options.gpu < 0 || options.gpu >= gpus)
     throw InvalidArgument(fmt::format("gpu is {}; this machine has {}, counted from 0", options.gpu, gpus));
   if (options.compute_type != DType::f16 && options.compute_type != DType::bf16)
-    throw InvalidArgument("activations: f32 is not to be had on CUDA, where they are f16 or bf16");
+    throw InvalidArgument("compute_type is f32; on CUDA it must be f16 or bf16");
 }
 
 Backend* create(const DeviceOptions& options, std::string& missing) {

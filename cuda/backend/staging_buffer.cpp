@@ -49,7 +49,7 @@ void CudaStagingBuffer::run(const Step& step, cudaStream_t stream, const std::fu
         "bringing a step's input to the device");
   launch();
   if (step.out_bytes == 0) return;
-  check(cudaMemcpyAsync(step.out->host(), step.out->device(), step.out_bytes, cudaMemcpyDeviceToHost, stream),
+  check(cudaMemcpyAsync(step.to, step.from, step.out_bytes, cudaMemcpyDeviceToHost, stream),
         "bringing back a step's tokens");
 }
 

@@ -19,7 +19,8 @@ class CudaStagingBuffer final : public StagingBuffer {
 
   struct Step {
     std::size_t in_bytes = 0;
-    StagingBuffer* out = nullptr;  // what is brought back: its first out_bytes bytes
+    void* to = nullptr;  // host memory that out_bytes bytes from device memory `from` are brought back to
+    const void* from = nullptr;
     std::size_t out_bytes = 0;
     bool operator==(const Step&) const = default;
   };

@@ -23,7 +23,8 @@ using PrefixId = std::uint64_t;
 
 /// A pool of blocks with reference counts and a prefix cache. A full block can be registered by its tokens and by the prefix before
 /// it. It stays findable when its last reference goes, until allocate() needs it: the least recently used block is evicted first.
-/// Not thread-safe. Must outlive the block tables that refer to it. Misuse (releasing a free block) throws std::logic_error.
+/// Not thread-safe. Must outlive the block tables that refer to it. Blocks are numbers in [0, size()). Misuse (releasing a free
+/// block) throws std::logic_error.
 class WARPLOOM_EXPORT BlockPool {
  public:
   /// Throws InvalidArgument unless 1 <= num_blocks <= 2^31 - 1 and block_size >= 1.
@@ -38,7 +39,7 @@ class WARPLOOM_EXPORT BlockPool {
   int ref_count(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)].ref_count; }
 
   /// A block with one reference; empty if none is free. May evict a cached block.
-  std::optional<std::int32_t> allocate();
+  [[nodiscard]] std::optional<std::int32_t> allocate();
   /// Adds a reference to a block that is referenced or cached. Throws std::logic_error if it is neither.
   void add_ref(std::int32_t block);
   /// Drops one reference; at zero the block is free again. Throws std::logic_error if it has none.
@@ -49,9 +50,10 @@ class WARPLOOM_EXPORT BlockPool {
     PrefixId prefix;  ///< of the prefix that ends with this block
   };
   /// The cached block that holds `tokens` (block_size of them) after the prefix `parent`; empty if there is none. Takes no reference.
-  std::optional<CachedBlock> find(PrefixId parent, std::span<const TokenId> tokens) const;
+  [[nodiscard]] std::optional<CachedBlock> find(PrefixId parent, std::span<const TokenId> tokens) const;
   /// Registers a referenced block whose keys and values are computed; returns the id of the prefix that ends with it. If another block
-  /// holds the same content already, that one stays registered and its id is returned.
+  /// holds the same content already, that one stays registered and its id is returned. Throws std::logic_error if the block has no
+  /// reference or is cached already, or if there are not block_size tokens.
   PrefixId cache(std::int32_t block, PrefixId parent, std::span<const TokenId> tokens);
   bool is_cached(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)].prefix != 0; }
   /// Number of cached blocks, referenced or not.

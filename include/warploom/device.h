@@ -12,7 +12,7 @@
 namespace warploom {
 
 enum class DeviceKind : std::uint8_t {
-  automatic,  ///< CUDA where a GPU and the CUDA module are present, else the CPU
+  automatic,  ///< CUDA if a GPU and the CUDA module are present, otherwise the CPU
   cpu,
   cuda,
 };

@@ -1,4 +1,5 @@
-// How an engine is set up: its KV cache, and how much it does at a time. None of it changes a token.
+// How an engine is set up: its KV cache, and how much it does at a time. Only kv_type changes which tokens are drawn (on CUDA the other
+// options can, too, unless CudaOptions::deterministic is set). A cache that is too small for a sequence ends it as context_full.
 #pragma once
 
 #include <cstdint>
@@ -9,17 +10,19 @@ namespace warploom {
 
 struct EngineOptions {
   /// Capacity of the KV cache in tokens, rounded up to whole blocks. 0: enough for max_num_seqs sequences that fill the model's context,
-  /// but no more than kv_cache_share allows.
+  /// but no more than kv_cache_share allows. The function generate() never makes it larger than its requests can use.
   std::int64_t kv_cache_tokens = 0;
-  /// Share of the device's free memory that the KV cache may take, in (0, 1]; 0: 0.9 on CUDA, 0.25 on the CPU, where memory is only
-  /// taken as it is filled.
+  /// Share of the memory that is free after the work buffers were allocated, in (0, 1]; used if kv_cache_tokens is 0. 0: in the function
+  /// generate(), whose cache goes with the call, 0.875; in a Generator 0.9 on CUDA and 0.25 on the CPU, where memory is only taken as
+  /// it is filled.
   double kv_cache_share = 0.0;
   std::int64_t block_size = 16;    ///< tokens a block of the KV cache: 16 on the CPU; 8, 16 or 32 on CUDA
   DType kv_type = DType::f16;      ///< f16 or f32 on the CPU; f16, bf16 or f32 on CUDA
   std::int64_t max_num_seqs = 64;  ///< maximum number of sequences that run at a time, in [1, 4096]; the rest are queued
-  std::int64_t max_num_batched_tokens = 512;  ///< maximum number of tokens in a step, prompts and decoding together; >= 1
-  bool enable_prefix_caching = true;          ///< keep computed prefixes and reuse them for later sequences
-  bool use_kv_cache = true;  ///< false: recompute the whole sequence at every step, to see what the cache is worth
+  std::int64_t max_num_batched_tokens =
+      512;                            ///< maximum number of tokens in a step, prompts and decoding together, in [1, 2^20]
+  bool enable_prefix_caching = true;  ///< keep computed prefixes and reuse them for later sequences
+  bool use_kv_cache = true;           ///< false: recompute the whole sequence at every step, to see what the cache is worth
 };
 
 }  // namespace warploom

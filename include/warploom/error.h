@@ -8,7 +8,7 @@
 
 namespace warploom {
 
-/// Base of every exception that the library throws on purpose.
+/// Base of every exception that the library throws on purpose, except std::logic_error for misuse of a BlockPool.
 class WARPLOOM_EXPORT Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -20,19 +20,20 @@ class WARPLOOM_EXPORT InvalidArgument : public Error {
   using Error::Error;
 };
 
-/// A model file is missing, damaged or of an unsupported kind. The text names the path and, where known, offset and tensor.
+/// A model file is missing, damaged or of an unsupported kind. The text names the path and, offset and tensor if they are known.
 class WARPLOOM_EXPORT ModelError : public Error {
  public:
   using Error::Error;
 };
 
-/// Host or device memory ran out. The text names what was being allocated and its size in bytes.
+/// Host or device memory ran out. The text names what was being allocated and its size in bytes, as far as they are known.
 class WARPLOOM_EXPORT OutOfMemory : public Error {
  public:
   using Error::Error;
 };
 
-/// The device failed. Whoever drives the backend must refuse further steps.
+/// The device failed or is not available. After a failure of the device, every later call that uses the model throws this, too: load the
+/// model again.
 class WARPLOOM_EXPORT BackendError : public Error {
  public:
   using Error::Error;

@@ -17,7 +17,7 @@ struct CheckpointTensor {
   std::string type;                 ///< e.g. "Q4_1"
   std::vector<std::int64_t> shape;  ///< slowest-moving dimension first: [rows, columns]
   std::uint64_t offset = 0;         ///< from the file's start
-  std::uint64_t bytes = 0;          ///< 0 where the type is not known
+  std::uint64_t bytes = 0;          ///< 0 if the type is not known
 };
 
 struct CheckpointEntry {
@@ -30,11 +30,11 @@ struct CheckpointInfo {
   std::uint64_t bytes = 0;  ///< of the file
   std::vector<CheckpointEntry> metadata;
   std::vector<CheckpointTensor> tensors;
-  std::optional<ModelShape> shape;  ///< as Model::load would read it; empty where it would refuse
-  std::string refusal;              ///< why; empty where there is a shape
+  std::optional<ModelShape> shape;  ///< as Model::load would read it; empty if it would refuse
+  std::string refusal;              ///< why; empty if there is a shape
 };
 
-/// Throws ModelError where the file cannot be read or is damaged. A sound file that holds no model which this library can run is
+/// Throws ModelError if the file cannot be read or is damaged. A sound file that holds no model which this library can run is
 /// no error: see `refusal`.
 [[nodiscard]] WARPLOOM_EXPORT CheckpointInfo inspect(const std::filesystem::path& path);
 

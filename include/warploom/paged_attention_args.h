@@ -23,7 +23,7 @@ struct KvCacheView {
   std::int64_t num_layers = 0;
   std::int64_t num_blocks = 0;
   std::int64_t num_kv_heads = 0;  ///< in [1, 8192]
-  std::int64_t head_dim = 0;      ///< a multiple of 16, at most 256
+  std::int64_t head_dim = 0;      ///< a multiple of 16, maximum 256
   std::int64_t block_size = 16;   ///< 8, 16 or 32; 16 on the CPU
   KvLayout layout = KvLayout::hnd;
 
@@ -56,7 +56,7 @@ class RopeTables;
 /// Rotary embedding (Su et al. 2021, arXiv:2104.09864).
 struct RopeView {
   const double* frequencies = nullptr;  ///< [dims / 2], radians a position
-  std::int64_t dims = 0;                ///< leading dimensions of a head that rotate: even, at most head_dim; 0: none
+  std::int64_t dims = 0;                ///< leading dimensions of a head that rotate: even, maximum head_dim; 0: none
   bool interleaved = true;              ///< pairs are (2i, 2i + 1), else (i, i + dims / 2)
   float mscale = 1.0f;                  ///< rotated vectors are multiplied by this (YaRN)
   RopeTables* tables = nullptr;  ///< cosines and sines that the library's CPU backend keeps; null for cuda::rope_append()
@@ -78,13 +78,13 @@ struct RopeAppendArgs {
 
 /// out = softmax(cap(softmax_scale q K^T)) V over positions 0 to the token's own (its last `window` ones if window > 0), where
 /// cap(x) = soft_cap tanh(x / soft_cap) for soft_cap > 0. A row's result does not depend, bit for bit, on the others of the batch,
-/// on how its sequence was cut into batches, nor on where its blocks lie; only NaN and infinity in values of the sequence's next
-/// tokens, if those are in the cache already, may reach it. Blocks that end before the window of every row may be gone. Padding
-/// tokens get zeros.
+/// on how its sequence was cut into batches, nor on where its blocks lie; only NaN and infinity in the
+/// values of later tokens of the same sequence, if they are in the cache already, may reach it. Blocks that lie wholly before the window
+/// of every row are not read and may have been freed. Padding tokens get zeros.
 struct PagedAttentionArgs {
   TensorView queries;  ///< rotated; f32 on the CPU
   std::int64_t num_heads =
-      0;  ///< a multiple of num_kv_heads, at most 8192; head h reads kv head h / (num_heads / num_kv_heads)
+      0;  ///< a multiple of num_kv_heads, maximum 8192; head h reads kv head h / (num_heads / num_kv_heads)
   float softmax_scale = 1.0f;
   float soft_cap = 0.0f;
   std::int64_t window = 0;

@@ -16,7 +16,8 @@
 
 namespace warploom {
 
-/// Token ids are taken as they are; text is encoded with its special tokens; messages are rendered by the model's chat template.
+/// Token ids are taken as they are. Text is encoded with the default EncodeOptions: special tokens that it spells are recognised, so pass
+/// untrusted text as messages or as token ids. Messages are rendered by the model's chat template.
 using Prompt = std::variant<std::vector<TokenId>, std::string, std::vector<ChatMessage>>;
 
 /// Owns everything that it says; requests of one call may differ in everything.
@@ -64,12 +65,13 @@ struct TokenEvent {
   std::uint32_t index = 0;  ///< which of its completions
   TokenId token = -1;       ///< -1 if the completion ends without a token
   /// Text that is safe to show now; text that may begin a stop string is withheld. The pieces of a completion concatenate to
-  /// Completion::text. Valid during the call only.
+  /// Completion::text, unless on_token ended it: then withheld text is in Completion::text alone, and no event follows. Valid during the
+  /// call only.
   std::string_view text;
   FinishReason finish_reason = FinishReason::running;
 };
 
-/// What a call reports while it runs, on the thread that called. Either may be empty.
+/// What a call reports while it runs, on the thread that called. Either may be empty. They must not call the Generator that runs them.
 struct Callbacks {
   std::function<bool(const TokenEvent&)> on_token;  ///< returns false to end this completion as `cancelled`
   std::function<bool()> should_abort;               ///< asked before each step; true ends every completion as `cancelled`

@@ -15,7 +15,7 @@
 namespace warploom {
 
 struct EncodeOptions {
-  /// Add the beginning-of-sequence token, and the end-of-sequence token, where the model's file says so.
+  /// Add the beginning-of-sequence token, and the end-of-sequence token, if the model's file says so.
   bool add_special = true;
   /// Recognise special tokens written out in the text, e.g. "<|im_start|>"; else they are plain text.
   bool parse_special = true;
@@ -29,7 +29,7 @@ struct ChatMessage {
 /// Immutable and safe to share between threads. Views that it returns live as long as it does.
 class WARPLOOM_EXPORT Tokenizer final {
  public:
-  /// Reads the tokenizer of a model's file and keeps nothing of it open. Throws ModelError where it is missing, damaged or of an
+  /// Reads the tokenizer of a model's file and keeps nothing of it open. Throws ModelError if it is missing, damaged or of an
   /// unsupported kind.
   [[nodiscard]] static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& path);
 
@@ -54,12 +54,14 @@ class WARPLOOM_EXPORT Tokenizer final {
   bool is_special(TokenId id) const;
   /// True for every token that ends a generation: end of sequence, end of turn.
   bool is_eog(TokenId id) const;
-  TokenId bos() const;  ///< -1 where the model has none
-  TokenId eos() const;  ///< -1 where the model has none
+  /// The tokens for which is_eog() is true.
+  const std::vector<TokenId>& eog_token_ids() const;
+  TokenId bos() const;  ///< -1 if the model has none
+  TokenId eos() const;  ///< -1 if the model has none
 
   /// The conversation as the model was trained to see it: an optional system message, then user and assistant in turn. With
   /// `add_generation_prompt` the last message is the user's and the answer's opening follows. Recognised formats: ChatML,
-  /// Llama 2, Llama 3, Gemma, Mistral. Throws ModelError where the file's template is missing or not recognised, and
+  /// Llama 2, Llama 3, Gemma, Mistral. Throws ModelError if the file's template is missing or not recognised, and
   /// InvalidArgument on roles that are unknown, out of order, or not supported by the format.
   [[nodiscard]] std::vector<TokenId> encode_chat(std::span<const ChatMessage> messages,
                                                  bool add_generation_prompt = true) const;
@@ -69,7 +71,7 @@ class WARPLOOM_EXPORT Tokenizer final {
   [[nodiscard]] std::string apply_chat_template(std::span<const ChatMessage> messages,
                                                 bool add_generation_prompt = true) const;
   EncodeOptions chat_encode_options() const;
-  std::string_view chat_format() const;  ///< "chatml", ...; empty where not recognised
+  std::string_view chat_format() const;  ///< "chatml", ...; empty if it is not recognised
 
  private:
   struct State;
@@ -82,7 +84,7 @@ class WARPLOOM_EXPORT Tokenizer final {
 /// Turns tokens into text as they come, never emitting half a UTF-8 character. One per sequence; not thread-safe.
 class WARPLOOM_EXPORT StreamDecoder {
  public:
-  /// Keeps the tokenizer alive. Throws InvalidArgument where it is null. `at_start`: the tokens begin a text, as decode takes them to; else they continue one, and a
+  /// Keeps the tokenizer alive. Throws InvalidArgument if it is null. `at_start`: the tokens begin a text, as decode takes them to; else they continue one, and a
   /// leading space is kept.
   explicit StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool with_special = false, bool at_start = false);
   /// The text that this token completes; may be empty. Bytes that cannot belong to a character come out as they are.

@@ -29,7 +29,7 @@ enum class FinishReason : std::uint8_t {
   stop_string,     ///< one of the caller's stop strings appeared; the text ends before it
   length,          ///< max_tokens were generated
   context_full,    ///< the model's context length, or the whole KV cache, is used up
-  cancelled,       ///< the callback returned false, or abort_requested true
+  cancelled,       ///< Callbacks::on_token returned false, or Callbacks::should_abort returned true
   invalid_logits,  ///< the model produced NaN or +inf (or masked every token): nothing can be drawn
 };
 

@@ -1,4 +1,4 @@
-// The whole public API for programs that run models, in one include. The CUDA toolkit's headers are in warploom/cuda/.
+// Everything that a program needs to run models, in one include. The CUDA toolkit's headers are in warploom/cuda/.
 #pragma once
 
 #include "warploom/block_pool.h"

@@ -19,11 +19,12 @@ void check_options(const EngineOptions& options) {
           fmt::format("kv_cache_tokens is {}; it must be >= 0 (0: by kv_cache_share)", options.kv_cache_tokens));
   require(options.kv_cache_share >= 0.0 && options.kv_cache_share <= 1.0,
           fmt::format("kv_cache_share is {}; it must be in [0, 1] (0: the default)", options.kv_cache_share));
-  require(options.block_size >= 1, fmt::format("block_size is {}; it must be at least 1", options.block_size));
+  require(options.block_size >= 1 && options.block_size <= 1024,
+          fmt::format("block_size is {}; it must be in [1, 1024]", options.block_size));
   require(options.max_num_seqs >= 1 && options.max_num_seqs <= 4096,
           fmt::format("max_num_seqs is {}; it must be in [1, 4096]", options.max_num_seqs));
-  require(options.max_num_batched_tokens >= 1,
-          fmt::format("max_num_batched_tokens is {}; it must be at least 1", options.max_num_batched_tokens));
+  require(options.max_num_batched_tokens >= 1 && options.max_num_batched_tokens <= 1 << 20,
+          fmt::format("max_num_batched_tokens is {}; it must be in [1, 2^20]", options.max_num_batched_tokens));
 }
 
 void check_request(const Request& request, const ModelShape& shape) {

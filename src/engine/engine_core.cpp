@@ -14,51 +14,48 @@ namespace warploom {
 
 namespace {
 
-/// Number of KV blocks that the options ask for, that the device has memory for and that can be of use; at least one.
-std::int64_t num_blocks(const DecoderModel& decoder, const EngineOptions& options, std::int64_t max_tokens) {
-  const ModelShape& shape = decoder.config().shape;
-  std::int64_t blocks =
-      std::min<std::int64_t>(blocks_for(max_tokens, options.block_size), std::numeric_limits<std::int32_t>::max());
-  if (options.kv_cache_tokens > 0) return std::min(blocks, blocks_for(options.kv_cache_tokens, options.block_size));
-  const double share = options.kv_cache_share > 0 ? options.kv_cache_share : decoder.backend().kv_cache_share();
-  const auto block_bytes = static_cast<double>(shape.kv_bytes_per_token(options.kv_type) * options.block_size);
-  const double fit = share * static_cast<double>(decoder.backend().free_bytes()) / block_bytes;
-  if (fit < static_cast<double>(blocks)) blocks = static_cast<std::int64_t>(fit);
-  return std::max<std::int64_t>(blocks, 1);
+KvCacheShape cache_shape(const ModelShape& shape, const EngineOptions& options) {
+  return {shape.num_layers, shape.num_kv_heads, shape.head_dim, 1, options.kv_type, options.block_size};
 }
 
-/// Tokens that all sequences that run at a time can have, with a spare block each for the copy that a shared block may need.
-std::int64_t max_tokens(const ModelShape& shape, const EngineOptions& options) {
-  return options.max_num_seqs * (shape.context_length + 2 * options.block_size);
-}
-
-std::unique_ptr<KvCache> create_cache(const DecoderModel& decoder, const EngineOptions& options, std::int64_t max_tokens) {
+/// Tokens beyond which a larger KV cache would be of no use, or was not asked for.
+std::int64_t max_kv_tokens(const DecoderModel& decoder, const EngineOptions& options, std::int64_t limit) {
   check_options(options);
   const ModelShape& shape = decoder.config().shape;
-  KvCacheShape cache{shape.num_layers, shape.num_kv_heads, shape.head_dim, 1, options.kv_type, options.block_size};
-  decoder.backend().check_kv_cache_shape(cache);  // before sizes are derived from it
-  cache.num_blocks = num_blocks(decoder, options, max_tokens);
+  decoder.backend().check_kv_cache_shape(cache_shape(shape, options));  // before anything is derived from it
+  // With a spare block for each sequence, for the copy that a shared block may need.
+  std::int64_t tokens = options.kv_cache_tokens > 0 ? options.kv_cache_tokens
+                                                    : options.max_num_seqs * (shape.context_length + 2 * options.block_size);
+  if (limit > 0) tokens = std::min(tokens, limit);
+  return std::min(tokens, std::numeric_limits<std::int32_t>::max() * options.block_size);
+}
+
+/// As many blocks as `max_tokens` tokens take, or the device has memory for if no capacity was asked for; at least one.
+std::unique_ptr<KvCache> create_cache(const DecoderModel& decoder, const EngineOptions& options, std::int64_t max_tokens) {
+  const ModelShape& shape = decoder.config().shape;
+  KvCacheShape cache = cache_shape(shape, options);
+  cache.num_blocks = blocks_for(max_tokens, options.block_size);
+  if (options.kv_cache_tokens == 0) {
+    const double share = options.kv_cache_share > 0 ? options.kv_cache_share : decoder.backend().kv_cache_share();
+    const auto block_bytes = static_cast<double>(shape.kv_bytes_per_token(options.kv_type) * options.block_size);
+    const double fit = share * static_cast<double>(decoder.backend().free_bytes()) / block_bytes;
+    if (fit < static_cast<double>(cache.num_blocks))
+      cache.num_blocks = std::max<std::int64_t>(1, static_cast<std::int64_t>(fit));
+  }
   return decoder.backend().create_kv_cache(cache);
 }
 
-BatchLimits batch_limits(const ModelShape& shape, const EngineOptions& options, const BlockPool& pool) {
+BatchLimits batch_limits(const ModelShape& shape, const EngineOptions& options, std::int64_t max_tokens) {
   BatchLimits limits;
-  limits.max_num_tokens = std::min(options.max_num_batched_tokens, pool.size() * pool.block_size());
+  limits.max_num_tokens = std::min(options.max_num_batched_tokens, max_tokens);
   limits.max_num_seqs = limits.max_num_logits = std::min(options.max_num_seqs, limits.max_num_tokens);
-  limits.max_blocks_per_seq = std::min(pool.blocks_for(shape.context_length), pool.size());
+  limits.max_blocks_per_seq = blocks_for(std::min(shape.context_length, max_tokens), options.block_size);
   return limits;
 }
 
 SchedulerOptions scheduler_options(const ModelShape& shape, const EngineOptions& options, const BatchLimits& limits) {
   return {options.max_num_seqs, limits.max_num_tokens, shape.context_length, options.enable_prefix_caching,
           options.use_kv_cache};
-}
-
-std::vector<TokenId> end_tokens(const Tokenizer& tokenizer) {
-  std::vector<TokenId> tokens;
-  for (std::size_t id = 0; id < tokenizer.vocab_size(); ++id)
-    if (tokenizer.is_eog(static_cast<TokenId>(id))) tokens.push_back(static_cast<TokenId>(id));
-  return tokens;
 }
 
 template <typename T>
@@ -74,12 +71,14 @@ EngineCore::EngineCore(std::shared_ptr<const Model> model, std::shared_ptr<const
     : model_(not_null(std::move(model), "model")),
       tokenizer_(not_null(std::move(tokenizer), "tokenizer")),
       decoder_(decoder_of(*model_)),
-      end_tokens_(end_tokens(*tokenizer_)),
-      cache_(create_cache(decoder_, options, kv_cache_limit > 0 ? kv_cache_limit : max_tokens(model_->shape(), options))),
+      max_kv_tokens_(max_kv_tokens(decoder_, options, kv_cache_limit)),
+      limits_(batch_limits(model_->shape(), options, max_kv_tokens_)),
+      runner_(decoder_, cache_shape(model_->shape(), options), limits_),
+      cache_(create_cache(decoder_, options, max_kv_tokens_)),
       pool_(cache_->shape().num_blocks, options.block_size),
-      limits_(batch_limits(model_->shape(), options, pool_)),
-      runner_(decoder_, *cache_, limits_),
-      scheduler_(pool_, scheduler_options(model_->shape(), options, limits_)) {}
+      scheduler_(pool_, scheduler_options(model_->shape(), options, limits_)) {
+  runner_.use(*cache_);
+}
 
 std::vector<TokenId> EngineCore::encode(const Prompt& prompt) const {
   if (const auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) return *ids;
@@ -97,7 +96,9 @@ EngineCore::RequestId EngineCore::add(Request request) {
   group->sampling = request.sampling;
   group->logit_bias = request.logit_bias;
   group->stop_token_ids = request.stop_token_ids;
-  if (!request.ignore_eos) group->stop_token_ids.insert(group->stop_token_ids.end(), end_tokens_.begin(), end_tokens_.end());
+  if (!request.ignore_eos)
+    group->stop_token_ids.insert(group->stop_token_ids.end(), tokenizer_->eog_token_ids().begin(),
+                                 tokenizer_->eog_token_ids().end());
   group->max_tokens = request.max_tokens;
   group->n = static_cast<std::uint32_t>(request.n);
   group->logprobs = request.logprobs;
@@ -155,7 +156,6 @@ OutputStream& EngineCore::stream_of(LiveRequest& live, std::uint32_t index) {
 
 void EngineCore::process_token(Sequence& sequence, const SampleResult& result, const OnToken& on_token) {
   LiveRequest& live = live_.at(sequence.group->request_id);
-  if (sequence.index == 0 && sequence.output_token_ids.size() <= 1) live.cached_tokens = sequence.num_cached_tokens;
   if (result.status != SampleStatus::ok) return end(live, sequence.index, FinishReason::invalid_logits, on_token);
   OutputStream& stream = stream_of(live, sequence.index);
   const std::string text = stream.push(result, sequence.finish_reason);
@@ -185,7 +185,7 @@ RequestOutput EngineCore::take_output(RequestId id) {
   LiveRequest& live = found->second;
   RequestOutput output;
   output.prompt_token_ids = std::move(live.group->prompt);
-  output.cached_tokens = live.cached_tokens;
+  output.cached_tokens = std::max<std::int64_t>(live.group->num_cached_tokens, 0);
   for (const auto& stream : live.streams) output.completions.push_back(stream->take());
   live_.erase(found);
   return output;

@@ -49,7 +49,6 @@ class EngineCore {
     std::shared_ptr<SequenceGroup> group;
     std::vector<std::unique_ptr<OutputStream>> streams;  // by index; made when their first token comes
     Clock::time_point submitted;
-    std::int64_t cached_tokens = 0;
   };
 
   std::vector<TokenId> encode(const Prompt& prompt) const;
@@ -61,11 +60,11 @@ class EngineCore {
   std::shared_ptr<const Model> model_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   const DecoderModel& decoder_;
-  std::vector<TokenId> end_tokens_;
+  std::int64_t max_kv_tokens_;
+  BatchLimits limits_;
+  ModelRunner runner_;  // before the KV cache, which takes a share of the memory that is left
   std::unique_ptr<KvCache> cache_;
   BlockPool pool_;
-  BatchLimits limits_;
-  ModelRunner runner_;
   Scheduler scheduler_;
   std::unordered_map<RequestId, LiveRequest> live_;
   RequestId last_id_ = 0;

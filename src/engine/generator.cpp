@@ -1,7 +1,9 @@
 #include "warploom/generator.h"
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
+#include <thread>
 #include <unordered_map>
 
 #include "engine/check_request.h"
@@ -85,12 +87,33 @@ RequestOutput generate(const std::shared_ptr<const Model>& model, const Request&
   return std::move(generate(model, {&request, 1}, options, callbacks).front());
 }
 
+/// Notes the calling thread while it lives.
+class Within {
+ public:
+  explicit Within(std::atomic<std::thread::id>& user) : user_(user) { user_ = std::this_thread::get_id(); }
+  ~Within() { user_ = std::thread::id(); }
+  Within(const Within&) = delete;
+  Within& operator=(const Within&) = delete;
+
+ private:
+  std::atomic<std::thread::id>& user_;
+};
+
 struct Generator::State {
   std::shared_ptr<const Model> model;
   std::shared_ptr<const Tokenizer> tokenizer;
   EngineOptions options;
-  std::mutex mutex;
   std::unique_ptr<EngineCore> core;
+
+  /// Waits for other threads. Throws InvalidArgument if this thread is within generate() already.
+  std::unique_lock<std::mutex> lock() {
+    if (user == std::this_thread::get_id())
+      throw InvalidArgument("a callback must not call the Generator that it was given to");
+    return std::unique_lock(mutex);
+  }
+
+  std::mutex mutex;
+  std::atomic<std::thread::id> user;  // the thread within generate()
 };
 
 Generator::Generator(std::shared_ptr<const Model> model, const EngineOptions& options)
@@ -112,8 +135,9 @@ Generator::Generator(Generator&&) noexcept = default;
 Generator& Generator::operator=(Generator&&) noexcept = default;
 
 std::vector<RequestOutput> Generator::generate(std::span<const Request> requests, const Callbacks& callbacks) {
-  const std::lock_guard lock(state_->mutex);
+  const auto lock = state_->lock();
   if (!state_->core) state_->core = std::make_unique<EngineCore>(state_->model, state_->tokenizer, state_->options);
+  const Within within(state_->user);
   return run(*state_->core, {requests.begin(), requests.end()}, callbacks);
 }
 
@@ -122,17 +146,17 @@ RequestOutput Generator::generate(const Request& request, const Callbacks& callb
 }
 
 std::int64_t Generator::kv_cache_capacity() const {
-  const std::lock_guard lock(state_->mutex);
+  const auto lock = state_->lock();
   return state_->core ? state_->core->pool().size() * state_->core->pool().block_size() : 0;
 }
 
 std::int64_t Generator::cached_tokens() const {
-  const std::lock_guard lock(state_->mutex);
+  const auto lock = state_->lock();
   return state_->core ? state_->core->pool().cached_count() * state_->core->pool().block_size() : 0;
 }
 
 void Generator::clear_cache() {
-  const std::lock_guard lock(state_->mutex);
+  const auto lock = state_->lock();
   if (state_->core) state_->core->clear_prefix_cache();
 }
 

@@ -204,8 +204,8 @@ PackedInput InputBuffers::pack(const ModelInput& input) {
   Sizes sizes = sizes_of(input);
   const bool decodes = sizes.sequences == sizes.tokens && sizes.logits == sizes.tokens && sizes.rows == sizes.tokens;
   if (decodes) {
-    const std::int64_t most = std::min({limits_.max_num_tokens, limits_.max_num_logits, limits_.max_num_seqs});
-    sizes.tokens = std::max(sizes.tokens, std::min(backend_.graph_batch_size(sizes.tokens), most));
+    const std::int64_t limit = std::min({limits_.max_num_tokens, limits_.max_num_logits, limits_.max_num_seqs});
+    sizes.tokens = std::max(sizes.tokens, std::min(backend_.graph_batch_size(sizes.tokens), limit));
     sizes.sequences = sizes.logits = sizes.rows = sizes.tokens;
     sizes.blocks_per_seq =
         std::min(static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(sizes.blocks_per_seq))),

@@ -57,13 +57,12 @@ BatchLimits padded(BatchLimits limits, const Backend& backend) {
 
 }  // namespace
 
-ModelRunner::ModelRunner(const DecoderModel& model, KvCache& cache, const BatchLimits& limits)
+ModelRunner::ModelRunner(const DecoderModel& model, const KvCacheShape& cache, const BatchLimits& limits)
     : model_(model),
-      cache_(cache),
       backend_(model.backend()),
       limits_(padded(limits, backend_)),
       inputs_(backend_, limits_),
-      activations_(backend_, model.config(), limits_, cache.shape()) {
+      activations_(backend_, model.config(), limits_, cache) {
   reserve_outputs({});
 }
 
@@ -72,13 +71,13 @@ void ModelRunner::run(const ModelInput& input, Wanted wanted, std::span<SampleRe
   check(input, results);
 #endif
   const std::lock_guard lock(backend_.step_mutex());
-  for (const BlockCopy& copy : input.copies) backend_.copy_block({cache_.view(), copy.from, copy.to});
+  for (const BlockCopy& copy : input.copies) backend_.copy_block({cache_->view(), copy.from, copy.to});
   const PackedInput packed = inputs_.pack(input);
   num_logits_ = input.num_logits();
   reserve_outputs(wanted);
   const std::size_t out_bytes = packed.sample.rows > 0 ? output_bytes(packed.sample.rows, wanted) : 0;
   backend_.run_step(inputs_.memory(), packed.bytes, *outputs_, out_bytes, packed.is_decode, [&] {
-    model_.forward(packed.batch, cache_, activations_);
+    model_.forward(packed.batch, *cache_, activations_);
     if (packed.sample.rows > 0) backend_.sample(sample_args(packed.sample, wanted));
   });
   backend_.synchronise();
@@ -91,20 +90,25 @@ SampleArgs ModelRunner::sample_args(SampleArgs args, Wanted wanted) const {
   args.logits = activations_.logits->data();
   args.vocab_size = args.row_stride = model_.config().shape.vocab_size;
   place_outputs(args, args.rows, wanted, outputs_->device());
-  if (sample_workspace_) args.workspace = {sample_workspace_->data(), sample_workspace_->bytes()};
+  args.workspace = {sample_workspace_->data(), sample_workspace_->bytes()};
   return args;
 }
 
 // Makes room for what is wanted of the largest step. Within a step nothing is allocated.
 void ModelRunner::reserve_outputs(Wanted wanted) {
   if (outputs_ && wanted.top_logprobs <= reserved_top_logprobs_) return;
+  outputs_.reset();  // if an allocation fails, the next step tries again
+  sample_workspace_.reset();
   const std::int64_t rows = limits_.max_num_logits;
   wanted.logprobs = true;
-  outputs_ = backend_.create_staging_buffer(output_bytes(rows, wanted));
-  sample_workspace_.reset();
+  auto outputs = backend_.create_staging_buffer(output_bytes(rows, wanted));
   SampleArgs largest;
   largest.rows = rows;
-  sample_workspace_ = backend_.alloc(backend_.workspace_bytes(sample_args(largest, wanted)));
+  largest.vocab_size = largest.row_stride = model_.config().shape.vocab_size;
+  largest.logits = activations_.logits->data();
+  place_outputs(largest, rows, wanted, outputs->device());
+  sample_workspace_ = backend_.alloc(backend_.workspace_bytes(largest));
+  outputs_ = std::move(outputs);
   reserved_top_logprobs_ = wanted.top_logprobs;
 }
 
@@ -141,7 +145,7 @@ void ModelRunner::check(const ModelInput& input, std::span<const SampleResult> r
       (!input.rows.empty() && static_cast<std::int64_t>(input.rows.size()) != input.num_logits()))
     throw InvalidArgument(
         fmt::format("step: {} rows and {} results for {} logits", input.rows.size(), results.size(), input.num_logits()));
-  const KvCacheShape& cache = cache_.shape();
+  const KvCacheShape& cache = cache_->shape();
   std::int64_t sum = 0;
   for (const SequenceInput& sequence : input.sequences) {
     const auto blocks = static_cast<std::int64_t>(sequence.block_table.size());

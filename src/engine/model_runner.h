@@ -12,12 +12,14 @@
 
 namespace warploom {
 
-/// Owns every buffer of a step. One per KV cache, which must outlive it, as the model must. Not thread-safe; takes the backend's
-/// step_mutex for each call, so that several runners can share a backend.
+/// Owns every buffer of a step. Not thread-safe; takes the backend's step_mutex for each call, so that several runners can share a
+/// backend. The model must outlive it.
 class ModelRunner {
  public:
-  /// Throws OutOfMemory.
-  ModelRunner(const DecoderModel& model, KvCache& cache, const BatchLimits& limits);
+  /// For KV caches of this shape, however many blocks they have. Throws OutOfMemory.
+  ModelRunner(const DecoderModel& model, const KvCacheShape& cache, const BatchLimits& limits);
+  /// Before the first step. The cache must outlive the last one.
+  void use(KvCache& cache) { cache_ = &cache; }
 
   struct Wanted {
     bool logprobs = false;  // SampleResult::logprob
@@ -39,7 +41,7 @@ class ModelRunner {
   static void read_results(const SampleArgs& drawn, std::span<SampleResult> results);
 
   const DecoderModel& model_;
-  KvCache& cache_;
+  KvCache* cache_ = nullptr;
   Backend& backend_;
   BatchLimits limits_;
   InputBuffers inputs_;

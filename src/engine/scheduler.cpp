@@ -84,7 +84,7 @@ Scheduler::Admission Scheduler::try_admit(std::unique_ptr<Sequence>& sequence) {
     free_when_refused_ = pool_.free_count();
     return Admission::not_now;
   }
-  if (sequence->num_cached_tokens < 0) sequence->num_cached_tokens = sequence->num_computed_tokens;
+  if (sequence->group->num_cached_tokens < 0) sequence->group->num_cached_tokens = sequence->num_computed_tokens;
   sequence->group->running.push_back(sequence.get());
   running_.push_back(std::move(sequence));
   return Admission::admitted;
@@ -219,7 +219,8 @@ void Scheduler::finish(Sequence& sequence, FinishReason reason) {
 void Scheduler::abort(const SequenceGroup& group) {
   const std::vector<Sequence*> running = group.running;
   for (Sequence* sequence : running) finish(*sequence, FinishReason::cancelled);
-  std::erase_if(waiting_, [&](const auto& other) { return other.get() == &group; });
+  free_when_refused_ = 0;
+  if (group.num_started < group.n) waiting_.erase(std::ranges::find(waiting_, &group, &std::shared_ptr<SequenceGroup>::get));
   std::erase_if(preempted_, [&](const auto& sequence) { return sequence->group.get() == &group; });
 }
 

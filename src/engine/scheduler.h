@@ -1,5 +1,6 @@
 // Decides what each step computes: which sequences run, how many of their tokens, in which blocks. It knows no device, no callback
-// and no text. What it decides never changes a token, since a sequence's results do not depend on what shares its steps.
+// and no text. What it decides never changes a token, since a sequence's results do not depend on what shares its steps (on CUDA, with
+// CudaOptions::deterministic).
 #pragma once
 
 #include <cstdint>
@@ -51,7 +52,7 @@ class Scheduler {
   /// Ends a running sequence for a reason that lies outside the scheduler. Its blocks go back to the pool.
   void finish(Sequence& sequence, FinishReason reason);
 
-  /// Ends all of a group's sequences, waiting ones too, as `cancelled`. Linear in the number of waiting groups.
+  /// Ends all of a group's sequences, waiting ones too, as `cancelled`. The cost is linear in the number of groups that wait before it.
   void abort(const SequenceGroup& group);
 
   bool has_unfinished() const { return !waiting_.empty() || !preempted_.empty() || !running_.empty(); }

@@ -36,16 +36,18 @@ Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> 
   for (const TokenId token : tokens) check_prompt({&token, 1}, shape);
 
   const DecoderModel& decoder = decoder_of(*model);
+  KvCacheShape shape_of_cache{shape.num_layers, shape.num_kv_heads, shape.head_dim, 1, options.kv_type, options.block_size};
+  decoder.backend().check_kv_cache_shape(shape_of_cache);
   const std::int64_t longest = std::min(window, count);
-  const auto cache =
-      decoder.backend().create_kv_cache({shape.num_layers, shape.num_kv_heads, shape.head_dim,
-                                         blocks_for(longest, options.block_size), options.kv_type, options.block_size});
-  BlockPool pool(cache->shape().num_blocks, options.block_size);
-  ModelRunner runner(decoder, *cache,
+  BlockPool pool(blocks_for(longest, options.block_size), options.block_size);
+  ModelRunner runner(decoder, shape_of_cache,
                      {.max_num_tokens = kTokensAtOnce,
                       .max_num_logits = kTokensAtOnce,
                       .max_num_seqs = 1,
                       .max_blocks_per_seq = pool.size()});
+  shape_of_cache.num_blocks = pool.size();
+  const auto cache = decoder.backend().create_kv_cache(shape_of_cache);
+  runner.use(*cache);
   ModelInput input;
   BlockTable table(pool);
   if (!table.ensure_writable(0, longest, input.copies)) throw OutOfMemory("score: the KV cache is too small");

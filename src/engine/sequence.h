@@ -27,6 +27,8 @@ struct SequenceGroup {
   int top_logprobs = 0;
 
   std::uint32_t num_started = 0;
+  std::int64_t num_cached_tokens =
+      -1;  // of the prompt, that its first sequence found in the cache when it was first admitted; -1 before
   std::vector<Sequence*> running;  // admitted and not finished
 
   std::int64_t prompt_size() const { return static_cast<std::int64_t>(prompt.size()); }
@@ -51,7 +53,6 @@ class Sequence {
   const std::uint32_t index;  // which of the group's n
   std::vector<TokenId> output_token_ids;
   std::int64_t num_computed_tokens = 0;
-  std::int64_t num_cached_tokens = -1;  // that it found in the prefix cache when it was first admitted; -1 before
   BlockTable block_table;
   std::vector<PrefixId> prefixes;  // of its full, computed blocks, as the pool knows them
   FinishReason finish_reason = FinishReason::running;

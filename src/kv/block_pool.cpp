@@ -102,10 +102,12 @@ PrefixId BlockPool::cache(std::int32_t block, PrefixId parent, std::span<const T
   Block& b = at(block);
   if (b.ref_count < 1) throw std::logic_error(fmt::format("block {} is free and cannot be cached", block));
   if (b.prefix != 0) throw std::logic_error(fmt::format("block {} is cached already", block));
+  if (static_cast<std::int64_t>(tokens.size()) != block_size_)
+    throw std::logic_error(fmt::format("{} tokens for a block of {}", tokens.size(), block_size_));
   if (const auto same = find(parent, tokens)) return same->prefix;
   if (buckets_.empty()) {
-    buckets_.assign(std::bit_ceil(blocks_.size()), kNone);
     tokens_.resize(blocks_.size() * static_cast<std::size_t>(block_size_));
+    buckets_.assign(std::bit_ceil(blocks_.size()), kNone);
   }
   std::ranges::copy(tokens, tokens_.begin() + static_cast<std::ptrdiff_t>(block) * block_size_);
   std::int32_t& head = bucket(parent, tokens);

@@ -1,5 +1,6 @@
 #include "tokenizer/tokenizer.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -138,7 +139,12 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, bool with_special) c
 std::string_view Tokenizer::piece(TokenId id) const { return state_->check_id(id), state_->vocabulary.pieces[id]; }
 std::size_t Tokenizer::vocab_size() const { return state_->vocabulary.size(); }
 bool Tokenizer::is_special(TokenId id) const { return state_->check_id(id), state_->vocabulary.is_special(id); }
-bool Tokenizer::is_eog(TokenId id) const { return state_->check_id(id), state_->vocabulary.ends[id]; }
+bool Tokenizer::is_eog(TokenId id) const {
+  state_->check_id(id);
+  return std::ranges::find(eog_token_ids(), id) != eog_token_ids().end();
+}
+
+const std::vector<TokenId>& Tokenizer::eog_token_ids() const { return state_->vocabulary.eog; }
 TokenId Tokenizer::bos() const { return state_->vocabulary.bos; }
 TokenId Tokenizer::eos() const { return state_->vocabulary.eos; }
 

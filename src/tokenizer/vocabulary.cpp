@@ -3,6 +3,8 @@
 #include <array>
 #include <optional>
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "tokenizer/pretokenize.h"
@@ -40,15 +42,17 @@ Vocabulary read_vocabulary(const TokenizerData& data, TokenIndex& index) {
   vocabulary.bos = data.bos;
   vocabulary.eos = data.eos;
   vocabulary.unknown = data.unknown;
-  vocabulary.ends.resize(tokens.size());
-  if (data.eos >= 0) vocabulary.ends[data.eos] = true;
-  for (const TokenId id : data.other_eog) vocabulary.ends[id] = true;
+  const auto ends = [&vocabulary](TokenId id) {
+    if (std::ranges::find(vocabulary.eog, id) == vocabulary.eog.end()) vocabulary.eog.push_back(id);
+  };
+  if (data.eos >= 0) ends(data.eos);
+  std::ranges::for_each(data.other_eog, ends);
   for (const std::string_view text : kEnds) {
     const auto found = index.find(text);
     // A normal token of that spelling is a piece of text, for instance of HTML.
     if (found == index.end() || !vocabulary.is_atomic(found->second)) continue;
     vocabulary.kinds[found->second] = TokenKind::control;
-    vocabulary.ends[found->second] = true;
+    ends(found->second);
   }
 
   const bool sentencepiece = vocabulary.algorithm == TokenAlgorithm::sentencepiece;

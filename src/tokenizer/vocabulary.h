@@ -16,7 +16,7 @@ struct Vocabulary {
   TokenAlgorithm algorithm = TokenAlgorithm::byte_level_bpe;
   std::vector<std::string> pieces;  // what each token spells, as decode writes it
   std::vector<TokenKind> kinds;
-  std::vector<bool> ends;  // tokens that end a generation
+  std::vector<TokenId> eog;  // tokens that end a generation, each once
   TokenId bos = -1;
   TokenId eos = -1;
   TokenId unknown = -1;

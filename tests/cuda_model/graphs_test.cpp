@@ -14,7 +14,8 @@ namespace {
 
 class CudaGraphs : public testing::Test {
  protected:
-  CudaGraphs() : backend(test::cuda_backend()), in(backend->create_staging_buffer(256)), out(backend->create_staging_buffer(256)) {}
+  CudaGraphs()
+      : backend(test::cuda_backend()), in(backend->create_staging_buffer(256)), out(backend->create_staging_buffer(256)) {}
 
   /// Runs `forward` as a decode step.
   void step(const std::function<void()>& forward) {
@@ -24,8 +25,8 @@ class CudaGraphs : public testing::Test {
 
   /// Captures and replays `usual`, then runs `varied`: what both leave in `result` must be what they leave when launched outside a step.
   template <typename Args>
-  void expect_no_stale_replay(const Args& usual, const Args& varied, const std::function<void(const Args&)>& op, test::Guarded& result,
-                              const std::vector<float>& before, const std::string& what) {
+  void expect_no_stale_replay(const Args& usual, const Args& varied, const std::function<void(const Args&)>& op,
+                              test::Guarded& result, const std::vector<float>& before, const std::string& what) {
     const auto outside = [&](const Args& args) {
       result.write(before);
       op(args);
@@ -51,7 +52,8 @@ class CudaGraphs : public testing::Test {
 
 TEST_F(CudaGraphs, AreKeyedByEveryArgumentOfAnOp) {
   constexpr std::int64_t kTokens = 3, kWidth = 64;
-  const std::vector<float> x = test::random_floats(rng, kTokens * kWidth), other = test::random_floats(rng, kTokens * kWidth);
+  const std::vector<float> x = test::random_floats(rng, kTokens * kWidth),
+                           other = test::random_floats(rng, kTokens * kWidth);
   test::Guarded residual(*backend, x), delta(*backend, other), scale(*backend, test::random_floats(rng, kWidth));
   test::Activations normed(*backend, kTokens * kWidth);
   const auto norm = [&](const RmsNormArgs& args) { backend->rms_norm(args); };
@@ -87,7 +89,8 @@ TEST_F(CudaGraphs, AreReplayedForEqualSteps) {
   test::Guarded gate_up(*backend, test::random_floats(rng, 2 * kWidth));
   test::Activations gated(*backend, kWidth);
   const auto swiglu = [&] { backend->swiglu({gate_up.data(), 1, kWidth, gated.data()}); };
-  const std::uint64_t launches = warploom_emulator_calls("cudaGraphLaunch"), captures = warploom_emulator_calls("cudaGraphInstantiate");
+  const std::uint64_t launches = warploom_emulator_calls("cudaGraphLaunch"),
+                      captures = warploom_emulator_calls("cudaGraphInstantiate");
   for (int i = 0; i < 10; ++i) step(swiglu);
   EXPECT_EQ(warploom_emulator_calls("cudaGraphLaunch") - launches, 9u);
   EXPECT_EQ(warploom_emulator_calls("cudaGraphInstantiate") - captures, 1u);

@@ -77,18 +77,35 @@ TEST(Engine, OneModelServesSeveralThreadsAtOnce) {
   for (std::size_t i = 0; i < prompts.size(); ++i) expect_same(together[i], alone[i], "user " + std::to_string(i));
 }
 
-// A capacity that no machine has is cut to what the requests can use.
+// A capacity that no machine has is cut to what the requests of a call can use; a Generator, whose cache stays, refuses it.
 TEST(Engine, HugePoolsTakeNoMoreThanTheRequestNeeds) {
   const auto prompts = ragged_prompts(3);
   test::Options options = sampled();
   const auto model = load({});
   const auto plain = test::generate(model, prompts, options);
-  options.kv_cache_tokens = INT64_MAX / 4;
+  options.kv_cache_tokens = INT64_MAX;
   const auto huge = test::generate(model, prompts, options);
   for (std::size_t i = 0; i < huge.size(); ++i) expect_same(huge[i], plain[i], "sequence " + std::to_string(i));
   Generator generator(model, options);
-  test::generate(generator, prompts, sampled());
-  EXPECT_LE(generator.kv_cache_capacity(), options.max_num_seqs * (model->shape().context_length + 2 * options.block_size));
+  EXPECT_THROW(test::generate(generator, prompts, sampled()), OutOfMemory);
+}
+
+TEST(Engine, ACallbackCannotCallItsGenerator) {
+  const auto prompts = ragged_prompts(1);
+  Generator generator(load({}));
+  int refused = 0;
+  test::Options options = sampled(3);
+  options.on_token = [&](const TokenEvent&) {
+    try {
+      generator.clear_cache();
+    } catch (const InvalidArgument&) {
+      ++refused;
+    }
+    return true;
+  };
+  test::generate(generator, prompts, options);
+  EXPECT_EQ(refused, 3);
+  EXPECT_GT(generator.kv_cache_capacity(), 0);  // and is free again
 }
 
 TEST(Engine, WithoutTheCacheTheTextIsTheSame) {

@@ -64,6 +64,9 @@ TEST_F(Options, RefusesPromptsThatCannotRun) {
   EXPECT_THROW(Generator(nullptr), InvalidArgument);
   const std::vector<TokenId> one = {1};
   EXPECT_THROW(score(model, one), InvalidArgument);
+  const std::vector<TokenId> two = {1, 2};
+  EXPECT_THROW(score(model, two, {.block_size = 0}), InvalidArgument);
+  EXPECT_THROW(score(model, two, {.window = 1}), InvalidArgument);
 }
 
 TEST_F(Options, AFullContextEndsTheSequence) {

@@ -65,6 +65,18 @@ TEST(PrefixCachedBlocks, TheLeastRecentlyUsedIsEvictedFirstAndOthersBeforeIt) {
   pool.check();
 }
 
+TEST(PrefixCachedBlocks, RefuseTokensThatDoNotFillABlock) {
+  BlockPool pool(3, 2);
+  const std::int32_t block = *pool.allocate();
+  EXPECT_THROW(pool.cache(block, 0, Tokens{1}), std::logic_error);
+  EXPECT_THROW(pool.cache(block, 0, Tokens{1, 2, 3}), std::logic_error);
+  pool.cache(block, 0, Tokens{1, 2});
+  EXPECT_THROW(pool.cache(block, 0, Tokens{1, 2}), std::logic_error);
+  EXPECT_FALSE(pool.find(0, Tokens{1}));
+  EXPECT_FALSE(pool.find(0, Tokens{1, 2, 3}));
+  pool.check();
+}
+
 TEST(PrefixCachedBlocks, ACachedBlockIsCopiedBeforeItIsWritten) {
   BlockPool pool(4, 4);
   BlockTable table(pool);

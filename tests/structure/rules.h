@@ -15,7 +15,7 @@ using Violations = std::vector<std::string>;
 /// The files below `root` that belong to the repository: no build folder, model, hidden folder but .ci.
 Tree read_tree(const std::filesystem::path& root);
 
-/// Whether a file of the folder `from` may include one of `to`: both paths begin with a folder of CONTRIBUTING.md's table.
+/// Whether a file of the folder `from` may include one of `to`: both paths begin with a folder of the table in docs/architecture.md.
 bool may_include(const std::string& from, const std::string& to);
 
 /// An #include points to a lower layer, its own folder, or one of the few neighbours that a folder may read. Layers

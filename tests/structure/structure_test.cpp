@@ -63,6 +63,7 @@ const Tree kOps = {{"src/backend/ops.h", "struct RmsNormArgs {\n};\n"},
 
 const Tree kDocuments = {{"README.md", "See [how](CONTRIBUTING.md), `src/cli/`, `build/x`.\n```cpp\nint x;\n```\n"},
                          {"CONTRIBUTING.md", "`src/cli/main.cpp`\n"},
+                         {"docs/architecture.md", "[how](../CONTRIBUTING.md#ops), `src/cli/`\n"},
                          {"src/cli/main.cpp", ""},
                          {"examples/generate.cpp", "int x;\n"}};
 

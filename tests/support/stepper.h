@@ -21,11 +21,12 @@ class Stepper {
         pool_(sequences * blocks_per_seq_, block_size),
         cache_(model_->backend().create_kv_cache(
             {shape().num_layers, shape().num_kv_heads, shape().head_dim, pool_.size(), kv_type, block_size})),
-        runner_(*model_, *cache_,
+        runner_(*model_, cache_->shape(),
                 {.max_num_tokens = std::max(prefill, sequences),
                  .max_num_logits = sequences,
                  .max_num_seqs = sequences,
                  .max_blocks_per_seq = blocks_per_seq_}) {
+    runner_.use(*cache_);
     for (std::int64_t s = 0; s < sequences; ++s) tables_.emplace_back(pool_);
     lengths_.assign(static_cast<std::size_t>(sequences), 0);
   }

@@ -17,13 +17,13 @@ struct InputRows {
   const std::int64_t* index = nullptr;  ///< which row of `data` each row reads; null: row i reads row i
 };
 
-/// Rows to write: f32 [rows, vocab_size]. NaN where a row's status is not ok.
+/// Rows to write: f32 [rows, vocab_size]. NaN if a row's status is not ok.
 struct OutputRows {
   float* data = nullptr;
   std::int64_t stride = 0;  ///< elements between rows, >= vocab_size
 };
 
-/// In this order; each array is [rows] in device memory, null where the filter is off. Ties go to the lower id.
+/// In this order; each array is [rows] in device memory, null if the filter is off. Ties go to the lower id.
 struct Filters {
   const std::int32_t* top_k = nullptr;
   const float* top_p = nullptr;
@@ -60,7 +60,7 @@ WARPLOOM_EXPORT void argmax(const InputRows& logits, TokenId* token, SampleStatu
                             cudaStream_t stream);
 
 /// The k largest logits of each row, descending: ids and values [rows, k]. k in [1, 1024]. Masked logits (-inf) are never
-/// listed: where a row has fewer others, or its status is not ok, -1 and -inf follow.
+/// listed: if a row has fewer others, or its status is not ok, -1 and -inf follow.
 WARPLOOM_EXPORT void top_k(const InputRows& logits, int k, TokenId* ids, float* values, SampleStatus* status,
                            Workspace workspace, cudaStream_t stream);
 

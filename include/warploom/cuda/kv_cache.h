@@ -1,7 +1,7 @@
 // A paged KV cache in device memory for applications that run a model of their own: where keys and values lie, appending to it
 // with rotary embedding, attention over it, and copies of blocks. Stream-ordered: no allocation, no synchronisation, nothing
-// read back; calls can be captured into a CUDA graph. Which sequence holds which block is the caller's affair:
-// warploom/kv_blocks.h has a pool and tables for it.
+// read back; calls can be captured into a CUDA graph. The caller decides which sequence owns which block:
+// warploom/block_pool.h has a pool and tables for it.
 #pragma once
 
 #include <cuda_runtime_api.h>
