@@ -13,6 +13,11 @@ namespace warploom {
 namespace {
 
 #if defined(__x86_64__)
+// Neither is known to every compiler's __builtin_cpu_supports.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 29));
+}
 bool has_avx_vnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4));
@@ -24,7 +29,7 @@ std::vector<CpuIsa> detect() {
 #if defined(__x86_64__)
   // __builtin_cpu_supports also asks whether the operating system saves the registers.
   __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c")) return isas;
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) return isas;
   isas.push_back(CpuIsa::avx2);
   if (has_avx_vnni()) isas.push_back(CpuIsa::avx2_vnni);
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq") ||

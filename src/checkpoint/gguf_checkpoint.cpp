@@ -84,9 +84,9 @@ class GgufCheckpoint final : public Checkpoint {
   CheckpointInfo info() const override { return gguf_info(file_); }
 
   std::string name_of(ConfigKey key) const override {
-    const std::string name = fmt::format("{}.{}", architecture(), config_name(key));
+    std::string name = fmt::format("{}.{}", architecture(), config_name(key));
     if (key != ConfigKey::rope_scaling_factor || file_.find(name)) return name;
-    const std::string old_name = fmt::format("{}.rope.scale_linear", architecture());
+    std::string old_name = fmt::format("{}.rope.scale_linear", architecture());
     return file_.find(old_name) ? old_name : name;
   }
   std::string name_of(const TensorName& name) const override {

@@ -116,7 +116,7 @@ struct Generator::State {
   std::atomic<std::thread::id> user;  // the thread within generate()
 };
 
-Generator::Generator(std::shared_ptr<const Model> model, const EngineOptions& options)
+Generator::Generator(const std::shared_ptr<const Model>& model, const EngineOptions& options)
     : Generator(model, model ? model->tokenizer() : nullptr, options) {}
 
 Generator::Generator(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer,
