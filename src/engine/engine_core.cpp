@@ -80,16 +80,16 @@ EngineCore::EngineCore(std::shared_ptr<const Model> model, std::shared_ptr<const
   runner_.use(*cache_);
 }
 
-std::vector<TokenId> EngineCore::encode(const Prompt& prompt) const {
-  if (const auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) return *ids;
-  if (const auto* text = std::get_if<std::string>(&prompt)) return tokenizer_->encode(*text);
-  return tokenizer_->encode_chat(std::get<std::vector<ChatMessage>>(prompt));
+std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, Prompt prompt) {
+  if (auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) return std::move(*ids);
+  if (const auto* text = std::get_if<std::string>(&prompt)) return tokenizer.encode(*text);
+  return tokenizer.encode_chat(std::get<std::vector<ChatMessage>>(prompt));
 }
 
 EngineCore::RequestId EngineCore::add(Request request) {
   check_request(request, model_->shape());
   auto group = std::make_shared<SequenceGroup>();
-  group->prompt = encode(request.prompt);
+  group->prompt = encode_prompt(*tokenizer_, std::move(request.prompt));
   check_prompt(group->prompt, model_->shape());
   request.prompt = {};
   group->request_id = ++last_id_;

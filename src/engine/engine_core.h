@@ -51,7 +51,6 @@ class EngineCore {
     Clock::time_point submitted;
   };
 
-  std::vector<TokenId> encode(const Prompt& prompt) const;
   void build_input(const ScheduledBatch& batch);
   OutputStream& stream_of(LiveRequest& live, std::uint32_t index);
   void process_token(Sequence& sequence, const SampleResult& result, const OnToken& on_token);
@@ -72,6 +71,9 @@ class EngineCore {
   ModelRunner::Wanted wanted_;  // by any row of the step
   std::vector<SampleResult> results_;
 };
+
+/// The tokens of a prompt. Throws as Tokenizer::encode and Tokenizer::encode_chat do.
+std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, Prompt prompt);
 
 /// What a KV cache must hold for `requests` to run at once as far as the options allow, in tokens.
 std::int64_t kv_cache_tokens_for(std::span<const Request> requests, std::span<const std::int64_t> prompt_sizes,

@@ -53,9 +53,7 @@ std::vector<Request> encoded(const Model& model, std::span<const Request> reques
   std::vector<Request> all(requests.begin(), requests.end());
   for (Request& request : all) {
     check_request(request, model.shape());
-    if (const auto* text = std::get_if<std::string>(&request.prompt)) request.prompt = model.tokenizer()->encode(*text);
-    if (const auto* messages = std::get_if<std::vector<ChatMessage>>(&request.prompt))
-      request.prompt = model.tokenizer()->encode_chat(*messages);
+    request.prompt = encode_prompt(*model.tokenizer(), std::move(request.prompt));
     check_prompt(std::get<std::vector<TokenId>>(request.prompt), model.shape());
   }
   return all;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "core/divide.h"
 #include "core/sampling_params.h"
 
 namespace warploom {
@@ -24,10 +25,8 @@ namespace {
 
 constexpr std::size_t kAlignment = 16;  // the device reads arrays in pieces of up to this many bytes
 
-std::size_t aligned(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
 std::size_t array_bytes(std::int64_t count, std::size_t element) {
-  return aligned(static_cast<std::size_t>(count) * element);
+  return align_up(static_cast<std::size_t>(count) * element, kAlignment);
 }
 
 // Hands out arrays one after the other.

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "core/divide.h"
 #include "warploom/error.h"
 
 namespace warploom {
@@ -17,7 +18,7 @@ class OutputArrays {
   template <typename T>
   void place(T*& array, std::int64_t count) {
     if (memory_) array = reinterpret_cast<T*>(memory_ + bytes_);
-    bytes_ += (static_cast<std::size_t>(count) * sizeof(T) + 15) / 16 * 16;
+    bytes_ += align_up(static_cast<std::size_t>(count) * sizeof(T), std::size_t{16});
   }
   std::size_t bytes() const { return bytes_; }
 
