@@ -68,8 +68,12 @@ class CpuBackend final : public Backend {
   std::string description() const override { return fmt::format("cpu: {}, {} threads", name(isa_), pool_.threads()); }
 
   std::unique_ptr<Buffer> alloc(std::size_t bytes) override { return std::make_unique<HostBuffer>(bytes); }
-  void upload(void* device, const void* host, std::size_t bytes) override { std::memcpy(device, host, bytes); }
-  void download(void* host, const void* device, std::size_t bytes) override { std::memcpy(host, device, bytes); }
+  void upload(void* device, const void* host, std::size_t bytes) override {
+    if (bytes > 0) std::memcpy(device, host, bytes);  // memcpy takes no null pointers, not even for 0 bytes
+  }
+  void download(void* host, const void* device, std::size_t bytes) override {
+    if (bytes > 0) std::memcpy(host, device, bytes);
+  }
   void synchronise() override {}
   std::uint64_t free_bytes() const override { return available_memory(); }
   double kv_cache_share() const override { return 0.25; }  // others use this memory too
