@@ -18,7 +18,7 @@ std::string as_json(const Report& report) {
     rows.push_back(
         {{"test", m.test}, {"unit", m.unit}, {"runs", m.runs}, {"min", m.min()}, {"median", m.median()}, {"max", m.max()}});
     if (m.sampling_share >= 0) rows.back()["sampling_share"] = m.sampling_share;
-    if (m.num_kept >= 0) rows.back()["survivors"] = m.num_kept;
+    if (m.num_kept >= 0) rows.back()["num_kept"] = m.num_kept;
   }
   const nlohmann::json all = {
       {"machine", {{"cpu", report.machine.cpu}, {"cores", report.machine.cores}, {"memory_gib", report.machine.memory_gib}}},

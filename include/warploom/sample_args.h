@@ -15,12 +15,14 @@ enum class SampleInput : std::uint8_t {
 };
 
 /// Pointers are memory of the device that draws, valid until the call is done there. Arrays are [rows] unless said otherwise; a null
-/// array means the parameter's default in SamplingParams. What a row draws depends on its own logits and parameters alone.
+/// array means the parameter's default in SamplingParams (for temperature: default_temperature). A row whose parameters are outside the
+/// ranges that SamplingParams states gets SampleStatus::invalid_parameters; arguments that are wrong for all rows throw InvalidArgument.
+/// What a row draws depends on its own logits and parameters alone.
 struct SampleArgs {
   const void* logits = nullptr;
   SampleInput input = SampleInput::logits;
   DType type = DType::f32;
-  std::int64_t rows = 0;
+  std::int64_t rows = 0;                    ///< >= 0; CUDA: < 2^24
   std::int64_t vocab_size = 0;              ///< in [1, 2^22]
   std::int64_t row_stride = 0;              ///< elements between rows of logits, >= vocab_size
   const std::int64_t* row_index = nullptr;  ///< which row of logits each row reads, >= 0; null: row i reads row i

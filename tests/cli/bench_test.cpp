@@ -69,7 +69,7 @@ TEST_F(BenchLogits, AreSampledInTurns) {
     ASSERT_EQ(got.status, 0) << got.err;
     const json all = json::parse(got.out);
     std::map<std::string, double> num_kept;
-    for (const json& m : all["measurements"]) num_kept[m["test"]] = m["survivors"].get<double>();
+    for (const json& m : all["measurements"]) num_kept[m["test"]] = m["num_kept"].get<double>();
     const std::string end = std::string(", ") + rows + " rows of 100";
     EXPECT_EQ(num_kept.at("sample greedy" + end), 1.0);
     EXPECT_EQ(num_kept.at("sample top-k 50" + end), (1.0 + 3.0) / 2);  // the others weigh nothing
