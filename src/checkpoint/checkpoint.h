@@ -9,8 +9,10 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "checkpoint/tokenizer_data.h"
 #include "core/tensor.h"
@@ -39,7 +41,8 @@ enum class ConfigKey : std::uint8_t {
   yarn_beta_fast,
   yarn_beta_slow,
   yarn_ext_factor,
-  yarn_attn_factor,
+  yarn_attn_factor,  // stands for YaRN's own magnitude, 1 + 0.1 ln(factor), as transformers' attention_factor; 1: not given
+  rope_attn_factor,  // multiplies the magnitude, whatever the scaling
 };
 
 enum class TensorRole : std::uint8_t {
@@ -76,6 +79,11 @@ class Checkpoint {
 
   virtual const std::filesystem::path& path() const = 0;
 
+  /// Throws if the files are not one whole model: a part of it, an adapter to another.
+  virtual void check_whole() const {}
+  /// Throws if the files hold a value that has no canonical name and may change what the model computes.
+  virtual void check_values() const {}
+
   /// E.g. "llama". Throws where the files do not say.
   virtual std::string_view architecture() const = 0;
   /// Empty where the files do not say.
@@ -92,6 +100,8 @@ class Checkpoint {
   virtual WeightView tensor(const TensorName& name, std::int64_t rows, std::int64_t cols) const = 0;
   /// Tells the operating system that these bytes are not needed any more, so that they leave memory.
   virtual void release(const WeightView& view) const = 0;
+  /// The files' names of the tensors that are not among `used`, without those that a model can do without.
+  virtual std::vector<std::string> unused_tensors([[maybe_unused]] std::span<const TensorName> used) const { return {}; }
   /// Of all tensors, those without a canonical name among them.
   virtual std::uint64_t tensor_bytes() const = 0;
 

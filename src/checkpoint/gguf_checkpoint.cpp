@@ -1,6 +1,8 @@
 #include "checkpoint/gguf_checkpoint.h"
 
 #include <cstring>
+#include <unordered_set>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -31,9 +33,20 @@ std::string_view config_name(ConfigKey key) {
     case ConfigKey::yarn_beta_fast: return "rope.scaling.yarn_beta_fast";
     case ConfigKey::yarn_beta_slow: return "rope.scaling.yarn_beta_slow";
     case ConfigKey::yarn_ext_factor: return "rope.scaling.yarn_ext_factor";
-    case ConfigKey::yarn_attn_factor: return "rope.scaling.attn_factor";
+    case ConfigKey::yarn_attn_factor: return "rope.scaling.yarn_attn_factor";
+    case ConfigKey::rope_attn_factor: return "rope.scaling.attn_factor";
   }
   return "";
+}
+
+/// What some converters write in its stead; empty if there is no such name.
+std::string_view other_config_name(ConfigKey key) {
+  switch (key) {
+    case ConfigKey::rope_scaling_factor: return "rope.scale_linear";
+    case ConfigKey::yarn_beta_fast: return "rope.scaling.beta_fast";
+    case ConfigKey::yarn_beta_slow: return "rope.scaling.beta_slow";
+    default: return "";
+  }
 }
 
 /// Without the layer's number and the part.
@@ -62,6 +75,16 @@ class GgufCheckpoint final : public Checkpoint {
 
   const std::filesystem::path& path() const override { return file_.path(); }
 
+  void check_whole() const override { check_gguf_is_whole(file_); }
+  void check_values() const override {
+    std::vector<std::string> read;
+    for (int key = 0; key <= static_cast<int>(ConfigKey::rope_attn_factor); ++key) {
+      read.push_back(fmt::format("{}.{}", architecture(), config_name(static_cast<ConfigKey>(key))));
+      read.push_back(fmt::format("{}.{}", architecture(), other_config_name(static_cast<ConfigKey>(key))));
+    }
+    check_gguf_values(file_, read);
+  }
+
   std::string_view architecture() const override { return file_.need_string("general.architecture"); }
   std::optional<std::int64_t> get_int(ConfigKey key) const override { return file_.get_int(name_of(key)); }
   std::optional<double> get_float(ConfigKey key) const override { return file_.get_float(name_of(key)); }
@@ -74,6 +97,11 @@ class GgufCheckpoint final : public Checkpoint {
     return file_.matrix(name_of(name), rows, cols);
   }
   void release(const WeightView& view) const override { file_.release(view); }
+  std::vector<std::string> unused_tensors(std::span<const TensorName> used) const override {
+    std::unordered_set<std::string> names;
+    for (const TensorName& name : used) names.insert(name_of(name));
+    return unused_gguf_tensors(file_, names);
+  }
   std::uint64_t tensor_bytes() const override {
     std::uint64_t sum = 0;
     for (const GgufTensor& tensor : file_.tensors()) sum += tensor.bytes;
@@ -85,9 +113,9 @@ class GgufCheckpoint final : public Checkpoint {
 
   std::string name_of(ConfigKey key) const override {
     std::string name = fmt::format("{}.{}", architecture(), config_name(key));
-    if (key != ConfigKey::rope_scaling_factor || file_.find(name)) return name;
-    std::string old_name = fmt::format("{}.rope.scale_linear", architecture());
-    return file_.find(old_name) ? old_name : name;
+    if (other_config_name(key).empty() || file_.find(name)) return name;
+    std::string other = fmt::format("{}.{}", architecture(), other_config_name(key));
+    return file_.find(other) ? other : name;
   }
   std::string name_of(const TensorName& name) const override {
     const std::string_view part = name.part == TensorPart::bias ? "bias" : "weight";

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <span>
+#include <string>
 
 #include <fmt/format.h>
 
@@ -58,8 +60,8 @@ void read_yarn(const Reader& reader, const ModelShape& shape, double factor, Rop
   const auto dims = static_cast<double>(rope.dims);
   rope.yarn_low = static_cast<float>(std::max(0.0, std::floor(yarn_pair(dims, original, rope.base, fast))));
   rope.yarn_high = static_cast<float>(std::min(dims - 1.0, std::ceil(yarn_pair(dims, original, rope.base, slow))));
-  rope.mscale = reader.get_float(ConfigKey::yarn_attn_factor, 1.0, 1e-3, 1e3) *
-                static_cast<float>(rope.yarn_ext_factor > 0 ? 1.0 + 0.1 * std::log(factor) : 1.0);
+  rope.mscale = reader.get_float(ConfigKey::yarn_attn_factor, 1.0, 1e-3, 1e3);
+  if (rope.mscale == 1.0f && rope.yarn_ext_factor > 0) rope.mscale = static_cast<float>(1.0 + 0.1 * std::log(factor));
 }
 
 std::vector<float> read_rope_factors(const Checkpoint& checkpoint, std::int64_t dims) {
@@ -95,6 +97,7 @@ RopeConfig read_rope(const Reader& reader, const Checkpoint& checkpoint, const M
     reader.fail(fmt::format("{} \"{}\" is not one of none, linear, yarn, llama3", kind_name, kind));
   }
   if (kind == "yarn") read_yarn(reader, shape, factor, rope);
+  rope.mscale *= reader.get_float(ConfigKey::rope_attn_factor, 1.0, 1e-3, 1e3);
   const TensorName factors{TensorRole::rope_factors};
   if (checkpoint.has(factors)) {
     config.factors = read_rope_factors(checkpoint, rope.dims);
@@ -105,13 +108,27 @@ RopeConfig read_rope(const Reader& reader, const Checkpoint& checkpoint, const M
   return config;
 }
 
+// What a file holds and a model leaves out would be missing from every answer.
+void check_every_tensor_is_used(const Reader& reader, const Checkpoint& checkpoint, std::span<const TensorName> used) {
+  const std::vector<std::string> unused = checkpoint.unused_tensors(used);
+  if (unused.empty()) return;
+  const std::string more = unused.size() > 1 ? fmt::format(" and {} more", unused.size() - 1) : "";
+  reader.fail(
+      fmt::format("tensor \"{}\"{}: not supported in models of architecture \"{}\", which would compute something "
+                  "else without",
+                  unused[0], more, checkpoint.architecture()));
+}
+
 }  // namespace
 
 ModelConfig read_config(const Checkpoint& checkpoint) {
+  checkpoint.check_whole();
+  const ModelFamily& family = family_of(checkpoint);
+  checkpoint.check_values();
   const Reader reader(checkpoint);
   ModelConfig config;
   ModelShape& shape = config.shape;
-  shape.architecture = family_of(checkpoint).architecture;
+  shape.architecture = family.architecture;
   constexpr std::int64_t kMaxWidth = std::int64_t{1} << 20;
   shape.num_layers = reader.need(ConfigKey::num_hidden_layers, 1, 4096);
   shape.hidden_size = reader.need(ConfigKey::hidden_size, 1, kMaxWidth);
@@ -143,6 +160,7 @@ ModelConfig read_config(const Checkpoint& checkpoint) {
     reader.fail(fmt::format("a vocabulary of {} tokens is outside [1, {}]", shape.vocab_size, kMaxVocab));
   config.tie_word_embeddings = !checkpoint.has({TensorRole::lm_head});
   config.ropes.push_back(read_rope(reader, checkpoint, shape));
+  check_every_tensor_is_used(reader, checkpoint, family.tensors(config));
   return config;
 }
 

@@ -95,6 +95,17 @@ LlamaLayer load_layer(WeightLoader& load, const ModelConfig& config, std::int64_
 
 }  // namespace
 
+std::vector<TensorName> llama_tensors(const ModelConfig& config) {
+  using enum TensorRole;
+  std::vector<TensorName> all = {{embed_tokens}, {final_norm}, {lm_head}, {rope_factors}};
+  for (std::int64_t i = 0; i < config.shape.num_layers; ++i) {
+    for (const TensorRole role : {input_norm, post_attention_norm}) all.push_back({role, i});
+    for (const TensorRole role : {q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj})
+      for (const TensorPart part : {TensorPart::weight, TensorPart::bias}) all.push_back({role, i, part});
+  }
+  return all;
+}
+
 std::unique_ptr<DecoderModel> load_llama(const Checkpoint& checkpoint, ModelConfig config, std::unique_ptr<Backend> backend,
                                          const std::function<void(double)>& progress) {
   const ModelShape& shape = config.shape;

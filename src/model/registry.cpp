@@ -12,7 +12,8 @@ namespace warploom {
 
 namespace {
 
-constexpr auto kFamilies = std::to_array<ModelFamily>({{"llama", load_llama}, {"qwen2", load_llama}});
+constexpr auto kFamilies =
+    std::to_array<ModelFamily>({{"llama", llama_tensors, load_llama}, {"qwen2", llama_tensors, load_llama}});
 
 }  // namespace
 
