@@ -32,7 +32,7 @@ T one_of(const char* option, const std::string& text, std::initializer_list<std:
 void add_model_options(CLI::App& command, ModelChoice& choice) {
   command.add_option("-m,--model", choice.path, "GGUF file; without it, the one under models/")->check(not_empty());
   command.add_option("--device", choice.device, "auto, cpu or cuda")->capture_default_str();
-  command.add_option("--threads", choice.threads, "CPU threads; 0: one per core")
+  command.add_option("--threads", choice.threads, "CPU threads; 0: one for each core that this process may use")
       ->check(whole_number<int>())
       ->capture_default_str();
   command.add_option("--gpu", choice.gpu, "CUDA: which GPU, from 0")->check(whole_number<int>())->capture_default_str();
