@@ -52,7 +52,7 @@ int run(const ModelChoice& choice, const KvChoice& kv, const std::string& prompt
       return std::move(generate(model, request, engine, {.on_token = {}, .should_abort = interrupted}).completions.front());
     };
     const Completion first = run_once(), second = run_once();
-    if (interrupted()) return kInterrupted;
+    if (interrupted()) return interrupt_status();
     if (first.finish_reason == FinishReason::invalid_logits)
       throw ModelError("the model gave logits that are not numbers; its weights are damaged");
     if (!std::exchange(header, true))

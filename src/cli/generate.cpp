@@ -10,6 +10,7 @@
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/progress.h"
+#include "cli/say.h"
 #include "cli/text_input.h"
 #include "warploom/error.h"
 #include "warploom/generator.h"
@@ -96,8 +97,8 @@ void print_summary(const std::vector<RequestOutput>& all, double load_seconds, s
       decode > 0 ? fmt::format(" at {:.1f} tokens/s", static_cast<double>(generated - sequences) / decode) : "";
   const std::string end =
       sequences == 1 ? std::string(name(all[0].completions[0].finish_reason)) : counted(sequences, "sequence");
-  fmt::print(stderr, "{} in {:.2f} s, {} generated{}, {}; loaded in {:.2f} s; --seed {}\n", counted(prompt, "prompt token"),
-             first, generated, speed, end, load_seconds, seed);
+  say("{} in {:.2f} s, {} generated{}, {}; loaded in {:.2f} s; --seed {}\n", counted(prompt, "prompt token"), first,
+      generated, speed, end, load_seconds, seed);
 }
 
 int run(const CLI::App& command, Generate& g) {
@@ -106,9 +107,9 @@ int run(const CLI::App& command, Generate& g) {
   options.kv_type = kv_type_of(g.kv);
   options.block_size = g.kv.block_size;
   options.use_kv_cache = !g.no_kv_cache;
-  catch_interrupts();
   double load_seconds = 0;
   const auto model = load_model(g.model, &load_seconds);
+  catch_interrupts();  // until here there is nothing to keep
   std::vector<Request> requests;
   for (const std::string& prompt : prompts) requests.push_back(request_for(g, prompt));
 
@@ -152,7 +153,7 @@ int run(const CLI::App& command, Generate& g) {
   std::fflush(stdout);
   if (!g.model.quiet && !g.json) print_summary(all, load_seconds, seed);
   if (bad_logits) throw ModelError("the model gave logits that are not numbers; its weights are damaged");
-  return interrupted() ? kInterrupted : 0;
+  return interrupt_status();
 }
 
 }  // namespace
