@@ -5,6 +5,7 @@
 // into its own, which messages show.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -95,11 +96,13 @@ class Checkpoint {
   virtual bool rope_interleaved() const = 0;
 
   virtual bool has(const TensorName& name) const = 0;
-  /// A 1-D tensor is one row. Throws where it is absent, of an unknown type, of more than two dimensions, or not [rows, cols]
-  /// (-1: any number).
+  /// What is known of a tensor without its bytes: `data` is null. A 1-D tensor is one row. Throws where it is absent, of an unknown
+  /// type, of more than two dimensions, or not [rows, cols] (-1: any number).
   virtual WeightView tensor(const TensorName& name, std::int64_t rows, std::int64_t cols) const = 0;
-  /// Tells the operating system that these bytes are not needed any more, so that they leave memory.
-  virtual void release(const WeightView& view) const = 0;
+  /// Copies the bytes of what `tensor` gave. out: [view.bytes()]. Throws if they cannot be read.
+  virtual void read(const WeightView& view, std::byte* out) const = 0;
+  /// The values of a tensor of one row.
+  std::vector<float> values(const TensorName& name, std::int64_t cols) const;
   /// The files' names of the tensors that are not among `used`, without those that a model can do without.
   virtual std::vector<std::string> unused_tensors([[maybe_unused]] std::span<const TensorName> used) const { return {}; }
   /// Of all tensors, those without a canonical name among them.

@@ -26,7 +26,9 @@ std::string_view kind_name(const T&) {
 }  // namespace
 
 GgufFile::GgufFile(const std::filesystem::path& path)
-    : path_(path), file_(path_), header_(parse_gguf_header(file_.bytes(), path_)) {
+    : path_(path),
+      file_(path_),
+      header_(parse_gguf_header(file_.bytes(), path_, [this](std::uint64_t end) { return file_.read_to(end); })) {
   for (std::size_t i = 0; i < header_.metadata.size(); ++i) keys_.emplace(header_.metadata[i].first, i);
   for (std::size_t i = 0; i < header_.tensors.size(); ++i) names_.emplace(header_.tensors[i].name, i);
   place_tensors();
@@ -100,15 +102,16 @@ WeightView GgufFile::matrix(std::string_view name, std::int64_t rows, std::int64
   view.rows = tensor->shape.size() == 2 ? tensor->shape[0] : 1;
   view.cols = tensor->shape.back();
   view.name = tensor->name;
-  view.data = file_.bytes().data() + tensor->offset;
   if (tensor->shape.size() > 2 || (rows >= 0 && view.rows != rows) || (cols >= 0 && view.cols != cols))
     fail(fmt::format("tensor \"{}\" is [{}], not [{}, {}]", name, fmt::join(tensor->shape, ", "),
                      rows >= 0 ? std::to_string(rows) : "any", cols >= 0 ? std::to_string(cols) : "any"));
   return view;
 }
 
-void GgufFile::release(const WeightView& view) const {
-  file_.release(static_cast<std::size_t>(view.data - file_.bytes().data()), view.bytes());
+void GgufFile::read(const WeightView& view, std::byte* out) const {
+  const GgufTensor* tensor = find_tensor(view.name);
+  if (!tensor) fail(fmt::format("tensor \"{}\" is missing", view.name));
+  file_.read(tensor->offset, {out, view.bytes()});
 }
 
 // Offsets count from the first aligned byte after the header.

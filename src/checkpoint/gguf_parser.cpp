@@ -54,7 +54,9 @@ std::string_view unknown_type_name(std::uint32_t raw) {
 /// Reads front to back and never past the end.
 class Cursor {
  public:
-  Cursor(std::span<const std::byte> bytes, const std::filesystem::path& path) : bytes_(bytes), path_(path) {}
+  Cursor(std::span<const std::byte> bytes, const std::filesystem::path& path,
+         const std::function<std::uint64_t(std::uint64_t)>& read)
+      : bytes_(bytes), path_(path), read_(read) {}
 
   std::uint64_t offset() const { return at_; }
   std::uint64_t left() const { return bytes_.size() - at_; }
@@ -68,23 +70,29 @@ class Cursor {
   T read(const char* what) {
     if (left() < sizeof(T)) fail(fmt::format("the file ends inside {}", what));
     T value;
-    std::memcpy(&value, bytes_.data() + at_, sizeof value);
-    at_ += sizeof value;
+    std::memcpy(&value, take(sizeof value), sizeof value);
     return value;
   }
   std::string_view string(const char* what) {
     const std::uint64_t start = at_;
     const auto length = read<std::uint64_t>(what);
     if (length > left()) fail_at(start, fmt::format("{} claims {} bytes, {} are left", what, length, left()));
-    const std::string_view text(reinterpret_cast<const char*>(bytes_.data() + at_), static_cast<std::size_t>(length));
-    at_ += length;
-    return text;
+    return {reinterpret_cast<const char*>(take(length)), static_cast<std::size_t>(length)};
   }
 
  private:
+  /// The next bytes, which are there.
+  const std::byte* take(std::uint64_t bytes) {
+    const std::uint64_t from = at_;
+    at_ += bytes;
+    if (at_ > readable_) readable_ = read_(at_);
+    return bytes_.data() + from;
+  }
+
   std::span<const std::byte> bytes_;
   const std::filesystem::path& path_;
-  std::uint64_t at_ = 0;
+  const std::function<std::uint64_t(std::uint64_t)>& read_;
+  std::uint64_t at_ = 0, readable_ = 0;
 };
 
 std::size_t least_bytes(Kind kind) {
@@ -239,12 +247,13 @@ void parse_tensors(Cursor& cursor, std::uint64_t count, GgufHeader& header) {
 
 }  // namespace
 
-GgufHeader parse_gguf_header(std::span<const std::byte> file, const std::filesystem::path& path) {
+GgufHeader parse_gguf_header(std::span<const std::byte> file, const std::filesystem::path& path,
+                             const std::function<std::uint64_t(std::uint64_t)>& read) {
+  constexpr std::uint32_t kMagic = 0x46554747;  // "GGUF"
   const auto fail = [&](const std::string& what) { throw ModelError(fmt::format("{}: {}", path.string(), what)); };
-  Cursor cursor(file, path);
-  if (file.size() < 4 || std::memcmp(file.data(), "GGUF", 4) != 0)
+  Cursor cursor(file, path, read);
+  if (file.size() < 4 || cursor.read<std::uint32_t>("the magic number") != kMagic)
     fail("is not a GGUF file: it does not start with \"GGUF\"");
-  cursor.read<std::uint32_t>("the magic number");
   GgufHeader header;
   header.version = cursor.read<std::uint32_t>("the version");
   const std::uint32_t version = header.version;

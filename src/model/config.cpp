@@ -8,7 +8,6 @@
 
 #include <fmt/format.h>
 
-#include "checkpoint/quants.h"
 #include "model/registry.h"
 #include "warploom/error.h"
 
@@ -66,9 +65,7 @@ void read_yarn(const Reader& reader, const ModelShape& shape, double factor, Rop
 
 std::vector<float> read_rope_factors(const Checkpoint& checkpoint, std::int64_t dims) {
   const TensorName name{TensorRole::rope_factors};
-  const WeightView view = checkpoint.tensor(name, 1, dims / 2);
-  std::vector<float> factors(static_cast<std::size_t>(view.cols));
-  dequantize_row(view, 0, factors);
+  std::vector<float> factors = checkpoint.values(name, dims / 2);
   for (const float f : factors)
     if (!(f > 0.0f)) checkpoint.fail(fmt::format("{} holds {}, which divides no frequency", checkpoint.name_of(name), f));
   return factors;

@@ -1,8 +1,10 @@
+#include <algorithm>
+#include <cstddef>
 #include <initializer_list>
+#include <memory>
 #include <utility>
 
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/quants.h"
 #include "model/llama.h"
 
 namespace warploom {
@@ -22,17 +24,23 @@ class WeightLoader {
 
   std::unique_ptr<Weight> matrix(std::initializer_list<Part> parts, std::int64_t cols) {
     std::vector<WeightView> views;
-    for (const Part& part : parts) views.push_back(checkpoint_.tensor(part.name, part.rows, cols));
+    std::size_t bytes = 0;
+    for (const Part& part : parts) {
+      views.push_back(checkpoint_.tensor(part.name, part.rows, cols));
+      bytes += views.back().bytes();
+    }
+    std::byte* to = memory_for(bytes);
+    for (WeightView& view : views) {
+      checkpoint_.read(view, to);
+      view.data = to;
+      to += view.bytes();
+    }
     auto weight = backend_.load_weight(views);
-    for (const WeightView& view : views) finish(view);
+    finish(bytes);
     return weight;
   }
 
-  std::unique_ptr<Buffer> vector(const TensorName& name, std::int64_t count) {
-    std::vector<float> host(static_cast<std::size_t>(count));
-    read(name, host);
-    return upload(host);
-  }
+  std::unique_ptr<Buffer> vector(const TensorName& name, std::int64_t count) { return upload(values(name, count)); }
 
   /// The parts' biases one after the other, zeros for those that the checkpoint lacks; null if it has none of them.
   std::unique_ptr<Buffer> bias(std::initializer_list<Part> parts) {
@@ -43,25 +51,33 @@ class WeightLoader {
       host.resize(at + static_cast<std::size_t>(part.rows), 0.0f);
       if (!checkpoint_.has(part.name)) continue;
       any = true;
-      read(part.name, std::span(host).subspan(at));
+      std::ranges::copy(values(part.name, part.rows), host.begin() + static_cast<std::ptrdiff_t>(at));
     }
     return any ? upload(host) : nullptr;
   }
 
  private:
-  void read(const TensorName& name, std::span<float> out) {
-    const WeightView view = checkpoint_.tensor(name, 1, static_cast<std::int64_t>(out.size()));
-    dequantize_row(view, 0, out);
-    finish(view);
+  /// Kept for the next matrix, unless that is much smaller.
+  std::byte* memory_for(std::size_t bytes) {
+    if (bytes > memory_bytes_ || bytes < memory_bytes_ / 8) {
+      memory_.reset();
+      memory_ = std::make_unique_for_overwrite<std::byte[]>(bytes);
+      memory_bytes_ = bytes;
+    }
+    return memory_.get();
+  }
+  std::vector<float> values(const TensorName& name, std::int64_t count) {
+    std::vector<float> all = checkpoint_.values(name, count);
+    finish(checkpoint_.tensor(name, 1, count).bytes());
+    return all;
   }
   std::unique_ptr<Buffer> upload(const std::vector<float>& host) {
     auto memory = backend_.alloc(host.size() * sizeof(float));
     backend_.upload(memory->data(), host.data(), host.size() * sizeof(float));
     return memory;
   }
-  void finish(const WeightView& view) {
-    checkpoint_.release(view);
-    done_ += view.bytes();
+  void finish(std::size_t bytes) {
+    done_ += bytes;
     if (progress_) progress_(total_ ? static_cast<double>(done_) / static_cast<double>(total_) : 1.0);
   }
 
@@ -70,6 +86,8 @@ class WeightLoader {
   const std::function<void(double)>& progress_;
   const std::uint64_t total_;
   std::uint64_t done_ = 0;
+  std::unique_ptr<std::byte[]> memory_;
+  std::size_t memory_bytes_ = 0;
 };
 
 LlamaLayer load_layer(WeightLoader& load, const ModelConfig& config, std::int64_t index) {
