@@ -101,7 +101,9 @@ class Checkpoint {
   virtual WeightView tensor(const TensorName& name, std::int64_t rows, std::int64_t cols) const = 0;
   /// Copies the bytes of what `tensor` gave. out: [view.bytes()]. Throws if they cannot be read.
   virtual void read(const WeightView& view, std::byte* out) const = 0;
-  /// The values of a tensor of one row.
+  /// Throws if a weight is NaN or infinite, naming its row. view.data: what read has copied.
+  void check_numbers(const WeightView& view) const;
+  /// The values of a tensor of one row, checked.
   std::vector<float> values(const TensorName& name, std::int64_t cols) const;
   /// The files' names of the tensors that are not among `used`, without those that a model can do without.
   virtual std::vector<std::string> unused_tensors([[maybe_unused]] std::span<const TensorName> used) const { return {}; }

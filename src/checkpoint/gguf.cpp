@@ -96,7 +96,10 @@ WeightView GgufFile::matrix(std::string_view name, std::int64_t rows, std::int64
   const GgufTensor* tensor = find_tensor(name);
   if (!tensor) fail(fmt::format("tensor \"{}\" is missing", name));
   if (!tensor->type)
-    fail(fmt::format("tensor \"{}\" is of type {} ({}), which is not supported", name, tensor->type_name, tensor->raw_type));
+    fail(fmt::format(
+        "tensor \"{}\" is of element type {} (number {}), which is not supported; supported are F32, F16, BF16, Q4_0, "
+        "Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K",
+        name, tensor->type_name, tensor->raw_type));
   WeightView view;
   view.type = *tensor->type;
   view.rows = tensor->shape.size() == 2 ? tensor->shape[0] : 1;

@@ -24,11 +24,11 @@ using GgufValue = std::variant<std::uint64_t, std::int64_t, double, bool, std::s
 struct GgufTensor {
   std::string_view name;
   std::uint32_t raw_type = 0;       // ggml's number
-  std::optional<WeightType> type;   // empty where this library does not know it
-  std::string_view type_name;       // e.g. "Q4_1"; "unknown" for a number that has no name here
+  std::optional<WeightType> type;   // empty if this library cannot compute with it
+  std::string_view type_name;       // e.g. "Q4_1"; "unknown" for a number that has no name
   std::vector<std::int64_t> shape;  // slowest-moving dimension first; at least one dimension
   std::uint64_t offset = 0;         // from the first tensor's in a header, from the file's start in a GgufFile
-  std::uint64_t bytes = 0;          // 0 where the type is not known
+  std::uint64_t bytes = 0;          // 0 if the type is unknown
 };
 
 /// Views are into the file.

@@ -7,6 +7,7 @@
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/invalid_logits.h"
 #include "cli/model_options.h"
 #include "cli/progress.h"
 #include "cli/say.h"
@@ -106,8 +107,7 @@ int run(Chat& chat) {
     const Completion& answer = output.completions.at(0);
     fmt::print("\n");
     std::fflush(stdout);
-    if (answer.finish_reason == FinishReason::invalid_logits)
-      throw ModelError("the model gave logits that are not numbers; its weights are damaged");
+    if (answer.finish_reason == FinishReason::invalid_logits) fail_by_cause(model, chat.request, options, output, answer);
     if (!chat.model.quiet) say_what_is_missing(answer);
     messages.push_back({"assistant", answer.text});
     if (terminated()) break;

@@ -8,6 +8,7 @@
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/invalid_logits.h"
 #include "cli/model_options.h"
 #include "cli/progress.h"
 #include "cli/say.h"
@@ -111,7 +112,10 @@ int run(const CLI::App& command, Generate& g) {
   const auto model = load_model(g.model, &load_seconds);
   catch_interrupts();  // until here there is nothing to keep
   std::vector<Request> requests;
-  for (const std::string& prompt : prompts) requests.push_back(request_for(g, prompt));
+  for (const std::string& prompt : prompts) {
+    if (!g.chat && !g.model.quiet) warn_of_two_bos(*model->tokenizer(), prompt);
+    requests.push_back(request_for(g, prompt));
+  }
 
   const bool stream = !g.json && prompts.size() == 1 && g.request.n == 1;
   if (stream && g.echo) {
@@ -136,11 +140,9 @@ int run(const CLI::App& command, Generate& g) {
   const std::vector<RequestOutput> all = generate(model, requests, options, callbacks);
   progress.reset();
 
-  bool bad_logits = false;
   const std::uint64_t seed = g.request.sampling.seed;
   for (std::size_t i = 0; i < all.size(); ++i) {
     for (const Completion& c : all[i].completions) {
-      bad_logits = bad_logits || c.finish_reason == FinishReason::invalid_logits;
       if (g.json) {
         const nlohmann::json line = to_json(i, all[i], c, load_seconds, seed);
         fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -152,7 +154,9 @@ int run(const CLI::App& command, Generate& g) {
   if (stream) fmt::print("\n");
   std::fflush(stdout);
   if (!g.model.quiet && !g.json) print_summary(all, load_seconds, seed);
-  if (bad_logits) throw ModelError("the model gave logits that are not numbers; its weights are damaged");
+  for (std::size_t i = 0; i < all.size(); ++i)
+    for (const Completion& c : all[i].completions)
+      if (c.finish_reason == FinishReason::invalid_logits) fail_by_cause(model, requests[i], options, all[i], c);
   return interrupt_status();
 }
 

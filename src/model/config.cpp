@@ -105,8 +105,10 @@ RopeConfig read_rope(const Reader& reader, const Checkpoint& checkpoint, const M
   return config;
 }
 
-// What a file holds and a model leaves out would be missing from every answer.
-void check_every_tensor_is_used(const Reader& reader, const Checkpoint& checkpoint, std::span<const TensorName> used) {
+// What a file holds and a model leaves out would be missing from every answer. Types are checked before anything is loaded.
+void check_tensors(const Reader& reader, const Checkpoint& checkpoint, std::span<const TensorName> used) {
+  for (const TensorName& name : used)
+    if (checkpoint.has(name)) static_cast<void>(checkpoint.tensor(name, -1, -1));
   const std::vector<std::string> unused = checkpoint.unused_tensors(used);
   if (unused.empty()) return;
   const std::string more = unused.size() > 1 ? fmt::format(" and {} more", unused.size() - 1) : "";
@@ -157,7 +159,7 @@ ModelConfig read_config(const Checkpoint& checkpoint) {
     reader.fail(fmt::format("a vocabulary of {} tokens is outside [1, {}]", shape.vocab_size, kMaxVocab));
   config.tie_word_embeddings = !checkpoint.has({TensorRole::lm_head});
   config.ropes.push_back(read_rope(reader, checkpoint, shape));
-  check_every_tensor_is_used(reader, checkpoint, family.tensors(config));
+  check_tensors(reader, checkpoint, family.tensors(config));
   return config;
 }
 

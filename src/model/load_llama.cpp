@@ -33,6 +33,7 @@ class WeightLoader {
     for (WeightView& view : views) {
       checkpoint_.read(view, to);
       view.data = to;
+      checkpoint_.check_numbers(view);
       to += view.bytes();
     }
     auto weight = backend_.load_weight(views);

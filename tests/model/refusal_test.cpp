@@ -96,6 +96,22 @@ TEST(Refusal, ValuesThatChangeNothingAreNone) {
             "");
 }
 
+// Said before weights are loaded, and by inspect too.
+TEST(Refusal, TypesOfWeightsThatCannotBeUsed) {
+  const std::string good = test::tiny_model();
+  const std::string name = "blk.1.ffn_down.weight";
+  std::string bytes = good;
+  const std::uint32_t iq4_nl = 20;  // has blocks of 32 inputs, as Q4_1
+  std::memcpy(bytes.data() + good.find(name) + name.size() + 4 + 2 * 8, &iq4_nl, sizeof iq4_nl);
+  const test::TemporaryModel file(bytes);
+  EXPECT_THAT(inspect(file.path()).refusal, HasSubstr("\"" + name + "\" is of element type IQ4_NL (number 20)"));
+  int calls = 0;
+  ModelOptions options;
+  options.progress = [&](double) { ++calls; };
+  EXPECT_THROW(static_cast<void>(Model::load(file.path(), options)), ModelError);
+  EXPECT_EQ(calls, 0);
+}
+
 TEST(Refusal, APartOfAModelSaysWhichItIs) {
   const auto part = [](std::uint32_t number) {
     return [number](test::GgufWriter& file) {
