@@ -57,6 +57,7 @@ enum class TensorRole : std::uint8_t {
   q_proj,               // [num_attention_heads * head_dim, hidden_size]
   k_proj,               // [num_key_value_heads * head_dim, hidden_size]
   v_proj,               // [num_key_value_heads * head_dim, hidden_size]
+  qkv_proj,             // these three, one below the other, in their stead; optional
   o_proj,               // [hidden_size, num_attention_heads * head_dim]
   post_attention_norm,  // [hidden_size]
   gate_proj,            // [intermediate_size, hidden_size]
@@ -89,6 +90,11 @@ class Checkpoint {
   virtual std::string_view architecture() const = 0;
   /// Empty where the files do not say.
   virtual std::optional<std::int64_t> get_int(ConfigKey key) const = 0;
+  /// A value for each layer, or one for all; empty where the files do not say.
+  virtual std::vector<std::int64_t> get_ints(ConfigKey key) const {
+    const auto one = get_int(key);
+    return one ? std::vector{*one} : std::vector<std::int64_t>();
+  }
   virtual std::optional<double> get_float(ConfigKey key) const = 0;
   virtual std::optional<std::string_view> get_string(ConfigKey key) const = 0;
   /// True if the rotated pairs of q_proj's and k_proj's rows are (2i, 2i + 1), false if they are (i, i + dims / 2): whoever

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -65,6 +66,23 @@ std::optional<std::int64_t> GgufFile::get_int(std::string_view key) const {
   if (number > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
     fail(fmt::format("{} is {}, which is out of range", key, number));
   return static_cast<std::int64_t>(number);
+}
+std::vector<std::int64_t> GgufFile::get_ints(std::string_view key) const {
+  const GgufValue* value = find(key);
+  const auto* array = value ? std::get_if<GgufArray>(value) : nullptr;
+  if (!array) {
+    const auto one = get_int(key);
+    return one ? std::vector{*one} : std::vector<std::int64_t>();
+  }
+  if (const auto* numbers = std::get_if<std::vector<std::int64_t>>(array)) return *numbers;
+  const auto* numbers = std::get_if<std::vector<std::uint64_t>>(array);
+  if (!numbers) fail(fmt::format("{} is an array, but not of integers", key));
+  std::vector<std::int64_t> all;
+  for (const std::uint64_t number : *numbers) {
+    if (!std::in_range<std::int64_t>(number)) fail(fmt::format("{} holds {}, which is out of range", key, number));
+    all.push_back(static_cast<std::int64_t>(number));
+  }
+  return all;
 }
 std::optional<double> GgufFile::get_float(std::string_view key) const {
   const GgufValue* value = find(key);

@@ -38,6 +38,7 @@ class GgufFile {
   /// Typed access. The optional forms are empty where the key is absent; all throw ModelError where the kind is wrong or the
   /// number out of range, and the plain forms also where the key is absent.
   std::optional<std::int64_t> get_int(std::string_view key) const;
+  std::vector<std::int64_t> get_ints(std::string_view key) const;  // of a number or an array; empty where the key is absent
   std::optional<double> get_float(std::string_view key) const;
   std::optional<bool> get_bool(std::string_view key) const;
   std::optional<std::string_view> get_string(std::string_view key) const;

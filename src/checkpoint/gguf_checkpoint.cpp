@@ -60,6 +60,7 @@ std::string_view tensor_name(TensorRole role) {
     case TensorRole::q_proj: return "attn_q";
     case TensorRole::k_proj: return "attn_k";
     case TensorRole::v_proj: return "attn_v";
+    case TensorRole::qkv_proj: return "attn_qkv";
     case TensorRole::o_proj: return "attn_output";
     case TensorRole::post_attention_norm: return "ffn_norm";
     case TensorRole::gate_proj: return "ffn_gate";
@@ -87,6 +88,7 @@ class GgufCheckpoint final : public Checkpoint {
 
   std::string_view architecture() const override { return file_.need_string("general.architecture"); }
   std::optional<std::int64_t> get_int(ConfigKey key) const override { return file_.get_int(name_of(key)); }
+  std::vector<std::int64_t> get_ints(ConfigKey key) const override { return file_.get_ints(name_of(key)); }
   std::optional<double> get_float(ConfigKey key) const override { return file_.get_float(name_of(key)); }
   std::optional<std::string_view> get_string(ConfigKey key) const override { return file_.get_string(name_of(key)); }
   // llama.cpp's converter reorders the rows of this architecture alone.

@@ -1,7 +1,8 @@
 #include <algorithm>
 #include <cstddef>
-#include <initializer_list>
 #include <memory>
+#include <span>
+#include <tuple>
 #include <utility>
 
 #include "checkpoint/checkpoint.h"
@@ -22,7 +23,7 @@ class WeightLoader {
     std::int64_t rows;
   };
 
-  std::unique_ptr<Weight> matrix(std::initializer_list<Part> parts, std::int64_t cols) {
+  std::unique_ptr<Weight> matrix(std::span<const Part> parts, std::int64_t cols) {
     std::vector<WeightView> views;
     std::size_t bytes = 0;
     for (const Part& part : parts) {
@@ -41,10 +42,12 @@ class WeightLoader {
     return weight;
   }
 
+  std::unique_ptr<Weight> matrix(const Part& part, std::int64_t cols) { return matrix({&part, 1}, cols); }
+
   std::unique_ptr<Buffer> vector(const TensorName& name, std::int64_t count) { return upload(values(name, count)); }
 
   /// The parts' biases one after the other, zeros for those that the checkpoint lacks; null if it has none of them.
-  std::unique_ptr<Buffer> bias(std::initializer_list<Part> parts) {
+  std::unique_ptr<Buffer> bias(std::span<const Part> parts) {
     std::vector<float> host;
     bool any = false;
     for (const Part& part : parts) {
@@ -91,36 +94,71 @@ class WeightLoader {
   std::size_t memory_bytes_ = 0;
 };
 
-LlamaLayer load_layer(WeightLoader& load, const ModelConfig& config, std::int64_t index) {
-  const auto weight = [index](TensorRole role) { return TensorName{role, index}; };
-  const auto bias = [index](TensorRole role) { return TensorName{role, index, TensorPart::bias}; };
-  using enum TensorRole;
-  const ModelShape& shape = config.shape;
-  const std::int64_t query = shape.num_heads * shape.head_dim, key = shape.num_kv_heads * shape.head_dim;
-  const std::int64_t intermediate = config.layers[static_cast<std::size_t>(index)].intermediate_size;
-  LlamaLayer layer;
-  layer.attention_norm = load.vector(weight(input_norm), shape.hidden_size);
-  layer.qkv = load.matrix({{weight(q_proj), query}, {weight(k_proj), key}, {weight(v_proj), key}}, shape.hidden_size);
-  layer.qkv_bias = load.bias({{bias(q_proj), query}, {bias(k_proj), key}, {bias(v_proj), key}});
-  layer.o_proj = load.matrix({{weight(o_proj), shape.hidden_size}}, query);
-  layer.o_proj_bias = load.bias({{bias(o_proj), shape.hidden_size}});
-  layer.mlp_norm = load.vector(weight(post_attention_norm), shape.hidden_size);
-  layer.gate_up = load.matrix({{weight(gate_proj), intermediate}, {weight(up_proj), intermediate}}, shape.hidden_size);
-  layer.gate_up_bias = load.bias({{bias(gate_proj), intermediate}, {bias(up_proj), intermediate}});
-  layer.down = load.matrix({{weight(down_proj), shape.hidden_size}}, intermediate);
-  layer.down_bias = load.bias({{bias(down_proj), shape.hidden_size}});
-  return layer;
-}
+/// Reads one layer.
+class LayerLoader {
+ public:
+  LayerLoader(WeightLoader& load, const Checkpoint& checkpoint, const ModelConfig& config, std::int64_t index)
+      : load_(load), checkpoint_(checkpoint), config_(config), index_(index) {}
+
+  LlamaLayer run() {
+    using enum TensorRole;
+    const ModelShape& shape = config_.shape;
+    const LayerConfig& layer = config_.layers[static_cast<std::size_t>(index_)];
+    const std::int64_t hidden = shape.hidden_size, query = layer.num_heads * shape.head_dim,
+                       key = layer.num_kv_heads * shape.head_dim, intermediate = layer.intermediate_size;
+    LlamaLayer out;
+    out.attention_norm = load_.vector({input_norm, index_}, hidden);
+    const std::vector<RoleRows> separate = {{q_proj, query}, {k_proj, key}, {v_proj, key}},
+                                fused = {{qkv_proj, query + 2 * key}};
+    std::tie(out.qkv, out.qkv_bias) = linear(has(qkv_proj, TensorPart::weight) ? fused : separate,
+                                             has(qkv_proj, TensorPart::bias) ? fused : separate, hidden);
+    std::tie(out.o_proj, out.o_proj_bias) = linear({{o_proj, hidden}}, query);
+    out.mlp_norm = load_.vector({post_attention_norm, index_}, hidden);
+    std::tie(out.gate_up, out.gate_up_bias) = linear({{gate_proj, intermediate}, {up_proj, intermediate}}, hidden);
+    std::tie(out.down, out.down_bias) = linear({{down_proj, hidden}}, intermediate);
+    return out;
+  }
+
+ private:
+  struct RoleRows {
+    TensorRole role;
+    std::int64_t rows;
+  };
+  using Linear = std::pair<std::unique_ptr<Weight>, std::unique_ptr<Buffer>>;
+
+  bool has(TensorRole role, TensorPart part) const { return checkpoint_.has({role, index_, part}); }
+  std::vector<WeightLoader::Part> parts(const std::vector<RoleRows>& roles, TensorPart part) const {
+    std::vector<WeightLoader::Part> all;
+    for (const RoleRows& r : roles) all.push_back({{r.role, index_, part}, r.rows});
+    return all;
+  }
+  Linear linear(const std::vector<RoleRows>& weights, const std::vector<RoleRows>& biases, std::int64_t cols) {
+    auto weight = load_.matrix(parts(weights, TensorPart::weight), cols);
+    return {std::move(weight), load_.bias(parts(biases, TensorPart::bias))};
+  }
+  Linear linear(const std::vector<RoleRows>& roles, std::int64_t cols) { return linear(roles, roles, cols); }
+
+  WeightLoader& load_;
+  const Checkpoint& checkpoint_;
+  const ModelConfig& config_;
+  const std::int64_t index_;
+};
 
 }  // namespace
 
-std::vector<TensorName> llama_tensors(const ModelConfig& config) {
+std::vector<TensorName> llama_tensors(const Checkpoint& checkpoint, const ModelConfig& config) {
   using enum TensorRole;
   std::vector<TensorName> all = {{embed_tokens}, {final_norm}, {lm_head}, {rope_factors}};
   for (std::int64_t i = 0; i < config.shape.num_layers; ++i) {
     for (const TensorRole role : {input_norm, post_attention_norm}) all.push_back({role, i});
-    for (const TensorRole role : {q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj})
-      for (const TensorPart part : {TensorPart::weight, TensorPart::bias}) all.push_back({role, i, part});
+    for (const TensorPart part : {TensorPart::weight, TensorPart::bias}) {
+      for (const TensorRole role : {o_proj, gate_proj, up_proj, down_proj}) all.push_back({role, i, part});
+      if (checkpoint.has({qkv_proj, i, part})) {
+        all.push_back({qkv_proj, i, part});
+      } else {
+        for (const TensorRole role : {q_proj, k_proj, v_proj}) all.push_back({role, i, part});
+      }
+    }
   }
   return all;
 }
@@ -132,11 +170,12 @@ std::unique_ptr<DecoderModel> load_llama(const Checkpoint& checkpoint, ModelConf
   for (const RopeConfig& rope : config.ropes)
     weights.ropes.push_back(backend->load_rope(rope.params, rope.factors.empty() ? nullptr : rope.factors.data()));
   WeightLoader load(checkpoint, *backend, progress);
-  weights.embedding = load.matrix({{{TensorRole::embed_tokens}, shape.vocab_size}}, shape.hidden_size);
+  weights.embedding = load.matrix({{TensorRole::embed_tokens}, shape.vocab_size}, shape.hidden_size);
   if (!config.tie_word_embeddings)
-    weights.lm_head = load.matrix({{{TensorRole::lm_head}, shape.vocab_size}}, shape.hidden_size);
+    weights.lm_head = load.matrix({{TensorRole::lm_head}, shape.vocab_size}, shape.hidden_size);
   weights.final_norm = load.vector({TensorRole::final_norm}, shape.hidden_size);
-  for (std::int64_t i = 0; i < shape.num_layers; ++i) weights.layers.push_back(load_layer(load, config, i));
+  for (std::int64_t i = 0; i < shape.num_layers; ++i)
+    weights.layers.push_back(LayerLoader(load, checkpoint, config, i).run());
   return std::make_unique<Llama>(std::move(config), std::move(backend), std::move(weights));
 }
 

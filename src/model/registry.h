@@ -13,8 +13,8 @@ namespace warploom {
 
 struct ModelFamily {
   std::string_view architecture;
-  /// All that load reads if a checkpoint has it.
-  std::vector<TensorName> (*tensors)(const ModelConfig& config);
+  /// All that load reads if the checkpoint has it.
+  std::vector<TensorName> (*tensors)(const Checkpoint& checkpoint, const ModelConfig& config);
   /// Loads the weights. Throws ModelError, OutOfMemory or BackendError.
   std::unique_ptr<DecoderModel> (*load)(const Checkpoint& checkpoint, ModelConfig config, std::unique_ptr<Backend> backend,
                                         const std::function<void(double)>& progress);

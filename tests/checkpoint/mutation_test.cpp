@@ -95,7 +95,7 @@ TEST(Mutations, ShapesThatContradictTheMetadata) {
   };
   refused(small(), [](auto& m) { m.architecture = "mamba"; });
   refused(small(), [](auto& m) { m.heads = 3; });
-  refused(small(), [](auto& m) { m.heads = 8; });  // heads 8 wide
+  refused(small(), [](auto& m) { m.dim = 60; });  // heads 15 wide
 }
 
 }  // namespace
