@@ -5,6 +5,7 @@
 
 #include "cli/model_options.h"
 #include "cli/program.h"
+#include "cli/say.h"
 #include "report.h"
 #include "warploom/error.h"
 
@@ -33,7 +34,7 @@ SamplingParams strategy(const std::string& name) {
 }
 
 void note(const Options& o, const Measurement& m) {
-  if (!o.model.quiet) fmt::print(stderr, "{}: {:.1f} {}\n", m.test, m.median(), m.unit);
+  if (!o.model.quiet) cli::say("{}: {:.1f} {}\n", m.test, m.median(), m.unit);
 }
 
 void check_positive(const char* name, const std::vector<std::int64_t>& values) {

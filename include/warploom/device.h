@@ -36,7 +36,7 @@ struct CudaOptions {
 
 struct DeviceOptions {
   DeviceKind kind = DeviceKind::automatic;
-  int threads = 0;                 ///< CPU worker threads, the caller's included; 0: one per available core
+  int threads = 0;                 ///< CPU worker threads, the caller's included; 0: one for each core that the process may use (CPU mask, quota of its cgroups)
   CpuIsa isa = CpuIsa::automatic;  ///< forces a lower instruction set, for tests and comparisons
   CudaOptions cuda;
 };

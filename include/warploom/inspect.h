@@ -14,7 +14,7 @@ namespace warploom {
 
 struct CheckpointTensor {
   std::string name;
-  std::string type;                 ///< e.g. "Q4_1"
+  std::string type;                 ///< e.g. "Q4_1"; "unknown" if it has no name in GGUF as of this release
   std::vector<std::int64_t> shape;  ///< slowest-moving dimension first: [rows, columns]
   std::uint64_t offset = 0;         ///< from the file's start
   std::uint64_t bytes = 0;          ///< 0 if the type is not known

@@ -40,8 +40,8 @@ struct ModelShape {
 /// uses a model keeps it alive.
 class WARPLOOM_EXPORT Model final {
  public:
-  /// Loads a GGUF file (v2 or v3; Llama family, Qwen2), without mixtures of experts. The file must not be truncated while
-  /// load() runs; afterwards it may be replaced or deleted. Throws ModelError, InvalidArgument, OutOfMemory or BackendError.
+  /// Loads a GGUF file (v2 or v3; Llama family, Qwen2), without mixtures of experts. Once it has
+  /// returned, the file may be changed or deleted. Throws ModelError, InvalidArgument, OutOfMemory or BackendError.
   [[nodiscard]] static std::shared_ptr<const Model> load(const std::filesystem::path& path,
                                                          const ModelOptions& options = {});
 

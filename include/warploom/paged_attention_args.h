@@ -23,12 +23,16 @@ struct KvCacheView {
   std::int64_t num_layers = 0;
   std::int64_t num_blocks = 0;
   std::int64_t num_kv_heads = 0;  ///< in [1, 8192]
-  std::int64_t head_dim = 0;      ///< a multiple of 16, maximum 256
+  std::int64_t head_dim = 0;      ///< maximum 256; on CUDA a multiple of 16
   std::int64_t block_size = 16;   ///< 8, 16 or 32; 16 on the CPU
   KvLayout layout = KvLayout::hnd;
+  /// Heads that a block has room for, if they are more than num_kv_heads: a layer with fewer heads than others uses the front. 0: as many.
+  std::int64_t max_kv_heads = 0;
 
   /// Elements from one block of a layer to the next.
-  WARPLOOM_HOST_DEVICE constexpr std::int64_t block_stride() const { return 2 * num_kv_heads * block_size * head_dim; }
+  WARPLOOM_HOST_DEVICE constexpr std::int64_t block_stride() const {
+    return 2 * (max_kv_heads > 0 ? max_kv_heads : num_kv_heads) * block_size * head_dim;
+  }
   /// Elements from the start to the keys of `head` in `block` of `layer`, in the layout hnd: [block_size, head_dim].
   WARPLOOM_HOST_DEVICE constexpr std::int64_t keys(std::int64_t layer, std::int64_t block, std::int64_t head) const {
     return (layer * num_blocks + block) * block_stride() + head * block_size * head_dim;

@@ -5,12 +5,15 @@
 // into its own, which messages show.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "checkpoint/tokenizer_data.h"
 #include "core/tensor.h"
@@ -39,7 +42,8 @@ enum class ConfigKey : std::uint8_t {
   yarn_beta_fast,
   yarn_beta_slow,
   yarn_ext_factor,
-  yarn_attn_factor,
+  yarn_attn_factor,  // stands for YaRN's own magnitude, 1 + 0.1 ln(factor), as transformers' attention_factor; 1: not given
+  rope_attn_factor,  // multiplies the magnitude, whatever the scaling
 };
 
 enum class TensorRole : std::uint8_t {
@@ -53,6 +57,7 @@ enum class TensorRole : std::uint8_t {
   q_proj,               // [num_attention_heads * head_dim, hidden_size]
   k_proj,               // [num_key_value_heads * head_dim, hidden_size]
   v_proj,               // [num_key_value_heads * head_dim, hidden_size]
+  qkv_proj,             // these three, one below the other, in their stead; optional
   o_proj,               // [hidden_size, num_attention_heads * head_dim]
   post_attention_norm,  // [hidden_size]
   gate_proj,            // [intermediate_size, hidden_size]
@@ -76,10 +81,20 @@ class Checkpoint {
 
   virtual const std::filesystem::path& path() const = 0;
 
+  /// Throws if the files are not one whole model: a part of it, an adapter to another.
+  virtual void check_whole() const {}
+  /// Throws if the files hold a value that has no canonical name and may change what the model computes.
+  virtual void check_values() const {}
+
   /// E.g. "llama". Throws where the files do not say.
   virtual std::string_view architecture() const = 0;
   /// Empty where the files do not say.
   virtual std::optional<std::int64_t> get_int(ConfigKey key) const = 0;
+  /// A value for each layer, or one for all; empty where the files do not say.
+  virtual std::vector<std::int64_t> get_ints(ConfigKey key) const {
+    const auto one = get_int(key);
+    return one ? std::vector{*one} : std::vector<std::int64_t>();
+  }
   virtual std::optional<double> get_float(ConfigKey key) const = 0;
   virtual std::optional<std::string_view> get_string(ConfigKey key) const = 0;
   /// True if the rotated pairs of q_proj's and k_proj's rows are (2i, 2i + 1), false if they are (i, i + dims / 2): whoever
@@ -87,11 +102,17 @@ class Checkpoint {
   virtual bool rope_interleaved() const = 0;
 
   virtual bool has(const TensorName& name) const = 0;
-  /// A 1-D tensor is one row. Throws where it is absent, of an unknown type, of more than two dimensions, or not [rows, cols]
-  /// (-1: any number).
+  /// What is known of a tensor without its bytes: `data` is null. A 1-D tensor is one row. Throws where it is absent, of an unknown
+  /// type, of more than two dimensions, or not [rows, cols] (-1: any number).
   virtual WeightView tensor(const TensorName& name, std::int64_t rows, std::int64_t cols) const = 0;
-  /// Tells the operating system that these bytes are not needed any more, so that they leave memory.
-  virtual void release(const WeightView& view) const = 0;
+  /// Copies the bytes of what `tensor` gave. out: [view.bytes()]. Throws if they cannot be read.
+  virtual void read(const WeightView& view, std::byte* out) const = 0;
+  /// Throws if a weight is NaN or infinite, naming its row. view.data: what read has copied.
+  void check_numbers(const WeightView& view) const;
+  /// The values of a tensor of one row, checked.
+  std::vector<float> values(const TensorName& name, std::int64_t cols) const;
+  /// The files' names of the tensors that are not among `used`, without those that a model can do without.
+  virtual std::vector<std::string> unused_tensors([[maybe_unused]] std::span<const TensorName> used) const { return {}; }
   /// Of all tensors, those without a canonical name among them.
   virtual std::uint64_t tensor_bytes() const = 0;
 

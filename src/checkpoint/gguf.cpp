@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -26,7 +27,9 @@ std::string_view kind_name(const T&) {
 }  // namespace
 
 GgufFile::GgufFile(const std::filesystem::path& path)
-    : path_(path), file_(path_), header_(parse_gguf_header(file_.bytes(), path_)) {
+    : path_(path),
+      file_(path_),
+      header_(parse_gguf_header(file_.bytes(), path_, [this](std::uint64_t end) { return file_.read_to(end); })) {
   for (std::size_t i = 0; i < header_.metadata.size(); ++i) keys_.emplace(header_.metadata[i].first, i);
   for (std::size_t i = 0; i < header_.tensors.size(); ++i) names_.emplace(header_.tensors[i].name, i);
   place_tensors();
@@ -64,6 +67,23 @@ std::optional<std::int64_t> GgufFile::get_int(std::string_view key) const {
     fail(fmt::format("{} is {}, which is out of range", key, number));
   return static_cast<std::int64_t>(number);
 }
+std::vector<std::int64_t> GgufFile::get_ints(std::string_view key) const {
+  const GgufValue* value = find(key);
+  const auto* array = value ? std::get_if<GgufArray>(value) : nullptr;
+  if (!array) {
+    const auto one = get_int(key);
+    return one ? std::vector{*one} : std::vector<std::int64_t>();
+  }
+  if (const auto* numbers = std::get_if<std::vector<std::int64_t>>(array)) return *numbers;
+  const auto* numbers = std::get_if<std::vector<std::uint64_t>>(array);
+  if (!numbers) fail(fmt::format("{} is an array, but not of integers", key));
+  std::vector<std::int64_t> all;
+  for (const std::uint64_t number : *numbers) {
+    if (!std::in_range<std::int64_t>(number)) fail(fmt::format("{} holds {}, which is out of range", key, number));
+    all.push_back(static_cast<std::int64_t>(number));
+  }
+  return all;
+}
 std::optional<double> GgufFile::get_float(std::string_view key) const {
   const GgufValue* value = find(key);
   if (!value) return std::nullopt;
@@ -94,21 +114,25 @@ WeightView GgufFile::matrix(std::string_view name, std::int64_t rows, std::int64
   const GgufTensor* tensor = find_tensor(name);
   if (!tensor) fail(fmt::format("tensor \"{}\" is missing", name));
   if (!tensor->type)
-    fail(fmt::format("tensor \"{}\" is of type {} ({}), which is not supported", name, tensor->type_name, tensor->raw_type));
+    fail(fmt::format(
+        "tensor \"{}\" is of element type {} (number {}), which is not supported; supported are F32, F16, BF16, Q4_0, "
+        "Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K and Q6_K",
+        name, tensor->type_name, tensor->raw_type));
   WeightView view;
   view.type = *tensor->type;
   view.rows = tensor->shape.size() == 2 ? tensor->shape[0] : 1;
   view.cols = tensor->shape.back();
   view.name = tensor->name;
-  view.data = file_.bytes().data() + tensor->offset;
   if (tensor->shape.size() > 2 || (rows >= 0 && view.rows != rows) || (cols >= 0 && view.cols != cols))
     fail(fmt::format("tensor \"{}\" is [{}], not [{}, {}]", name, fmt::join(tensor->shape, ", "),
                      rows >= 0 ? std::to_string(rows) : "any", cols >= 0 ? std::to_string(cols) : "any"));
   return view;
 }
 
-void GgufFile::release(const WeightView& view) const {
-  file_.release(static_cast<std::size_t>(view.data - file_.bytes().data()), view.bytes());
+void GgufFile::read(const WeightView& view, std::byte* out) const {
+  const GgufTensor* tensor = find_tensor(view.name);
+  if (!tensor) fail(fmt::format("tensor \"{}\" is missing", view.name));
+  file_.read(tensor->offset, {out, view.bytes()});
 }
 
 // Offsets count from the first aligned byte after the header.

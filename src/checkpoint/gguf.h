@@ -1,4 +1,4 @@
-// GGUF v2 and v3 files, read through a memory mapping and checked before anything is believed.
+// GGUF v2 and v3 files, checked before anything is believed.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/file_bytes.h"
 #include "checkpoint/gguf_parser.h"
-#include "checkpoint/mapped_file.h"
 #include "core/tensor.h"
 
 namespace warploom {
@@ -38,6 +38,7 @@ class GgufFile {
   /// Typed access. The optional forms are empty where the key is absent; all throw ModelError where the kind is wrong or the
   /// number out of range, and the plain forms also where the key is absent.
   std::optional<std::int64_t> get_int(std::string_view key) const;
+  std::vector<std::int64_t> get_ints(std::string_view key) const;  // of a number or an array; empty where the key is absent
   std::optional<double> get_float(std::string_view key) const;
   std::optional<bool> get_bool(std::string_view key) const;
   std::optional<std::string_view> get_string(std::string_view key) const;
@@ -45,12 +46,9 @@ class GgufFile {
   std::string_view need_string(std::string_view key) const;
   const std::vector<std::string_view>* get_strings(std::string_view key) const;  // null where absent
 
-  /// The tensor as a matrix: a 1-D tensor is one row. Throws ModelError where absent, of an unknown type, of more than two
-  /// dimensions, or not [rows, cols] (where those are >= 0).
+  /// The tensor as a matrix without its bytes, and its bytes: as Checkpoint's functions.
   WeightView matrix(std::string_view name, std::int64_t rows = -1, std::int64_t cols = -1) const;
-
-  /// Tells the kernel that these bytes of the mapping are not needed any more, so that they leave the resident set.
-  void release(const WeightView& view) const;
+  void read(const WeightView& view, std::byte* out) const;
 
  private:
   [[noreturn]] void fail(const std::string& what) const;
@@ -61,7 +59,7 @@ class GgufFile {
   void place_tensors();
 
   std::filesystem::path path_;
-  MappedFile file_;
+  FileBytes file_;
   GgufHeader header_;
   std::unordered_map<std::string_view, std::size_t> keys_, names_;
 };

@@ -1,6 +1,8 @@
 #include "checkpoint/gguf_checkpoint.h"
 
 #include <cstring>
+#include <unordered_set>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -31,9 +33,20 @@ std::string_view config_name(ConfigKey key) {
     case ConfigKey::yarn_beta_fast: return "rope.scaling.yarn_beta_fast";
     case ConfigKey::yarn_beta_slow: return "rope.scaling.yarn_beta_slow";
     case ConfigKey::yarn_ext_factor: return "rope.scaling.yarn_ext_factor";
-    case ConfigKey::yarn_attn_factor: return "rope.scaling.attn_factor";
+    case ConfigKey::yarn_attn_factor: return "rope.scaling.yarn_attn_factor";
+    case ConfigKey::rope_attn_factor: return "rope.scaling.attn_factor";
   }
   return "";
+}
+
+/// What some converters write in its stead; empty if there is no such name.
+std::string_view other_config_name(ConfigKey key) {
+  switch (key) {
+    case ConfigKey::rope_scaling_factor: return "rope.scale_linear";
+    case ConfigKey::yarn_beta_fast: return "rope.scaling.beta_fast";
+    case ConfigKey::yarn_beta_slow: return "rope.scaling.beta_slow";
+    default: return "";
+  }
 }
 
 /// Without the layer's number and the part.
@@ -47,6 +60,7 @@ std::string_view tensor_name(TensorRole role) {
     case TensorRole::q_proj: return "attn_q";
     case TensorRole::k_proj: return "attn_k";
     case TensorRole::v_proj: return "attn_v";
+    case TensorRole::qkv_proj: return "attn_qkv";
     case TensorRole::o_proj: return "attn_output";
     case TensorRole::post_attention_norm: return "ffn_norm";
     case TensorRole::gate_proj: return "ffn_gate";
@@ -62,8 +76,19 @@ class GgufCheckpoint final : public Checkpoint {
 
   const std::filesystem::path& path() const override { return file_.path(); }
 
+  void check_whole() const override { check_gguf_is_whole(file_); }
+  void check_values() const override {
+    std::vector<std::string> read;
+    for (int key = 0; key <= static_cast<int>(ConfigKey::rope_attn_factor); ++key) {
+      read.push_back(fmt::format("{}.{}", architecture(), config_name(static_cast<ConfigKey>(key))));
+      read.push_back(fmt::format("{}.{}", architecture(), other_config_name(static_cast<ConfigKey>(key))));
+    }
+    check_gguf_values(file_, read);
+  }
+
   std::string_view architecture() const override { return file_.need_string("general.architecture"); }
   std::optional<std::int64_t> get_int(ConfigKey key) const override { return file_.get_int(name_of(key)); }
+  std::vector<std::int64_t> get_ints(ConfigKey key) const override { return file_.get_ints(name_of(key)); }
   std::optional<double> get_float(ConfigKey key) const override { return file_.get_float(name_of(key)); }
   std::optional<std::string_view> get_string(ConfigKey key) const override { return file_.get_string(name_of(key)); }
   // llama.cpp's converter reorders the rows of this architecture alone.
@@ -73,7 +98,12 @@ class GgufCheckpoint final : public Checkpoint {
   WeightView tensor(const TensorName& name, std::int64_t rows, std::int64_t cols) const override {
     return file_.matrix(name_of(name), rows, cols);
   }
-  void release(const WeightView& view) const override { file_.release(view); }
+  void read(const WeightView& view, std::byte* out) const override { file_.read(view, out); }
+  std::vector<std::string> unused_tensors(std::span<const TensorName> used) const override {
+    std::unordered_set<std::string> names;
+    for (const TensorName& name : used) names.insert(name_of(name));
+    return unused_gguf_tensors(file_, names);
+  }
   std::uint64_t tensor_bytes() const override {
     std::uint64_t sum = 0;
     for (const GgufTensor& tensor : file_.tensors()) sum += tensor.bytes;
@@ -85,9 +115,9 @@ class GgufCheckpoint final : public Checkpoint {
 
   std::string name_of(ConfigKey key) const override {
     std::string name = fmt::format("{}.{}", architecture(), config_name(key));
-    if (key != ConfigKey::rope_scaling_factor || file_.find(name)) return name;
-    std::string old_name = fmt::format("{}.rope.scale_linear", architecture());
-    return file_.find(old_name) ? old_name : name;
+    if (other_config_name(key).empty() || file_.find(name)) return name;
+    std::string other = fmt::format("{}.{}", architecture(), other_config_name(key));
+    return file_.find(other) ? other : name;
   }
   std::string name_of(const TensorName& name) const override {
     const std::string_view part = name.part == TensorPart::bias ? "bias" : "weight";

@@ -28,11 +28,13 @@ struct AsText {
 
 }  // namespace
 
+std::string gguf_text(const GgufValue& value) { return std::visit(AsText{}, value); }
+
 CheckpointInfo gguf_info(const GgufFile& file) {
   CheckpointInfo info;
   info.format = fmt::format("GGUF version {}", file.version());
   info.bytes = file.bytes();
-  for (const auto& [key, value] : file.metadata()) info.metadata.push_back({std::string(key), std::visit(AsText{}, value)});
+  for (const auto& [key, value] : file.metadata()) info.metadata.push_back({std::string(key), gguf_text(value)});
   for (const GgufTensor& tensor : file.tensors())
     info.tensors.push_back(
         {std::string(tensor.name), std::string(tensor.type_name), tensor.shape, tensor.offset, tensor.bytes});

@@ -1,6 +1,8 @@
 // GGUF as its specification in the ggml repository (docs/gguf.md) describes it.
 #include "checkpoint/gguf_parser.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <unordered_set>
@@ -36,25 +38,33 @@ std::optional<WeightType> weight_type(std::uint32_t raw) {
   }
 }
 
-std::string_view unknown_type_name(std::uint32_t raw) {
-  switch (raw) {
-    case 9: return "Q8_1";
-    case 10: return "Q2_K";
-    case 11: return "Q3_K";
-    case 15: return "Q8_K";
-    case 24: return "I8";
-    case 25: return "I16";
-    case 26: return "I32";
-    case 27: return "I64";
-    case 28: return "F64";
-    default: return "unknown";
-  }
+/// Element types that this library cannot compute with: ggml's number, and as WeightTypeTraits.
+struct OtherType {
+  std::uint32_t raw;
+  WeightTypeTraits traits;
+};
+
+constexpr auto kOtherTypes = std::to_array<OtherType>(
+    {{9, {"Q8_1", 32, 36}},      {10, {"Q2_K", 256, 84}},   {11, {"Q3_K", 256, 110}},   {15, {"Q8_K", 256, 292}},
+     {16, {"IQ2_XXS", 256, 66}}, {17, {"IQ2_XS", 256, 74}}, {18, {"IQ3_XXS", 256, 98}}, {19, {"IQ1_S", 256, 50}},
+     {20, {"IQ4_NL", 32, 18}},   {21, {"IQ3_S", 256, 110}}, {22, {"IQ2_S", 256, 82}},   {23, {"IQ4_XS", 256, 136}},
+     {24, {"I8", 1, 1}},         {25, {"I16", 1, 2}},       {26, {"I32", 1, 4}},        {27, {"I64", 1, 8}},
+     {28, {"F64", 1, 8}},        {29, {"IQ1_M", 256, 56}},  {34, {"TQ1_0", 256, 54}},   {35, {"TQ2_0", 256, 66}},
+     {39, {"MXFP4", 32, 17}},    {40, {"NVFP4", 64, 36}},   {41, {"Q1_0", 128, 18}}});
+
+/// Empty for a number that no type had when this was written.
+std::optional<WeightTypeTraits> traits_of(std::uint32_t raw) {
+  if (const auto type = weight_type(raw)) return traits(*type);
+  const auto* other = std::ranges::find(kOtherTypes, raw, &OtherType::raw);
+  return other == kOtherTypes.end() ? std::nullopt : std::optional(other->traits);
 }
 
 /// Reads front to back and never past the end.
 class Cursor {
  public:
-  Cursor(std::span<const std::byte> bytes, const std::filesystem::path& path) : bytes_(bytes), path_(path) {}
+  Cursor(std::span<const std::byte> bytes, const std::filesystem::path& path,
+         const std::function<std::uint64_t(std::uint64_t)>& read)
+      : bytes_(bytes), path_(path), read_(read) {}
 
   std::uint64_t offset() const { return at_; }
   std::uint64_t left() const { return bytes_.size() - at_; }
@@ -68,23 +78,29 @@ class Cursor {
   T read(const char* what) {
     if (left() < sizeof(T)) fail(fmt::format("the file ends inside {}", what));
     T value;
-    std::memcpy(&value, bytes_.data() + at_, sizeof value);
-    at_ += sizeof value;
+    std::memcpy(&value, take(sizeof value), sizeof value);
     return value;
   }
   std::string_view string(const char* what) {
     const std::uint64_t start = at_;
     const auto length = read<std::uint64_t>(what);
     if (length > left()) fail_at(start, fmt::format("{} claims {} bytes, {} are left", what, length, left()));
-    const std::string_view text(reinterpret_cast<const char*>(bytes_.data() + at_), static_cast<std::size_t>(length));
-    at_ += length;
-    return text;
+    return {reinterpret_cast<const char*>(take(length)), static_cast<std::size_t>(length)};
   }
 
  private:
+  /// The next bytes, which are there.
+  const std::byte* take(std::uint64_t bytes) {
+    const std::uint64_t from = at_;
+    at_ += bytes;
+    if (at_ > readable_) readable_ = read_(at_);
+    return bytes_.data() + from;
+  }
+
   std::span<const std::byte> bytes_;
   const std::filesystem::path& path_;
-  std::uint64_t at_ = 0;
+  const std::function<std::uint64_t(std::uint64_t)>& read_;
+  std::uint64_t at_ = 0, readable_ = 0;
 };
 
 std::size_t least_bytes(Kind kind) {
@@ -203,15 +219,14 @@ GgufTensor read_tensor(Cursor& cursor) {
   }
   tensor.raw_type = cursor.read<std::uint32_t>("a tensor's type");
   tensor.type = weight_type(tensor.raw_type);
-  tensor.type_name = unknown_type_name(tensor.raw_type);
   tensor.offset = cursor.read<std::uint64_t>("a tensor's offset");
-  if (!tensor.type) return tensor;
-  const WeightTypeTraits type = traits(*tensor.type);
-  tensor.type_name = type.name;
-  if (tensor.shape.back() % type.block != 0)
-    fail(fmt::format("rows of {} elements are no whole number of {} blocks of {}", tensor.shape.back(), type.name,
-                     type.block));
-  tensor.bytes = elements / static_cast<std::uint64_t>(type.block) * type.block_bytes;
+  const auto type = traits_of(tensor.raw_type);
+  tensor.type_name = type ? type->name : "unknown";
+  if (!type) return tensor;
+  if (tensor.shape.back() % type->block != 0)
+    fail(fmt::format("rows of {} elements are no whole number of {} blocks of {}", tensor.shape.back(), type->name,
+                     type->block));
+  tensor.bytes = elements / static_cast<std::uint64_t>(type->block) * type->block_bytes;
   return tensor;
 }
 
@@ -239,12 +254,13 @@ void parse_tensors(Cursor& cursor, std::uint64_t count, GgufHeader& header) {
 
 }  // namespace
 
-GgufHeader parse_gguf_header(std::span<const std::byte> file, const std::filesystem::path& path) {
+GgufHeader parse_gguf_header(std::span<const std::byte> file, const std::filesystem::path& path,
+                             const std::function<std::uint64_t(std::uint64_t)>& read) {
+  constexpr std::uint32_t kMagic = 0x46554747;  // "GGUF"
   const auto fail = [&](const std::string& what) { throw ModelError(fmt::format("{}: {}", path.string(), what)); };
-  Cursor cursor(file, path);
-  if (file.size() < 4 || std::memcmp(file.data(), "GGUF", 4) != 0)
+  Cursor cursor(file, path, read);
+  if (file.size() < 4 || cursor.read<std::uint32_t>("the magic number") != kMagic)
     fail("is not a GGUF file: it does not start with \"GGUF\"");
-  cursor.read<std::uint32_t>("the magic number");
   GgufHeader header;
   header.version = cursor.read<std::uint32_t>("the version");
   const std::uint32_t version = header.version;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -23,11 +24,11 @@ using GgufValue = std::variant<std::uint64_t, std::int64_t, double, bool, std::s
 struct GgufTensor {
   std::string_view name;
   std::uint32_t raw_type = 0;       // ggml's number
-  std::optional<WeightType> type;   // empty where this library does not know it
-  std::string_view type_name;       // e.g. "Q4_1"; "unknown" for a number that has no name here
+  std::optional<WeightType> type;   // empty if this library cannot compute with it
+  std::string_view type_name;       // e.g. "Q4_1"; "unknown" for a number that has no name
   std::vector<std::int64_t> shape;  // slowest-moving dimension first; at least one dimension
   std::uint64_t offset = 0;         // from the first tensor's in a header, from the file's start in a GgufFile
-  std::uint64_t bytes = 0;          // 0 where the type is not known
+  std::uint64_t bytes = 0;          // 0 if the type is unknown
 };
 
 /// Views are into the file.
@@ -40,6 +41,9 @@ struct GgufHeader {
 
 /// Throws ModelError naming path and offset on anything damaged: sizes and counts are checked against the file's length before
 /// memory is taken for them, duplicate keys and tensors are refused. Whether tensors lie inside the file is not checked.
-GgufHeader parse_gguf_header(std::span<const std::byte> file, const std::filesystem::path& path);
+/// Before it looks at a byte it calls `read(end)` with an end behind it, unless an earlier call returned that much: read makes at least
+/// [0, end) readable and returns the end of what is.
+GgufHeader parse_gguf_header(std::span<const std::byte> file, const std::filesystem::path& path,
+                             const std::function<std::uint64_t(std::uint64_t end)>& read);
 
 }  // namespace warploom

@@ -1,10 +1,48 @@
 // Values as ggml's reference dequantisation gives them, each product and sum rounded to f32.
 #include "checkpoint/quants.h"
 
+#include <cstring>
+
 #include "core/float_element.h"
 #include "core/quant_group.h"
 
 namespace warploom {
+
+namespace {
+
+/// Whether any element has all bits of `exponent`: NaN or an infinity. T may have any alignment.
+template <typename T>
+bool any_has(const std::byte* from, std::int64_t count, T exponent) {
+  bool found = false;
+  for (std::int64_t i = 0; i < count; ++i) {
+    T bits;
+    std::memcpy(&bits, from + static_cast<std::size_t>(i) * sizeof bits, sizeof bits);
+    found |= (bits & exponent) == exponent;
+  }
+  return found;
+}
+
+bool is_finite_row(const WeightView& weight, const std::byte* row) {
+  switch (weight.type) {
+    case WeightType::f32: return !any_has<std::uint32_t>(row, weight.cols, 0x7f800000);
+    case WeightType::f16: return !any_has<std::uint16_t>(row, weight.cols, 0x7c00);
+    case WeightType::bf16: return !any_has<std::uint16_t>(row, weight.cols, 0x7f80);
+    default: break;
+  }
+  const WeightTypeTraits type = traits(weight.type);
+  bool finite = true;
+  for (std::size_t at = 0; at < weight.row_bytes(); at += type.block_bytes)
+    finite &= has_finite_weights(weight.type, row + at);
+  return finite;
+}
+
+}  // namespace
+
+std::int64_t first_row_without_numbers(const WeightView& weight) {
+  for (std::int64_t row = 0; row < weight.rows; ++row)
+    if (!is_finite_row(weight, weight.data + static_cast<std::size_t>(row) * weight.row_bytes())) return row;
+  return -1;
+}
 
 void dequantize_row(const WeightView& weight, std::int64_t row, std::span<float> out) {
   const std::byte* from = weight.data + static_cast<std::size_t>(row) * weight.row_bytes();

@@ -11,4 +11,7 @@ namespace warploom {
 /// Row `row` of the matrix as f32. out: [cols].
 void dequantize_row(const WeightView& weight, std::int64_t row, std::span<float> out);
 
+/// The first row that holds NaN or an infinity; -1 if none does.
+std::int64_t first_row_without_numbers(const WeightView& weight);
+
 }  // namespace warploom

@@ -7,8 +7,10 @@
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/invalid_logits.h"
 #include "cli/model_options.h"
 #include "cli/progress.h"
+#include "cli/say.h"
 #include "warploom/error.h"
 #include "warploom/generator.h"
 
@@ -30,27 +32,28 @@ constexpr const char* kCommands =
 /// False at the end of input. Ctrl-C while nothing is typed leaves as well.
 bool read_line(std::string& line, bool show_prompt) {
   if (show_prompt) {
-    fmt::print(stderr, "> ");
+    say("> ");
     std::fflush(stderr);
   }
+  const InterruptibleReads reads;
   return static_cast<bool>(std::getline(std::cin, line)) && !interrupted();
 }
 
 /// Where the model had not come to its end.
 void say_what_is_missing(const Completion& answer) {
   if (answer.finish_reason == FinishReason::length)
-    fmt::print(stderr, "(cut after {} tokens; --max-tokens allows more)\n", answer.token_ids.size());
+    say("(cut after {} tokens; --max-tokens allows more)\n", answer.token_ids.size());
   else if (answer.finish_reason == FinishReason::context_full)
-    fmt::print(stderr, "(cut: the context is full; /reset starts a new conversation)\n");
+    say("(cut: the context is full; /reset starts a new conversation)\n");
 }
 
-void run(Chat& chat) {
+int run(Chat& chat) {
   const auto model = load_model(chat.model);
   const Tokenizer& tokenizer = *model->tokenizer();
   if (tokenizer.chat_format().empty())
     throw ModelError("the model's chat template is missing or not recognised; use warploom generate");
   const bool terminal = isatty(STDIN_FILENO) && !chat.model.quiet;
-  if (terminal) fmt::print(stderr, "Type a message. {}\n", kCommands);
+  if (terminal) say("Type a message. {}\n", kCommands);
 
   EngineOptions options;
   options.kv_type = kv_type_of(chat.kv);
@@ -74,8 +77,8 @@ void run(Chat& chat) {
       continue;
     }
     if (line.starts_with('/')) {
-      if (line != "/help") fmt::print(stderr, "{} is not a command. ", line);
-      fmt::print(stderr, "{}\n", kCommands);
+      if (line != "/help") say("{} is not a command. ", line);
+      say("{}\n", kCommands);
       continue;
     }
     messages.push_back({"user", line});
@@ -83,8 +86,8 @@ void run(Chat& chat) {
     if (static_cast<std::int64_t>(ids.size()) >= model->shape().context_length) {
       messages.pop_back();
       const bool first = messages.empty() || messages.back().role == "system";
-      fmt::print(stderr, "That is {} tokens; the model's context holds {}. {}\n", ids.size(), model->shape().context_length,
-                 first ? "Send a shorter message." : "/reset starts a new conversation.");
+      say("That is {} tokens; the model's context holds {}. {}\n", ids.size(), model->shape().context_length,
+          first ? "Send a shorter message." : "/reset starts a new conversation.");
       continue;
     }
     chat.request.prompt = ids;
@@ -104,13 +107,14 @@ void run(Chat& chat) {
     const Completion& answer = output.completions.at(0);
     fmt::print("\n");
     std::fflush(stdout);
-    if (answer.finish_reason == FinishReason::invalid_logits)
-      throw ModelError("the model gave logits that are not numbers; its weights are damaged");
+    if (answer.finish_reason == FinishReason::invalid_logits) fail_by_cause(model, chat.request, options, output, answer);
     if (!chat.model.quiet) say_what_is_missing(answer);
     messages.push_back({"assistant", answer.text});
+    if (terminated()) break;
     ++chat.request.sampling.seed;  // the same question twice need not give the same answer
   }
-  if (!chat.model.quiet) fmt::print(stderr, "--seed {}\n", seed);
+  if (!chat.model.quiet) say("--seed {}\n", seed);
+  return terminated() ? interrupt_status() : 0;
 }
 
 }  // namespace
@@ -128,8 +132,7 @@ void add_chat(CLI::App& app, int& status) {
   command->add_option("--system", chat->system, "system message");
   command->callback([command, chat, &status] {
     chat->request.sampling = resolve(chat->sampling, *command);
-    run(*chat);
-    status = 0;
+    status = run(*chat);
   });
 }
 

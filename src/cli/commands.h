@@ -6,8 +6,6 @@
 
 namespace warploom::cli {
 
-inline constexpr int kInterrupted = 130;  // as the shell reports a program that Ctrl-C ended
-
 void add_generate(CLI::App& app, int& status);
 void add_chat(CLI::App& app, int& status);
 void add_tokenize(CLI::App& app);

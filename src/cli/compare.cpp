@@ -7,6 +7,7 @@
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/invalid_logits.h"
 #include "cli/model_options.h"
 #include "cli/printable.h"
 #include "cli/text_statistics.h"
@@ -48,13 +49,11 @@ int run(const ModelChoice& choice, const KvChoice& kv, const std::string& prompt
     request.sampling = strategy.params;
     request.sampling.seed = seed;
     request.logprobs = true;
-    const auto run_once = [&] {
-      return std::move(generate(model, request, engine, {.on_token = {}, .should_abort = interrupted}).completions.front());
-    };
-    const Completion first = run_once(), second = run_once();
-    if (interrupted()) return kInterrupted;
-    if (first.finish_reason == FinishReason::invalid_logits)
-      throw ModelError("the model gave logits that are not numbers; its weights are damaged");
+    const auto run_once = [&] { return generate(model, request, engine, {.on_token = {}, .should_abort = interrupted}); };
+    const RequestOutput output = run_once();
+    const Completion &first = output.completions.front(), second = run_once().completions.front();
+    if (interrupted()) return interrupt_status();
+    if (first.finish_reason == FinishReason::invalid_logits) fail_by_cause(model, request, engine, output, first);
     if (!std::exchange(header, true))
       fmt::print("{:<22} {:>6} {:>6} {:>6} {:>8} {:>9} {:>8}  {}\n", "strategy", "same?", "dist-1", "dist-2", "rep-4",
                  "log-prob", "tokens/s", "text");

@@ -8,8 +8,10 @@
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/invalid_logits.h"
 #include "cli/model_options.h"
 #include "cli/progress.h"
+#include "cli/say.h"
 #include "cli/text_input.h"
 #include "warploom/error.h"
 #include "warploom/generator.h"
@@ -96,8 +98,8 @@ void print_summary(const std::vector<RequestOutput>& all, double load_seconds, s
       decode > 0 ? fmt::format(" at {:.1f} tokens/s", static_cast<double>(generated - sequences) / decode) : "";
   const std::string end =
       sequences == 1 ? std::string(name(all[0].completions[0].finish_reason)) : counted(sequences, "sequence");
-  fmt::print(stderr, "{} in {:.2f} s, {} generated{}, {}; loaded in {:.2f} s; --seed {}\n", counted(prompt, "prompt token"),
-             first, generated, speed, end, load_seconds, seed);
+  say("{} in {:.2f} s, {} generated{}, {}; loaded in {:.2f} s; --seed {}\n", counted(prompt, "prompt token"), first,
+      generated, speed, end, load_seconds, seed);
 }
 
 int run(const CLI::App& command, Generate& g) {
@@ -106,11 +108,14 @@ int run(const CLI::App& command, Generate& g) {
   options.kv_type = kv_type_of(g.kv);
   options.block_size = g.kv.block_size;
   options.use_kv_cache = !g.no_kv_cache;
-  catch_interrupts();
   double load_seconds = 0;
   const auto model = load_model(g.model, &load_seconds);
+  catch_interrupts();  // until here there is nothing to keep
   std::vector<Request> requests;
-  for (const std::string& prompt : prompts) requests.push_back(request_for(g, prompt));
+  for (const std::string& prompt : prompts) {
+    if (!g.chat && !g.model.quiet) warn_of_two_bos(*model->tokenizer(), prompt);
+    requests.push_back(request_for(g, prompt));
+  }
 
   const bool stream = !g.json && prompts.size() == 1 && g.request.n == 1;
   if (stream && g.echo) {
@@ -135,11 +140,9 @@ int run(const CLI::App& command, Generate& g) {
   const std::vector<RequestOutput> all = generate(model, requests, options, callbacks);
   progress.reset();
 
-  bool bad_logits = false;
   const std::uint64_t seed = g.request.sampling.seed;
   for (std::size_t i = 0; i < all.size(); ++i) {
     for (const Completion& c : all[i].completions) {
-      bad_logits = bad_logits || c.finish_reason == FinishReason::invalid_logits;
       if (g.json) {
         const nlohmann::json line = to_json(i, all[i], c, load_seconds, seed);
         fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -151,8 +154,10 @@ int run(const CLI::App& command, Generate& g) {
   if (stream) fmt::print("\n");
   std::fflush(stdout);
   if (!g.model.quiet && !g.json) print_summary(all, load_seconds, seed);
-  if (bad_logits) throw ModelError("the model gave logits that are not numbers; its weights are damaged");
-  return interrupted() ? kInterrupted : 0;
+  for (std::size_t i = 0; i < all.size(); ++i)
+    for (const Completion& c : all[i].completions)
+      if (c.finish_reason == FinishReason::invalid_logits) fail_by_cause(model, requests[i], options, all[i], c);
+  return interrupt_status();
 }
 
 }  // namespace

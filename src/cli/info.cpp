@@ -16,10 +16,19 @@ std::string size(double bytes) {
   return fmt::format("{:.1f} MB", bytes / 1e6);
 }
 
+std::string size_of(const CheckpointTensor& tensor) {
+  return tensor.bytes > 0 ? size(static_cast<double>(tensor.bytes)) : "of unknown size";
+}
+
 void print_memory(const CheckpointInfo& info) {
   double weights = 0;
-  for (const CheckpointTensor& tensor : info.tensors) weights += static_cast<double>(tensor.bytes);
-  fmt::print("\nmemory\n  weights                       {}\n", size(weights));
+  bool unknown = false;
+  for (const CheckpointTensor& tensor : info.tensors) {
+    weights += static_cast<double>(tensor.bytes);
+    unknown = unknown || tensor.bytes == 0;
+  }
+  fmt::print("\nmemory\n  weights                       {}{}\n", size(weights),
+             unknown ? " and tensors of unknown types" : "");
   if (info.shape) {
     const auto kv = static_cast<double>(info.shape->kv_bytes_per_token(DType::f16));
     const std::int64_t context = info.shape->context_length;
@@ -40,7 +49,7 @@ void run(const std::string& path) {
   fmt::print("\ntensors\n");
   for (const CheckpointTensor& tensor : info.tensors)
     fmt::print("  {:<32} {:<6} [{}] {}\n", printable(tensor.name), tensor.type, fmt::join(tensor.shape, ", "),
-               size(static_cast<double>(tensor.bytes)));
+               size_of(tensor));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/checks.h"
+#include "cli/say.h"
 #include "warploom/error.h"
 
 namespace warploom::cli {
@@ -32,7 +33,7 @@ T one_of(const char* option, const std::string& text, std::initializer_list<std:
 void add_model_options(CLI::App& command, ModelChoice& choice) {
   command.add_option("-m,--model", choice.path, "GGUF file; without it, the one under models/")->check(not_empty());
   command.add_option("--device", choice.device, "auto, cpu or cuda")->capture_default_str();
-  command.add_option("--threads", choice.threads, "CPU threads; 0: one per core")
+  command.add_option("--threads", choice.threads, "CPU threads; 0: one for each core that this process may use")
       ->check(whole_number<int>())
       ->capture_default_str();
   command.add_option("--gpu", choice.gpu, "CUDA: which GPU, from 0")->check(whole_number<int>())->capture_default_str();
@@ -94,13 +95,13 @@ std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* secon
     options.progress = [&](double share) {
       if (elapsed() < 0.5) return;
       shown = true;
-      fmt::print(stderr, "\rloading {:3.0f}%", share * 100.0);
+      say("\rloading {:3.0f}%", share * 100.0);
     };
   }
   auto model = Model::load(find_model(choice.path), options);
-  if (shown) fmt::print(stderr, "\r\x1b[K");
+  if (shown) say("\r\x1b[K");
   if (const std::string& why = model->device().cuda_unavailable; !choice.quiet && !why.empty())
-    fmt::print(stderr, "running on the CPU: {}\n", why);
+    say("running on the CPU: {}\n", why);
   if (seconds) *seconds = elapsed();
   return model;
 }

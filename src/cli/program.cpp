@@ -6,10 +6,16 @@
 #include <iostream>
 #include <new>
 #include <string>
+#include <utility>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
+#include "cli/interrupt.h"
 #include "cli/printable.h"
+#include "cli/say.h"
 
 namespace warploom::cli {
 
@@ -37,26 +43,35 @@ int parse_and_run(CLI::App& app, int argc, char** argv, const std::function<int(
     std::string unknown = unknown_command(app, argc, argv);
     if (unknown.empty() && dynamic_cast<const CLI::ExtrasError*>(&error))
       unknown = fmt::format("{} (text of several words goes in quotes)", error.what());
-    fmt::print(stderr, "{}: {} (see {} --help{})\n", app.get_name(), unknown.empty() ? error.what() : unknown,
-               app.get_name(),
-               app.get_subcommands(nullptr).empty() ? "" : fmt::format(", or {} COMMAND --help", app.get_name()));
+    say("{}: {} (see {} --help{})\n", app.get_name(), unknown.empty() ? error.what() : unknown, app.get_name(),
+        app.get_subcommands(nullptr).empty() ? "" : fmt::format(", or {} COMMAND --help", app.get_name()));
     return 2;
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "{}: out of memory\n", app.get_name());
+    say("{}: out of memory\n", app.get_name());
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}: {}\n", app.get_name(), printable(error.what()));  // it may quote a file
+    say("{}: {}\n", app.get_name(), printable(error.what()));  // it may quote a file
   }
   return 1;
+}
+
+/// Otherwise the first file that is opened would take the place of a stream that is closed, and be read or written in its stead. Reads
+/// and writes of such a stream still fail, but for standard error.
+void open_missing_streams() {
+  for (const auto& [stream, mode] :
+       {std::pair(STDIN_FILENO, O_WRONLY), {STDOUT_FILENO, O_RDONLY}, {STDERR_FILENO, O_WRONLY}})
+    if (fcntl(stream, F_GETFD) < 0) static_cast<void>(open("/dev/null", mode));  // takes the lowest number
 }
 
 }  // namespace
 
 int run_program(CLI::App& app, int argc, char** argv, const std::function<int()>& body) {
+  open_missing_streams();
   std::signal(SIGPIPE, SIG_DFL);  // a reader that leaves ends us quietly
+  end_on_signals();
   const int status = parse_and_run(app, argc, argv, body);
   std::cout.flush();
   if (std::fflush(stdout) != 0 || std::ferror(stdout) || !std::cout) {
-    if (status == 0) fmt::print(stderr, "{}: cannot write the output\n", app.get_name());
+    if (status == 0) say("{}: cannot write the output\n", app.get_name());
     return status == 0 ? 1 : status;
   }
   return status;

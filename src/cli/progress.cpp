@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "cli/say.h"
+
 namespace warploom::cli {
 
 Progress::Progress(bool wanted, std::size_t sequences) : shown_(wanted && isatty(STDERR_FILENO)), sequences_(sequences) {}
@@ -12,7 +14,7 @@ Progress::Progress(bool wanted, std::size_t sequences) : shown_(wanted && isatty
 void Progress::before_step() {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   if (!shown_ || tokens_ > 0 || seconds < 1) return;
-  fmt::print(stderr, "\rreading the prompt, {:.0f} s", seconds);
+  say("\rreading the prompt, {:.0f} s", seconds);
   there_ = true;
 }
 
@@ -22,12 +24,12 @@ void Progress::see(const TokenEvent& event) {
   ended_ += end;
   if (sequences_ == 0) return clear();
   if (!shown_ || (tokens_ % 16 != 0 && !end)) return;
-  fmt::print(stderr, "\r\x1b[K{} of {} ended, {} tokens", ended_, sequences_, tokens_);
+  say("\r\x1b[K{} of {} ended, {} tokens", ended_, sequences_, tokens_);
   there_ = true;
 }
 
 void Progress::clear() {
-  if (there_) fmt::print(stderr, "\r\x1b[K");
+  if (there_) say("\r\x1b[K");
   there_ = false;
 }
 

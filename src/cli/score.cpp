@@ -32,6 +32,7 @@ void add_score(CLI::App& app) {
     o->score.block_size = o->kv.block_size;
     const std::string text = read_all(o->file);
     const auto model = load_model(o->model);
+    if (!o->model.quiet) warn_of_two_bos(*model->tokenizer(), text);
     const std::vector<TokenId> ids = model->tokenizer()->encode(text);
     const Score result = score(model, ids, o->score);
     if (o->json) {

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/say.h"
 #include "warploom/error.h"
 
 namespace warploom::cli {
@@ -35,6 +36,15 @@ std::vector<std::string> read_lines(const std::string& path) {
     at = end + 1;
   }
   return lines;
+}
+
+void warn_of_two_bos(const Tokenizer& tokenizer, std::string_view text) {
+  const TokenId bos = tokenizer.bos();
+  if (bos < 0 || !text.starts_with(tokenizer.piece(bos))) return;
+  const std::vector<TokenId> ids = tokenizer.encode(tokenizer.piece(bos));
+  if (ids.size() < 2 || ids[0] != bos || ids[1] != bos) return;
+  say("warning: the text begins with {}, which the tokenizer adds by itself: the model sees it twice\n",
+      tokenizer.piece(bos));
 }
 
 }  // namespace warploom::cli

@@ -75,7 +75,21 @@ void load_k6(const u8* p, int group, StoredQuantGroup& out) {
   for (int i = 0; i < 32; ++i) out.q[i] = static_cast<u8>(((low[i] >> nibble) & 15) | ((high[i] >> pair) & 3) << 4);
 }
 
+bool is_finite_half(const u8* p) { return (u16_at(p) & 0x7c00) != 0x7c00; }
+
 }  // namespace
+
+bool has_finite_weights(WeightType type, const std::byte* block) {
+  const auto* p = reinterpret_cast<const u8*>(block);
+  switch (type) {
+    case WeightType::q4_1:
+    case WeightType::q5_1:
+    case WeightType::q4_k:
+    case WeightType::q5_k: return is_finite_half(p) && is_finite_half(p + 2);
+    case WeightType::q6_k: return is_finite_half(p + 208);
+    default: return is_finite_half(p);
+  }
+}
 
 StoredQuantGroup load_group(WeightType type, const std::byte* row, std::int64_t group) {
   const WeightTypeTraits t = traits(type);

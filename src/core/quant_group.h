@@ -38,6 +38,9 @@ constexpr bool is_quantised(WeightType type) { return traits(type).block > 1; }
 StoredQuantGroup load_group(WeightType type, const std::byte* row, std::int64_t group);
 QuantGroup decode_group(WeightType type, const std::byte* row, std::int64_t group);
 
+/// True if every scale and minimum of the block is a finite number, so that its weights are.
+bool has_finite_weights(WeightType type, const std::byte* block);
+
 /// One weight of a group.
 inline float value_of(const QuantGroup& group, int input) {
   return group.scale[input / 16] * static_cast<float>(group.q[input] - group.zero_point) + group.min;

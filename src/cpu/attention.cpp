@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/divide.h"
+
 namespace warploom::cpu {
 
 struct Attention::Queries {
@@ -34,6 +36,29 @@ struct Attention::Queries {
     tile.half = kv.type == DType::f16;
   }
 };
+
+namespace {
+
+/// Where results are summed up. The kernels write whole vectors: if a head is no whole number of them, into memory of its own.
+class Sums {
+ public:
+  Sums(float* const* out, int count, int head_dim) : out_(out), count_(count), head_dim_(head_dim) {}
+
+  float* operator[](int i) { return direct() ? out_[i] : own_[i]; }
+  void finish() const {
+    if (direct()) return;
+    for (int i = 0; i < count_; ++i) std::copy_n(own_[i], head_dim_, out_[i]);
+  }
+
+ private:
+  bool direct() const { return head_dim_ % kKvBlockSize == 0; }
+
+  float* const* out_;
+  int count_, head_dim_;
+  alignas(64) float own_[kMaxQueries][kMaxHeadDim];
+};
+
+}  // namespace
 
 void Attention::list_work_items(const PagedAttentionArgs& args) {
   const KvCacheView& kv = args.cache;
@@ -96,6 +121,7 @@ void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& 
   float max[kMaxQueries], sum[kMaxQueries], chunk_max[kMaxQueries], chunk_sum[kMaxQueries];
   alignas(64) float chunk_values[kMaxQueries][kMaxHeadDim];
   float* values[kMaxQueries];
+  Sums sums(queries.out, queries.tile.count, head_dim);
   for (int i = 0; i < queries.tile.count; ++i) {
     max[i] = -std::numeric_limits<float>::infinity();
     sum[i] = 0.0f;
@@ -104,13 +130,14 @@ void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& 
   for (std::int64_t c = item.first_chunk; c < item.first_chunk + item.chunks; ++c) {
     kernels_.attend_chunk(queries.tile, c, chunk_max, chunk_sum, values);
     for (int i = 0; i < queries.tile.count; ++i)
-      kernels_.merge_chunk(&max[i], &sum[i], queries.out[i], chunk_max[i], chunk_sum[i], chunk_values[i], head_dim);
+      kernels_.merge_chunk(&max[i], &sum[i], sums[i], chunk_max[i], chunk_sum[i], chunk_values[i], head_dim);
   }
-  for (int i = 0; i < queries.tile.count; ++i) kernels_.scale_row(queries.out[i], sum[i], head_dim);
+  for (int i = 0; i < queries.tile.count; ++i) kernels_.scale_row(sums[i], sum[i], head_dim);
+  sums.finish();
 }
 
 void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks) {
-  const std::int64_t head_dim = args.cache.head_dim;
+  const std::int64_t head_dim = args.cache.head_dim, width = align_up(head_dim, kKvBlockSize);
   chunk_work_item_.clear();
   std::int64_t partials = 0;
   for (std::size_t i = 0; i < work_items_.size(); ++i) {
@@ -124,31 +151,33 @@ void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks
     partial_max_.resize(slots);
     partial_sum_.resize(slots);
   }
-  if (partial_values_.size() < slots * static_cast<std::size_t>(head_dim))
-    partial_values_.resize(slots * static_cast<std::size_t>(head_dim));
+  if (partial_values_.size() < slots * static_cast<std::size_t>(width))
+    partial_values_.resize(slots * static_cast<std::size_t>(width));
 
   pool_.parallel_for(chunks, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t c = begin; c < end; ++c) {
       const WorkItem& item = work_items_[static_cast<std::size_t>(chunk_work_item_[static_cast<std::size_t>(c)])];
       const Queries queries(args, item);
       float* values[kMaxQueries];
-      for (int i = 0; i < queries.tile.count; ++i) values[i] = partial_values_.data() + (c * kMaxQueries + i) * head_dim;
+      for (int i = 0; i < queries.tile.count; ++i) values[i] = partial_values_.data() + (c * kMaxQueries + i) * width;
       kernels_.attend_chunk(queries.tile, item.first_chunk + c - item.partials, partial_max_.data() + c * kMaxQueries,
                             partial_sum_.data() + c * kMaxQueries, values);
     }
   });
   for (const WorkItem& item : work_items_) {
     const Queries queries(args, item);
+    Sums sums(queries.out, queries.tile.count, static_cast<int>(head_dim));
     for (int i = 0; i < queries.tile.count; ++i) {
       float max = -std::numeric_limits<float>::infinity(), sum = 0.0f;
       for (std::int64_t c = item.partials; c < item.partials + item.chunks; ++c) {
         const std::int64_t slot = c * kMaxQueries + i;
-        kernels_.merge_chunk(&max, &sum, queries.out[i], partial_max_[static_cast<std::size_t>(slot)],
-                             partial_sum_[static_cast<std::size_t>(slot)], partial_values_.data() + slot * head_dim,
+        kernels_.merge_chunk(&max, &sum, sums[i], partial_max_[static_cast<std::size_t>(slot)],
+                             partial_sum_[static_cast<std::size_t>(slot)], partial_values_.data() + slot * width,
                              static_cast<int>(head_dim));
       }
-      kernels_.scale_row(queries.out[i], sum, static_cast<int>(head_dim));
+      kernels_.scale_row(sums[i], sum, static_cast<int>(head_dim));
     }
+    sums.finish();
   }
 }
 

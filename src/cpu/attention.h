@@ -10,8 +10,6 @@
 
 namespace warploom::cpu {
 
-inline constexpr int kMaxHeadDim = 256;
-
 class Attention {
  public:
   Attention(const Kernels& kernels, ThreadPool& pool) : kernels_(kernels), pool_(pool) {}

@@ -1,20 +1,21 @@
 // The ops on the CPU: each splits its rows or panels over the threads and calls the kernels. How work is split never enters a
 // result.
 #include <algorithm>
+#include <atomic>
 #include <cstring>
-#include <thread>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
-#include <sched.h>
 
 #include "backend/backend.h"
 #include "cpu/attention.h"
-#include "cpu/host_memory.h"
 #include "cpu/isa.h"
 #include "cpu/kv_cache.h"
 #include "cpu/matmul.h"
 #include "cpu/pack.h"
+#include "cpu/process_limits.h"
 #include "cpu/rope_table.h"
 #include "cpu/sample.h"
 #include "cpu/thread_pool.h"
@@ -24,20 +25,28 @@ namespace warploom {
 namespace cpu {
 namespace {
 
+using Counter = std::shared_ptr<std::atomic<std::uint64_t>>;
+
 class HostBuffer final : public Buffer {
  public:
-  explicit HostBuffer(std::size_t bytes) : memory_(allocate_bytes(bytes, "step buffers")), bytes_(bytes) {}
+  /// `total`: bytes of all buffers.
+  HostBuffer(std::size_t bytes, Counter total)
+      : memory_(allocate_bytes(bytes, "step buffers")), bytes_(bytes), total_(std::move(total)) {
+    *total_ += bytes_;
+  }
+  ~HostBuffer() override { *total_ -= bytes_; }
   void* data() override { return memory_.get(); }
   std::size_t bytes() const override { return bytes_; }
 
  private:
   AlignedBytes memory_;
   std::size_t bytes_;
+  Counter total_;
 };
 
 class HostStagingBuffer final : public StagingBuffer {
  public:
-  explicit HostStagingBuffer(std::size_t bytes) : memory_(bytes) {}
+  HostStagingBuffer(std::size_t bytes, Counter total) : memory_(bytes, std::move(total)) {}
   std::byte* host() override { return static_cast<std::byte*>(memory_.data()); }
   std::byte* device() override { return host(); }
   std::size_t bytes() const override { return memory_.bytes(); }
@@ -49,10 +58,7 @@ class HostStagingBuffer final : public StagingBuffer {
 int thread_count(int asked) {
   if (asked < 0 || asked > 1024)
     throw InvalidArgument(fmt::format("threads: {} is not in [0, 1024]; 0 means one per core", asked));
-  if (asked > 0) return asked;
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return asked > 0 ? asked : available_cpus();
 }
 
 class CpuBackend final : public Backend {
@@ -67,7 +73,7 @@ class CpuBackend final : public Backend {
 
   std::string description() const override { return fmt::format("cpu: {}, {} threads", name(isa_), pool_.threads()); }
 
-  std::unique_ptr<Buffer> alloc(std::size_t bytes) override { return std::make_unique<HostBuffer>(bytes); }
+  std::unique_ptr<Buffer> alloc(std::size_t bytes) override { return std::make_unique<HostBuffer>(bytes, buffer_bytes_); }
   void upload(void* device, const void* host, std::size_t bytes) override {
     if (bytes > 0) std::memcpy(device, host, bytes);  // memcpy takes no null pointers, not even for 0 bytes
   }
@@ -75,7 +81,11 @@ class CpuBackend final : public Backend {
     if (bytes > 0) std::memcpy(host, device, bytes);
   }
   void synchronise() override {}
-  std::uint64_t free_bytes() const override { return available_memory(); }
+  std::uint64_t free_bytes() const override {
+    // Buffers take memory when they are first written.
+    const std::uint64_t available = available_memory();
+    return available - std::min<std::uint64_t>(available, *buffer_bytes_);
+  }
   double kv_cache_share() const override { return 0.25; }  // others use this memory too
 
   std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override { return pack(parts, pool_); }
@@ -88,7 +98,7 @@ class CpuBackend final : public Backend {
     return std::make_unique<RopeTable>(params, factors);
   }
   std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) override {
-    return std::make_unique<HostStagingBuffer>(bytes);
+    return std::make_unique<HostStagingBuffer>(bytes, buffer_bytes_);
   }
   void run_step(StagingBuffer&, std::size_t, StagingBuffer&, std::size_t, bool,
                 const std::function<void()>& forward) override {
@@ -192,6 +202,7 @@ class CpuBackend final : public Backend {
   Matmul matmul_;
   Attention attention_;
   BatchSampler sampler_;
+  const Counter buffer_bytes_ = std::make_shared<std::atomic<std::uint64_t>>(0);
 };
 
 }  // namespace

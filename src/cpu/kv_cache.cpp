@@ -9,10 +9,10 @@
 namespace warploom::cpu {
 
 void check_kv_cache_shape(const KvCacheShape& shape) {
-  if (shape.num_layers < 1 || shape.num_kv_heads < 1 || shape.head_dim < 16 || shape.head_dim % 16 != 0 ||
+  if (shape.num_layers < 1 || shape.num_kv_heads < 1 || shape.head_dim < 1 || shape.head_dim > kMaxHeadDim ||
       shape.num_blocks < 1)
-    throw InvalidArgument(fmt::format("KV cache: {} layers, {} heads of {}, {} blocks; heads must be a multiple of 16 wide",
-                                      shape.num_layers, shape.num_kv_heads, shape.head_dim, shape.num_blocks));
+    throw InvalidArgument(fmt::format("KV cache: {} layers, {} heads of {}, {} blocks; heads must be in [1, {}] wide",
+                                      shape.num_layers, shape.num_kv_heads, shape.head_dim, shape.num_blocks, kMaxHeadDim));
   if (shape.block_size != kKvBlockSize)
     throw InvalidArgument(
         fmt::format("KV cache: blocks of {} tokens; on the CPU it must be {}", shape.block_size, kKvBlockSize));
@@ -24,7 +24,8 @@ CpuKvCache::CpuKvCache(const KvCacheShape& shape) : shape_(shape) {
   check_kv_cache_shape(shape);
   view_ = {nullptr,        shape.type,       shape.num_layers,         shape.num_blocks, shape.num_kv_heads,
            shape.head_dim, shape.block_size, KvLayout::transposed_keys};
-  memory_ = allocate_bytes(static_cast<std::size_t>(view_.bytes()), "KV cache");
+  // The kernels read whole vectors, also of the last values.
+  memory_ = allocate_bytes(static_cast<std::size_t>(view_.bytes()) + kKvBlockSize * sizeof(float), "KV cache");
   view_.data = memory_.get();
 }
 

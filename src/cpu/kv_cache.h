@@ -9,6 +9,7 @@
 namespace warploom::cpu {
 
 inline constexpr std::int64_t kKvBlockSize = 16;  // the kernels' vectors are so wide
+inline constexpr int kMaxHeadDim = 256;
 
 /// Throws InvalidArgument.
 void check_kv_cache_shape(const KvCacheShape& shape);
@@ -16,7 +17,8 @@ void check_kv_cache_shape(const KvCacheShape& shape);
 /// Keys of kv head `head` in block 0 of `layer`; the values follow. Block b is b * block_bytes() further on.
 inline std::byte* head_base(const KvCacheView& cache, std::int64_t layer, std::int64_t head) {
   const std::int64_t head_bytes = 2 * cache.head_dim * kKvBlockSize * bytes_of(cache.type);
-  return static_cast<std::byte*>(cache.data) + (layer * cache.num_blocks * cache.num_kv_heads + head) * head_bytes;
+  return static_cast<std::byte*>(cache.data) + layer * cache.num_blocks * cache.block_stride() * bytes_of(cache.type) +
+         head * head_bytes;
 }
 inline std::size_t block_bytes(const KvCacheView& cache) {
   return static_cast<std::size_t>(cache.block_stride() * bytes_of(cache.type));

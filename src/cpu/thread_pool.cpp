@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "cpu/process_limits.h"
 #include "warploom/error.h"
 
 #if defined(__x86_64__)
@@ -20,7 +21,7 @@ namespace {
 // About 50 to 100 microseconds of pauses, longer than any serial part of a step. After that a thread sleeps. It never
 // yields: each yield would cost it the rest of its time slice.
 constexpr int kSpins = 2000;
-// If there are more threads than cores, a spinning thread may keep the awaited one from running.
+// If there are more threads than cores, or than a quota lets run, a spinning thread may keep the awaited one from running.
 constexpr int kSpinsOnFewCores = 20;
 
 constexpr int kClosed = std::numeric_limits<int>::min();  // stays negative when the number of workers is added
@@ -34,7 +35,7 @@ void pause() {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) : inside_(kClosed) {
-  spins_ = threads > static_cast<int>(std::thread::hardware_concurrency()) ? kSpinsOnFewCores : kSpins;
+  spins_ = threads > 1 && threads > available_cpus() ? kSpinsOnFewCores : kSpins;
   workers_.reserve(static_cast<std::size_t>(std::max(threads - 1, 0)));
   try {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });

@@ -20,15 +20,20 @@ Activations::Activations(Backend& backend, const ModelConfig& config, const Batc
   gated = make(tokens * shape.intermediate_size, compute);
   logits = make(logits_rows * shape.vocab_size, DType::f32);
 
-  PagedAttentionArgs attention;
-  attention.num_heads = shape.num_heads;
-  attention.metadata.num_tokens = attention.metadata.max_query_len = tokens;
-  attention.metadata.num_seqs = limits.max_num_seqs;
-  attention.metadata.max_blocks_per_seq = limits.max_blocks_per_seq;
-  attention.cache = {nullptr,        cache.type,      cache.num_layers, cache.num_blocks, cache.num_kv_heads,
-                     cache.head_dim, cache.block_size};
-  attention.out.type = compute;
-  attention_workspace = backend.alloc(backend.workspace_bytes(attention));
+  std::size_t workspace = 0;
+  for (const LayerConfig& layer : config.layers) {
+    PagedAttentionArgs attention;
+    attention.num_heads = layer.num_heads;
+    attention.metadata.num_tokens = attention.metadata.max_query_len = tokens;
+    attention.metadata.num_seqs = limits.max_num_seqs;
+    attention.metadata.max_blocks_per_seq = limits.max_blocks_per_seq;
+    attention.cache = layer_view(
+        {nullptr, cache.type, cache.num_layers, cache.num_blocks, cache.num_kv_heads, cache.head_dim, cache.block_size},
+        layer);
+    attention.out.type = compute;
+    workspace = std::max(workspace, backend.workspace_bytes(attention));
+  }
+  attention_workspace = backend.alloc(workspace);
 }
 
 }  // namespace warploom

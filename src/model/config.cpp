@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <span>
+#include <string>
 
 #include <fmt/format.h>
 
-#include "checkpoint/quants.h"
 #include "model/registry.h"
 #include "warploom/error.h"
 
@@ -29,6 +30,20 @@ class Reader {
   }
   std::int64_t get(ConfigKey key, std::int64_t fallback, std::int64_t low, std::int64_t high) const {
     return checked(key, checkpoint_.get_int(key).value_or(fallback), low, high);
+  }
+  /// One for each layer. Empty: the checkpoint does not say.
+  std::vector<std::int64_t> of_layers(ConfigKey key, std::int64_t layers, std::int64_t low, std::int64_t high) const {
+    std::vector<std::int64_t> values = checkpoint_.get_ints(key);
+    if (values.size() == 1) values.resize(static_cast<std::size_t>(layers), values[0]);
+    if (!values.empty() && static_cast<std::int64_t>(values.size()) != layers)
+      fail(fmt::format("{} has {} entries for {} layers", checkpoint_.name_of(key), values.size(), layers));
+    for (const std::int64_t value : values) checked(key, value, low, high);
+    return values;
+  }
+  std::vector<std::int64_t> need_of_layers(ConfigKey key, std::int64_t layers, std::int64_t low, std::int64_t high) const {
+    std::vector<std::int64_t> values = of_layers(key, layers, low, high);
+    if (values.empty()) fail(fmt::format("the file says nothing of {}", checkpoint_.name_of(key)));
+    return values;
   }
   float get_float(ConfigKey key, double fallback, double low, double high) const {
     return static_cast<float>(checked(key, checkpoint_.get_float(key).value_or(fallback), low, high));
@@ -58,15 +73,13 @@ void read_yarn(const Reader& reader, const ModelShape& shape, double factor, Rop
   const auto dims = static_cast<double>(rope.dims);
   rope.yarn_low = static_cast<float>(std::max(0.0, std::floor(yarn_pair(dims, original, rope.base, fast))));
   rope.yarn_high = static_cast<float>(std::min(dims - 1.0, std::ceil(yarn_pair(dims, original, rope.base, slow))));
-  rope.mscale = reader.get_float(ConfigKey::yarn_attn_factor, 1.0, 1e-3, 1e3) *
-                static_cast<float>(rope.yarn_ext_factor > 0 ? 1.0 + 0.1 * std::log(factor) : 1.0);
+  rope.mscale = reader.get_float(ConfigKey::yarn_attn_factor, 1.0, 1e-3, 1e3);
+  if (rope.mscale == 1.0f && rope.yarn_ext_factor > 0) rope.mscale = static_cast<float>(1.0 + 0.1 * std::log(factor));
 }
 
 std::vector<float> read_rope_factors(const Checkpoint& checkpoint, std::int64_t dims) {
   const TensorName name{TensorRole::rope_factors};
-  const WeightView view = checkpoint.tensor(name, 1, dims / 2);
-  std::vector<float> factors(static_cast<std::size_t>(view.cols));
-  dequantize_row(view, 0, factors);
+  std::vector<float> factors = checkpoint.values(name, dims / 2);
   for (const float f : factors)
     if (!(f > 0.0f)) checkpoint.fail(fmt::format("{} holds {}, which divides no frequency", checkpoint.name_of(name), f));
   return factors;
@@ -95,6 +108,7 @@ RopeConfig read_rope(const Reader& reader, const Checkpoint& checkpoint, const M
     reader.fail(fmt::format("{} \"{}\" is not one of none, linear, yarn, llama3", kind_name, kind));
   }
   if (kind == "yarn") read_yarn(reader, shape, factor, rope);
+  rope.mscale *= reader.get_float(ConfigKey::rope_attn_factor, 1.0, 1e-3, 1e3);
   const TensorName factors{TensorRole::rope_factors};
   if (checkpoint.has(factors)) {
     config.factors = read_rope_factors(checkpoint, rope.dims);
@@ -105,44 +119,76 @@ RopeConfig read_rope(const Reader& reader, const Checkpoint& checkpoint, const M
   return config;
 }
 
+// What a file holds and a model leaves out would be missing from every answer. Types are checked before anything is loaded.
+void check_tensors(const Reader& reader, const Checkpoint& checkpoint, std::span<const TensorName> used) {
+  for (const TensorName& name : used)
+    if (checkpoint.has(name)) static_cast<void>(checkpoint.tensor(name, -1, -1));
+  const std::vector<std::string> unused = checkpoint.unused_tensors(used);
+  if (unused.empty()) return;
+  const std::string more = unused.size() > 1 ? fmt::format(" and {} more", unused.size() - 1) : "";
+  reader.fail(
+      fmt::format("tensor \"{}\"{}: not supported in models of architecture \"{}\", which would compute something "
+                  "else without",
+                  unused[0], more, checkpoint.architecture()));
+}
+
+// What the layers have each for themselves, and the largest of it.
+void read_layers(const Reader& reader, ModelConfig& config) {
+  constexpr std::int64_t kMaxWidth = std::int64_t{1} << 20;
+  ModelShape& shape = config.shape;
+  const auto heads = reader.need_of_layers(ConfigKey::num_attention_heads, shape.num_layers, 1, 4096);
+  auto kv_heads = reader.of_layers(ConfigKey::num_key_value_heads, shape.num_layers, 1, 4096);
+  if (kv_heads.empty()) kv_heads = heads;
+  const auto widths = reader.need_of_layers(ConfigKey::intermediate_size, shape.num_layers, 1, kMaxWidth);
+  const std::int64_t window = reader.get(ConfigKey::sliding_window, 0, 0, std::int64_t{1} << 31);
+  for (std::size_t i = 0; i < heads.size(); ++i) {
+    if (heads[i] % kv_heads[i] != 0)
+      reader.fail(fmt::format("{} attention heads cannot share {} key-value heads evenly", heads[i], kv_heads[i]));
+    config.layers.push_back({heads[i], kv_heads[i], widths[i], window});
+  }
+  shape.num_heads = std::ranges::max(heads);
+  shape.num_kv_heads = std::ranges::max(kv_heads);
+  shape.intermediate_size = std::ranges::max(widths);
+}
+
 }  // namespace
 
+KvCacheView layer_view(KvCacheView cache, const LayerConfig& layer) {
+  if (layer.num_kv_heads == cache.num_kv_heads) return cache;
+  cache.max_kv_heads = cache.num_kv_heads;
+  cache.num_kv_heads = layer.num_kv_heads;
+  return cache;
+}
+
 ModelConfig read_config(const Checkpoint& checkpoint) {
+  checkpoint.check_whole();
+  const ModelFamily& family = family_of(checkpoint);
+  checkpoint.check_values();
   const Reader reader(checkpoint);
   ModelConfig config;
   ModelShape& shape = config.shape;
-  shape.architecture = family_of(checkpoint).architecture;
+  shape.architecture = family.architecture;
   constexpr std::int64_t kMaxWidth = std::int64_t{1} << 20;
   shape.num_layers = reader.need(ConfigKey::num_hidden_layers, 1, 4096);
   shape.hidden_size = reader.need(ConfigKey::hidden_size, 1, kMaxWidth);
-  shape.intermediate_size = reader.need(ConfigKey::intermediate_size, 1, kMaxWidth);
-  shape.num_heads = reader.need(ConfigKey::num_attention_heads, 1, 4096);
-  shape.num_kv_heads = reader.get(ConfigKey::num_key_value_heads, shape.num_heads, 1, shape.num_heads);
+  read_layers(reader, config);
   shape.context_length = reader.need(ConfigKey::max_position_embeddings, 1, std::int64_t{1} << 30);
-  if (shape.num_heads % shape.num_kv_heads != 0)
-    reader.fail(
-        fmt::format("{} attention heads cannot share {} key-value heads evenly", shape.num_heads, shape.num_kv_heads));
   shape.head_dim = reader.get(ConfigKey::head_dim, shape.hidden_size / shape.num_heads, 1, 256);
   if (reader.get(ConfigKey::value_head_dim, shape.head_dim, 1, 256) != shape.head_dim)
     reader.fail("keys and values of different widths are not supported");
-  if (shape.head_dim % 16 != 0)
-    reader.fail(fmt::format("heads are {} wide; supported are multiples of 16 up to 256", shape.head_dim));
   if (reader.get(ConfigKey::num_experts, 0, 0, 1 << 20) != 0) reader.fail("mixtures of experts are not supported");
 
   config.norm_epsilon = reader.get_float(ConfigKey::rms_norm_eps, 1e-5, 0.0, 1.0);
   config.softmax_scale = reader.get_float(ConfigKey::softmax_scale, 0.0, 0.0, 1e6);
   if (config.softmax_scale == 0.0f)
     config.softmax_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
-  LayerConfig layer;
-  layer.intermediate_size = shape.intermediate_size;
-  layer.sliding_window = reader.get(ConfigKey::sliding_window, 0, 0, std::int64_t{1} << 31);
-  config.layers.assign(static_cast<std::size_t>(shape.num_layers), layer);
   const WeightView embedding = checkpoint.tensor({TensorRole::embed_tokens}, -1, shape.hidden_size);
   shape.vocab_size = embedding.rows;
   if (shape.vocab_size < 1 || shape.vocab_size > kMaxVocab)
     reader.fail(fmt::format("a vocabulary of {} tokens is outside [1, {}]", shape.vocab_size, kMaxVocab));
   config.tie_word_embeddings = !checkpoint.has({TensorRole::lm_head});
   config.ropes.push_back(read_rope(reader, checkpoint, shape));
+  check_tensors(reader, checkpoint, family.tensors(checkpoint, config));
   return config;
 }
 

@@ -21,7 +21,6 @@ void Llama::forward(const DeviceBatch& batch, KvCache& cache, Activations& a) co
   const ModelShape& shape = config_.shape;
   const std::int64_t tokens = batch.metadata.num_tokens;
   float* const residual = a.floats(a.residual);
-  const QkvViews qkv = split_qkv(a.floats(a.qkv), shape.num_heads, shape.num_kv_heads, shape.head_dim);
   float* const projected = a.floats(a.projected);
   float* const gate_up = a.floats(a.gate_up);
 
@@ -37,19 +36,21 @@ void Llama::forward(const DeviceBatch& batch, KvCache& cache, Activations& a) co
   for (std::int64_t i = 0; i < shape.num_layers; ++i) {
     const LlamaLayer& layer = weights_.layers[static_cast<std::size_t>(i)];
     const LayerConfig& config = config_.layers[static_cast<std::size_t>(i)];
+    const QkvViews qkv = split_qkv(a.floats(a.qkv), config.num_heads, config.num_kv_heads, shape.head_dim);
+    const KvCacheView keys_and_values = layer_view(cache.view(), config);
     norm(layer.attention_norm, delta, nullptr, tokens);
     backend_->matmul({layer.qkv.get(), a.normed->data(), floats(layer.qkv_bias), tokens, a.floats(a.qkv)});
-    backend_->rope_append({qkv.queries, qkv.keys, qkv.values, shape.num_heads, weights_.ropes[config.rope]->view(),
-                           batch.metadata, cache.view(), i});
+    backend_->rope_append({qkv.queries, qkv.keys, qkv.values, config.num_heads, weights_.ropes[config.rope]->view(),
+                           batch.metadata, keys_and_values, i});
     PagedAttentionArgs attention;
     attention.queries = qkv.queries;
-    attention.num_heads = shape.num_heads;
+    attention.num_heads = config.num_heads;
     attention.softmax_scale = config_.softmax_scale;
     attention.window = config.sliding_window;
     attention.metadata = batch.metadata;
-    attention.cache = cache.view();
+    attention.cache = keys_and_values;
     attention.layer = i;
-    attention.out = {a.attended->data(), backend_->activation_type(), shape.num_heads * shape.head_dim};
+    attention.out = {a.attended->data(), backend_->activation_type(), config.num_heads * shape.head_dim};
     attention.workspace = {a.attention_workspace->data(), a.attention_workspace->bytes()};
     backend_->paged_attention(attention);
     backend_->matmul({layer.o_proj.get(), a.attended->data(), floats(layer.o_proj_bias), tokens, projected});

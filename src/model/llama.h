@@ -46,6 +46,7 @@ class Llama final : public DecoderModel {
 };
 
 /// In load_llama.cpp; called by way of the registry.
+std::vector<TensorName> llama_tensors(const Checkpoint& checkpoint, const ModelConfig& config);
 std::unique_ptr<DecoderModel> load_llama(const Checkpoint& checkpoint, ModelConfig config, std::unique_ptr<Backend> backend,
                                          const std::function<void(double)>& progress);
 

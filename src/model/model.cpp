@@ -26,6 +26,7 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, cons
   device.kind = cuda ? DeviceKind::cuda : DeviceKind::cpu;
   device.description = backend->description();
   const std::shared_ptr<const Checkpoint> checkpoint = open_checkpoint(path);
+  checkpoint->check_whole();
   state->tokenizer = load_tokenizer(checkpoint->tokenizer());
   state->decoder = load_decoder_model(*checkpoint, std::move(backend), options.progress);
   const std::int64_t vocab_size = state->decoder->config().shape.vocab_size;

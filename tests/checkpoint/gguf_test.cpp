@@ -102,6 +102,44 @@ TEST(Gguf, NamesWhatIsWrong) {
   EXPECT_THAT(refusal(aligned.bytes()), HasSubstr("general.alignment"));
 }
 
+// Numbers, blocks and sizes are those of ggml's GGML_QUANT_SIZES.
+TEST(Gguf, NamesAndCountsTypesThatItCannotUse) {
+  struct Type {
+    std::uint32_t number;
+    const char* name;
+    std::uint64_t block, bytes;
+  };
+  for (const Type& type :
+       {Type{10, "Q2_K", 256, 84}, Type{11, "Q3_K", 256, 110}, Type{16, "IQ2_XXS", 256, 66}, Type{17, "IQ2_XS", 256, 74},
+        Type{18, "IQ3_XXS", 256, 98}, Type{19, "IQ1_S", 256, 50}, Type{20, "IQ4_NL", 32, 18}, Type{21, "IQ3_S", 256, 110},
+        Type{22, "IQ2_S", 256, 82}, Type{23, "IQ4_XS", 256, 136}, Type{29, "IQ1_M", 256, 56}, Type{34, "TQ1_0", 256, 54},
+        Type{35, "TQ2_0", 256, 66}, Type{39, "MXFP4", 32, 17}, Type{40, "NVFP4", 64, 36}, Type{41, "Q1_0", 128, 18},
+        Type{28, "F64", 1, 8}}) {
+    GgufWriter w = sample_file();
+    w.add_tensor("t", type.number, {3, 2 * type.block}, std::vector<std::byte>(6 * type.bytes));
+    w.add_tensor("after", 0, {5}, std::vector<std::byte>(20));
+    const TemporaryModel file(w.bytes());
+    const CheckpointInfo info = inspect(file.path());
+    EXPECT_EQ(info.tensors[2].type, type.name);
+    EXPECT_EQ(info.tensors[2].bytes, 6 * type.bytes) << type.name;
+    try {
+      GgufFile(file.path()).matrix("t");
+      ADD_FAILURE() << type.name;
+    } catch (const ModelError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("\"t\" is of element type " + std::string(type.name) + " (number " +
+                                          std::to_string(type.number) + "), which is not supported; supported are F32"));
+    }
+    GgufWriter cut = sample_file();
+    cut.add_tensor("t", type.number, {300, 2 * type.block}, std::vector<std::byte>(6 * type.bytes));
+    EXPECT_THAT(refusal(cut.bytes()), HasSubstr("do not fit")) << type.name;
+  }
+  GgufWriter later = sample_file();
+  later.add_tensor("t", 99, {3, 256}, std::vector<std::byte>(6));
+  const TemporaryModel file(later.bytes());
+  EXPECT_EQ(inspect(file.path()).tensors[2].type, "unknown");
+  EXPECT_THROW(GgufFile(file.path()).matrix("t"), ModelError);
+}
+
 TEST(Gguf, RefusesWhatIsNoFile) {
   EXPECT_THROW(GgufFile("/nowhere/model.gguf"), ModelError);
   try {

@@ -87,18 +87,6 @@ TEST(Mutations, TruncationAnywhere) {
   EXPECT_GT(outcome.refused, 100);
 }
 
-TEST(Mutations, NanWeightsEndTheSequenceAndSayWhy) {
-  std::string bytes = test::tiny_model(small());
-  // Every scale of the last tensor becomes NaN.
-  for (std::size_t at = bytes.size() - 64 * 2 * 34; at < bytes.size(); at += 34) bytes[at] = bytes[at + 1] = '\x7e';
-  const test::TemporaryModel file(bytes);
-  const auto model = Model::load(file.path());
-  const std::vector<std::vector<TokenId>> prompts = {{1, 2, 3}};
-  const test::Result g = test::generate(model, prompts, {}).at(0);
-  EXPECT_EQ(g.finish_reason, FinishReason::invalid_logits);
-  EXPECT_TRUE(g.token_ids.empty());
-}
-
 TEST(Mutations, ShapesThatContradictTheMetadata) {
   const auto refused = [](test::TinyModel m, auto change) {
     change(m);
@@ -107,7 +95,7 @@ TEST(Mutations, ShapesThatContradictTheMetadata) {
   };
   refused(small(), [](auto& m) { m.architecture = "mamba"; });
   refused(small(), [](auto& m) { m.heads = 3; });
-  refused(small(), [](auto& m) { m.heads = 8; });  // heads 8 wide
+  refused(small(), [](auto& m) { m.dim = 60; });  // heads 15 wide
 }
 
 }  // namespace

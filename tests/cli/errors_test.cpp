@@ -11,6 +11,7 @@
 
 #include "cli/process.h"
 #include "support/tiny_model.h"
+#include "warploom/inspect.h"
 
 namespace warploom {
 namespace {
@@ -139,7 +140,13 @@ TEST(CommandErrors, AFullDiskIsSeenByEveryProgram) {
   }
 }
 
-// Weights of NaN reach the logits: every command that runs the model says so, none prints nan.
+std::vector<std::vector<std::string>> commands_that_run(const std::string& model, const std::string& text) {
+  return {{"score", "-f", text, "-m", model},
+          {"compare", "the inner", "-n", "4", "-m", model},
+          {"generate", "the inner", "-q", "-m", model},
+          {"chat", "-q", "-m", model}};
+}
+
 TEST(CommandErrors, WeightsThatAreNotNumbers) {
   test::TinyModel shape;
   shape.type = WeightType::f32;
@@ -148,14 +155,70 @@ TEST(CommandErrors, WeightsThatAreNotNumbers) {
   std::memcpy(bytes.data() + bytes.size() - 64, &nan, sizeof nan);
   const test::TemporaryModel model(bytes);
   const TemporaryFile text("the inner then");
-  expect_error(run_warploom({"score", "-f", text.path(), "-m", model.path().string()}), 1, "not numbers");
-  expect_error(run_warploom({"compare", "the inner", "-n", "4", "-m", model.path().string()}), 1, "not numbers");
-  const auto generated = run_warploom({"generate", "the inner", "-q", "-m", model.path().string()});
-  EXPECT_EQ(generated.status, 1);
-  EXPECT_THAT(generated.err, HasSubstr("not numbers"));
-  const auto chat = run_warploom({"chat", "-q", "-m", model.path().string()}, "the inner\n");
-  EXPECT_EQ(chat.status, 1);
-  EXPECT_THAT(chat.err, HasSubstr("not numbers"));
+  for (const auto& command : commands_that_run(model.path().string(), text.path()))
+    expect_error(run_warploom(command, "the inner\n"), 1, "\"blk.1.ffn_down.weight\" holds weights that are not numbers");
+}
+
+/// A tiny model whose weights in `tensor` are larger by a factor.
+std::string enlarged(const std::string& tensor, float factor) {
+  test::TinyModel shape;
+  shape.type = WeightType::f32;
+  std::string bytes = test::tiny_model(shape);
+  const test::TemporaryModel file(bytes);
+  for (const CheckpointTensor& found : inspect(file.path()).tensors) {
+    if (found.name != tensor) continue;
+    for (std::uint64_t at = found.offset; at < found.offset + found.bytes; at += sizeof(float)) {
+      float value;
+      std::memcpy(&value, bytes.data() + at, sizeof value);
+      value *= factor;
+      std::memcpy(bytes.data() + at, &value, sizeof value);
+    }
+  }
+  return bytes;
+}
+
+TEST(CommandErrors, KeysThatAreTooLargeForTheCacheSayWhatHoldsThem) {
+  const test::TemporaryModel model(enlarged("blk.0.attn_k.weight", 1e6f));
+  const TemporaryFile text("the inner then");
+  for (const auto& command : commands_that_run(model.path().string(), text.path())) {
+    if (command[0] != "score") {
+      const auto got = run_warploom(command, "the inner\n");
+      EXPECT_EQ(got.status, 1) << command[0];
+      EXPECT_THAT(got.err, HasSubstr("keys or values are too large for a KV cache of f16; --kv-type f32 holds them"))
+          << command[0];
+    }
+    auto wide = command;
+    wide.insert(wide.end(), {"--kv-type", "f32", "--device", "cpu"});
+    EXPECT_EQ(run_warploom(wide, "the inner\n").status, 0) << command[0];
+  }
+}
+
+TEST(CommandErrors, ActivationsThatOverflow) {
+  const test::TemporaryModel model(enlarged("output_norm.weight", 2e38f));
+  for (const auto& command : commands_that_run(model.path().string(), TemporaryFile("the inner then").path())) {
+    if (command[0] == "score") continue;
+    const auto got = run_warploom(command, "the inner\n");
+    EXPECT_EQ(got.status, 1) << command[0];
+    EXPECT_THAT(got.err, HasSubstr("activations overflow: its logits are not numbers")) << command[0];
+  }
+}
+
+TEST(CommandErrors, PenaltiesThatAreTooStrongAreToBlame) {
+  const test::TemporaryModel model(test::tiny_model());
+  struct Case {
+    std::vector<std::string> options;
+    const char* says;
+  };
+  for (const Case& c :
+       {Case{{"--repetition-penalty", "1e-45"}, "repetition penalty 1e-45: too strong"},
+        Case{{"--frequency-penalty", "-3e38"}, "frequency penalty -3e+38: too strong"},
+        Case{{"--presence-penalty=-3.4e38", "--repetition-penalty=1e-40"}, " and presence penalty -3.4e+38: too"}}) {
+    std::vector<std::string> command = {"generate", "the inner inner", "-q", "-m", model.path().string()};
+    command.insert(command.end(), c.options.begin(), c.options.end());
+    const auto got = run_warploom(command);
+    EXPECT_EQ(got.status, 1);
+    EXPECT_THAT(got.err, HasSubstr(c.says));
+  }
 }
 
 TEST(CommandErrors, Prompts) {

@@ -4,6 +4,7 @@
 
 #include "cli/process.h"
 #include "support/generate.h"
+#include "support/tiny_model.h"
 
 namespace warploom {
 namespace {
@@ -140,6 +141,24 @@ TEST(GenerateCommand, TheCacheAndTheThreadsChangeNothing) {
   EXPECT_EQ(generate_command({"The sea", "--seed", "3", "--no-kv-cache"}).out, want);
   EXPECT_EQ(generate_command({"The sea", "--seed", "3", "--threads", "1", "--device", "cpu"}).out, want);
   EXPECT_EQ(generate_command({"The sea", "--seed", "3", "--threads", "4"}).out, want);
+}
+
+TEST(GenerateCommand, TwoBeginningOfSequenceTokensGetAWarning) {
+  test::TinyModel adds;
+  std::string bytes = test::tiny_model(adds);
+  const std::string key = "tokenizer.ggml.add_bos_token";
+  const test::TemporaryModel without(bytes);
+  bytes[bytes.find(key) + key.size() + 4] = 1;
+  const test::TemporaryModel with(bytes);
+  const auto warnings = [](const test::TemporaryModel& model, const std::string& prompt, const std::string& more) {
+    const auto got = test::run_warploom({"generate", prompt, "-m", model.path().string(), "--max-tokens", "2", more});
+    EXPECT_EQ(got.status, 0) << got.err;
+    return got.err.find("begins with <|im_start|>") != std::string::npos;
+  };
+  EXPECT_TRUE(warnings(with, "<|im_start|>the inner", "--ignore-eos"));
+  EXPECT_FALSE(warnings(with, "the inner", "--ignore-eos"));
+  EXPECT_FALSE(warnings(with, "<|im_start|>the inner", "--quiet"));
+  EXPECT_FALSE(warnings(without, "<|im_start|>the inner", "--ignore-eos"));
 }
 
 }  // namespace

@@ -69,6 +69,7 @@ void Process::write(const std::string& text) {
 void Process::close_input() { close_fd(in_); }
 void Process::close_output() { close_fd(out_); }
 void Process::interrupt() { kill(pid_, SIGINT); }
+void Process::terminate() { kill(pid_, SIGTERM); }
 
 bool Process::read_some(int timeout_ms) {
   pollfd fds[] = {{out_, POLLIN, 0}, {err_, POLLIN, 0}};

@@ -25,6 +25,8 @@ class Process {
   void close_input();
   void close_output();  // as a reader that leaves
   void interrupt();     // Ctrl-C
+  void terminate();     // SIGTERM
+  pid_t pid() const { return pid_; }
   /// Reads until standard output has `bytes` in all. False if it ended before, or did not get there in time.
   bool wait_for_output(std::size_t bytes, int timeout_ms = 60000);
   const std::string& out() const { return outcome_.out; }

@@ -22,19 +22,8 @@ struct TinyModel {
   std::function<void(GgufWriter&)> more;  // adds keys and tensors
 };
 
-inline std::string tiny_model(const TinyModel& m = {}) {
-  std::mt19937 rng(m.seed);
-  GgufWriter file(m.version);
-  const std::string a = m.architecture + ".";
-  file.add("general.architecture", m.architecture);
-  file.add(a + "block_count", m.layers);
-  file.add(a + "context_length", m.context);
-  file.add(a + "embedding_length", m.dim);
-  file.add(a + "feed_forward_length", m.ffn);
-  file.add(a + "attention.head_count", m.heads);
-  file.add(a + "attention.head_count_kv", m.kv_heads);
-  file.add(a + "attention.layer_norm_rms_epsilon", 1e-5f);
-  if (m.more) m.more(file);
+/// 262 tokens: bytes, a few merges, two special tokens. Returns how many.
+inline std::uint64_t add_tiny_tokenizer(GgufWriter& file) {
   // The library's own alphabet will do: tests/text/tokenizations_test.cpp compares it with another implementation's.
   std::vector<std::string> tokens;
   for (const char32_t c : byte_alphabet())
@@ -55,6 +44,23 @@ inline std::string tiny_model(const TinyModel& m = {}) {
            "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
            "'\n'}}{% endfor %}"
            "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
+  return tokens.size();
+}
+
+inline std::string tiny_model(const TinyModel& m = {}) {
+  std::mt19937 rng(m.seed);
+  GgufWriter file(m.version);
+  const std::string a = m.architecture + ".";
+  file.add("general.architecture", m.architecture);
+  file.add(a + "block_count", m.layers);
+  file.add(a + "context_length", m.context);
+  file.add(a + "embedding_length", m.dim);
+  file.add(a + "feed_forward_length", m.ffn);
+  file.add(a + "attention.head_count", m.heads);
+  file.add(a + "attention.head_count_kv", m.kv_heads);
+  file.add(a + "attention.layer_norm_rms_epsilon", 1e-5f);
+  if (m.more) m.more(file);
+  const std::uint64_t vocab_size = add_tiny_tokenizer(file);
 
   const auto matrix = [&](const std::string& name, std::uint64_t rows, std::uint64_t cols) {
     const RandomWeight weight(rng, m.type, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(cols));
@@ -70,8 +76,8 @@ inline std::string tiny_model(const TinyModel& m = {}) {
     file.add_tensor(name, 0, {count}, bytes);
   };
   const std::uint64_t head_dim = m.dim / m.heads, key = m.kv_heads * head_dim;
-  matrix("token_embd.weight", tokens.size(), m.dim);
-  if (!m.tied) matrix("output.weight", tokens.size(), m.dim);
+  matrix("token_embd.weight", vocab_size, m.dim);
+  if (!m.tied) matrix("output.weight", vocab_size, m.dim);
   vector("output_norm.weight", m.dim);
   for (std::uint32_t i = 0; i < m.layers; ++i) {
     const std::string b = "blk." + std::to_string(i) + ".";

@@ -10,6 +10,7 @@
 #include "bench/machine.h"
 #include "cli/checks.h"
 #include "cli/program.h"
+#include "cli/say.h"
 #include "tools/sampler_check/devices.h"
 #include "tools/sampler_check/report.h"
 #include "warploom/device.h"
@@ -45,9 +46,9 @@ class ProgressLines {
     if (seconds < 1.0) return;
     const bool terminal = isatty(STDERR_FILENO);
     if (share < 1.0) {
-      if (terminal) fmt::print(stderr, "\r{}: {:.0f}%", test, 100.0 * share);
+      if (terminal) cli::say("\r{}: {:.0f}%", test, 100.0 * share);
     } else {
-      fmt::print(stderr, "{}{}: {:.1f} s\n", terminal ? "\r\x1b[K" : "", test, seconds);
+      cli::say("{}{}: {:.1f} s\n", terminal ? "\r\x1b[K" : "", test, seconds);
     }
   }
 

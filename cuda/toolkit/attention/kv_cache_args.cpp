@@ -46,6 +46,8 @@ void check_cache_shape(const KvCacheView& c) {
   require(c.num_layers >= 1, "cache.num_layers", c.num_layers, "at least 1");
   require(c.num_blocks >= 1 && c.num_blocks < kMaxTokens, "cache.num_blocks", c.num_blocks, "in [1, 2^31)");
   require(c.num_kv_heads >= 1 && c.num_kv_heads <= kMaxHeads, "cache.num_kv_heads", c.num_kv_heads, "in [1, 8192]");
+  require(c.max_kv_heads == 0 || (c.max_kv_heads >= c.num_kv_heads && c.max_kv_heads <= kMaxHeads), "cache.max_kv_heads",
+          c.max_kv_heads, "0, or in [cache.num_kv_heads, 8192]");
   require(c.head_dim >= 16 && c.head_dim <= 256 && c.head_dim % 16 == 0, "cache.head_dim", c.head_dim,
           "a multiple of 16 in [16, 256]");
   require(c.block_size == 8 || c.block_size == 16 || c.block_size == 32, "cache.block_size", c.block_size, "8, 16 or 32");
