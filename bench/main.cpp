@@ -1,5 +1,3 @@
-#include <filesystem>
-
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -55,8 +53,7 @@ void check_lengths(const Options& o, std::int64_t context) {
 }
 
 int run(const Options& o) {
-  if (o.format != "table" && o.format != "markdown" && o.format != "json")
-    throw InvalidArgument(fmt::format("--format: \"{}\" is not one of table, markdown, json", o.format));
+  check_format(o.format);
   if (o.repeats < 1) throw InvalidArgument("--repeats must be at least 1");
   check_positive("-p", o.prompts), check_positive("-n", o.lengths), check_positive("-b", o.batches),
       check_positive("--rows", o.rows), check_positive("--vocab", o.vocabs), check_positive("-c", {o.context});
@@ -81,7 +78,7 @@ int run(const Options& o) {
   } else {
     const int threads = o.model.threads > 0 ? o.model.threads : report.machine.cores;
     const auto model = cli::load_model(o.model);
-    report.model = std::filesystem::path(cli::find_model(o.model.path)).filename().string();
+    report.model = cli::model_name(o.model);
     report.device = model->device().description;
     check_lengths(o, model->shape().context_length);
     for (const std::int64_t p : o.prompts) add(measure_prompt(model, p, 1, o.repeats));
@@ -101,6 +98,7 @@ int main(int argc, char** argv) {
   Options o;
   CLI::App app("Measures prompt processing, generation and sampling; sampling time is included.", "warploom-bench");
   cli::add_model_options(app, o.model);
+  cli::add_synthetic_options(app, o.model);
   app.add_option("-p,--prompt", o.prompts, "prompt lengths")->delimiter(',')->capture_default_str();
   app.add_option("-n,--length", o.lengths, "tokens to generate")->delimiter(',')->capture_default_str();
   app.add_option("-b,--batch", o.batches, "batch sizes")->delimiter(',')->capture_default_str();
@@ -113,7 +111,7 @@ int main(int argc, char** argv) {
   app.add_option("--logits", o.logits, "file of raw f32 rows for --sampler, instead of normal(0, 3) ones")
       ->check(CLI::ExistingFile);
   app.add_option("-r,--repeats", o.repeats, "runs of each test, after one to warm up")->capture_default_str();
-  const auto format = app.add_option("--format", o.format, "table, markdown or json")->capture_default_str();
+  const auto format = app.add_option("--format", o.format, "table, markdown, json or csv")->capture_default_str();
   app.add_flag_callback(
          "--json", [&] { o.format = "json"; }, "short for --format json")
       ->excludes(format);

@@ -51,7 +51,7 @@ double Measurement::min() const { return *std::min_element(runs.begin(), runs.en
 double Measurement::max() const { return *std::max_element(runs.begin(), runs.end()); }
 
 Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64_t length, std::int64_t batch, int repeats) {
-  Measurement m{fmt::format("prompt {}, batch {}", length, batch), "tokens/s", {}};
+  Measurement m{fmt::format("prompt {}, batch {}", length, batch), "tokens/s", length, 0, batch, {}};
   Request request;
   request.max_tokens = 1;
   request.ignore_eos = true;
@@ -70,6 +70,9 @@ Measurement measure_generation(const std::shared_ptr<const Model>& model, std::i
                                std::int64_t batch, const SamplingParams& sampling, bool kv_cache, int threads, int repeats) {
   Measurement m{fmt::format("generate {} after {}, batch {}{}", length, prompt, batch, kv_cache ? "" : ", no KV cache"),
                 "tokens/s",
+                prompt,
+                length,
+                batch,
                 {}};
   Request request;
   request.max_tokens = length;
@@ -113,8 +116,8 @@ std::vector<float> read_logits(const std::string& path, std::int64_t rows, std::
   if (bytes < 0) throw InvalidArgument(fmt::format("--logits: {} cannot be read", path));
   const std::int64_t call = rows * vocab_size * 4;
   if (bytes == 0 || bytes % call != 0)
-    throw InvalidArgument(fmt::format("--logits: {} has {} bytes, which are no whole calls of {} rows of {} f32 logits",
-                                      path, bytes, rows, vocab_size));
+    throw InvalidArgument(fmt::format("--logits: {} has {} bytes, which are no whole calls of {} {} of {} f32 logits", path,
+                                      bytes, rows, rows == 1 ? "row" : "rows", vocab_size));
   std::vector<float> logits(static_cast<std::size_t>(bytes / 4));
   file.seekg(0);
   if (!file.read(reinterpret_cast<char*>(logits.data()), bytes))
@@ -124,7 +127,12 @@ std::vector<float> read_logits(const std::string& path, std::int64_t rows, std::
 
 Measurement measure_sampler(const SamplerCase& strategy, std::span<const float> logits, std::int64_t rows,
                             std::int64_t vocab_size, int threads, int repeats) {
-  Measurement m{fmt::format("sample {}, {} rows of {}", strategy.name, rows, vocab_size), "us/row", {}};
+  Measurement m{fmt::format("sample {}, {} {} of {}", strategy.name, rows, rows == 1 ? "row" : "rows", vocab_size),
+                "us/row",
+                0,
+                0,
+                rows,
+                {}};
   std::vector<SamplingInput> wants(static_cast<std::size_t>(rows));
   for (SamplingInput& row : wants) row.params = strategy.params;
   // Some 64 rows a run, each of `logits` as often as the others.

@@ -1,7 +1,11 @@
 #include "report.h"
 
+#include <utility>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include "warploom/error.h"
 
 namespace warploom::bench {
 
@@ -17,6 +21,8 @@ std::string as_json(const Report& report) {
   for (const Measurement& m : report.measurements) {
     rows.push_back(
         {{"test", m.test}, {"unit", m.unit}, {"runs", m.runs}, {"min", m.min()}, {"median", m.median()}, {"max", m.max()}});
+    for (const auto& [name, value] : {std::pair("prompt", m.prompt), {"length", m.length}, {"batch", m.batch}})
+      if (value > 0) rows.back()[name] = value;
     if (m.sampling_share >= 0) rows.back()["sampling_share"] = m.sampling_share;
     if (m.num_kept >= 0) rows.back()["num_kept"] = m.num_kept;
   }
@@ -28,14 +34,39 @@ std::string as_json(const Report& report) {
   return all.dump(2) + "\n";
 }
 
+std::string quoted(const std::string& text) {
+  std::string escaped;
+  for (const char c : text) escaped += c == '"' ? "\"\"" : std::string(1, c);
+  return "\"" + escaped + "\"";
+}
+
+// One table of all runs: what holds for all of them is in every row.
+std::string as_csv(const Report& report) {
+  const auto number = [](auto value, bool known) { return known ? fmt::format("{}", value) : std::string(); };
+  std::string text = "cpu,cores,device,model,test,unit,prompt,length,batch,min,median,max,sampling_share,num_kept\n";
+  for (const Measurement& m : report.measurements)
+    text += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", quoted(report.machine.cpu), report.machine.cores,
+                        quoted(report.device), quoted(report.model), quoted(m.test), m.unit, number(m.prompt, m.prompt > 0),
+                        number(m.length, m.length > 0), number(m.batch, m.batch > 0), m.min(), m.median(), m.max(),
+                        number(m.sampling_share, m.sampling_share >= 0), number(m.num_kept, m.num_kept >= 0));
+  return text;
+}
+
 std::string share(const Measurement& m) {
   return m.sampling_share < 0 ? "" : fmt::format("{:.1f}%", 100 * m.sampling_share);
 }
 
 }  // namespace
 
+void check_format(const std::string& format) {
+  for (const char* known : {"table", "markdown", "json", "csv"})
+    if (format == known) return;
+  throw InvalidArgument(fmt::format("--format: \"{}\" is not one of table, markdown, json, csv", format));
+}
+
 std::string render(const Report& report, const std::string& format) {
   if (format == "json") return as_json(report);
+  if (format == "csv") return as_csv(report);
   const bool markdown = format == "markdown";
   std::string text = heading(report) + "\n\n";
   text += markdown

@@ -90,7 +90,7 @@ class Checkpoint {
   /// A 1-D tensor is one row. Throws where it is absent, of an unknown type, of more than two dimensions, or not [rows, cols]
   /// (-1: any number).
   virtual WeightView tensor(const TensorName& name, std::int64_t rows, std::int64_t cols) const = 0;
-  /// Tells the operating system that these bytes are not needed any more, so that they leave memory.
+  /// Says that these bytes are not needed any more, so that they leave memory: the tensor's views must not be read afterwards.
   virtual void release(const WeightView& view) const = 0;
   /// Of all tensors, those without a canonical name among them.
   virtual std::uint64_t tensor_bytes() const = 0;

@@ -28,8 +28,7 @@ struct ModelConfig {
   float norm_epsilon = 1e-5f;
   float softmax_scale = 0.0f;  // 1 / sqrt(head_dim) unless the checkpoint says otherwise
   std::vector<RopeConfig> ropes;
-  std::vector<LayerConfig> layers;   // [shape.num_layers]
-  bool tie_word_embeddings = false;  // the output matrix is the embedding
+  std::vector<LayerConfig> layers;  // [shape.num_layers]
 };
 
 /// Throws ModelError if the architecture is not supported (src/model/registry.cpp), a value is missing or out of range, or the
