@@ -3,6 +3,7 @@
 
 #include "cli/model_options.h"
 #include "cli/program.h"
+#include "format.h"
 #include "report.h"
 #include "warploom/error.h"
 

@@ -5,16 +5,11 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "warploom/error.h"
+#include "format.h"
 
 namespace warploom::bench {
 
 namespace {
-
-std::string heading(const Report& report) {
-  return fmt::format("{}, {} cores, {:.0f} GiB; {}{}", report.machine.cpu, report.machine.cores, report.machine.memory_gib,
-                     report.device, report.model.empty() ? "" : fmt::format("; {}", report.model));
-}
 
 std::string as_json(const Report& report) {
   nlohmann::json rows = nlohmann::json::array();
@@ -27,17 +22,8 @@ std::string as_json(const Report& report) {
     if (m.num_kept >= 0) rows.back()["num_kept"] = m.num_kept;
   }
   const nlohmann::json all = {
-      {"machine", {{"cpu", report.machine.cpu}, {"cores", report.machine.cores}, {"memory_gib", report.machine.memory_gib}}},
-      {"device", report.device},
-      {"model", report.model},
-      {"measurements", rows}};
+      {"machine", as_json(report.machine)}, {"device", report.device}, {"model", report.model}, {"measurements", rows}};
   return all.dump(2) + "\n";
-}
-
-std::string quoted(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) escaped += c == '"' ? "\"\"" : std::string(1, c);
-  return "\"" + escaped + "\"";
 }
 
 // One table of all runs: what holds for all of them is in every row.
@@ -58,17 +44,11 @@ std::string share(const Measurement& m) {
 
 }  // namespace
 
-void check_format(const std::string& format) {
-  for (const char* known : {"table", "markdown", "json", "csv"})
-    if (format == known) return;
-  throw InvalidArgument(fmt::format("--format: \"{}\" is not one of table, markdown, json, csv", format));
-}
-
 std::string render(const Report& report, const std::string& format) {
   if (format == "json") return as_json(report);
   if (format == "csv") return as_csv(report);
   const bool markdown = format == "markdown";
-  std::string text = heading(report) + "\n\n";
+  std::string text = heading(report.machine, report.device, report.model) + "\n\n";
   text += markdown
               ? "| test | unit | min | median | max | sampling |\n|---|---|---:|---:|---:|---:|\n"
               : fmt::format("{:<48} {:>9} {:>10} {:>10} {:>10} {:>9}\n", "test", "unit", "min", "median", "max", "sampling");

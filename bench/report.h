@@ -16,10 +16,7 @@ struct Report {
   std::vector<Measurement> measurements;
 };
 
-/// Throws InvalidArgument unless it is "table", "markdown", "json" or "csv".
-void check_format(const std::string& format);
-
-/// In a format that check_format accepts.
+/// format: one that check_format accepts.
 std::string render(const Report& report, const std::string& format);
 
 }  // namespace warploom::bench

@@ -105,7 +105,7 @@ class BurstGpt {
 
   void add_line(Trace& trace, const Line& line) const {
     const std::vector<std::string_view> columns = columns_of(line.text);
-    double values[3];
+    double values[3] = {};
     for (std::size_t i = 0; i < kNames.size(); ++i) {
       if (at_[i] >= columns.size())
         line.fail(fmt::format("has {} columns; \"{}\" is number {}", columns.size(), kNames[i], at_[i] + 1));
