@@ -23,14 +23,6 @@ struct Options {
   bool no_kv_cache = false, sampler = false;
 };
 
-SamplingParams strategy(const std::string& name) {
-  for (const SamplerCase& c : sampler_cases())
-    if (c.name == name) return c.params;
-  std::string known;
-  for (const SamplerCase& c : sampler_cases()) known += (known.empty() ? "" : ", ") + c.name;
-  throw InvalidArgument(fmt::format("--strategy: \"{}\" is not one of {}", name, known));
-}
-
 void note(const Options& o, const Measurement& m) {
   if (!o.model.quiet) fmt::print(stderr, "{}: {:.1f} {}\n", m.test, m.median(), m.unit);
 }
@@ -58,7 +50,7 @@ int run(const Options& o) {
   if (o.repeats < 1) throw InvalidArgument("--repeats must be at least 1");
   check_positive("-p", o.prompts), check_positive("-n", o.lengths), check_positive("-b", o.batches),
       check_positive("--rows", o.rows), check_positive("--vocab", o.vocabs), check_positive("-c", {o.context});
-  const SamplingParams sampling = strategy(o.strategy);
+  const SamplingParams sampling = strategy_params(o.strategy);
   for (const std::int64_t b : o.batches)
     if (b > kMaxBatch) throw InvalidArgument(fmt::format("-b: {} is not at most {}", b, kMaxBatch));
   Report report;

@@ -102,6 +102,15 @@ std::vector<SamplerCase> sampler_cases() {
           {"min-p 0.05", {.temperature = 1.0f, .min_p = 0.05f}}};
 }
 
+SamplingParams strategy_params(const std::string& name) {
+  std::string known;
+  for (const SamplerCase& c : sampler_cases()) {
+    if (c.name == name) return c.params;
+    known += (known.empty() ? "" : ", ") + c.name;
+  }
+  throw InvalidArgument(fmt::format("--strategy: \"{}\" is not one of {}", name, known));
+}
+
 std::vector<float> normal_logits(std::int64_t rows, std::int64_t vocab_size) {
   std::mt19937 rng(1);
   std::normal_distribution<float> normal(0.0f, 3.0f);

@@ -39,6 +39,8 @@ struct SamplerCase {
   SamplingParams params;
 };
 std::vector<SamplerCase> sampler_cases();
+/// Those of the case with this name. Throws InvalidArgument if there is none.
+SamplingParams strategy_params(const std::string& name);
 
 /// normal(0, 3) logits, the same in every run: [rows, vocab_size].
 std::vector<float> normal_logits(std::int64_t rows, std::int64_t vocab_size);
