@@ -112,29 +112,36 @@ def draw_throughput(plt, names, results):
 
 
 def draw_serving(plt, names, results):
-    figure, panels = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+    from matplotlib.ticker import LogFormatter
+    figure, panels = plt.subplots(1, 3, figsize=(13, 4.6), layout="constrained")
     for i, (name, r) in enumerate(zip(names, results)):
         look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "linewidth": 1.8}
         for axes, key in zip(panels, ("ttft", "itl")):
             axes.plot(r.rates, r.latencies[key]["p50"], label=f"{name}, p50", **look)
             axes.plot(r.rates, r.latencies[key]["p99"], label=f"{name}, p99", linestyle="--", markerfacecolor="white", **look)
-        panels[2].plot(r.rates, r.goodput, label=name, **look)
+        panels[2].plot(r.rates, r.goodput, **look)
         if r.knee is not None:
-            panels[2].axvline(r.knee, color=look["color"], linestyle=":", linewidth=1.5, label=f"knee: {r.knee:.3g} requests/s")
+            whose = f"{name}, " if len(results) > 1 else ""
+            panels[2].axvline(r.knee, color=look["color"], linestyle=":", linewidth=1.5,
+                              label=f"{whose}knee: {r.knee:.3g} requests/s")
     limits = results[0].limits
     for axes, key, what in zip(panels, ("ttft", "itl"), ("time to first token (ms)", "time between tokens (ms)")):
         if all(r.limits == limits for r in results):
-            axes.axhline(1000 * limits[f"{key}_seconds"], color="#777777", linewidth=1, label="limit")
+            axes.axhline(1000 * limits[f"{key}_seconds"], color="#777777", linestyle="-.", linewidth=1,
+                         label="limit (between tokens: of a request's mean)")
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
         style(axes, "offered requests per second", what)
     highest = max(rate for r in results for rate in r.rates)
-    panels[2].plot([0, highest], [0, highest], color="#777777", linewidth=1, label="all offered requests")
-    style(panels[2], "offered requests per second", "goodput (requests per second)")
+    panels[2].plot([0, highest], [0, highest], color="#777777", linewidth=1, label="goodput if all requests were good")
     panels[2].set_ylim(bottom=0)
+    style(panels[2], "offered requests per second", "goodput (requests per second)")
     for axes in panels:
         axes.set_xlim(left=0)
-        axes.legend(facecolor="white", edgecolor="none", framealpha=0.85, fontsize=8)
+    # One legend for all panels, beside which nothing is hidden.
+    handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
