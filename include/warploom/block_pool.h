@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "warploom/export.h"
+#include "warploom/kv_cache_event.h"
 #include "warploom/types.h"
 
 namespace warploom {
@@ -17,9 +19,13 @@ constexpr std::int64_t blocks_for(std::int64_t tokens, std::int64_t block_size) 
   return tokens / block_size + (tokens % block_size != 0);
 }
 
-/// Identifies the content of a cached block: its tokens and all tokens before it. 0 is the empty prefix. A number is never used for
-/// two contents by one pool.
-using PrefixId = std::uint64_t;
+/// Identifies the content of a cached block: its tokens and all tokens before it.
+struct Prefix {
+  std::uint64_t id = 0;    ///< 0: nothing. A pool never uses a number for two contents
+  std::uint64_t hash = 0;  ///< prefix_hash() of the content
+
+  bool operator==(const Prefix& other) const { return id == other.id; }
+};
 
 /// A pool of blocks with reference counts and a prefix cache. A full block can be registered by its tokens and by the prefix before
 /// it. It stays findable when its last reference goes, until allocate() needs it: the least recently used block is evicted first.
@@ -47,20 +53,22 @@ class WARPLOOM_EXPORT BlockPool {
 
   struct CachedBlock {
     std::int32_t block;
-    PrefixId prefix;  ///< of the prefix that ends with this block
+    Prefix prefix;  ///< that ends with this block
   };
   /// The cached block that holds `tokens` (block_size of them) after the prefix `parent`; empty if there is none. Takes no reference.
-  [[nodiscard]] std::optional<CachedBlock> find(PrefixId parent, std::span<const TokenId> tokens) const;
-  /// Registers a referenced block whose keys and values are computed; returns the id of the prefix that ends with it. If another block
-  /// holds the same content already, that one stays registered and its id is returned. Throws std::logic_error if the block has no
+  [[nodiscard]] std::optional<CachedBlock> find(const Prefix& parent, std::span<const TokenId> tokens) const;
+  /// Registers a referenced block whose keys and values are computed; returns the prefix that ends with it. If another block holds the same
+  /// content already, that one stays registered and its prefix is returned. Throws std::logic_error if the block has no
   /// reference or is cached already, or if there are not block_size tokens.
-  PrefixId cache(std::int32_t block, PrefixId parent, std::span<const TokenId> tokens);
-  bool is_cached(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)].prefix != 0; }
+  Prefix cache(std::int32_t block, const Prefix& parent, std::span<const TokenId> tokens);
+  bool is_cached(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)].prefix.id != 0; }
   /// Number of cached blocks, referenced or not.
   std::int64_t cached_count() const { return num_cached_; }
   /// Makes a block unfindable; references stay as they are.
   void uncache(std::int32_t block);
   void uncache_all();
+  /// Is told of every block that is cached or uncached from now on; ids of its events are 0. Empty: nobody is.
+  void set_listener(std::function<void(KvCacheEvent)> listener) { listener_ = std::move(listener); }
 
   /// Throws std::logic_error if a block is lost, free and referenced at once, or free twice. Linear in the number of blocks.
   void check() const;
@@ -71,11 +79,11 @@ class WARPLOOM_EXPORT BlockPool {
     std::int32_t ref_count = 0;
     std::int32_t previous = kNone, next = kNone;  // in the list of evictable blocks
     std::int32_t next_in_bucket = kNone;          // in the table of cached blocks
-    PrefixId prefix = 0;                          // 0: not cached
-    PrefixId parent = 0;
+    Prefix prefix, parent;                        // the prefix's id is 0: not cached
   };
   Block& at(std::int32_t block) { return blocks_.at(static_cast<std::size_t>(block)); }
-  std::int32_t& bucket(PrefixId parent, std::span<const TokenId> tokens);
+  std::int32_t& bucket(std::uint64_t hash);
+  std::optional<CachedBlock> find(const Prefix& parent, std::span<const TokenId> tokens, std::uint64_t hash) const;
   std::span<const TokenId> tokens_of(std::int32_t block) const;
   void append_evictable(std::int32_t block);
   void remove_evictable(std::int32_t block);
@@ -85,10 +93,10 @@ class WARPLOOM_EXPORT BlockPool {
   std::vector<std::int32_t> free_;                // a stack: the block that was freed last is warm in the processor's caches
   std::int32_t oldest_ = kNone, newest_ = kNone;  // ends of the list of cached blocks without references, by last use
   std::int64_t num_evictable_ = 0, num_cached_ = 0;
-  std::vector<std::int32_t>
-      buckets_;  // heads of the chains of cached blocks, by hash of parent and tokens; empty until one is cached
+  std::vector<std::int32_t> buckets_;  // heads of the chains of cached blocks, by hash; empty until one is cached
   std::vector<TokenId> tokens_;  // [num_blocks, block_size] of cached blocks, to compare with; empty until one is cached
-  PrefixId last_prefix_ = 0;
+  std::uint64_t last_prefix_ = 0;
+  std::function<void(KvCacheEvent)> listener_;
 };
 
 }  // namespace warploom

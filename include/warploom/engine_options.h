@@ -23,6 +23,20 @@ struct EngineOptions {
       512;                            ///< maximum number of tokens in a step, prompts and decoding together, in [1, 2^20]
   bool enable_prefix_caching = true;  ///< keep computed prefixes and reuse them for later sequences
   bool use_kv_cache = true;           ///< false: recompute the whole sequence at every step, to see what the cache is worth
+
+  /// Requests are served in order of arrival + priority_window * priority, so a request is overtaken by at most priority_window later ones
+  /// for each step of priority that lies between them. In [0, 2^20]; 0: priorities mean nothing.
+  std::int64_t priority_window = 256;
+  /// Throw std::logic_error at the first step after which references, owners and lists of blocks do not agree. The cost is linear in
+  /// the number of blocks.
+  bool check_blocks = false;
+
+  // The rest is for an Engine alone.
+  std::int64_t max_queued_requests = 0;  ///< requests that may wait, 0: any number
+  bool own_thread = true;                ///< false: the application calls Engine::step()
+  /// How many of the latest are kept for Engine::take_iteration_stats() and Engine::take_kv_cache_events(); 0: none.
+  std::size_t iteration_stats_capacity = 0;
+  std::size_t kv_cache_events_capacity = 0;
 };
 
 }  // namespace warploom

@@ -39,4 +39,16 @@ class WARPLOOM_EXPORT BackendError : public Error {
   using Error::Error;
 };
 
+/// The engine takes no more requests: it is drained, shut down, or its device failed.
+class WARPLOOM_EXPORT EngineStopped : public Error {
+ public:
+  using Error::Error;
+};
+
+/// As many requests wait as the engine may queue. Engine::try_submit() says so by a value instead.
+class WARPLOOM_EXPORT QueueFull : public Error {
+ public:
+  using Error::Error;
+};
+
 }  // namespace warploom

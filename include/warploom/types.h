@@ -26,11 +26,14 @@ struct Workspace {
 enum class FinishReason : std::uint8_t {
   running,         ///< it has not ended yet
   stop_token,      ///< an end-of-sequence token, or one of the caller's stop tokens
-  stop_string,     ///< one of the caller's stop strings appeared; the text ends before it
+  stop_string,     ///< one of the caller's stop strings appeared
   length,          ///< max_tokens were generated
   context_full,    ///< the model's context length, or the whole KV cache, is used up
-  cancelled,       ///< Callbacks::on_token returned false, or Callbacks::should_abort returned true
+  cancelled,       ///< a callback or the application asked for it
+  deadline,        ///< the request's deadline passed
   invalid_logits,  ///< the model produced NaN or +inf (or masked every token): nothing can be drawn
+  error,           ///< a callback threw or the device failed; RequestOutput::error says what
+  shutdown,        ///< the engine was shut down
 };
 
 /// The name as the command line and JSON print it, for instance "stop_token".
@@ -42,7 +45,10 @@ constexpr const char* name(FinishReason reason) {
     case FinishReason::length: return "length";
     case FinishReason::context_full: return "context_full";
     case FinishReason::cancelled: return "cancelled";
+    case FinishReason::deadline: return "deadline";
     case FinishReason::invalid_logits: return "invalid_logits";
+    case FinishReason::error: return "error";
+    case FinishReason::shutdown: return "shutdown";
   }
   return "unknown";
 }

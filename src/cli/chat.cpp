@@ -122,7 +122,7 @@ void add_chat(CLI::App& app, int& status) {
   add_model_options(*command, chat->model);
   add_kv_options(*command, chat->kv);
   command->add_option("-n,--max-tokens", chat->request.max_tokens, "maximum number of tokens of an answer")
-      ->check(whole_number<std::int64_t>())
+      ->check(whole_number<std::int64_t>(1))
       ->capture_default_str();
   add_sampling_options(*command, chat->sampling);
   command->add_option("--system", chat->system, "system message");

@@ -89,7 +89,7 @@ void add_compare(CLI::App& app, int& status) {
   const auto o = std::make_shared<Options>();
   command->add_option("PROMPT", o->prompt, "the text to continue")->capture_default_str();
   command->add_option("-n,--max-tokens", o->max_tokens, "maximum number of tokens of each text")
-      ->check(whole_number<std::int64_t>())
+      ->check(whole_number<std::int64_t>(1))
       ->capture_default_str();
   command->add_option("-s,--seed", o->seed, "of every strategy's draws")
       ->check(whole_number<std::uint64_t>())

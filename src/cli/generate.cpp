@@ -166,7 +166,7 @@ void add_generate(CLI::App& app, int& status) {
   add_model_options(*command, g->model);
   add_kv_options(*command, g->kv);
   command->add_option("-n,--max-tokens", g->request.max_tokens, "maximum number of tokens to generate for each sequence")
-      ->check(whole_number<std::int64_t>())
+      ->check(whole_number<std::int64_t>(1))
       ->capture_default_str();
   add_sampling_options(*command, g->sampling);
   command->add_option("--n", g->request.n, "continuations of each prompt, up to 65536")

@@ -1,12 +1,12 @@
 #include "engine/engine_core.h"
 
 #include <algorithm>
-#include <functional>
-#include <limits>
+#include <exception>
 
 #include <fmt/format.h>
 
-#include "engine/check_request.h"
+#include "engine/prepare_request.h"
+#include "engine/prompt_logprobs.h"
 #include "model/loaded_model.h"
 #include "warploom/error.h"
 
@@ -14,199 +14,281 @@ namespace warploom {
 
 namespace {
 
-KvCacheShape cache_shape(const ModelShape& shape, const EngineOptions& options) {
-  return {shape.num_layers, shape.num_kv_heads, shape.head_dim, 1, options.kv_type, options.block_size};
-}
-
-/// Tokens beyond which a larger KV cache would be of no use, or was not asked for.
-std::int64_t max_kv_tokens(const DecoderModel& decoder, const EngineOptions& options, std::int64_t limit) {
-  check_options(options);
-  const ModelShape& shape = decoder.config().shape;
-  decoder.backend().check_kv_cache_shape(cache_shape(shape, options));  // before anything is derived from it
-  // With a spare block for each sequence, for the copy that a shared block may need.
-  std::int64_t tokens = options.kv_cache_tokens > 0 ? options.kv_cache_tokens
-                                                    : options.max_num_seqs * (shape.context_length + 2 * options.block_size);
-  if (limit > 0) tokens = std::min(tokens, limit);
-  return std::min(tokens, std::numeric_limits<std::int32_t>::max() * options.block_size);
-}
-
-/// As many blocks as `max_tokens` tokens take, or the device has memory for if no capacity was asked for; at least one.
-std::unique_ptr<KvCache> create_cache(const DecoderModel& decoder, const EngineOptions& options, std::int64_t max_tokens) {
-  const ModelShape& shape = decoder.config().shape;
-  KvCacheShape cache = cache_shape(shape, options);
-  cache.num_blocks = blocks_for(max_tokens, options.block_size);
-  if (options.kv_cache_tokens == 0) {
-    const double share = options.kv_cache_share > 0 ? options.kv_cache_share : decoder.backend().kv_cache_share();
-    const auto block_bytes = static_cast<double>(shape.kv_bytes_per_token(options.kv_type) * options.block_size);
-    const double fit = share * static_cast<double>(decoder.backend().free_bytes()) / block_bytes;
-    if (fit < static_cast<double>(cache.num_blocks))
-      cache.num_blocks = std::max<std::int64_t>(1, static_cast<std::int64_t>(fit));
-  }
-  return decoder.backend().create_kv_cache(cache);
-}
-
-BatchLimits batch_limits(const ModelShape& shape, const EngineOptions& options, std::int64_t max_tokens) {
-  BatchLimits limits;
-  limits.max_num_tokens = std::min(options.max_num_batched_tokens, max_tokens);
-  limits.max_num_seqs = limits.max_num_logits = std::min(options.max_num_seqs, limits.max_num_tokens);
-  limits.max_blocks_per_seq = blocks_for(std::min(shape.context_length, max_tokens), options.block_size);
-  return limits;
-}
-
-SchedulerOptions scheduler_options(const ModelShape& shape, const EngineOptions& options, const BatchLimits& limits) {
-  return {options.max_num_seqs, limits.max_num_tokens, shape.context_length, options.enable_prefix_caching,
-          options.use_kv_cache};
-}
-
 template <typename T>
 std::shared_ptr<T> not_null(std::shared_ptr<T> pointer, const char* what) {
   if (!pointer) throw InvalidArgument(fmt::format("{} is null", what));
   return pointer;
 }
 
+/// Runs a request's callback; returns what went wrong in it, empty if nothing did.
+template <typename Callback>
+std::string error_of(const char* name, const Callback& callback) {
+  try {
+    callback();
+    return {};
+  } catch (const std::exception& error) {
+    return fmt::format("{}: {}", name, error.what());
+  } catch (...) {
+    return fmt::format("{}: an exception that is no std::exception", name);
+  }
+}
+
 }  // namespace
 
 EngineCore::EngineCore(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer,
-                       const EngineOptions& options, std::int64_t kv_cache_limit)
+                       const EngineOptions& options, Expected expected, Now now)
     : model_(not_null(std::move(model), "model")),
       tokenizer_(not_null(std::move(tokenizer), "tokenizer")),
+      now_(std::move(now)),
       decoder_(decoder_of(*model_)),
-      max_kv_tokens_(max_kv_tokens(decoder_, options, kv_cache_limit)),
-      limits_(batch_limits(model_->shape(), options, max_kv_tokens_)),
+      check_blocks_(options.check_blocks),
+      max_kv_tokens_(max_kv_tokens(decoder_, options, expected.kv_tokens)),
+      limits_(batch_limits(model_->shape(), options, max_kv_tokens_, expected.num_logits)),
       runner_(decoder_, cache_shape(model_->shape(), options), limits_),
       cache_(create_cache(decoder_, options, max_kv_tokens_)),
       pool_(cache_->shape().num_blocks, options.block_size),
       scheduler_(pool_, scheduler_options(model_->shape(), options, limits_)) {
   runner_.use(*cache_);
-}
-
-std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, Prompt prompt) {
-  if (auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) return std::move(*ids);
-  if (const auto* text = std::get_if<std::string>(&prompt)) return tokenizer.encode(*text);
-  return tokenizer.encode_chat(std::get<std::vector<ChatMessage>>(prompt));
+  stats_.kv_cache_blocks = pool_.size();
 }
 
 EngineCore::RequestId EngineCore::add(Request request) {
-  check_request(request, model_->shape());
-  auto group = std::make_shared<SequenceGroup>();
-  group->prompt = encode_prompt(*tokenizer_, std::move(request.prompt));
-  check_prompt(group->prompt, model_->shape());
-  request.prompt = {};
-  group->request_id = ++last_id_;
-  group->sampling = request.sampling;
-  group->logit_bias = request.logit_bias;
-  group->stop_token_ids = request.stop_token_ids;
-  if (!request.ignore_eos)
-    group->stop_token_ids.insert(group->stop_token_ids.end(), tokenizer_->eog_token_ids().begin(),
-                                 tokenizer_->eog_token_ids().end());
-  group->max_tokens = request.max_tokens;
-  group->n = static_cast<std::uint32_t>(request.n);
-  group->logprobs = request.logprobs;
-  group->top_logprobs = request.top_logprobs;
-  if (!request.allowed_token_ids.empty()) {
-    group->allowed.resize(static_cast<std::size_t>((model_->shape().vocab_size + 31) / 32));
-    for (const TokenId token : request.allowed_token_ids)
-      group->allowed[static_cast<std::size_t>(token / 32)] |= std::uint32_t{1} << token % 32;
-  }
-
-  LiveRequest live{std::move(request), group, {}, Clock::now()};
-  live.streams.resize(group->n);
-  live_.emplace(group->request_id, std::move(live));
-  scheduler_.add(std::move(group));
+  PreparedRequest prepared = prepare_request(std::move(request), *tokenizer_, model_->shape());
+  prepared.group->request_id = ++last_id_;
+  add(std::move(prepared), now_());
   return last_id_;
 }
 
+void EngineCore::add(PreparedRequest prepared, Clock::time_point submitted) {
+  const std::shared_ptr<SequenceGroup> group = prepared.group;
+  const auto [at, added] = live_.try_emplace(group->request_id, std::move(prepared), tokenizer_, submitted);
+  if (at->second.has_deadline()) deadlines_.emplace(at->second.deadline(), group->request_id);
+  scheduler_.add(group);
+}
+
+std::vector<EngineCore::RequestId> EngineCore::unfinished() const {
+  std::vector<RequestId> ids;
+  for (const auto& [id, live] : live_)
+    if (!live.ended()) ids.push_back(id);
+  std::ranges::sort(ids);
+  return ids;
+}
+
+class EngineCore::Busy {
+ public:
+  explicit Busy(EngineCore& core) : core_(core) { ++core_.busy_; }
+  ~Busy() {
+    if (--core_.busy_ == 0) core_.forget_taken();
+  }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+
+ private:
+  EngineCore& core_;
+};
+
 void EngineCore::step(const OnToken& on_token) {
+  const Busy busy(*this);
+  const Clock::time_point begin = now_();
+  step_time_ = begin;
+  last_step_ = {};
+  expire(on_token);
+  const std::int64_t preemptions = scheduler_.num_preemptions();
   const ScheduledBatch& batch = scheduler_.schedule();
   for (const Sequence* sequence : batch.exhausted)
     end(live_.at(sequence->group->request_id), sequence->index, FinishReason::context_full, on_token);
+  last_step_.num_preempted = scheduler_.num_preemptions() - preemptions;
+  stats_.preemptions += static_cast<std::uint64_t>(last_step_.num_preempted);
   if (batch.sequences.empty()) return;
   build_input(batch);
   results_.resize(input_.rows.size());
+  const Clock::time_point model_begin = now_();
   runner_.run(input_, wanted_, results_);
+  step_time_ = now_();
+  read_prompt_logprobs(batch);
   scheduler_.commit(results_);
-  std::size_t next = 0;
-  for (const ScheduledSequence& scheduled : batch.sequences)
-    if (scheduled.samples) process_token(*scheduled.sequence, results_[next++], on_token);
+  count_step(batch, begin, model_begin);
+  report(batch, on_token);
+  if (check_blocks_) scheduler_.check_blocks();
+}
+
+void EngineCore::expire(const OnToken& on_token) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= step_time_)
+    abort(deadlines_.extract(deadlines_.begin()).value().second, FinishReason::deadline, on_token);
 }
 
 void EngineCore::build_input(const ScheduledBatch& batch) {
   input_.clear();
   input_.copies = batch.copies;
   wanted_ = {};
+  edited_.clear();
+  failed_.clear();
+  std::int64_t logits = 0;
   for (const ScheduledSequence& scheduled : batch.sequences) {
     const Sequence& sequence = *scheduled.sequence;
     const SequenceGroup& group = *sequence.group;
+    LiveRequest& live = live_.at(group.request_id);
+    if (live.start(step_time_)) count_start(live);
     sequence.copy_tokens(sequence.num_computed_tokens, scheduled.num_tokens, input_.token_ids);
     input_.sequences.push_back(
-        {scheduled.num_tokens, sequence.num_computed_tokens, sequence.block_table.blocks(), scheduled.samples ? 1 : 0});
-    if (!scheduled.samples) continue;
-    input_.rows.push_back({&group.sampling, sequence.output_token_ids.size(), sequence.index, group.prompt,
-                           sequence.output_token_ids, group.logit_bias, group.allowed});
-    wanted_.logprobs = wanted_.logprobs || group.logprobs;
-    wanted_.top_logprobs = std::max(wanted_.top_logprobs, group.top_logprobs);
+        {scheduled.num_tokens, sequence.num_computed_tokens, sequence.block_table.blocks(), scheduled.num_logits});
+    logits += scheduled.num_logits;
+    if (scheduled.samples) add_row(sequence, logits - 1);
   }
 }
 
-OutputStream& EngineCore::stream_of(LiveRequest& live, std::uint32_t index) {
-  std::unique_ptr<OutputStream>& stream = live.streams[index];
-  if (!stream) stream = std::make_unique<OutputStream>(tokenizer_, live.request, index, live.submitted);
-  return *stream;
+void EngineCore::add_row(const Sequence& sequence, std::int64_t logits_row) {
+  const SequenceGroup& group = *sequence.group;
+  const bool early = static_cast<std::int64_t>(sequence.output_token_ids.size()) < group.min_tokens;
+  SampledRow& row = input_.rows.emplace_back();
+  row.logits_row = logits_row;
+  row.params = &group.sampling;
+  row.position = sequence.output_token_ids.size();
+  row.subsequence = sequence.index;
+  row.prompt = group.prompt;
+  row.output = sequence.output_token_ids;
+  row.bias = early ? group.early_logit_bias : group.logit_bias;
+  row.allowed = group.allowed;
+  row.processed_logprobs = group.logprobs_mode == LogprobsMode::processed && (group.logprobs || group.top_logprobs > 0);
+  wanted_.logprobs = wanted_.logprobs || group.logprobs;
+  wanted_.top_logprobs = std::max(wanted_.top_logprobs, group.top_logprobs);
+  wanted_.processed = wanted_.processed || row.processed_logprobs;
+
+  const CompletionContext context{sequence.index, group.prompt, sequence.output_token_ids};
+  const auto run = [this, id = group.request_id](const char* name, const auto& callback) {
+    if (std::string error = error_of(name, callback); !error.empty()) failed_.emplace_back(id, std::move(error));
+  };
+  if (group.constraint) {
+    Edited& edited =
+        *edited_.emplace_back(std::make_unique<Edited>(Edited{group.allowed, {row.bias.begin(), row.bias.end()}}));
+    TokenEdit edit(edited.allowed, edited.bias, model_->shape().vocab_size);
+    run("constraint", [&] {
+      group.constraint(context, edit);
+      for (const LogitBias& bias : edited.bias)
+        if (bias.token < 0 || bias.token >= model_->shape().vocab_size)
+          throw InvalidArgument(
+              fmt::format("bias for token {}, which is not in [0, {})", bias.token, model_->shape().vocab_size));
+      row.bias = edited.bias;
+      row.allowed = edited.allowed;
+    });
+  }
+  if (group.logits_processor)
+    row.edit_logits = [&group, context, run](std::span<float> logits) {
+      run("logits_processor", [&] { group.logits_processor(context, logits); });
+    };
 }
 
-void EngineCore::process_token(Sequence& sequence, const SampleResult& result, const OnToken& on_token) {
-  LiveRequest& live = live_.at(sequence.group->request_id);
-  if (result.status != SampleStatus::ok) return end(live, sequence.index, FinishReason::invalid_logits, on_token);
-  OutputStream& stream = stream_of(live, sequence.index);
-  const std::string text = stream.push(result, sequence.finish_reason);
-  const FinishReason reason = stream.completion().finish_reason;
-  if (reason != FinishReason::running && !sequence.finished()) scheduler_.finish(sequence, reason);
-  if (!on_token || on_token(live.group->request_id, {0, sequence.index, result.token, text, reason})) return;
-  if (reason != FinishReason::running) return;
-  stream.end(FinishReason::cancelled);
-  scheduler_.finish(sequence, FinishReason::cancelled);
+void EngineCore::read_prompt_logprobs(const ScheduledBatch& batch) {
+  std::int64_t row = 0;
+  for (const ScheduledSequence& scheduled : batch.sequences) {
+    const SequenceGroup& group = *scheduled.sequence->group;
+    if (scheduled.num_logits > (scheduled.samples ? 1 : 0)) {
+      const std::int64_t first = scheduled.sequence->num_computed_tokens;  // whose logits tell of the token after it
+      const std::int64_t end = std::min(first + scheduled.num_tokens, group.prompt_size() - 1);
+      if (first < end)
+        live_.at(group.request_id)
+            .add_prompt_logprobs(
+                prompt_logprobs(runner_, row,
+                                std::span(group.prompt)
+                                    .subspan(static_cast<std::size_t>(first + 1), static_cast<std::size_t>(end - first))));
+    }
+    row += scheduled.num_logits;
+  }
+}
+
+void EngineCore::report(const ScheduledBatch& batch, const OnToken& on_token) {
+  for (auto& [id, error] : failed_) abort(id, FinishReason::error, on_token, std::move(error));
+  std::size_t next = 0;
+  for (const ScheduledSequence& scheduled : batch.sequences) {
+    const SampleResult* result = scheduled.samples ? &results_[next++] : nullptr;
+    Sequence& sequence = *scheduled.sequence;
+    LiveRequest& live = live_.at(sequence.group->request_id);
+    if (live.has_ended(sequence.index)) continue;
+    if (result && result->status == SampleStatus::ok)
+      process_token(live, sequence, *result, on_token);
+    else if (sequence.finished())
+      end(live, sequence.index, sequence.finish_reason, on_token);
+  }
+}
+
+void EngineCore::process_token(LiveRequest& live, Sequence& sequence, const SampleResult& result, const OnToken& on_token) {
+  const FinishReason reason = live.push(sequence.index, result, sequence.finish_reason, step_time_, on_token);
+  count_token(live.stream(sequence.index));
+  if (reason == FinishReason::running) return;
+  count_end(live, reason);
+  if (!sequence.finished()) scheduler_.finish(sequence, reason);
 }
 
 void EngineCore::end(LiveRequest& live, std::uint32_t index, FinishReason reason, const OnToken& on_token) {
-  const std::string text = stream_of(live, index).end(reason);
-  if (on_token) on_token(live.group->request_id, {0, index, -1, text, reason});
+  live.end(index, reason, on_token);
+  count_end(live, reason);
 }
 
-void EngineCore::abort(RequestId id, const OnToken& on_token) {
+void EngineCore::abort(RequestId id, FinishReason reason, const OnToken& on_token, std::string error) {
+  const Busy busy(*this);
   LiveRequest& live = live_.at(id);
-  scheduler_.abort(*live.group);
-  for (std::uint32_t i = 0; i < live.group->n; ++i)
-    if (stream_of(live, i).completion().finish_reason == FinishReason::running)
-      end(live, i, FinishReason::cancelled, on_token);
+  if (live.ended()) return;
+  scheduler_.abort(*live.group(), reason);
+  live.set_error(std::move(error));
+  for (std::uint32_t i = 0; i < live.group()->n; ++i)
+    if (!live.has_ended(i)) end(live, i, reason, on_token);
+}
+
+std::vector<EngineCore::RequestId> EngineCore::in_step() const {
+  std::vector<RequestId> ids;
+  for (const ScheduledSequence& scheduled : scheduler_.batch().sequences) {
+    const RequestId id = scheduled.sequence->group->request_id;
+    if (live_.contains(id) && std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
+  }
+  return ids;
 }
 
 RequestOutput EngineCore::take_output(RequestId id) {
-  const auto found = live_.find(id);
-  LiveRequest& live = found->second;
-  RequestOutput output;
-  output.prompt_token_ids = std::move(live.group->prompt);
-  output.cached_tokens = std::max<std::int64_t>(live.group->num_cached_tokens, 0);
-  for (const auto& stream : live.streams) output.completions.push_back(stream->take());
-  live_.erase(found);
-  return output;
+  const Busy busy(*this);
+  taken_.push_back(id);
+  return live_.at(id).take_output();
 }
 
-std::int64_t kv_cache_tokens_for(std::span<const Request> requests, std::span<const std::int64_t> prompt_sizes,
-                                 const EngineOptions& options, const ModelShape& shape) {
-  // A spare block for each, for the copy that a shared block may need.
-  std::vector<std::int64_t> blocks;
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    const std::int64_t room = shape.context_length - prompt_sizes[i];
-    const std::int64_t longest = prompt_sizes[i] + std::min(requests[i].max_tokens, room);
-    const auto count = static_cast<std::size_t>(std::min<std::int64_t>(requests[i].n, options.max_num_seqs));
-    blocks.insert(blocks.end(), count, blocks_for(longest, options.block_size) + 1);
+void EngineCore::forget_taken() {
+  for (const RequestId id : taken_) {
+    const auto found = live_.find(id);
+    if (found->second.has_deadline()) deadlines_.erase({found->second.deadline(), id});
+    live_.erase(found);
   }
-  std::ranges::sort(blocks, std::greater());
-  if (static_cast<std::int64_t>(blocks.size()) > options.max_num_seqs)
-    blocks.resize(static_cast<std::size_t>(options.max_num_seqs));
-  std::int64_t sum = 0;
-  for (const std::int64_t count : blocks) sum += count;
-  return sum * options.block_size;
+  taken_.clear();
+}
+
+void EngineCore::count_start(const LiveRequest& live) {
+  stats_.queue_time.add(live.queue_seconds());
+  stats_.prompt_tokens += live.group()->prompt.size();
+  stats_.cached_prompt_tokens += static_cast<std::uint64_t>(live.group()->num_cached_tokens);
+}
+
+void EngineCore::count_token(const OutputStream& stream) {
+  ++stats_.generated_tokens;
+  const bool first = stream.completion().token_ids.size() == 1;
+  (first ? stats_.time_to_first_token : stats_.inter_token_latency).add(stream.last_latency());
+}
+
+void EngineCore::count_end(const LiveRequest& live, FinishReason reason) {
+  ++stats_.finished_completions[static_cast<std::size_t>(reason)];
+  if (live.ended()) stats_.request_latency.add(seconds(step_time_ - live.submitted()));
+}
+
+void EngineCore::count_step(const ScheduledBatch& batch, Clock::time_point begin, Clock::time_point model_begin) {
+  IterationStats& step = last_step_;
+  step.step = ++stats_.steps;
+  step.seconds = seconds(step_time_ - begin);
+  step.model_seconds = seconds(step_time_ - model_begin);
+  step.num_sequences = static_cast<std::int64_t>(batch.sequences.size());
+  step.num_tokens = static_cast<std::int64_t>(input_.token_ids.size());
+  step.num_generated = static_cast<std::int64_t>(input_.rows.size());
+  step.num_waiting = scheduler_.num_waiting();
+  step.num_running = scheduler_.num_running();
+  step.kv_cache_usage = 1.0 - static_cast<double>(pool_.free_count()) / static_cast<double>(pool_.size());
+  stats_.computed_tokens += static_cast<std::uint64_t>(step.num_tokens);
+  stats_.step_time.add(step.seconds);
+  stats_.step_tokens.add(static_cast<double>(step.num_tokens));
 }
 
 }  // namespace warploom

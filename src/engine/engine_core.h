@@ -3,15 +3,20 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <set>
+#include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "engine/capacity.h"
+#include "engine/clock.h"
+#include "engine/live_request.h"
 #include "engine/model_runner.h"
-#include "engine/output_stream.h"
 #include "engine/scheduler.h"
 #include "warploom/engine_options.h"
+#include "warploom/engine_stats.h"
 #include "warploom/model.h"
 #include "warploom/request.h"
 
@@ -20,45 +25,68 @@ namespace warploom {
 class EngineCore {
  public:
   using RequestId = std::uint64_t;
-  using OnToken = std::function<bool(RequestId, const TokenEvent&)>;  // false: end this completion as cancelled
 
-  /// Keeps model and tokenizer alive. `kv_cache_limit`: tokens beyond which a larger KV cache would be of no use; 0: what
-  /// max_num_seqs sequences can come to. Throws InvalidArgument, OutOfMemory or BackendError.
+  /// What is known of the requests to come.
+  struct Expected {
+    std::int64_t kv_tokens =
+        0;  // beyond which a larger KV cache would be of no use; 0: what max_num_seqs sequences can come to
+    std::int64_t num_logits = 0;  // rows of logits that a step should have room for, beyond one for each sequence
+  };
+
+  /// Keeps model and tokenizer alive. Throws InvalidArgument, OutOfMemory or BackendError.
   EngineCore(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer, const EngineOptions& options,
-             std::int64_t kv_cache_limit = 0);
+             Expected expected, Now now = Clock::now);
+  EngineCore(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer, const EngineOptions& options,
+             Now now = Clock::now)
+      : EngineCore(std::move(model), std::move(tokenizer), options, Expected(), std::move(now)) {}
 
-  /// Queues a request. Throws InvalidArgument if it cannot be honoured; then nothing has changed.
+  /// Queues a request, whose group must have an id that no other request has.
+  void add(PreparedRequest prepared, Clock::time_point submitted);
+  void add(PreparedRequest prepared) { add(std::move(prepared), now_()); }
+  /// The same with an id of the core's own. Throws as prepare_request() does; then nothing has changed.
   RequestId add(Request request);
 
   bool has_unfinished() const { return scheduler_.has_unfinished(); }
-  /// Runs one step and reports its tokens to `on_token` (may be empty). If that throws, the step's other tokens are lost to the caller,
-  /// who must abort what it has in flight.
-  void step(const OnToken& on_token);
+  std::vector<RequestId> unfinished() const;
 
-  /// Ends a request's sequences as cancelled; reports the ends to `on_token`.
-  void abort(RequestId id, const OnToken& on_token);
-  /// The output of a request that has finished or was aborted; the engine forgets it.
+  /// Runs one step and reports its tokens to `on_token` (may be empty). If the device or on_token throws, so does this: the caller must abort
+  /// the requests in_step().
+  void step(const OnToken& on_token);
+  /// Requests that took part in the last step.
+  std::vector<RequestId> in_step() const;
+
+  /// Ends a request's sequences and reports the ends to `on_token`. Has no effect on one that has ended.
+  void abort(RequestId id, FinishReason reason, const OnToken& on_token, std::string error = {});
+  /// The output of a request that has ended, which the core forgets. Also `on_token` may call it, at the request's last event.
   RequestOutput take_output(RequestId id);
 
   const BlockPool& pool() const { return pool_; }
+  BlockPool& pool() { return pool_; }
+  const Scheduler& scheduler() const { return scheduler_; }
   void clear_prefix_cache() { pool_.uncache_all(); }
+  const EngineStats& stats() const { return stats_; }
+  const IterationStats& last_step() const { return last_step_; }
 
  private:
-  struct LiveRequest {
-    Request request;  // without its prompt
-    std::shared_ptr<SequenceGroup> group;
-    std::vector<std::unique_ptr<OutputStream>> streams;  // by index; made when their first token comes
-    Clock::time_point submitted;
-  };
-
+  class Busy;
+  void expire(const OnToken& on_token);
   void build_input(const ScheduledBatch& batch);
-  OutputStream& stream_of(LiveRequest& live, std::uint32_t index);
-  void process_token(Sequence& sequence, const SampleResult& result, const OnToken& on_token);
+  void add_row(const Sequence& sequence, std::int64_t logits_row);
+  void read_prompt_logprobs(const ScheduledBatch& batch);
+  void report(const ScheduledBatch& batch, const OnToken& on_token);
+  void process_token(LiveRequest& live, Sequence& sequence, const SampleResult& result, const OnToken& on_token);
   void end(LiveRequest& live, std::uint32_t index, FinishReason reason, const OnToken& on_token);
+  void count_start(const LiveRequest& live);
+  void count_token(const OutputStream& stream);
+  void count_end(const LiveRequest& live, FinishReason reason);
+  void count_step(const ScheduledBatch& batch, Clock::time_point begin, Clock::time_point model_begin);
+  void forget_taken();
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<const Tokenizer> tokenizer_;
+  Now now_;
   const DecoderModel& decoder_;
+  bool check_blocks_;
   std::int64_t max_kv_tokens_;
   BatchLimits limits_;
   ModelRunner runner_;  // before the KV cache, which takes a share of the memory that is left
@@ -66,17 +94,25 @@ class EngineCore {
   BlockPool pool_;
   Scheduler scheduler_;
   std::unordered_map<RequestId, LiveRequest> live_;
+  std::vector<RequestId> taken_;  // whose outputs were; they go when nothing refers to them
+  int busy_ = 0;                  // nested calls that refer to live requests
+  std::set<std::pair<Clock::time_point, RequestId>> deadlines_;
   RequestId last_id_ = 0;
+
+  // Of the step in progress.
   ModelInput input_;
-  ModelRunner::Wanted wanted_;  // by any row of the step
+  ModelRunner::Wanted wanted_;  // by any row
+  struct Edited {
+    std::vector<std::uint32_t> allowed;
+    std::vector<LogitBias> bias;
+  };
+  std::vector<std::unique_ptr<Edited>> edited_;            // what constraints left, viewed by input_
+  std::vector<std::pair<RequestId, std::string>> failed_;  // whose callbacks threw, and what
   std::vector<SampleResult> results_;
+  Clock::time_point step_time_;  // when its tokens were there
+
+  EngineStats stats_;
+  IterationStats last_step_;
 };
-
-/// The tokens of a prompt. Throws as Tokenizer::encode and Tokenizer::encode_chat do.
-std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, Prompt prompt);
-
-/// What a KV cache must hold for `requests` to run at once as far as the options allow, in tokens.
-std::int64_t kv_cache_tokens_for(std::span<const Request> requests, std::span<const std::int64_t> prompt_sizes,
-                                 const EngineOptions& options, const ModelShape& shape);
 
 }  // namespace warploom

@@ -4,59 +4,53 @@
 #include <atomic>
 #include <mutex>
 #include <thread>
-#include <unordered_map>
 
 #include "engine/check_request.h"
 #include "engine/engine_core.h"
+#include "engine/prepare_request.h"
+#include "engine/prompt_logprobs.h"
 #include "warploom/error.h"
 
 namespace warploom {
 
 namespace {
 
-/// Runs requests to their ends on an engine that has no others. When it returns or throws, the engine has none of them left.
-std::vector<RequestOutput> run(EngineCore& core, std::vector<Request> requests, const Callbacks& callbacks) {
-  std::unordered_map<EngineCore::RequestId, std::size_t> index_of;
-  std::vector<EngineCore::RequestId> ids;
-  EngineCore::OnToken on_token;
-  if (callbacks.on_token)
-    on_token = [&](EngineCore::RequestId id, TokenEvent event) {
-      event.request = index_of.at(id);
-      return callbacks.on_token(event);
-    };
-  try {
-    for (Request& request : requests) {
-      ids.push_back(core.add(std::move(request)));
-      index_of[ids.back()] = ids.size() - 1;
-    }
-    while (core.has_unfinished()) {
-      if (callbacks.should_abort && callbacks.should_abort()) {
-        for (const EngineCore::RequestId id : ids) core.abort(id, on_token);
-        break;
-      }
-      core.step(on_token);
-    }
-  } catch (...) {
-    for (const EngineCore::RequestId id : ids) {
-      core.abort(id, {});
-      core.take_output(id);
-    }
-    throw;
+std::vector<PreparedRequest> prepare(std::span<const Request> requests, const Tokenizer& tokenizer,
+                                     const ModelShape& shape) {
+  std::vector<PreparedRequest> prepared;
+  for (const Request& request : requests) {
+    prepared.push_back(prepare_request(request, tokenizer, shape));
+    prepared.back().group->request_id = prepared.size() - 1;
   }
-  std::vector<RequestOutput> outputs;
-  for (const EngineCore::RequestId id : ids) outputs.push_back(core.take_output(id));
-  return outputs;
+  return prepared;
 }
 
-/// The requests with their prompts as tokens: they are encoded once, although the KV cache is sized before the engine is there.
-std::vector<Request> encoded(const Model& model, std::span<const Request> requests) {
-  std::vector<Request> all(requests.begin(), requests.end());
-  for (Request& request : all) {
-    check_request(request, model.shape());
-    request.prompt = encode_prompt(*model.tokenizer(), std::move(request.prompt));
-    check_prompt(std::get<std::vector<TokenId>>(request.prompt), model.shape());
+/// Runs requests to their ends on an engine that has no others. When it returns or throws, the engine has none of them left.
+std::vector<RequestOutput> run(EngineCore& core, std::vector<PreparedRequest> requests, const Callbacks& callbacks) {
+  const std::uint64_t count = requests.size();
+  const auto abort_all = [&](const OnToken& on_token) {
+    for (std::uint64_t id = 0; id < count; ++id) core.abort(id, FinishReason::cancelled, on_token);
+  };
+  std::vector<RequestOutput> outputs;
+  const auto take_all = [&] {
+    for (std::uint64_t id = 0; id < count; ++id) outputs.push_back(core.take_output(id));
+  };
+  for (PreparedRequest& request : requests) core.add(std::move(request));
+  try {
+    while (core.has_unfinished()) {
+      if (callbacks.should_abort && callbacks.should_abort()) {
+        abort_all(callbacks.on_token);
+        break;
+      }
+      core.step(callbacks.on_token);
+    }
+  } catch (...) {
+    abort_all({});
+    take_all();
+    throw;
   }
-  return all;
+  take_all();
+  return outputs;
 }
 
 }  // namespace
@@ -66,18 +60,19 @@ std::vector<RequestOutput> generate(const std::shared_ptr<const Model>& model, s
   if (!model) throw InvalidArgument("model is null");
   check_options(options);
   if (requests.empty()) return {};
-  std::vector<Request> all = encoded(*model, requests);
+  std::vector<PreparedRequest> prepared = prepare(requests, *model->tokenizer(), model->shape());
   EngineOptions fitted = options;
-  std::vector<std::int64_t> sizes;
   std::int64_t sequences = 0;
-  for (const Request& request : all) {
-    sizes.push_back(static_cast<std::int64_t>(std::get<std::vector<TokenId>>(request.prompt).size()));
-    sequences += request.n;
+  EngineCore::Expected expected;
+  for (const PreparedRequest& request : prepared) {
+    sequences += request.group->n;
+    if (request.group->prompt_logprobs) expected.num_logits = kScoredAtOnce;
   }
   fitted.max_num_seqs = std::min(options.max_num_seqs, sequences);
   if (fitted.kv_cache_share == 0) fitted.kv_cache_share = 0.875;  // it goes when the call ends
-  EngineCore core(model, model->tokenizer(), fitted, kv_cache_tokens_for(all, sizes, fitted, model->shape()));
-  return run(core, std::move(all), callbacks);
+  expected.kv_tokens = kv_cache_tokens_for(prepared, fitted, model->shape());
+  EngineCore core(model, model->tokenizer(), fitted, expected);
+  return run(core, std::move(prepared), callbacks);
 }
 
 RequestOutput generate(const std::shared_ptr<const Model>& model, const Request& request, const EngineOptions& options,
@@ -134,9 +129,10 @@ Generator& Generator::operator=(Generator&&) noexcept = default;
 
 std::vector<RequestOutput> Generator::generate(std::span<const Request> requests, const Callbacks& callbacks) {
   const auto lock = state_->lock();
+  std::vector<PreparedRequest> prepared = prepare(requests, *state_->tokenizer, state_->model->shape());
   if (!state_->core) state_->core = std::make_unique<EngineCore>(state_->model, state_->tokenizer, state_->options);
   const Within within(state_->user);
-  return run(*state_->core, {requests.begin(), requests.end()}, callbacks);
+  return run(*state_->core, std::move(prepared), callbacks);
 }
 
 RequestOutput Generator::generate(const Request& request, const Callbacks& callbacks) {

@@ -61,11 +61,13 @@ struct Sizes {
   std::int64_t history = 0, biases = 0;  // over all rows
   std::int64_t mask_words = 0;           // of each row; 0 if none has a mask
   bool penalised = false;
+  bool indexed = false;  // rows are not those of the logits, one by one
 
   std::size_t bytes() const {
     std::size_t sum = 3 * array_bytes(tokens, 4) + array_bytes(sequences + 1, 4) +
                       array_bytes(sequences * blocks_per_seq, 4) + array_bytes(logits, 4);
     if (rows > 0) sum += 5 * array_bytes(rows, 4) + 2 * array_bytes(rows, 8);
+    if (indexed) sum += array_bytes(rows, 8);
     if (biases > 0) sum += array_bytes(rows + 1, 8) + array_bytes(biases, sizeof(LogitBias));
     sum += array_bytes(rows * mask_words, 4);
     if (penalised) sum += 3 * array_bytes(rows, 4) + array_bytes(rows + 1, 8) + array_bytes(history, 4);
@@ -81,6 +83,7 @@ Sizes sizes_of(const ModelInput& input) {
     sizes.blocks_per_seq = std::max(sizes.blocks_per_seq, static_cast<std::int64_t>(sequence.block_table.size()));
   sizes.logits = input.num_logits();
   sizes.rows = static_cast<std::int64_t>(input.rows.size());
+  sizes.indexed = sizes.rows > 0 && sizes.rows != sizes.logits;
   for (const SampledRow& row : input.rows) {
     sizes.history += history_size(row);
     sizes.biases += static_cast<std::int64_t>(row.bias.size());
@@ -130,7 +133,8 @@ void pack_tokens(Packer& packer, const ModelInput& input, const Sizes& sizes, De
 template <typename T, typename Get>
 void pack_field(Packer& packer, const ModelInput& input, std::int64_t count, const T** place, Get get) {
   static constexpr SamplingParams kGreedy{.temperature = 0.0f};
-  static constexpr SampledRow kPadding{.params = &kGreedy, .prompt = {}, .output = {}, .bias = {}, .allowed = {}};
+  static const SampledRow kPadding{
+      .params = &kGreedy, .prompt = {}, .output = {}, .bias = {}, .allowed = {}, .edit_logits = {}};
   const std::span<T> to = packer.take(count, place);
   for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<T>(get(i < input.rows.size() ? input.rows[i] : kPadding));
 }
@@ -153,6 +157,7 @@ SampleArgs pack_rows(Packer& packer, const ModelInput& input, const Sizes& sizes
   if (sizes.rows == 0) return args;
   args.rows = sizes.rows;
   const auto field = [&]<typename T>(const T** place, auto get) { pack_field(packer, input, sizes.rows, place, get); };
+  if (sizes.indexed) field(&args.row_index, [](const SampledRow& r) { return r.logits_row; });
   field(&args.temperature, [](const SampledRow& r) { return r.params->temperature; });
   field(&args.top_k, [](const SampledRow& r) { return std::min<std::int64_t>(r.params->top_k, INT32_MAX); });
   field(&args.top_p, [](const SampledRow& r) { return r.params->top_p; });

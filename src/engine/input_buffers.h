@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -23,12 +24,15 @@ struct SequenceInput {
 
 /// What decides the token that a row of logits draws.
 struct SampledRow {
+  std::int64_t logits_row = 0;  // which row of the step's logits it draws from
   const SamplingParams* params = nullptr;
   std::uint64_t position = 0;
   std::uint32_t subsequence = 0;
   std::span<const TokenId> prompt, output;  // whose tokens the penalties count
   std::span<const LogitBias> bias;
-  std::span<const std::uint32_t> allowed;  // bit mask over the vocabulary; empty: all
+  std::span<const std::uint32_t> allowed;             // bit mask over the vocabulary; empty: all
+  bool processed_logprobs = false;                    // report LogprobsMode::processed
+  std::function<void(std::span<float>)> edit_logits;  // before anything else; empty: nothing to do
 };
 
 /// One step. Views into it must stay valid until the step has run.
@@ -36,7 +40,7 @@ struct ModelInput {
   std::vector<BlockCopy> copies;  // to do first, in this order
   std::vector<TokenId> token_ids;
   std::vector<SequenceInput> sequences;
-  std::vector<SampledRow> rows;  // none, or one for each row of logits, in order
+  std::vector<SampledRow> rows;  // those that draw, by logits_row
 
   std::int64_t num_logits() const;
   void clear();

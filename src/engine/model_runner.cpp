@@ -1,10 +1,12 @@
 #include "engine/model_runner.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <fmt/format.h>
 
 #include "core/divide.h"
+#include "core/sampling_math.h"
 #include "warploom/error.h"
 
 namespace warploom {
@@ -38,12 +40,44 @@ std::size_t place_outputs(SampleArgs& args, std::int64_t rows, ModelRunner::Want
     arrays.place(args.top_token, rows * args.top);
     arrays.place(args.top_logprob, rows * args.top);
   }
+  if (wanted.processed) {
+    arrays.place(args.filtered_logprob, rows);
+    arrays.place(args.num_kept, rows);
+    arrays.place(args.total_weight, rows);
+    if (args.top > 0) arrays.place(args.top_logit, rows * args.top);
+  }
   return arrays.bytes();
 }
 
 std::size_t output_bytes(std::int64_t rows, ModelRunner::Wanted wanted) {
   SampleArgs args;
   return place_outputs(args, rows, wanted, nullptr);
+}
+
+/// Entry k of the list of the most probable tokens after the filters, whose kept tokens are the first in the list's order.
+TokenLogprob processed(const SampleArgs& drawn, std::size_t row, std::size_t k, float temperature) {
+  const std::size_t first = row * static_cast<std::size_t>(drawn.top);
+  std::uint64_t kept_weight = sampling::kArgmaxWeight;  // if greedy, the argmax is all there is
+  if (temperature > 0.0f)
+    kept_weight =
+        sampling::weight(drawn.top_logit[first + k], drawn.top_logit[first], sampling::exponent_scale(temperature));
+  return {drawn.top_token[first + k],
+          std::log(static_cast<double>(kept_weight) / static_cast<double>(drawn.total_weight[row]))};
+}
+
+SampleResult result_of(const SampleArgs& drawn, std::size_t row, const SampledRow& asked) {
+  SampleResult result;
+  result.token = drawn.token[row];
+  result.status = drawn.status[row];
+  if (result.status != SampleStatus::ok) return result;
+  if (drawn.logprob) result.logprob = asked.processed_logprobs ? drawn.filtered_logprob[row] : drawn.logprob[row];
+  auto count = static_cast<std::size_t>(drawn.top);
+  if (asked.processed_logprobs) count = std::min(count, static_cast<std::size_t>(drawn.num_kept[row]));
+  const std::size_t first = row * static_cast<std::size_t>(drawn.top);
+  for (std::size_t k = 0; k < count && drawn.top_token[first + k] >= 0; ++k)
+    result.top.push_back(asked.processed_logprobs ? processed(drawn, row, k, asked.params->temperature)
+                                                  : TokenLogprob{drawn.top_token[first + k], drawn.top_logprob[first + k]});
+  return result;
 }
 
 /// Room for the padding tokens of decode steps.
@@ -77,14 +111,38 @@ void ModelRunner::run(const ModelInput& input, Wanted wanted, std::span<SampleRe
   num_logits_ = input.num_logits();
   reserve_outputs(wanted);
   const std::size_t out_bytes = packed.sample.rows > 0 ? output_bytes(packed.sample.rows, wanted) : 0;
-  backend_.run_step(inputs_.memory(), packed.bytes, *outputs_, out_bytes, packed.is_decode, [&] {
-    model_.forward(packed.batch, *cache_, activations_);
+  const auto forward = [&] { model_.forward(packed.batch, *cache_, activations_); };
+  const auto draw = [&] {
     if (packed.sample.rows > 0) backend_.sample(sample_args(packed.sample, wanted));
-  });
+  };
+  if (std::ranges::none_of(input.rows, [](const SampledRow& row) { return static_cast<bool>(row.edit_logits); })) {
+    backend_.run_step(inputs_.memory(), packed.bytes, *outputs_, out_bytes, packed.is_decode, [&] {
+      forward();
+      draw();
+    });
+  } else {  // the host changes logits in between
+    backend_.run_step(inputs_.memory(), packed.bytes, *outputs_, 0, packed.is_decode, forward);
+    backend_.synchronise();
+    edit_logits(input);
+    backend_.run_step(inputs_.memory(), packed.bytes, *outputs_, out_bytes, packed.is_decode, draw);
+  }
   backend_.synchronise();
   SampleArgs drawn;
   place_outputs(drawn, packed.sample.rows, wanted, outputs_->host());
-  read_results(drawn, results);
+  for (std::size_t i = 0; i < results.size(); ++i) results[i] = result_of(drawn, i, input.rows[i]);
+}
+
+void ModelRunner::edit_logits(const ModelInput& input) {
+  const auto vocab_size = static_cast<std::size_t>(model_.config().shape.vocab_size);
+  auto* logits = static_cast<float*>(activations_.logits->data());
+  row_.resize(vocab_size);
+  for (const SampledRow& row : input.rows) {
+    if (!row.edit_logits) continue;
+    float* device = logits + static_cast<std::size_t>(row.logits_row) * vocab_size;
+    backend_.download(row_.data(), device, vocab_size * sizeof(float));
+    row.edit_logits(row_);
+    backend_.upload(device, row_.data(), vocab_size * sizeof(float));
+  }
 }
 
 SampleArgs ModelRunner::sample_args(SampleArgs args, Wanted wanted) const {
@@ -97,11 +155,13 @@ SampleArgs ModelRunner::sample_args(SampleArgs args, Wanted wanted) const {
 
 // Makes room for what is wanted of the largest step. Within a step nothing is allocated.
 void ModelRunner::reserve_outputs(Wanted wanted) {
-  if (outputs_ && wanted.top_logprobs <= reserved_top_logprobs_) return;
+  wanted.logprobs = true;
+  wanted.processed = wanted.processed || reserved_.processed;
+  wanted.top_logprobs = std::max(wanted.top_logprobs, reserved_.top_logprobs);
+  if (outputs_ && wanted == reserved_) return;
   outputs_.reset();  // if an allocation fails, the next step tries again
   sample_workspace_.reset();
   const std::int64_t rows = limits_.max_num_logits;
-  wanted.logprobs = true;
   auto outputs = backend_.create_staging_buffer(output_bytes(rows, wanted));
   SampleArgs largest;
   largest.rows = rows;
@@ -110,27 +170,18 @@ void ModelRunner::reserve_outputs(Wanted wanted) {
   place_outputs(largest, rows, wanted, outputs->device());
   sample_workspace_ = backend_.alloc(backend_.workspace_bytes(largest));
   outputs_ = std::move(outputs);
-  reserved_top_logprobs_ = wanted.top_logprobs;
+  reserved_ = wanted;
 }
 
-void ModelRunner::read_results(const SampleArgs& drawn, std::span<SampleResult> results) {
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    SampleResult& result = results[i];
-    result = {};
-    result.token = drawn.token[i];
-    result.status = drawn.status[i];
-    if (drawn.logprob) result.logprob = drawn.logprob[i];
-    for (std::size_t k = i * static_cast<std::size_t>(drawn.top); k < (i + 1) * static_cast<std::size_t>(drawn.top); ++k)
-      if (drawn.top_token[k] >= 0) result.top.push_back({drawn.top_token[k], drawn.top_logprob[k]});
-  }
-}
-
-void ModelRunner::download_logits(std::span<float> out) {
-  const auto count = static_cast<std::size_t>(num_logits_ * model_.config().shape.vocab_size);
-  if (out.size() != count)
-    throw InvalidArgument(fmt::format("download_logits: there is room for {} values; it must be {}", out.size(), count));
+void ModelRunner::download_logits(std::int64_t first, std::span<float> out) {
+  const auto vocab_size = static_cast<std::size_t>(model_.config().shape.vocab_size);
+  const std::size_t end = static_cast<std::size_t>(first) * vocab_size + out.size();
+  if (first < 0 || out.size() % vocab_size != 0 || end > static_cast<std::size_t>(num_logits_) * vocab_size)
+    throw InvalidArgument(
+        fmt::format("{} logits from row {} on; the step has {} rows of {}", out.size(), first, num_logits_, vocab_size));
   const std::lock_guard lock(backend_.step_mutex());
-  backend_.download(out.data(), activations_.logits->data(), count * sizeof(float));
+  const auto* logits = static_cast<const float*>(activations_.logits->data());
+  backend_.download(out.data(), logits + static_cast<std::size_t>(first) * vocab_size, out.size() * sizeof(float));
 }
 
 void ModelRunner::check(const ModelInput& input, std::span<const SampleResult> results) const {
@@ -142,10 +193,11 @@ void ModelRunner::check(const ModelInput& input, std::span<const SampleResult> r
   need(tokens >= 1 && tokens <= limits_.max_num_tokens, "number of tokens", tokens, limits_.max_num_tokens);
   need(sequences <= limits_.max_num_seqs, "number of sequences", sequences, limits_.max_num_seqs);
   need(input.num_logits() <= limits_.max_num_logits, "number of logits", input.num_logits(), limits_.max_num_logits);
-  if (input.rows.size() != results.size() ||
-      (!input.rows.empty() && static_cast<std::int64_t>(input.rows.size()) != input.num_logits()))
-    throw InvalidArgument(
-        fmt::format("step: {} rows and {} results for {} logits", input.rows.size(), results.size(), input.num_logits()));
+  if (input.rows.size() != results.size())
+    throw InvalidArgument(fmt::format("step: {} rows and {} results", input.rows.size(), results.size()));
+  for (const SampledRow& row : input.rows)
+    need(row.logits_row >= 0 && row.logits_row < input.num_logits(), "row of logits", row.logits_row,
+         input.num_logits() - 1);
   const KvCacheShape& cache = cache_->shape();
   std::int64_t sum = 0;
   for (const SequenceInput& sequence : input.sequences) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "engine/input_buffers.h"
 #include "model/activations.h"
@@ -22,23 +23,28 @@ class ModelRunner {
   void use(KvCache& cache) { cache_ = &cache; }
 
   struct Wanted {
-    bool logprobs = false;  // SampleResult::logprob
-    int top_logprobs = 0;   // SampleResult::top; of fewer candidates than that, fewer
+    bool logprobs = false;   // SampleResult::logprob
+    int top_logprobs = 0;    // SampleResult::top; of fewer candidates than that, fewer
+    bool processed = false;  // some of them by LogprobsMode::processed
+
+    bool operator==(const Wanted&) const = default;
   };
 
   /// Copies blocks, computes the batch and waits for it. `results` has one entry for each of input.rows: token, status and what is
   /// wanted besides. The input must be within the limits; debug builds check it.
   void run(const ModelInput& input, Wanted wanted, std::span<SampleResult> results);
 
-  /// The last step's logits, [num_logits, vocab_size], to host memory. Throws InvalidArgument if `out` is not of that size.
-  void download_logits(std::span<float> out);
+  std::int64_t vocab_size() const { return model_.config().shape.vocab_size; }
+  /// Rows [first, first + out.size() / vocab_size) of the last step's logits, to host memory. Throws InvalidArgument if there are no
+  /// such rows.
+  void download_logits(std::int64_t first, std::span<float> out);
 
  private:
   void check(const ModelInput& input, std::span<const SampleResult> results) const;
 
+  void edit_logits(const ModelInput& input);
   void reserve_outputs(Wanted wanted);
   SampleArgs sample_args(SampleArgs args, Wanted wanted) const;
-  static void read_results(const SampleArgs& drawn, std::span<SampleResult> results);
 
   const DecoderModel& model_;
   KvCache* cache_ = nullptr;
@@ -48,7 +54,8 @@ class ModelRunner {
   Activations activations_;
   std::unique_ptr<StagingBuffer> outputs_;  // what the device drew
   std::unique_ptr<Buffer> sample_workspace_;
-  int reserved_top_logprobs_ = 0;
+  Wanted reserved_;
+  std::vector<float> row_;  // of logits, while it is edited
   std::int64_t num_logits_ = 0;
 };
 

@@ -1,10 +1,10 @@
 // From the tokens of one completion to its text: detokenising, stop strings, timings.
 #pragma once
 
-#include <chrono>
 #include <memory>
 #include <string>
 
+#include "engine/clock.h"
 #include "engine/stop_matcher.h"
 #include "warploom/request.h"
 #include "warploom/sampling.h"
@@ -12,32 +12,36 @@
 
 namespace warploom {
 
-using Clock = std::chrono::steady_clock;
-
 class OutputStream {
  public:
-  /// `request` must outlive it.
+  /// `request` must outlive it. The text begins with `echo`.
   OutputStream(const std::shared_ptr<const Tokenizer>& tokenizer, const Request& request, std::uint32_t index,
-               Clock::time_point submitted);
+               std::string echo, double queue_seconds, Clock::time_point submitted);
 
-  /// Takes the next token and why the scheduler ended the sequence, if it did. Returns the text that it releases. Afterwards the
-  /// completion's finish_reason says whether a stop string ended it.
-  std::string push(const SampleResult& result, FinishReason reason);
-  /// Ends without another token. Returns the text that was withheld.
-  std::string end(FinishReason reason);
+  /// Takes the next token, and why the scheduler ended the sequence if it did. The event's finish_reason also says whether a stop string
+  /// ended it.
+  TokenEvent push(const SampleResult& result, FinishReason reason, Clock::time_point now);
+  /// Ends without another token. The event has the text that was withheld.
+  TokenEvent end(FinishReason reason);
 
   const Completion& completion() const { return completion_; }
+  bool ended() const { return completion_.finish_reason != FinishReason::running; }
+  /// Seconds between the last two tokens, or from submission to the only one.
+  double last_latency() const { return last_latency_; }
+  /// -inf before the first token. Needs logprobs.
+  double mean_logprob() const;
   Completion take() { return std::move(completion_); }
 
  private:
-  std::string release(std::string text);
+  TokenEvent release(std::string text);
 
+  const Request& request_;
   Completion completion_;
-  bool logprobs_;
-  int top_logprobs_;
   StreamDecoder decoder_;
   StopMatcher matcher_;
-  Clock::time_point submitted_, first_token_;
+  std::string echo_;  // until the first text is released
+  double logprob_sum_ = 0.0, last_latency_ = 0.0;
+  Clock::time_point submitted_, first_token_, last_token_;
 };
 
 }  // namespace warploom

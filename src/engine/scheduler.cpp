@@ -1,93 +1,123 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
+
+#include <fmt/format.h>
 
 namespace warploom {
 
-void Scheduler::add(std::shared_ptr<SequenceGroup> group) { waiting_.push_back(std::move(group)); }
+namespace {
+
+// Whether logits of its prompt are still wanted, for their log-probabilities.
+bool is_scored(const Sequence& sequence) {
+  const SequenceGroup& group = *sequence.group;
+  return group.prompt_logprobs && sequence.index == 0 && group.num_scored < group.prompt_size();
+}
+
+}  // namespace
+
+void Scheduler::add(std::shared_ptr<SequenceGroup> group) {
+  group->order = ++num_added_ + options_.priority_window * group->priority;
+  if (waiting_.empty() || group->next_turn() < waiting_.begin()->first) free_when_refused_ = 0;
+  const Turn turn = group->next_turn();
+  waiting_.emplace_hint(waiting_.end(), turn, std::move(group));
+}
 
 const ScheduledBatch& Scheduler::schedule() {
   batch_.sequences.clear();
   batch_.copies.clear();
   batch_.exhausted.clear();
   finished_.clear();
-  std::int64_t budget = options_.max_num_batched_tokens;
+  Budget budget{options_.max_num_batched_tokens, options_.max_num_logits};
   const std::int64_t preemptions = num_preemptions_;
   schedule_running(budget);
   if (num_preemptions_ == preemptions) admit(budget);
   return batch_;
 }
 
-// Oldest first: they finish first and free their blocks. Blocks are taken from the youngest, which come later. Prompts leave one token
-// of the budget to each sequence that decodes.
-void Scheduler::schedule_running(std::int64_t& budget) {
+// First in turn first: they finish first and free their blocks. Blocks are taken from the last, which come later. Prompts leave one
+// token and one row of logits of the budget to each sequence that decodes.
+void Scheduler::schedule_running(Budget& budget) {
   std::int64_t decoding = std::ranges::count_if(running_, [](const auto& s) { return s->num_new_tokens() == 1; });
-  for (std::size_t i = 0; i < running_.size() && budget > 0; ++i) {
+  for (std::size_t i = 0; i < running_.size() && budget.tokens > 0; ++i) {
     Sequence& sequence = *running_[i];
-    const std::int64_t pending = sequence.num_new_tokens();
-    if (pending == 1) --decoding;
-    const std::int64_t count = std::min(pending, budget - decoding);
-    if (count <= 0) continue;
-    if (reserve(sequence, count)) {
-      push(sequence, count, budget);
+    if (sequence.num_new_tokens() == 1) --decoding;
+    const ScheduledSequence part = next_part(sequence, {budget.tokens - decoding, budget.logits - decoding});
+    if (part.num_tokens <= 0) continue;
+    if (reserve(sequence, part.num_tokens)) {
+      push(part, budget);
     } else if (running_.size() == 1) {
       batch_.exhausted.push_back(&sequence);
       finish(sequence, FinishReason::context_full);
     } else {
-      preempt_youngest();  // which is this one: the younger ones are gone
+      preempt_last();  // which is this one: the later ones are gone
     }
   }
 }
 
-// First come, first served.
-void Scheduler::admit(std::int64_t& budget) {
-  while (budget > 0 && num_running() < options_.max_num_seqs) {
-    std::unique_ptr<Sequence> sequence;
-    const bool preempted = !preempted_.empty();
-    if (preempted) {
-      sequence = std::move(preempted_.front());
-    } else if (!waiting_.empty()) {
-      const auto& group = waiting_.front();
-      sequence = std::make_unique<Sequence>(group, group->num_started, pool_);
-    } else {
+void Scheduler::admit(Budget& budget) {
+  while (budget.tokens > 0 && num_running() < options_.max_num_seqs) {
+    if (!running_.empty() && pool_.free_count() <= free_when_refused_) return;  // nothing has changed since
+    std::unique_ptr<Sequence> next = take_next();
+    if (!next) return;
+    if (!fits(*next)) return put_back(std::move(next));
+    const ScheduledSequence part = next_part(*next, budget);
+    if (part.num_tokens <= 0) return put_back(std::move(next));
+    Sequence& sequence = *next;
+    if (sequence.group->num_cached_tokens < 0) sequence.group->num_cached_tokens = sequence.num_computed_tokens;
+    sequence.group->running.push_back(&sequence);
+    sequence.was_admitted = true;
+    const auto place = std::ranges::upper_bound(running_, sequence.turn(), {}, [](const auto& s) { return s->turn(); });
+    running_.insert(place, std::move(next));
+    if (!reserve(sequence, part.num_tokens)) {  // alone, and the pool is too small for it
+      batch_.exhausted.push_back(&sequence);
+      finish(sequence, FinishReason::context_full);
       return;
     }
-    Sequence& candidate = *sequence;
-    if (try_admit(sequence) == Admission::not_now) {
-      candidate.free_blocks();
-      if (preempted) preempted_.front() = std::move(sequence);
-      return;
-    }
-    if (preempted)
-      preempted_.pop_front();
-    else if (++candidate.group->num_started == candidate.group->n)
-      waiting_.pop_front();
-    const std::int64_t count = std::min(candidate.num_new_tokens(), budget);
-    if (!reserve(candidate, count)) {  // alone, and the pool is too small for it
-      batch_.exhausted.push_back(&candidate);
-      finish(candidate, FinishReason::context_full);
-      return;
-    }
-    push(candidate, count, budget);
+    push(part, budget);
   }
 }
 
-// A sequence needs blocks for all its tokens and one more. If nothing runs, it is admitted without: then it runs until they end.
-Scheduler::Admission Scheduler::try_admit(std::unique_ptr<Sequence>& sequence) {
-  if (!running_.empty() && pool_.free_count() <= free_when_refused_) return Admission::not_now;  // nothing has changed
-  if (options_.use_kv_cache && !reuse_prefix(*sequence)) return Admission::not_now;
-  const std::int64_t whole_blocks = sequence->num_computed_tokens / pool_.block_size();  // a shared part of one is copied
-  const std::int64_t needed = pool_.blocks_for(sequence->num_tokens() + 1) - whole_blocks;
-  if (pool_.free_count() < needed && !running_.empty()) {
-    sequence->free_blocks();
-    free_when_refused_ = pool_.free_count();
-    return Admission::not_now;
+// The first in turn of those that are preempted or wait; null if there are none.
+std::unique_ptr<Sequence> Scheduler::take_next() {
+  if (preempted_.empty() && waiting_.empty()) return nullptr;
+  if (waiting_.empty() || (!preempted_.empty() && preempted_.begin()->first < waiting_.begin()->first))
+    return std::move(preempted_.extract(preempted_.begin()).mapped());
+  auto node = waiting_.extract(waiting_.begin());
+  SequenceGroup& group = *node.mapped();
+  auto sequence = std::make_unique<Sequence>(node.mapped(), group.num_started++, pool_);
+  if (group.num_started < group.n) {
+    node.key() = group.next_turn();
+    waiting_.insert(std::move(node));
   }
-  if (sequence->group->num_cached_tokens < 0) sequence->group->num_cached_tokens = sequence->num_computed_tokens;
-  sequence->group->running.push_back(sequence.get());
-  running_.push_back(std::move(sequence));
-  return Admission::admitted;
+  return sequence;
+}
+
+void Scheduler::put_back(std::unique_ptr<Sequence> sequence) {
+  sequence->free_blocks();
+  const Turn turn = sequence->turn();
+  const std::shared_ptr<SequenceGroup>& group = sequence->group;
+  if (sequence->was_admitted) {
+    preempted_.emplace(turn, std::move(sequence));
+  } else {
+    waiting_.erase(group->next_turn());
+    --group->num_started;
+    waiting_.emplace(turn, group);
+  }
+}
+
+// Takes the blocks that hold its prefix. A sequence needs blocks for all its tokens and one more. If nothing runs, it is admitted
+// without: then it runs until they end.
+bool Scheduler::fits(Sequence& sequence) {
+  if (options_.use_kv_cache && !reuse_prefix(sequence)) return false;
+  const std::int64_t whole_blocks = sequence.num_computed_tokens / pool_.block_size();  // a shared part of one is copied
+  const std::int64_t needed = pool_.blocks_for(sequence.num_tokens() + 1) - whole_blocks;
+  if (pool_.free_count() >= needed || running_.empty()) return true;
+  sequence.free_blocks();
+  free_when_refused_ = pool_.free_count();
+  return false;
 }
 
 // Begins with the blocks that hold its first tokens already. False if it is better to wait, since a sequence of this step is about to
@@ -95,8 +125,10 @@ Scheduler::Admission Scheduler::try_admit(std::unique_ptr<Sequence>& sequence) {
 bool Scheduler::reuse_prefix(Sequence& sequence) {
   if (sequence.output_token_ids.empty() && !sequence.group->running.empty()) return fork_from_sibling(sequence);
   if (!options_.enable_prefix_caching) return true;
-  const std::int64_t block_size = pool_.block_size(), limit = (sequence.num_tokens() - 1) / block_size;
-  PrefixId prefix = 0;
+  const std::int64_t block_size = pool_.block_size();
+  std::int64_t limit = (sequence.num_tokens() - 1) / block_size;
+  if (is_scored(sequence)) limit = std::min(limit, sequence.group->num_scored / block_size);
+  Prefix prefix;
   for (std::int64_t i = 0; i < limit; ++i) {
     block_tokens_.clear();
     sequence.copy_tokens(i * block_size, block_size, block_tokens_);
@@ -139,25 +171,42 @@ bool Scheduler::fork_from_sibling(Sequence& sequence) {
   return false;
 }
 
-void Scheduler::push(Sequence& sequence, std::int64_t count, std::int64_t& budget) {
-  budget -= count;
-  batch_.sequences.push_back({&sequence, count, count == sequence.num_new_tokens()});
+// As much as the budget allows.
+ScheduledSequence Scheduler::next_part(Sequence& sequence, Budget budget) const {
+  std::int64_t count = std::min(sequence.num_new_tokens(), budget.tokens);
+  const bool draws = sequence.group->max_tokens > 0;
+  if (is_scored(sequence)) {
+    const std::int64_t again = sequence.group->num_scored - sequence.num_computed_tokens;  // after a preemption
+    if (again > 0) return {&sequence, std::min(count, again), 0, false};
+    count = std::min(count, budget.logits);
+    return {&sequence, count, count, draws && count == sequence.num_new_tokens()};
+  }
+  const bool samples = draws && count == sequence.num_new_tokens();
+  if (samples && budget.logits < 1) return {&sequence, count - 1, 0, false};
+  return {&sequence, count, samples ? 1 : 0, samples};
 }
 
-// Makes room for the next `num_tokens` tokens, by preempting younger sequences if need be. False if only older ones are left.
+void Scheduler::push(const ScheduledSequence& part, Budget& budget) {
+  budget.tokens -= part.num_tokens;
+  budget.logits -= part.num_logits;
+  batch_.sequences.push_back(part);
+}
+
+// Makes room for the next `num_tokens` tokens, by preempting later sequences if need be. False if only earlier ones are left.
 bool Scheduler::reserve(Sequence& sequence, std::int64_t num_tokens) {
   const std::int64_t from = sequence.num_computed_tokens;
   while (!sequence.block_table.ensure_writable(from, from + num_tokens, batch_.copies)) {
     if (running_.back().get() == &sequence) return false;
-    preempt_youngest();
+    preempt_last();
   }
   return true;
 }
 
-void Scheduler::preempt_youngest() {
+void Scheduler::preempt_last() {
   std::unique_ptr<Sequence> victim = take(*running_.back());
   victim->free_blocks();
-  preempted_.push_front(std::move(victim));
+  const Turn turn = victim->turn();
+  preempted_.emplace(turn, std::move(victim));
   ++num_preemptions_;
 }
 
@@ -182,7 +231,11 @@ void Scheduler::commit(std::span<const SampleResult> results) {
       continue;
     }
     if (options_.enable_prefix_caching && options_.use_kv_cache) register_blocks(sequence);
-    if (!result) continue;
+    if (scheduled.num_logits > 0 && is_scored(sequence)) sequence.group->num_scored = sequence.num_computed_tokens;
+    if (!result) {
+      if (sequence.group->max_tokens == 0 && sequence.num_new_tokens() == 0) finish(sequence, FinishReason::length);
+      continue;
+    }
     sequence.output_token_ids.push_back(result->token);
     if (const FinishReason reason = reason_after(sequence); reason != FinishReason::running)
       finish(sequence, reason);
@@ -197,7 +250,7 @@ void Scheduler::register_blocks(Sequence& sequence) {
     const std::size_t i = sequence.prefixes.size();
     block_tokens_.clear();
     sequence.copy_tokens(static_cast<std::int64_t>(i) * block_size, block_size, block_tokens_);
-    const PrefixId parent = i == 0 ? 0 : sequence.prefixes.back();
+    const Prefix parent = i == 0 ? Prefix() : sequence.prefixes.back();
     sequence.prefixes.push_back(pool_.cache(sequence.block_table.blocks()[i], parent, block_tokens_));
   }
 }
@@ -216,12 +269,25 @@ void Scheduler::finish(Sequence& sequence, FinishReason reason) {
   sequence.block_table.clear();
 }
 
-void Scheduler::abort(const SequenceGroup& group) {
+void Scheduler::abort(SequenceGroup& group, FinishReason reason) {
   const std::vector<Sequence*> running = group.running;
-  for (Sequence* sequence : running) finish(*sequence, FinishReason::cancelled);
+  for (Sequence* sequence : running) finish(*sequence, reason);
   free_when_refused_ = 0;
-  if (group.num_started < group.n) waiting_.erase(std::ranges::find(waiting_, &group, &std::shared_ptr<SequenceGroup>::get));
-  std::erase_if(preempted_, [&](const auto& sequence) { return sequence->group.get() == &group; });
+  if (group.num_started < group.n) waiting_.erase(group.next_turn());
+  const auto first = preempted_.lower_bound({group.order, group.request_id, 0});
+  const auto last = preempted_.upper_bound({group.order, group.request_id, group.n});
+  preempted_.erase(first, last);
+}
+
+void Scheduler::check_blocks() const {
+  pool_.check();
+  std::vector<int> owners(static_cast<std::size_t>(pool_.size()));
+  for (const auto& sequence : running_)
+    for (const std::int32_t block : sequence->block_table.blocks()) ++owners[static_cast<std::size_t>(block)];
+  for (std::int32_t block = 0; block < pool_.size(); ++block)
+    if (owners[static_cast<std::size_t>(block)] != pool_.ref_count(block))
+      throw std::logic_error(fmt::format("block {} has {} references, but {} running sequences hold it", block,
+                                         pool_.ref_count(block), owners[static_cast<std::size_t>(block)]));
 }
 
 }  // namespace warploom

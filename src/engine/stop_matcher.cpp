@@ -9,10 +9,14 @@ std::string StopMatcher::push(std::string_view piece) {
   if (matched_) return {};
   held_ += piece;
   std::size_t first = std::string::npos;
-  for (const std::string& stop : stops_) first = std::min(first, held_.find(stop));
-  if (first != std::string::npos) {
-    matched_ = true;
-    held_.resize(first);
+  for (const std::string& stop : stops_) {
+    const std::size_t at = held_.find(stop);
+    if (at == std::string::npos || at > first || (at == first && stop.size() >= matched_->size())) continue;
+    first = at;
+    matched_ = &stop;
+  }
+  if (matched_) {
+    held_.resize(first + (include_stop_ ? matched_->size() : 0));
     return std::exchange(held_, {});
   }
   // The longest end of the text that begins a stop string stays.

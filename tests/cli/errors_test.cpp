@@ -43,6 +43,7 @@ TEST(CommandErrors, Usage) {
                                    {{"generate", "x", "--max-tokens", "9223372036854775808"}, "9223372036854775807"},
                                    {{"generate", "x", "--n", "4294967297"}, "2147483647"},
                                    {{"generate", "x", "--top-k", "1.5"}, "not a whole number"},
+                                   {{"generate", "x", "--max-tokens", "0"}, "not a whole number in [1, "},
                                    {{"generate", "x", "-m", ""}, "--model"},
                                    {{"tokenize", "x", "-m", ""}, "--model"},
                                    {{"generate"}, "PROMPT"},
@@ -172,7 +173,6 @@ TEST(CommandErrors, Prompts) {
 TEST(CommandErrors, Options) {
   const std::string model = model_path();
   const std::vector<std::vector<std::string>> cases = {{"--n", "0", "n is 0"},
-                                                       {"--max-tokens", "0", "max_tokens is 0"},
                                                        {"--stop", "", "stop string"},
                                                        {"--threads", "-1", "threads: -1"},
                                                        {"--device", "tpu", "\"tpu\""},

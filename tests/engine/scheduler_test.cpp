@@ -223,7 +223,7 @@ TEST(Scheduler, AbortsWhatRunsWaitsAndWasPreempted) {
   for (int step = 0; step < 30; ++step) scheduler.commit(device.run(scheduler.schedule()));
   EXPECT_GT(scheduler.num_preemptions(), 0);
   for (const auto& group : groups) {
-    scheduler.abort(*group);
+    scheduler.abort(*group, FinishReason::cancelled);
     pool.check();
   }
   EXPECT_FALSE(scheduler.has_unfinished());

@@ -16,16 +16,16 @@ using Tokens = std::vector<TokenId>;
 TEST(PrefixCachedBlocks, AreFoundByTheirTokensAndByWhatComesBefore) {
   BlockPool pool(4, 2);
   const std::int32_t a = *pool.allocate(), b = *pool.allocate();
-  const PrefixId first = pool.cache(a, 0, Tokens{1, 2}), second = pool.cache(b, first, Tokens{1, 2});
+  const Prefix first = pool.cache(a, {}, Tokens{1, 2}), second = pool.cache(b, first, Tokens{1, 2});
   EXPECT_NE(first, second);
-  EXPECT_EQ(pool.find(0, Tokens{1, 2})->block, a);
+  EXPECT_EQ(pool.find({}, Tokens{1, 2})->block, a);
   EXPECT_EQ(pool.find(first, Tokens{1, 2})->block, b);
   EXPECT_EQ(pool.find(first, Tokens{1, 2})->prefix, second);
-  EXPECT_FALSE(pool.find(0, Tokens{2, 1}));
+  EXPECT_FALSE(pool.find({}, Tokens{2, 1}));
   EXPECT_FALSE(pool.find(second, Tokens{1, 2}));
   // Another block with the same content is the same prefix, but is not found.
   const std::int32_t c = *pool.allocate();
-  EXPECT_EQ(pool.cache(c, 0, Tokens{1, 2}), first);
+  EXPECT_EQ(pool.cache(c, {}, Tokens{1, 2}), first);
   EXPECT_FALSE(pool.is_cached(c));
   pool.release(c);
   // Without references they are free, and still found.
@@ -33,12 +33,12 @@ TEST(PrefixCachedBlocks, AreFoundByTheirTokensAndByWhatComesBefore) {
   pool.release(a);
   EXPECT_EQ(pool.free_count(), 4);
   EXPECT_EQ(pool.cached_count(), 2);
-  EXPECT_EQ(pool.find(0, Tokens{1, 2})->block, a);
+  EXPECT_EQ(pool.find({}, Tokens{1, 2})->block, a);
   EXPECT_THROW(pool.release(a), std::logic_error);
   pool.add_ref(a);
   EXPECT_EQ(pool.free_count(), 3);
   pool.uncache(a);
-  EXPECT_FALSE(pool.find(0, Tokens{1, 2}));
+  EXPECT_FALSE(pool.find({}, Tokens{1, 2}));
   EXPECT_EQ(pool.ref_count(a), 1);
   pool.check();
 }
@@ -48,7 +48,7 @@ TEST(PrefixCachedBlocks, TheLeastRecentlyUsedIsEvictedFirstAndOthersBeforeIt) {
   std::vector<std::int32_t> blocks;
   for (TokenId token = 0; token < 3; ++token) {
     blocks.push_back(*pool.allocate());
-    if (token < 2) pool.cache(blocks.back(), 0, Tokens{token});
+    if (token < 2) pool.cache(blocks.back(), {}, Tokens{token});
   }
   pool.release(blocks[0]);
   pool.release(blocks[1]);
@@ -57,10 +57,10 @@ TEST(PrefixCachedBlocks, TheLeastRecentlyUsedIsEvictedFirstAndOthersBeforeIt) {
   pool.release(blocks[0]);
   EXPECT_EQ(pool.allocate(), blocks[2]);  // was not cached
   EXPECT_EQ(pool.allocate(), blocks[1]);
-  EXPECT_FALSE(pool.find(0, Tokens{1}));
-  EXPECT_TRUE(pool.find(0, Tokens{0}));
+  EXPECT_FALSE(pool.find({}, Tokens{1}));
+  EXPECT_TRUE(pool.find({}, Tokens{0}));
   EXPECT_EQ(pool.allocate(), blocks[0]);
-  EXPECT_FALSE(pool.find(0, Tokens{0}));
+  EXPECT_FALSE(pool.find({}, Tokens{0}));
   EXPECT_FALSE(pool.allocate());
   pool.check();
 }
@@ -68,12 +68,12 @@ TEST(PrefixCachedBlocks, TheLeastRecentlyUsedIsEvictedFirstAndOthersBeforeIt) {
 TEST(PrefixCachedBlocks, RefuseTokensThatDoNotFillABlock) {
   BlockPool pool(3, 2);
   const std::int32_t block = *pool.allocate();
-  EXPECT_THROW(pool.cache(block, 0, Tokens{1}), std::logic_error);
-  EXPECT_THROW(pool.cache(block, 0, Tokens{1, 2, 3}), std::logic_error);
-  pool.cache(block, 0, Tokens{1, 2});
-  EXPECT_THROW(pool.cache(block, 0, Tokens{1, 2}), std::logic_error);
-  EXPECT_FALSE(pool.find(0, Tokens{1}));
-  EXPECT_FALSE(pool.find(0, Tokens{1, 2, 3}));
+  EXPECT_THROW(pool.cache(block, {}, Tokens{1}), std::logic_error);
+  EXPECT_THROW(pool.cache(block, {}, Tokens{1, 2, 3}), std::logic_error);
+  pool.cache(block, {}, Tokens{1, 2});
+  EXPECT_THROW(pool.cache(block, {}, Tokens{1, 2}), std::logic_error);
+  EXPECT_FALSE(pool.find({}, Tokens{1}));
+  EXPECT_FALSE(pool.find({}, Tokens{1, 2, 3}));
   pool.check();
 }
 
@@ -84,12 +84,12 @@ TEST(PrefixCachedBlocks, ACachedBlockIsCopiedBeforeItIsWritten) {
   ASSERT_TRUE(table.ensure_writable(0, 4, copies));
   EXPECT_TRUE(copies.empty());
   const std::int32_t block = table.blocks()[0];
-  pool.cache(block, 0, Tokens{1, 2, 3, 4});
+  pool.cache(block, {}, Tokens{1, 2, 3, 4});
   ASSERT_TRUE(table.ensure_writable(3, 5, copies));
   ASSERT_EQ(copies.size(), 1u);
   EXPECT_EQ(copies[0], (BlockCopy{block, table.blocks()[0]}));
   EXPECT_NE(table.blocks()[0], block);
-  EXPECT_EQ(pool.find(0, Tokens{1, 2, 3, 4})->block, block);
+  EXPECT_EQ(pool.find({}, Tokens{1, 2, 3, 4})->block, block);
 }
 
 // Random sequences over few tokens, in a small pool, against a plain map from content to block, with the order of release beside it.
@@ -114,7 +114,7 @@ TEST(PrefixCachedBlocks, RandomUseAgreesWithAPlainModel) {
       Tokens tokens(static_cast<std::size_t>(kSize) * (1 + rng() % 4));
       for (TokenId& token : tokens) token = static_cast<TokenId>(rng() % 2);
       BlockTable table(pool);
-      PrefixId prefix = 0;
+      Prefix prefix;
       for (std::size_t end = kSize; end <= tokens.size(); end += kSize) {
         const Tokens upto(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(end));
         const std::span<const TokenId> last = std::span(tokens).subspan(end - kSize, kSize);

@@ -1,0 +1,89 @@
+#include <iterator>
+
+#include <fmt/format.h>
+
+#include "warploom/engine_stats.h"
+
+namespace warploom {
+
+namespace {
+
+/// Writes metrics one after the other.
+class Exposition {
+ public:
+  explicit Exposition(std::string_view model_name) {
+    labels_ = "model_name=\"";
+    for (const char c : model_name) {
+      if (c == '\\' || c == '"') labels_ += '\\';
+      if (c == '\n')
+        labels_ += "\\n";
+      else
+        labels_ += c;
+    }
+    labels_ += '"';
+  }
+
+  void head(std::string_view name, std::string_view type, std::string_view help) {
+    print("# HELP warploom:{} {}\n# TYPE warploom:{} {}\n", name, help, name, type);
+  }
+  void gauge(std::string_view name, std::string_view help, double value) {
+    head(name, "gauge", help);
+    print("warploom:{}{{{}}} {}\n", name, labels_, value);
+  }
+  void counter(std::string_view name, std::string_view help, std::uint64_t value) {
+    head(name, "counter", help);
+    print("warploom:{}{{{}}} {}\n", name, labels_, value);
+  }
+  void labelled(std::string_view name, std::string_view label, std::string_view text, std::uint64_t value) {
+    print("warploom:{}{{{},{}=\"{}\"}} {}\n", name, labels_, label, text, value);
+  }
+  void histogram(std::string_view name, std::string_view help, const Histogram& values) {
+    head(name, "histogram", help);
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < values.bounds().size(); ++i) {
+      sum += values.counts()[i];
+      print("warploom:{}_bucket{{{},le=\"{}\"}} {}\n", name, labels_, values.bounds()[i], sum);
+    }
+    print("warploom:{}_bucket{{{},le=\"+Inf\"}} {}\n", name, labels_, values.count());
+    print("warploom:{}_sum{{{}}} {}\nwarploom:{}_count{{{}}} {}\n", name, labels_, values.sum(), name, labels_,
+          values.count());
+  }
+
+  std::string take() { return std::move(text_); }
+
+ private:
+  template <typename... Args>
+  void print(fmt::format_string<Args...> format, Args&&... args) {
+    fmt::format_to(std::back_inserter(text_), format, std::forward<Args>(args)...);
+  }
+
+  std::string labels_, text_;
+};
+
+}  // namespace
+
+std::string prometheus_text(const EngineStats& stats, std::string_view model_name) {
+  Exposition out(model_name);
+  out.gauge("num_requests_running", "Requests of which sequences run", static_cast<double>(stats.num_requests_running));
+  out.gauge("num_requests_waiting", "Requests that wait", static_cast<double>(stats.num_requests_waiting));
+  out.gauge("kv_cache_usage_perc", "Share of the KV cache that is in use, 1 being all of it", stats.kv_cache_usage);
+  out.counter("num_preemptions_total", "Sequences that were preempted", stats.preemptions);
+  out.counter("prefix_cache_queries_total", "Prompt tokens that were looked up in the prefix cache", stats.prompt_tokens);
+  out.counter("prefix_cache_hits_total", "Prompt tokens that the prefix cache held", stats.cached_prompt_tokens);
+  out.counter("prompt_tokens_total", "Prompt tokens of requests that were admitted", stats.prompt_tokens);
+  out.counter("generation_tokens_total", "Tokens that were generated", stats.generated_tokens);
+  out.head("request_success_total", "counter", "Completions that ended, by reason");
+  for (std::size_t i = 1; i < std::size(stats.finished_completions); ++i)
+    out.labelled("request_success_total", "finished_reason", name(static_cast<FinishReason>(i)),
+                 stats.finished_completions[i]);
+  out.counter("request_refused_total", "Requests that were refused because the queue was full", stats.refused_requests);
+  out.histogram("iteration_tokens_total", "Tokens of a step", stats.step_tokens);
+  out.histogram("iteration_seconds", "Duration of a step", stats.step_time);
+  out.histogram("time_to_first_token_seconds", "From submission to the first token", stats.time_to_first_token);
+  out.histogram("inter_token_latency_seconds", "Between two tokens", stats.inter_token_latency);
+  out.histogram("request_queue_time_seconds", "From submission to the first step", stats.queue_time);
+  out.histogram("e2e_request_latency_seconds", "From submission to the end", stats.request_latency);
+  return out.take();
+}
+
+}  // namespace warploom

@@ -1,0 +1,274 @@
+// What each field of a Request does, one by one.
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/generate.h"
+#include "support/tiny_model.h"
+#include "warploom/error.h"
+#include "warploom/score.h"
+
+namespace warploom {
+namespace {
+
+using testing::HasSubstr;
+using Tokens = std::vector<TokenId>;
+
+class Parameters : public testing::Test {
+ protected:
+  Parameters()
+      : file_(test::tiny_model()), model_(Model::load(file_.path())), generator_(model_, {.kv_cache_tokens = 4096}) {}
+
+  static Request request(std::int64_t max_tokens = 20) {
+    Request request;
+    request.prompt = Tokens{10, 20, 30, 40, 50};
+    request.max_tokens = max_tokens;
+    request.sampling = {.temperature = 1.0f, .top_k = 40, .seed = 5};
+    request.ignore_eos = true;
+    return request;
+  }
+  Completion first(const Request& request) { return generator_.generate(request).completions.at(0); }
+
+  test::TemporaryModel file_;
+  std::shared_ptr<const Model> model_;
+  Generator generator_;
+};
+
+TEST_F(Parameters, MinTokensKeepsStopTokensAndStopStringsAway) {
+  Request with = request();
+  const Completion free = first(with);
+  with.stop_token_ids = {free.token_ids[3]};
+  EXPECT_EQ(first(with).token_ids.size(), 4u);
+  with.min_tokens = 10;
+  const Completion stopped = first(with);
+  EXPECT_GE(stopped.token_ids.size(), 10u);
+  const auto begin = stopped.token_ids.begin();
+  EXPECT_EQ(std::count(begin, begin + 10, with.stop_token_ids[0]), 0);
+
+  Request by_string = request();
+  by_string.stop = {free.text.substr(0, 1)};
+  EXPECT_EQ(first(by_string).token_ids.size(), 1u);
+  by_string.min_tokens = 8;
+  const Completion later = first(by_string);
+  EXPECT_GE(later.token_ids.size(), 8u);
+  EXPECT_TRUE(std::equal(later.token_ids.begin(), later.token_ids.end(), free.token_ids.begin()));
+}
+
+TEST_F(Parameters, IncludeStopKeepsTheStopStringInTheText) {
+  Request with = request();
+  const std::string text = first(with).text;
+  const std::string stop = text.substr(6, 3);
+  ASSERT_EQ(text.find(stop), 6u);
+  with.stop = {stop};
+  EXPECT_EQ(first(with).text, text.substr(0, 6));
+  EXPECT_EQ(first(with).stop_string, stop);
+  with.include_stop = true;
+  EXPECT_EQ(first(with).text, text.substr(0, 9));
+  EXPECT_EQ(first(with).finish_reason, FinishReason::stop_string);
+}
+
+TEST_F(Parameters, BannedTokensAreNeverDrawn) {
+  Request with = request();
+  for (TokenId t = 0; t < 200; ++t) with.banned_token_ids.push_back(t);
+  for (const TokenId token : first(with).token_ids) EXPECT_GE(token, 200);
+  with.allowed_token_ids = {199, 230};
+  for (const TokenId token : first(with).token_ids) EXPECT_EQ(token, 230);
+}
+
+TEST_F(Parameters, ConstraintsSeeTheHistoryAndDecideWhatMayBeDrawn) {
+  Request with = request(12);
+  std::vector<std::size_t> sizes;
+  with.constraint = [&](const CompletionContext& context, TokenEdit& edit) {
+    sizes.push_back(context.output.size());
+    EXPECT_EQ(context.prompt.size(), 5u);
+    std::ranges::fill(edit.allowed(), 0u);
+    const auto next = static_cast<std::size_t>(context.output.size() + 70);
+    edit.allowed()[next / 32] |= 1u << next % 32;
+  };
+  Tokens expected(12);
+  std::iota(expected.begin(), expected.end(), 70);
+  EXPECT_EQ(first(with).token_ids, expected);
+  std::vector<std::size_t> steps(12);
+  std::iota(steps.begin(), steps.end(), 0u);
+  EXPECT_EQ(sizes, steps);
+
+  with.constraint = [](const CompletionContext&, TokenEdit& edit) { edit.add_bias(99, 1000.0f); };
+  EXPECT_EQ(first(with).token_ids, Tokens(12, 99));
+  with.constraint = [](const CompletionContext&, TokenEdit& edit) { std::ranges::fill(edit.allowed(), 0u); };
+  EXPECT_EQ(first(with).finish_reason, FinishReason::invalid_logits);
+}
+
+TEST_F(Parameters, AConstraintStartsFromWhatTheRequestAllows) {
+  Request with = request(12);
+  with.allowed_token_ids = {65, 66, 67};
+  with.constraint = [](const CompletionContext&, TokenEdit& edit) { edit.allowed()[66 / 32] &= ~(1u << 66 % 32); };
+  for (const TokenId token : first(with).token_ids) EXPECT_TRUE(token == 65 || token == 67) << token;
+}
+
+TEST_F(Parameters, LogitsProcessorsEditTheRowThatIsDrawnFrom) {
+  Request with = request(12);
+  with.logits_processor = [](const CompletionContext& context, std::span<float> logits) {
+    EXPECT_EQ(logits.size(), 262u);
+    logits[200 + context.output.size()] = 1000.0f;
+  };
+  Tokens expected(12);
+  std::iota(expected.begin(), expected.end(), 200);
+  EXPECT_EQ(first(with).token_ids, expected);
+  // One that changes nothing changes nothing, and neighbours without one are as they were.
+  const Completion plain = first(request());
+  Request idle = request();
+  idle.logits_processor = [](const CompletionContext&, std::span<float>) {};
+  const std::vector<Request> both = {idle, request(), with};
+  const auto outputs = generator_.generate(both);
+  test::expect_same(outputs[0].completions[0], plain, "with an idle processor");
+  test::expect_same(outputs[1].completions[0], plain, "beside processors");
+  EXPECT_EQ(outputs[2].completions[0].token_ids, expected);
+}
+
+TEST_F(Parameters, AnExceptionOfACallbackEndsItsRequestAlone) {
+  Request bad = request(), worse = request();
+  bad.constraint = [](const CompletionContext& context, TokenEdit&) {
+    if (context.output.size() == 3) throw std::runtime_error("no grammar");
+  };
+  worse.logits_processor = [](const CompletionContext& context, std::span<float>) {
+    if (context.output.size() == 5) throw 7;
+  };
+  const std::vector<Request> all = {request(), bad, worse};
+  const auto outputs = generator_.generate(all);
+  test::expect_same(outputs[0].completions[0], first(request()), "the neighbour");
+  EXPECT_EQ(outputs[1].completions[0].finish_reason, FinishReason::error);
+  EXPECT_EQ(outputs[1].completions[0].token_ids.size(), 3u);
+  EXPECT_EQ(outputs[1].error, "constraint: no grammar");
+  EXPECT_EQ(outputs[2].completions[0].token_ids.size(), 5u);
+  EXPECT_THAT(outputs[2].error, HasSubstr("logits_processor"));
+}
+
+TEST_F(Parameters, EchoBeginsWithThePrompt) {
+  Request with = request(6);
+  with.prompt = "in the house";
+  const std::string text = first(with).text;
+  with.echo = true;
+  EXPECT_EQ(first(with).text, "in the house" + text);
+  with.max_tokens = 0;
+  EXPECT_EQ(first(with).text, "in the house");
+  EXPECT_EQ(first(with).finish_reason, FinishReason::length);
+  with.prompt = Tokens{65, 66};
+  std::string pieces;
+  generator_.generate(with,
+                      {.on_token = [&](const TokenEvent& event) { return pieces += event.text, true; }, .should_abort = {}});
+  EXPECT_EQ(pieces, model_->tokenizer()->decode(Tokens{65, 66}));
+}
+
+TEST_F(Parameters, PromptLogprobsAreTheScores) {
+  Request with = request(4);
+  Tokens prompt(150);
+  std::iota(prompt.begin(), prompt.end(), 20);
+  with.prompt = prompt;
+  with.n = 2;
+  const auto plain = generator_.generate(with);
+  with.prompt_logprobs = true;
+  const RequestOutput output = generator_.generate(with);
+  EXPECT_EQ(output.prompt_logprobs, score(model_, prompt).logprobs);
+  EXPECT_EQ(output.prompt_logprobs.size(), 149u);
+  EXPECT_EQ(output.cached_tokens, 0);  // although it was there
+  for (std::size_t i = 0; i < 2; ++i) test::expect_same(output.completions[i], plain.completions[i], "with prompt_logprobs");
+}
+
+TEST_F(Parameters, ProcessedLogprobsAreOfTheDistributionThatIsDrawnFrom) {
+  Request with = request();
+  with.sampling = {.temperature = 0.7f, .top_k = 5, .seed = 3};
+  with.logprobs = true;
+  with.top_logprobs = 8;
+  const Completion raw = first(with);
+  with.logprobs_mode = LogprobsMode::processed;
+  const Completion processed = first(with);
+  EXPECT_EQ(raw.token_ids, processed.token_ids);
+  for (std::size_t i = 0; i < raw.token_ids.size(); ++i) {
+    const auto& top = processed.top_logprobs[i];
+    ASSERT_EQ(top.size(), 5u);  // top-k kept five
+    ASSERT_EQ(raw.top_logprobs[i].size(), 8u);
+    double sum = 0.0, expected_sum = 0.0;
+    for (std::size_t k = 0; k < 5; ++k) {
+      EXPECT_EQ(top[k].token, raw.top_logprobs[i][k].token);
+      sum += std::exp(top[k].logprob);
+      expected_sum += std::exp(raw.top_logprobs[i][k].logprob / 0.7);
+    }
+    EXPECT_NEAR(sum, 1.0, 1e-6);
+    for (std::size_t k = 0; k < 5; ++k) {
+      EXPECT_NEAR(top[k].logprob, raw.top_logprobs[i][k].logprob / 0.7 - std::log(expected_sum), 1e-5);
+      if (top[k].token == processed.token_ids[i]) EXPECT_EQ(top[k].logprob, processed.logprobs[i]);
+    }
+  }
+  with.sampling.temperature = 0.0f;
+  const Completion greedy = first(with);
+  EXPECT_EQ(greedy.logprobs, std::vector<double>(20, 0.0));
+  EXPECT_EQ(greedy.top_logprobs[0].size(), 1u);
+}
+
+TEST_F(Parameters, BestOfGivesTheLikeliestCompletions) {
+  Request all = request(10);
+  all.n = 6;
+  all.logprobs = true;
+  std::vector<Completion> candidates = generator_.generate(all).completions;
+  const auto mean = [](const Completion& c) {
+    return std::accumulate(c.logprobs.begin(), c.logprobs.end(), 0.0) / static_cast<double>(c.logprobs.size());
+  };
+  std::ranges::stable_sort(candidates, std::greater(), mean);
+  Request best = request(10);
+  best.n = 2;
+  best.best_of = 6;
+  std::vector<std::string> pieces(2);
+  int ends = 0;
+  const RequestOutput output = generator_.generate(best, {.on_token =
+                                                              [&](const TokenEvent& event) {
+                                                                pieces.at(event.index) += event.text;
+                                                                ends += event.finish_reason != FinishReason::running;
+                                                                return true;
+                                                              },
+                                                          .should_abort = {}});
+  ASSERT_EQ(output.completions.size(), 2u);
+  for (std::uint32_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(output.completions[i].token_ids, candidates[i].token_ids);
+    EXPECT_EQ(output.completions[i].index, i);
+    EXPECT_EQ(output.completions[i].text, pieces[i]);
+    EXPECT_TRUE(output.completions[i].logprobs.empty());
+  }
+  EXPECT_EQ(ends, 2);
+}
+
+TEST_F(Parameters, ZeroTokensOnlyFillTheCache) {
+  Request with = request(0);
+  with.prompt = Tokens(100, 7);
+  const RequestOutput output = generator_.generate(with);
+  EXPECT_TRUE(output.completions[0].token_ids.empty());
+  EXPECT_EQ(output.completions[0].finish_reason, FinishReason::length);
+  EXPECT_EQ(generator_.cached_tokens(), 96);
+  with.max_tokens = 1;
+  EXPECT_EQ(generator_.generate(with).cached_tokens, 96);
+}
+
+TEST_F(Parameters, WhatIsOutOfRangeIsNamed) {
+  const auto refusal = [&](const auto& change) {
+    Request with = request();
+    change(with);
+    try {
+      generator_.generate(with);
+    } catch (const InvalidArgument& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_THAT(refusal([](Request& r) { r.max_tokens = -1; }), HasSubstr("max_tokens is -1"));
+  EXPECT_THAT(refusal([](Request& r) { r.min_tokens = 21; }), HasSubstr("min_tokens is 21"));
+  EXPECT_THAT(refusal([](Request& r) { r.n = 3, r.best_of = 2; }), HasSubstr("best_of is 2"));
+  EXPECT_THAT(refusal([](Request& r) { r.priority = 1001; }), HasSubstr("priority is 1001"));
+  EXPECT_THAT(refusal([](Request& r) { r.deadline = -1; }), HasSubstr("deadline is -1"));
+  EXPECT_THAT(refusal([](Request& r) { r.deadline = std::nan(""); }), HasSubstr("deadline is nan"));
+  EXPECT_THAT(refusal([](Request& r) { r.banned_token_ids = {262}; }), HasSubstr("banned_token_ids: token 262"));
+}
+
+}  // namespace
+}  // namespace warploom
