@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "cli/checks.h"
 #include "cli/model_options.h"
 #include "cli/program.h"
 #include "format.h"
 #include "report.h"
+#include "serve_command.h"
 #include "warploom/error.h"
 
 namespace {
@@ -92,6 +94,9 @@ int main(int argc, char** argv) {
   CLI::App app("Measures prompt processing, generation and sampling; sampling time is included.", "warploom-bench");
   cli::add_model_options(app, o.model);
   cli::add_synthetic_options(app, o.model);
+  app.add_option("--seed", o.model.seed, "seed of the weights that --shape draws")
+      ->check(cli::whole_number<std::uint64_t>())
+      ->capture_default_str();
   app.add_option("-p,--prompt", o.prompts, "prompt lengths")->delimiter(',')->capture_default_str();
   app.add_option("-n,--length", o.lengths, "tokens to generate")->delimiter(',')->capture_default_str();
   app.add_option("-b,--batch", o.batches, "batch sizes")->delimiter(',')->capture_default_str();
@@ -108,5 +113,7 @@ int main(int argc, char** argv) {
   app.add_flag_callback(
          "--json", [&] { o.format = "json"; }, "short for --format json")
       ->excludes(format);
-  return cli::run_program(app, argc, argv, [&] { return run(o); });
+  app.require_subcommand(0, 1);
+  const CLI::App* serve = add_serve(app);
+  return cli::run_program(app, argc, argv, [&] { return serve->parsed() ? 0 : run(o); });
 }

@@ -13,16 +13,14 @@ namespace warploom::bench {
 
 namespace {
 
-// Prompts of ordinary tokens, the same in every run.
+// The same in every run.
 std::vector<Request> random_requests(const Model& model, std::int64_t length, std::int64_t batch, const Request& like) {
+  const std::vector<TokenId> tokens = ordinary_tokens(model);
   std::mt19937 rng(1);
   std::vector<Request> requests(static_cast<std::size_t>(batch), like);
   for (Request& request : requests) {
-    std::vector<TokenId> prompt;
-    while (static_cast<std::int64_t>(prompt.size()) < length) {
-      const auto id = static_cast<TokenId>(rng() % static_cast<std::uint32_t>(model.shape().vocab_size));
-      if (!model.tokenizer()->is_special(id)) prompt.push_back(id);
-    }
+    std::vector<TokenId> prompt(static_cast<std::size_t>(length));
+    for (TokenId& id : prompt) id = tokens[rng() % tokens.size()];
     request.prompt = std::move(prompt);
   }
   return requests;
@@ -40,6 +38,14 @@ Timings slowest(const std::vector<RequestOutput>& outputs) {
 }
 
 }  // namespace
+
+std::vector<TokenId> ordinary_tokens(const Model& model) {
+  std::vector<TokenId> tokens;
+  for (TokenId id = 0; id < model.shape().vocab_size; ++id)
+    if (!model.tokenizer()->is_special(id)) tokens.push_back(id);
+  if (tokens.empty()) throw ModelError("every token of the vocabulary is special: there is nothing to make prompts of");
+  return tokens;
+}
 
 double Measurement::median() const {
   std::vector<double> sorted = runs;

@@ -11,6 +11,9 @@
 
 namespace warploom::bench {
 
+/// Those that are not special: what random prompts consist of.
+std::vector<TokenId> ordinary_tokens(const Model& model);
+
 /// One line of the report: rates of the repeated runs.
 struct Measurement {
   std::string test;  // e.g. "generate 128, batch 8"

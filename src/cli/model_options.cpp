@@ -55,9 +55,6 @@ void add_synthetic_options(CLI::App& command, ModelChoice& choice) {
       .add_option("--type", choice.weight_type, "type of these weights: e.g. Q4_0, Q4_K_M, F16; an unknown name lists all")
       ->capture_default_str()
       ->needs(shape);
-  command.add_option("--seed", choice.seed, "seed of these weights")
-      ->check(whole_number<std::uint64_t>())
-      ->capture_default_str();
 }
 
 std::string model_name(const ModelChoice& choice) {

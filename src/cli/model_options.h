@@ -30,7 +30,7 @@ struct ModelChoice {
 };
 
 void add_model_options(CLI::App& command, ModelChoice& choice);
-/// --shape, --type and --seed. Call it after add_model_options.
+/// --shape and --type, for weights from choice.seed. Call it after add_model_options.
 void add_synthetic_options(CLI::App& command, ModelChoice& choice);
 /// What reports call it: the file's name, or the shape and the type.
 std::string model_name(const ModelChoice& choice);
