@@ -1,6 +1,7 @@
 // Models drawn from a seed: sizes as published, files as llama.cpp makes them, weights that a forward pass stays sane with.
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
 
@@ -159,6 +160,22 @@ TEST(SyntheticModel, LogitsAreOfOrdinarySizeAfterManyLayers) {
       EXPECT_NEAR(std::sqrt(squares / n - sum / n * sum / n), 3.0, 0.6);
     }
   }
+}
+
+// ctest runs each test in a process of its own: the peak is this model's.
+TEST(SyntheticModel, LoadingTakesHardlyMoreMemoryThanTheModel) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers take memory of their own";
+#endif
+  const auto model = synthetic_model(model_shape("smollm2-135m"), "F32");
+  std::ifstream status("/proc/self/status");
+  double peak = 0;
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) peak = 1024 * std::stod(line.substr(6));
+  const auto weights = static_cast<double>(model->weight_bytes());
+  EXPECT_GT(weights, 4.0 * 134e6);
+  EXPECT_GT(peak, weights);
+  EXPECT_LT(peak, 1.1 * weights);
 }
 
 TEST(SyntheticModel, TextGoesThereAndBack) {
