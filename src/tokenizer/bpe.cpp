@@ -55,16 +55,6 @@ const PreTokenizerKind& pretokenizer_of(const TokenizerData& data) {
 
 }  // namespace
 
-std::array<char32_t, 256> byte_alphabet() {
-  std::array<char32_t, 256> alphabet;
-  char32_t next = 256;
-  for (char32_t b = 0; b < 256; ++b) {
-    const bool printable = (b > ' ' && b < 0x7F) || (b > 0xA0 && b != 0xAD);
-    alphabet[b] = printable ? b : next++;
-  }
-  return alphabet;
-}
-
 MergeTable::MergeTable(std::size_t merges)
     : slots_(std::bit_ceil(2 * merges + 2)), shift_(64 - std::countr_zero(slots_.size())) {}
 
