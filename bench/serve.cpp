@@ -35,6 +35,7 @@ class Run {
     start_ = Clock::now();
     for (std::size_t i = 0; i < arrivals_.size(); ++i) submit(i);
     while (!engine_.drain(kProgressEvery)) report();
+    for (const Open& open : open_) (void)open.handle.output();  // waits for the last event
     collect();
     ServingResult result = summarise(records_, rate, options_.limits);
     const EngineStats after = engine_.stats();

@@ -10,8 +10,6 @@
 namespace warploom::bench {
 namespace {
 
-using testing::ElementsAre;
-
 TEST(ServingResult, PercentilesAreInterpolated) {
   const Percentiles p = percentiles({3, 1, 2, 4, 5});  // numpy.percentile gives the same
   EXPECT_DOUBLE_EQ(p.mean, 3);

@@ -16,7 +16,6 @@
 namespace warploom::bench {
 namespace {
 
-using testing::ElementsAre;
 using testing::HasSubstr;
 using Kind = LengthDistribution::Kind;
 

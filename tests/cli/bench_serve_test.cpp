@@ -100,11 +100,11 @@ TEST_F(BenchServeTrace, OfTooLongRequestsIsRefused) {
 }
 
 TEST(BenchServe, BadInputIsAnError) {
-  const std::string kNoTrace = WARPLOOM_SOURCE_DIR "/tests/cli/bench_serve_test.cpp";
+  const std::string no_trace = WARPLOOM_SOURCE_DIR "/tests/cli/bench_serve_test.cpp";
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"--trace", "nowhere.csv"},
                                                                      {"--requests", "0"},
                                                                      {"--trace-block", "16"},
-                                                                     {"--trace", kNoTrace, "--arrivals", "constant"},
+                                                                     {"--trace", no_trace, "--arrivals", "constant"},
                                                                      {"--max-num-seqs", "many"}})
     EXPECT_EQ(serve(arguments).status, 2) << testing::PrintToString(arguments);
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"--rate", "0"},
@@ -120,7 +120,7 @@ TEST(BenchServe, BadInputIsAnError) {
                                                                      {"--itl-limit", "nan"},
                                                                      {"--strategy", "best"},
                                                                      {"--format", "xml"},
-                                                                     {"--trace", kNoTrace},
+                                                                     {"--trace", no_trace},
                                                                      {"--max-num-seqs", "0", "-m", test::model_path()}}) {
     const auto got = serve(arguments);
     EXPECT_EQ(got.status, 1) << testing::PrintToString(arguments);
