@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -24,6 +25,13 @@ struct EncodeOptions {
 struct ChatMessage {
   std::string role;  ///< "system", "user" or "assistant"
   std::string content;
+};
+
+/// Where a rendered conversation ends.
+enum class ChatEnd : std::uint8_t {
+  generation_prompt,  ///< behind the opening of the answer to the user's last message (Hugging Face: add_generation_prompt)
+  closed,             ///< behind the last message's end
+  open,  ///< behind the last content, an answer that the model goes on with (Hugging Face: continue_final_message)
 };
 
 /// Immutable and safe to share between threads. Views that it returns live as long as it does.
@@ -59,19 +67,23 @@ class WARPLOOM_EXPORT Tokenizer final {
   TokenId bos() const;  ///< -1 if the model has none
   TokenId eos() const;  ///< -1 if the model has none
 
-  /// The conversation as the model was trained to see it: an optional system message, then user and assistant in turn. With
-  /// `add_generation_prompt` the last message is the user's and the answer's opening follows. Recognised formats: ChatML,
-  /// Llama 2, Llama 3, Gemma, Mistral. Throws ModelError if the file's template is missing or not recognised, and
-  /// InvalidArgument on roles that are unknown, out of order, or not supported by the format.
+  /// The conversation as the model was trained to see it: an optional system message, then user and assistant in turn, the
+  /// user's last for ChatEnd::generation_prompt and the assistant's for ChatEnd::open. The file's Jinja template is run. Throws
+  /// ModelError if it is missing or does what is not supported, naming that, and InvalidArgument on roles that are unknown or out
+  /// of order and on conversations that the template refuses.
   [[nodiscard]] std::vector<TokenId> encode_chat(std::span<const ChatMessage> messages,
-                                                 bool add_generation_prompt = true) const;
+                                                 ChatEnd end = ChatEnd::generation_prompt) const;
 
   /// The same as text. Encoding it with `chat_encode_options()` gives encode_chat's tokens, unless a message spells a
   /// special token: encode_chat takes what is in messages as plain text, so that they cannot forge a turn.
   [[nodiscard]] std::string apply_chat_template(std::span<const ChatMessage> messages,
-                                                bool add_generation_prompt = true) const;
+                                                ChatEnd end = ChatEnd::generation_prompt) const;
   EncodeOptions chat_encode_options() const;
-  std::string_view chat_format() const;  ///< "chatml", ...; empty if it is not recognised
+  /// What the template's markers look like: "chatml", "llama2", "llama3", "gemma", "mistral" or "other"; empty if there is no
+  /// template, or none that encode_chat can run.
+  std::string_view chat_format() const;
+  /// Why chat_format() is empty; itself empty otherwise.
+  std::string chat_refusal() const;
 
  private:
   struct State;

@@ -48,7 +48,7 @@ void run(Chat& chat) {
   const auto model = load_model(chat.model);
   const Tokenizer& tokenizer = *model->tokenizer();
   if (tokenizer.chat_format().empty())
-    throw ModelError("the model's chat template is missing or not recognised; use warploom generate");
+    throw ModelError(fmt::format("{}; use warploom generate", tokenizer.chat_refusal()));
   const bool terminal = isatty(STDIN_FILENO) && !chat.model.quiet;
   if (terminal) fmt::print(stderr, "Type a message. {}\n", kCommands);
 

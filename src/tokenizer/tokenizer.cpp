@@ -67,15 +67,17 @@ struct Tokenizer::State {
     }
   }
 
-  std::vector<ChatSegment> render(std::span<const ChatMessage> messages, bool add_generation_prompt) const {
-    if (chat.format().empty()) {
-      throw ModelError(template_source.empty()
-                           ? fmt::format("{}: {} is missing: the file does not say how to chat with it", path, template_name)
-                           : fmt::format("{}: {} is not of a known format (ChatML, Llama 2, Llama 3, Gemma, Mistral); it "
-                                         "begins with '{}'",
-                                         path, template_name, template_source.substr(0, 120)));
-    }
-    return chat.render(messages, add_generation_prompt);
+  std::vector<ChatSegment> render(std::span<const ChatMessage> messages, ChatEnd end) const {
+    if (chat.format().empty()) throw ModelError(fmt::format("{}: {}", path, chat_refusal()));
+    return chat.render(messages, end);
+  }
+
+  std::string chat_refusal() const {
+    if (!chat.format().empty()) return {};
+    if (template_source.empty())
+      return fmt::format("{} is missing: the file does not say how to chat with it", template_name);
+    return fmt::format("{} is not supported: {}; it begins with '{}'", template_name, chat.refusal(),
+                       template_source.substr(0, 120));
   }
 
   std::string_view piece_or_nothing(TokenId id) const { return id < 0 ? std::string_view() : vocabulary.pieces[id]; }
@@ -148,7 +150,7 @@ const std::vector<TokenId>& Tokenizer::eog_token_ids() const { return state_->vo
 TokenId Tokenizer::bos() const { return state_->vocabulary.bos; }
 TokenId Tokenizer::eos() const { return state_->vocabulary.eos; }
 
-std::vector<TokenId> Tokenizer::encode_chat(std::span<const ChatMessage> messages, bool add_generation_prompt) const {
+std::vector<TokenId> Tokenizer::encode_chat(std::span<const ChatMessage> messages, ChatEnd end) const {
   // Where text meets text across a boundary of segments, words must form as in the joined text: so the segments are joined
   // between special tokens, and only the format's own segments are searched for those.
   std::vector<TokenId> ids;
@@ -158,7 +160,7 @@ std::vector<TokenId> Tokenizer::encode_chat(std::span<const ChatMessage> message
     state_->encode_fragments(state_->specials.split(plain, false), ids);
     plain.clear();
   };
-  for (const ChatSegment& segment : state_->render(messages, add_generation_prompt)) {
+  for (const ChatSegment& segment : state_->render(messages, end)) {
     if (!segment.markup) {
       plain += segment.text;
       continue;
@@ -176,9 +178,9 @@ std::vector<TokenId> Tokenizer::encode_chat(std::span<const ChatMessage> message
   return ids;
 }
 
-std::string Tokenizer::apply_chat_template(std::span<const ChatMessage> messages, bool add_generation_prompt) const {
+std::string Tokenizer::apply_chat_template(std::span<const ChatMessage> messages, ChatEnd end) const {
   std::string text;
-  for (const ChatSegment& segment : state_->render(messages, add_generation_prompt)) text += segment.text;
+  for (const ChatSegment& segment : state_->render(messages, end)) text += segment.text;
   return text;
 }
 
@@ -186,6 +188,7 @@ std::string Tokenizer::apply_chat_template(std::span<const ChatMessage> messages
 EncodeOptions Tokenizer::chat_encode_options() const { return {.add_special = false, .parse_special = true}; }
 
 std::string_view Tokenizer::chat_format() const { return state_->chat.format(); }
+std::string Tokenizer::chat_refusal() const { return state_->chat_refusal(); }
 
 StreamDecoder::StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool with_special, bool at_start)
     : tokenizer_(std::move(tokenizer)), with_special_(with_special), at_start_(at_start) {
