@@ -16,10 +16,12 @@
 namespace warploom {
 
 struct EncodeOptions {
-  /// Add the beginning-of-sequence token, and the end-of-sequence token, if the model's file says so.
+  /// Add the beginning-of-sequence token if the model's file says so.
   bool add_special = true;
   /// Recognise special tokens written out in the text, e.g. "<|im_start|>"; else they are plain text.
   bool parse_special = true;
+  /// Add the end-of-sequence token if the model's file says so: for a text that is whole, not a prompt that is to be continued.
+  bool add_eos = false;
 };
 
 struct ChatMessage {
@@ -51,7 +53,8 @@ class WARPLOOM_EXPORT Tokenizer final {
   /// 2^31 - 1 bytes or more.
   [[nodiscard]] std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
-  /// Throws InvalidArgument on an id outside the vocabulary. Special tokens are left out unless `with_special`.
+  /// Throws InvalidArgument on an id outside the vocabulary. Special tokens are left out unless `with_special`,
+  /// as are those that only fill up the vocabulary, e.g. "[PAD259]".
   [[nodiscard]] std::string decode(std::span<const TokenId> ids, bool with_special = false) const;
 
   /// The bytes of one token as decode would append them in the middle of a text, special tokens written out. Throws
@@ -60,7 +63,9 @@ class WARPLOOM_EXPORT Tokenizer final {
 
   std::size_t vocab_size() const;
   bool is_special(TokenId id) const;
-  /// True for every token that ends a generation: end of sequence, end of turn.
+  /// The special token that is spelled so, e.g. "<|im_end|>"; -1 if there is none.
+  TokenId special_token(std::string_view text) const;
+  /// True for every token that ends a generation: end of sequence, end of turn, end of what is filled in.
   bool is_eog(TokenId id) const;
   /// The tokens for which is_eog() is true.
   const std::vector<TokenId>& eog_token_ids() const;

@@ -115,7 +115,11 @@ TokenizerData gguf_tokenizer(const GgufFile& file) {
   data.bos = read_id(file, "tokenizer.ggml.bos_token_id", tokens);
   data.eos = read_id(file, "tokenizer.ggml.eos_token_id", tokens);
   data.unknown = read_id(file, "tokenizer.ggml.unknown_token_id", tokens);
-  for (const std::string_view key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
+  data.padding = read_id(file, "tokenizer.ggml.padding_token_id", tokens);
+  // Of filling in: what pads, and what begins another file or repository.
+  for (const std::string_view key :
+       {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id", "tokenizer.ggml.fim_pad_token_id",
+        "tokenizer.ggml.fim_rep_token_id", "tokenizer.ggml.fim_sep_token_id"})
     if (const TokenId id = read_id(file, key, tokens); id >= 0) data.other_eog.push_back(id);
   data.add_bos = file.get_bool(kAddBos);
   data.add_eos = file.get_bool(kAddEos);

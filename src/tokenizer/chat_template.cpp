@@ -21,6 +21,10 @@ constexpr auto kLlama3Markers = std::to_array<std::string_view>({"<|start_header
 constexpr auto kGemmaMarkers = std::to_array<std::string_view>({"<start_of_turn>", "<end_of_turn>"});
 constexpr auto kInstMarkers = std::to_array<std::string_view>({"[INST]", "[/INST]"});
 
+// Markers that are not spelled with bars, as in "<|user|>".
+constexpr auto kPlainMarkers = std::to_array<std::string_view>(
+    {"<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "<end_of_utterance>"});
+
 struct Format {
   std::string_view name;
   std::span<const std::string_view> markers;
@@ -94,7 +98,7 @@ ChatTemplate::ChatTemplate(std::string_view source, std::string_view bos, std::s
   if (source.empty()) return;
   try {
     template_.emplace(source);
-    prove();
+    written_ = prove() + std::string(source);
     format_ = format_of(source);
   } catch (const jinja::TemplateError& error) {
     refusal_ = error.what();
@@ -103,24 +107,32 @@ ChatTemplate::ChatTemplate(std::string_view source, std::string_view bos, std::s
   }
 }
 
-std::span<const std::string_view> ChatTemplate::markers() const {
-  const auto format = std::ranges::find(kFormats, format_, &Format::name);
-  return format == kFormats.end() ? std::span<const std::string_view>() : format->markers;
+bool ChatTemplate::is_marker(std::string_view token) const {
+  const auto spelled = [&](std::string_view before, std::string_view after) {
+    return token.size() > before.size() + after.size() && token.starts_with(before) && token.ends_with(after);
+  };
+  const bool known = std::ranges::count(kPlainMarkers, token) > 0 || spelled("<|", "|>") || spelled("<\uFF5C", "\uFF5C>");
+  return known && written_.find(token) != std::string::npos;
 }
 
-// What it does for every conversation must be supported; a question alone must be expressible.
-void ChatTemplate::prove() const {
+// What it does for every conversation must be supported; a question alone must be expressible. Returns the markup that it wrote.
+std::string ChatTemplate::prove() const {
   const ChatMessage system{"system", "Be brief."}, user{"user", " Who are you? "}, assistant{"assistant", "\nA model.\n"};
   const std::vector<ChatMessage> question = {user};
-  run_checked(question, true);
+  Text written = run_checked(question, true);
   const std::vector<std::vector<ChatMessage>> longer = {
       {system, user}, {user, assistant}, {user, assistant, user}, {system, user, assistant, user}};
   for (const std::vector<ChatMessage>& messages : longer) {
     try {
-      run(messages, messages.back().role == "user");
+      written.append(run(messages, messages.back().role == "user"));
     } catch (const jinja::RaisedByTemplate&) {  // it says which conversations it cannot express
     }
   }
+  std::string markup;
+  for (const ChatSegment& segment : to_segments(written)) {
+    if (segment.markup) markup += segment.text;
+  }
+  return markup;
 }
 
 Text ChatTemplate::run(std::span<const ChatMessage> messages, bool add_generation_prompt) const {

@@ -29,14 +29,14 @@ class ChatTemplate {
   std::string_view format() const { return format_; }
   /// Why it is refused: the line, and what is not supported there.
   const std::string& refusal() const { return refusal_; }
-  /// The special tokens that its format writes, if the vocabulary has them.
-  std::span<const std::string_view> markers() const;
+  /// Spelled as a marker, e.g. "<|user|>", and written by the template.
+  bool is_marker(std::string_view token) const;
   /// Throws InvalidArgument on a conversation that the template cannot express, ModelError if it does what is not supported. Only if
   /// format() is not empty.
   std::vector<ChatSegment> render(std::span<const ChatMessage> messages, ChatEnd end) const;
 
  private:
-  void prove() const;
+  std::string prove() const;
   jinja::Text run(std::span<const ChatMessage> messages, bool add_generation_prompt) const;
   jinja::Text run_checked(std::span<const ChatMessage> messages, bool add_generation_prompt) const;
   jinja::Text up_to_last_message(std::span<const ChatMessage> messages) const;
@@ -45,6 +45,7 @@ class ChatTemplate {
   std::optional<jinja::Template> template_;
   std::string_view format_;
   std::string refusal_;
+  std::string written_;  // what the template may write: its source, and what it wrote around a few messages
 };
 
 }  // namespace warploom

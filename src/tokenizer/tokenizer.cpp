@@ -36,18 +36,19 @@ struct Tokenizer::State {
   State(const TokenizerData& data, const TokenIndex& index, Vocabulary words)
       : path(data.path),
         vocabulary(std::move(words)),
-        encoder(make_encoder(data, index, vocabulary)),
         template_name(data.names.chat_template),
         template_source(data.chat_template),
         chat(template_source, piece_or_nothing(vocabulary.bos), piece_or_nothing(vocabulary.eos)),
-        specials(mark_special(index)) {}
+        encoder(make_encoder(data, index, mark_special())),
+        specials(vocabulary) {}
 
-  // Some files mark the chat format's own tokens as text that the vocabulary's makers defined.
-  const Vocabulary& mark_special(const TokenIndex& index) {
-    for (const std::string_view marker : chat.markers()) {
-      const auto found = index.find(marker);
-      if (found == index.end() || vocabulary.kinds[found->second] != TokenKind::user_defined) continue;
-      vocabulary.kinds[found->second] = TokenKind::control;
+  // Some files call the chat format's own tokens text. As text they would be spelled out in bytes, or what people say could hold
+  // them.
+  Vocabulary& mark_special() {
+    for (std::size_t i = 0; i < vocabulary.size(); ++i) {
+      const TokenKind kind = vocabulary.kinds[i];
+      if (kind != TokenKind::normal && kind != TokenKind::user_defined) continue;
+      if (chat.is_marker(vocabulary.pieces[i])) vocabulary.kinds[i] = TokenKind::control;
     }
     return vocabulary;
   }
@@ -93,7 +94,7 @@ struct Tokenizer::State {
     check_id(id);
     std::string_view piece = vocabulary.pieces[id];
     const bool atomic = vocabulary.is_atomic(id);
-    if (vocabulary.is_special(id) && !with_special) piece = {};
+    if (!vocabulary.is_text(id) && !with_special) piece = {};
     if (vocabulary.space_prefix && at_start && !atomic && piece.starts_with(' ')) piece.remove_prefix(1);
     at_start = atomic;
     text.append(piece);
@@ -101,9 +102,9 @@ struct Tokenizer::State {
 
   std::string path;
   Vocabulary vocabulary;
-  std::unique_ptr<const TextEncoder> encoder;
   std::string template_name, template_source;
   ChatTemplate chat;
+  std::unique_ptr<const TextEncoder> encoder;
   SpecialTokens specials;
 };
 
@@ -127,7 +128,7 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOption
   std::vector<TokenId> ids;
   if (options.add_special && vocabulary.add_bos) ids.push_back(vocabulary.bos);
   state_->encode_fragments(state_->specials.split(text, options.parse_special), ids);
-  if (options.add_special && vocabulary.add_eos) ids.push_back(vocabulary.eos);
+  if (options.add_eos && vocabulary.add_eos) ids.push_back(vocabulary.eos);
   return ids;
 }
 
@@ -144,6 +145,12 @@ bool Tokenizer::is_special(TokenId id) const { return state_->check_id(id), stat
 bool Tokenizer::is_eog(TokenId id) const {
   state_->check_id(id);
   return std::ranges::find(eog_token_ids(), id) != eog_token_ids().end();
+}
+
+TokenId Tokenizer::special_token(std::string_view text) const {
+  const std::vector<Fragment> fragments = state_->specials.split(text, true);
+  if (fragments.size() != 1 || fragments[0].token < 0 || !state_->vocabulary.is_special(fragments[0].token)) return -1;
+  return fragments[0].token;
 }
 
 const std::vector<TokenId>& Tokenizer::eog_token_ids() const { return state_->vocabulary.eog; }
@@ -185,7 +192,7 @@ std::string Tokenizer::apply_chat_template(std::span<const ChatMessage> messages
 }
 
 // The format writes its own beginning-of-sequence token.
-EncodeOptions Tokenizer::chat_encode_options() const { return {.add_special = false, .parse_special = true}; }
+EncodeOptions Tokenizer::chat_encode_options() const { return {.add_special = false}; }
 
 std::string_view Tokenizer::chat_format() const { return state_->chat.format(); }
 std::string Tokenizer::chat_refusal() const { return state_->chat_refusal(); }

@@ -27,6 +27,8 @@ struct Vocabulary {
   std::size_t size() const { return pieces.size(); }
   /// Has a role in the model, and does not belong to the text.
   bool is_special(TokenId id) const { return kinds[id] == TokenKind::control || kinds[id] == TokenKind::unknown; }
+  /// Text that someone wrote may be made of it.
+  bool is_text(TokenId id) const { return !is_special(id) && kinds[id] != TokenKind::unused; }
   /// Found in a text as a whole, before any algorithm sees it.
   bool is_atomic(TokenId id) const { return is_special(id) || kinds[id] == TokenKind::user_defined; }
 };

@@ -297,18 +297,28 @@ TEST(EncodeChat, NoTemplateOrAnUnknownOne) {
   }
 }
 
-// Files that mark a format's tokens as defined by the vocabulary's makers would let messages write them.
+// Files that call a format's tokens text would spell them out in bytes, or let messages write them.
 TEST(EncodeChat, MarkersAreSpecialWhateverTheirKind) {
-  const auto file = small_bpe();
-  file->values["tokenizer.ggml.token_type"] = GgufArray(std::vector<std::int64_t>{1, 1, 1, 1, 1, 1, 4, 4});
-  file->values["tokenizer.chat_template"] = std::string_view(
-      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}");
-  const auto tokenizer = load_tokenizer(file);
-  EXPECT_TRUE(tokenizer->is_special(6));
-  EXPECT_TRUE(tokenizer->is_special(7));
-  EXPECT_TRUE(tokenizer->is_eog(7));
-  const auto ids = tokenizer->encode_chat(std::vector<ChatMessage>{{"user", "a<|im_end|>b"}});
-  EXPECT_EQ(std::ranges::count(ids, 7), 1);
+  for (const std::int64_t kind : {1, 4}) {
+    const auto file = small_bpe();
+    using Strings = std::vector<std::string_view>;
+    file->values["tokenizer.ggml.tokens"] =
+        GgufArray(Strings{"a", "b", "c", "Ġ", "ab", "abc", "<|user|>", "<|end|>", "<think>", "<|other|>"});
+    file->values["tokenizer.ggml.token_type"] =
+        GgufArray(std::vector<std::int64_t>{1, 1, 1, 1, 1, 1, kind, kind, kind, kind});
+    // The first marker is put together; a thought is text that people read.
+    file->values["tokenizer.chat_template"] = std::string_view(
+        "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content + '<|end|>' }}{% endfor %}{{ '<think>' }}");
+    const auto tokenizer = load_tokenizer(file);
+    EXPECT_TRUE(tokenizer->is_special(6));
+    EXPECT_TRUE(tokenizer->is_special(7));
+    EXPECT_TRUE(tokenizer->is_eog(7));
+    EXPECT_FALSE(tokenizer->is_special(8));
+    EXPECT_FALSE(tokenizer->is_special(9));
+    const auto ids = tokenizer->encode_chat(std::vector<ChatMessage>{{"user", "a<|end|>b"}});
+    EXPECT_EQ(ids.front(), 6);
+    EXPECT_EQ(std::ranges::count(ids, 7), 1);
+  }
 }
 
 }  // namespace

@@ -69,10 +69,10 @@ TEST_P(Tokenizations, EqualLlamaCpp) {
   for (std::size_t i = 0; i < strings_->size(); ++i) {
     const std::string& text = (*strings_)[i];
     if (expected[i].is_null() || peer_is_wrong(name, text)) continue;
-    EXPECT_EQ(tokenizer_->encode(text, {.add_special = true, .parse_special = false}),
+    EXPECT_EQ(tokenizer_->encode(text, {.add_special = true, .parse_special = false, .add_eos = true}),
               expected[i][0].get<std::vector<TokenId>>())
         << "as text: " << testing::PrintToString(text);
-    EXPECT_EQ(tokenizer_->encode(text, {.add_special = true, .parse_special = true}),
+    EXPECT_EQ(tokenizer_->encode(text, {.add_special = true, .parse_special = true, .add_eos = true}),
               expected[i][1].get<std::vector<TokenId>>())
         << "with special tokens: " << testing::PrintToString(text);
     ++compared;

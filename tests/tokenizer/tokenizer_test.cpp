@@ -28,7 +28,7 @@ TEST(Tokenizer, RolesOfTokens) {
     if (tokenizer->is_eog(id)) ends.push_back(tokenizer->piece(id));
   }
   EXPECT_EQ(special.size(), 17u);
-  EXPECT_THAT(ends, ElementsAre("<|endoftext|>", "<|im_end|>"));
+  EXPECT_THAT(ends, ElementsAre("<|endoftext|>", "<|im_end|>", "<reponame>", "<file_sep>"));
 }
 
 TEST(Tokenizer, SpecialTokensByChoice) {
@@ -41,6 +41,90 @@ TEST(Tokenizer, SpecialTokensByChoice) {
   const auto plain = tokenizer->encode(text, {.parse_special = false});
   EXPECT_THAT(plain, testing::Not(testing::Contains(2)));
   EXPECT_EQ(tokenizer->decode(plain), text);
+}
+
+// small_bpe() with other last tokens, of one kind.
+std::shared_ptr<GgufInMemory> bpe_with(std::vector<std::string_view> last, TokenKind kind) {
+  const auto file = small_bpe();
+  std::vector<std::string_view> tokens = {"a", "b", "c", "Ġ", "ab", "abc"};
+  std::vector<std::int64_t> kinds(tokens.size(), 1);
+  tokens.insert(tokens.end(), last.begin(), last.end());
+  kinds.resize(tokens.size(), static_cast<std::int64_t>(kind));
+  file->values["tokenizer.ggml.tokens"] = GgufArray(tokens);
+  file->values["tokenizer.ggml.token_type"] = GgufArray(kinds);
+  return file;
+}
+
+// A prompt is to be continued.
+TEST(Tokenizer, AnEndOfSequenceTokenIsAddedByChoiceAlone) {
+  const auto file = small_bpe();
+  file->values["tokenizer.ggml.bos_token_id"] = std::int64_t{6};
+  file->values["tokenizer.ggml.eos_token_id"] = std::int64_t{7};
+  file->values["tokenizer.ggml.add_bos_token"] = true;
+  file->values["tokenizer.ggml.add_eos_token"] = true;
+  const auto tokenizer = load_tokenizer(file);
+  EXPECT_THAT(tokenizer->encode("ab"), ElementsAre(6, 4));
+  EXPECT_THAT(tokenizer->encode("ab", {.add_eos = true}), ElementsAre(6, 4, 7));
+  EXPECT_THAT(tokenizer->encode("ab", {.add_special = false, .add_eos = true}), ElementsAre(4, 7));
+  file->values["tokenizer.ggml.add_eos_token"] = false;
+  EXPECT_THAT(load_tokenizer(file)->encode("ab", {.add_eos = true}), ElementsAre(6, 4));
+}
+
+// The file gives the role by number, and calls the token text.
+TEST(Tokenizer, RolesCountMoreThanKinds) {
+  for (const TokenKind kind : {TokenKind::normal, TokenKind::user_defined, TokenKind::unused}) {
+    const auto file = bpe_with({"<s>", "</s>", "[EOT]", "[PAD]", "<|end|>"}, kind);
+    file->values["tokenizer.ggml.bos_token_id"] = std::int64_t{6};
+    file->values["tokenizer.ggml.eos_token_id"] = std::int64_t{7};
+    file->values["tokenizer.ggml.eot_token_id"] = std::int64_t{8};
+    file->values["tokenizer.ggml.padding_token_id"] = std::int64_t{9};
+    const auto tokenizer = load_tokenizer(file);
+    EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{6, 4, 7, 4, 8, 4, 9, 4, 10}), "abababab") << static_cast<int>(kind);
+    EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{6, 4, 7}, true), "<s>ab</s>");
+    EXPECT_THAT(tokenizer->eog_token_ids(), ElementsAre(7, 8, 10)) << static_cast<int>(kind);
+    EXPECT_THAT(tokenizer->encode("<s>ab</s>"), ElementsAre(6, 4, 7));
+  }
+  // What is spelled as text is text: some files give such a token for padding.
+  const auto file = bpe_with({"!"}, TokenKind::normal);
+  file->values["tokenizer.ggml.padding_token_id"] = std::int64_t{6};
+  EXPECT_EQ(load_tokenizer(file)->decode(std::vector<TokenId>{4, 6}), "ab!");
+  // Nor is HTML special.
+  const auto html = load_tokenizer(bpe_with({"</s>"}, TokenKind::normal));
+  EXPECT_EQ(html->decode(std::vector<TokenId>{4, 6}), "ab</s>");
+  EXPECT_THAT(html->eog_token_ids(), testing::IsEmpty());
+}
+
+TEST(Tokenizer, WhatFillsUpTheVocabularyIsNoText) {
+  const auto file = bpe_with({"[PAD6]", "x"}, TokenKind::unused);
+  const auto tokenizer = load_tokenizer(file);
+  EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{4, 6, 7}), "abx");
+  EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{4, 6}, true), "ab[PAD6]");
+  EXPECT_FALSE(tokenizer->is_special(6));
+  StreamDecoder stream(tokenizer);
+  EXPECT_EQ(stream.push(6), "");
+}
+
+TEST(Tokenizer, SpecialTokensByTheirSpelling) {
+  const auto tokenizer = load_model();
+  EXPECT_EQ(tokenizer->special_token("<|im_end|>"), 2);
+  EXPECT_EQ(tokenizer->special_token("<|im_end"), -1);
+  EXPECT_EQ(tokenizer->special_token("<|im_end|><|im_end|>"), -1);
+  EXPECT_EQ(tokenizer->special_token(" <|im_end|>"), -1);
+  EXPECT_EQ(tokenizer->special_token("the"), -1);
+  EXPECT_EQ(tokenizer->special_token(""), -1);
+  EXPECT_EQ(load_tokenizer(bpe_with({"<h1>"}, TokenKind::user_defined))->special_token("<h1>"), -1);
+}
+
+// Models that fill in what is missing between two parts of a file end it with tokens of their own.
+TEST(Tokenizer, FillingInEnds) {
+  const std::vector<std::string_view> ends = {"<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<EOT>", "<|endoftext|>"};
+  const auto tokenizer = load_tokenizer(bpe_with(ends, TokenKind::control));
+  for (TokenId id = 6; id < 11; ++id) EXPECT_TRUE(tokenizer->is_eog(id)) << tokenizer->piece(id);
+  const auto file = bpe_with({"<X>", "<Y>", "<Z>", "<|fim_prefix|>"}, TokenKind::control);
+  file->values["tokenizer.ggml.fim_pad_token_id"] = std::int64_t{6};
+  file->values["tokenizer.ggml.fim_rep_token_id"] = std::int64_t{7};
+  file->values["tokenizer.ggml.fim_sep_token_id"] = std::int64_t{8};
+  EXPECT_THAT(load_tokenizer(file)->eog_token_ids(), ElementsAre(6, 7, 8));
 }
 
 // SmolLM2's vocabulary has no token for 21 bytes. Those that cannot be in valid text are not lost without a trace.
