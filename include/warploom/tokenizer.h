@@ -79,7 +79,14 @@ class WARPLOOM_EXPORT Tokenizer final {
   [[nodiscard]] std::vector<TokenId> encode_chat(std::span<const ChatMessage> messages,
                                                  ChatEnd end = ChatEnd::generation_prompt) const;
 
-  /// The same as text. Encoding it with `chat_encode_options()` gives encode_chat's tokens, unless a message spells a
+  /// The prompt of a conversation's next turn: encode_chat(messages), but with the tokens of the turn before as they are, so that
+  /// what was computed for them can be used again. `prompt` is what encode_chat or encode_next_turn gave for the messages without
+  /// their last two, `answer` what the model drew then; the last two messages are that answer and the next question. Where the
+  /// template does not repeat prompt and answer, but for white space around the answer, it is encode_chat(messages) indeed.
+  [[nodiscard]] std::vector<TokenId> encode_next_turn(std::span<const TokenId> prompt, std::span<const TokenId> answer,
+                                                      std::span<const ChatMessage> messages) const;
+
+  /// What encode_chat encodes, as text. Encoding it with `chat_encode_options()` gives encode_chat's tokens, unless a message spells a
   /// special token: encode_chat takes what is in messages as plain text, so that they cannot forge a turn.
   [[nodiscard]] std::string apply_chat_template(std::span<const ChatMessage> messages,
                                                 ChatEnd end = ChatEnd::generation_prompt) const;

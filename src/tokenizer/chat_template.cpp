@@ -73,7 +73,8 @@ void check_roles(std::span<const ChatMessage> messages, ChatEnd end) {
 
 Author author_of(std::span<const ChatMessage> messages, std::size_t i) {
   if (messages[i].role == "system") return Author::system;
-  return i + 1 == messages.size() ? Author::last_message : Author::earlier_message;
+  if (i + 1 == messages.size()) return Author::last_message;
+  return i + 2 == messages.size() ? Author::message_before_last : Author::earlier_message;
 }
 
 bool is_blank(std::string_view text) { return white_space_before(text) == text.size(); }
@@ -183,14 +184,24 @@ Text ChatTemplate::up_to_last_message(std::span<const ChatMessage> messages) con
   return text.substr(0, end);
 }
 
-std::vector<ChatSegment> ChatTemplate::render(std::span<const ChatMessage> messages, ChatEnd end) const {
+Text ChatTemplate::render_text(std::span<const ChatMessage> messages, ChatEnd end) const {
   check_roles(messages, end);
   try {
-    return to_segments(end == ChatEnd::open ? up_to_last_message(messages)
-                                            : run_checked(messages, end == ChatEnd::generation_prompt));
+    return end == ChatEnd::open ? up_to_last_message(messages) : run_checked(messages, end == ChatEnd::generation_prompt);
   } catch (const jinja::TemplateError& error) {
     throw ModelError(fmt::format("the model's chat template cannot render these messages: {}", error.what()));
   }
+}
+
+std::vector<ChatSegment> ChatTemplate::render(std::span<const ChatMessage> messages, ChatEnd end) const {
+  return to_segments(render_text(messages, end));
+}
+
+std::optional<ChatTemplate::AroundAnswer> ChatTemplate::around_last_answer(std::span<const ChatMessage> messages) const {
+  const Text text = render_text(messages, ChatEnd::generation_prompt);
+  const std::size_t last = text.authors.rfind(static_cast<char>(Author::message_before_last));
+  if (messages.size() < 2 || last == std::string::npos) return std::nullopt;
+  return AroundAnswer{text.bytes.substr(0, last + 1), to_segments(text.substr(last + 1))};
 }
 
 }  // namespace warploom

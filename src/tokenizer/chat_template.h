@@ -35,7 +35,16 @@ class ChatTemplate {
   /// format() is not empty.
   std::vector<ChatSegment> render(std::span<const ChatMessage> messages, ChatEnd end) const;
 
+  /// Of a conversation that ends in an answer and a question: the text up to the answer's end, and what follows it, ready for the
+  /// next answer. Empty if the template does not write the answer. Throws as render does.
+  struct AroundAnswer {
+    std::string before;
+    std::vector<ChatSegment> after;
+  };
+  std::optional<AroundAnswer> around_last_answer(std::span<const ChatMessage> messages) const;
+
  private:
+  jinja::Text render_text(std::span<const ChatMessage> messages, ChatEnd end) const;
   std::string prove() const;
   jinja::Text run(std::span<const ChatMessage> messages, bool add_generation_prompt) const;
   jinja::Text run_checked(std::span<const ChatMessage> messages, bool add_generation_prompt) const;

@@ -14,6 +14,7 @@
 #include "tokenizer/special_tokens.h"
 #include "tokenizer/utf8.h"
 #include "tokenizer/vocabulary.h"
+#include "tokenizer/white_space.h"
 #include "warploom/error.h"
 
 namespace warploom {
@@ -23,6 +24,12 @@ namespace {
 std::unique_ptr<const TextEncoder> make_encoder(const TokenizerData& data, const TokenIndex& index, Vocabulary& vocabulary) {
   if (vocabulary.algorithm == TokenAlgorithm::sentencepiece) return std::make_unique<SentencePieceEncoder>(data, vocabulary);
   return std::make_unique<BpeEncoder>(data, index, vocabulary);
+}
+
+std::string_view stripped(std::string_view text) {
+  text.remove_prefix(white_space_before(text));
+  text.remove_suffix(white_space_after(text));
+  return text;
 }
 
 void check_size(std::size_t bytes) {
@@ -54,8 +61,7 @@ struct Tokenizer::State {
   }
 
   // At a text's start, and after tokens that are taken as a whole, a first word begins.
-  void encode_fragments(const std::vector<Fragment>& fragments, std::vector<TokenId>& ids) const {
-    bool after_atomic = true;
+  void encode_fragments(const std::vector<Fragment>& fragments, bool after_atomic, std::vector<TokenId>& ids) const {
     for (const Fragment& fragment : fragments) {
       if (fragment.token >= 0) {
         ids.push_back(fragment.token);
@@ -66,6 +72,32 @@ struct Tokenizer::State {
       }
       after_atomic = fragment.token >= 0;
     }
+  }
+
+  // Where text meets text across a boundary of segments, words must form as in the joined text: so the segments are joined
+  // between special tokens, and only the template's own segments are searched for those.
+  void encode_segments(const std::vector<ChatSegment>& segments, bool after_atomic, std::vector<TokenId>& ids) const {
+    std::string plain;
+    const auto flush = [&] {
+      check_size(plain.size());
+      encode_fragments(specials.split(plain, false), std::exchange(after_atomic, true), ids);
+      plain.clear();
+    };
+    for (const ChatSegment& segment : segments) {
+      if (!segment.markup) {
+        plain += segment.text;
+        continue;
+      }
+      for (const Fragment& fragment : specials.split(segment.text, true)) {
+        if (fragment.token < 0 || !vocabulary.is_special(fragment.token)) {
+          plain += fragment.text;
+          continue;
+        }
+        flush();
+        ids.push_back(fragment.token);
+      }
+    }
+    flush();
   }
 
   std::vector<ChatSegment> render(std::span<const ChatMessage> messages, ChatEnd end) const {
@@ -127,7 +159,7 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOption
   const Vocabulary& vocabulary = state_->vocabulary;
   std::vector<TokenId> ids;
   if (options.add_special && vocabulary.add_bos) ids.push_back(vocabulary.bos);
-  state_->encode_fragments(state_->specials.split(text, options.parse_special), ids);
+  state_->encode_fragments(state_->specials.split(text, options.parse_special), true, ids);
   if (options.add_eos && vocabulary.add_eos) ids.push_back(vocabulary.eos);
   return ids;
 }
@@ -158,30 +190,26 @@ TokenId Tokenizer::bos() const { return state_->vocabulary.bos; }
 TokenId Tokenizer::eos() const { return state_->vocabulary.eos; }
 
 std::vector<TokenId> Tokenizer::encode_chat(std::span<const ChatMessage> messages, ChatEnd end) const {
-  // Where text meets text across a boundary of segments, words must form as in the joined text: so the segments are joined
-  // between special tokens, and only the format's own segments are searched for those.
   std::vector<TokenId> ids;
-  std::string plain;
-  const auto flush = [&] {
-    check_size(plain.size());
-    state_->encode_fragments(state_->specials.split(plain, false), ids);
-    plain.clear();
-  };
-  for (const ChatSegment& segment : state_->render(messages, end)) {
-    if (!segment.markup) {
-      plain += segment.text;
-      continue;
-    }
-    for (const Fragment& fragment : state_->specials.split(segment.text, true)) {
-      if (fragment.token < 0 || !state_->vocabulary.is_special(fragment.token)) {
-        plain += fragment.text;
-        continue;
-      }
-      flush();
-      ids.push_back(fragment.token);
-    }
-  }
-  flush();
+  state_->encode_segments(state_->render(messages, end), true, ids);
+  return ids;
+}
+
+std::vector<TokenId> Tokenizer::encode_next_turn(std::span<const TokenId> prompt, std::span<const TokenId> answer,
+                                                 std::span<const ChatMessage> messages) const {
+  if (!answer.empty() && is_eog(answer.back())) answer = answer.first(answer.size() - 1);  // the template writes it
+  if (messages.size() < 3 || answer.empty()) return encode_chat(messages);
+  const std::string earlier = apply_chat_template(messages.first(messages.size() - 2));
+  const auto around = state_->chat.around_last_answer(messages);
+  std::string drawn;
+  bool at_start = false;
+  for (const TokenId id : answer) state_->decode_next(id, false, at_start, drawn);
+  const auto is_same = [&](std::string_view text) { return stripped(text) == stripped(drawn); };
+  if (!around || !around->before.starts_with(earlier) || !is_same(std::string_view(around->before).substr(earlier.size())))
+    return encode_chat(messages);
+  std::vector<TokenId> ids(prompt.begin(), prompt.end());
+  ids.insert(ids.end(), answer.begin(), answer.end());
+  state_->encode_segments(around->after, state_->vocabulary.is_atomic(ids.back()), ids);
   return ids;
 }
 

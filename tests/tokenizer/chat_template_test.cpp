@@ -321,5 +321,72 @@ TEST(EncodeChat, MarkersAreSpecialWhateverTheirKind) {
   }
 }
 
+// A SentencePiece vocabulary: answers begin with the space of their first word, and could be spelled in several ways.
+std::shared_ptr<GgufInMemory> chatting_sentencepiece() {
+  const auto file = small_sentencepiece();
+  using Strings = std::vector<std::string_view>;
+  file->values["tokenizer.ggml.tokens"] =
+      GgufArray(Strings{"<unk>", "<s>", "</s>", "<0x41>", "a", "b", "▁", "▁a", "ab", "▁ab", "[", "]"});
+  file->values["tokenizer.ggml.token_type"] = GgufArray(std::vector<std::int64_t>{2, 3, 3, 6, 1, 1, 1, 1, 1, 1, 1, 1});
+  file->values["tokenizer.ggml.scores"] = GgufArray(std::vector<double>{0, 0, 0, 0, -2, -3, -4, -1, -1.5, -1.2, -5, -5});
+  file->values["tokenizer.chat_template"] = std::string_view(
+      "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[' + m.content + ']' }}{% else %}{{ ' ' + "
+      "m.content.strip() + ' ' "
+      "+ eos_token }}{% endif %}{% endfor %}");
+  return file;
+}
+
+TEST(EncodeNextTurn, KeepsTheTokensThatWereDrawn) {
+  const auto tokenizer = load_tokenizer(chatting_sentencepiece());
+  std::vector<ChatMessage> messages = {{"user", "a"}};
+  const auto prompt = tokenizer->encode_chat(messages);
+  ASSERT_EQ(tokenizer->decode(prompt, true), "<s>[a]");
+  const std::vector<TokenId> answer = {7, 5, 2};  // "▁a" "b" "</s>", which encoding spells "▁ab"
+  messages.push_back({"assistant", " ab"});
+  messages.push_back({"user", "b"});
+  ASSERT_THAT(tokenizer->encode_chat(messages), testing::Contains(9));
+  std::vector<TokenId> want = prompt;
+  for (const TokenId id : {7, 5, 6, 2, 1, 6, 10, 5, 11}) want.push_back(id);  // "▁a" "b" "▁" "</s>" "<s>" "▁" "[" "b" "]"
+  EXPECT_EQ(tokenizer->encode_next_turn(prompt, answer, messages), want);
+  // Cut before its end.
+  EXPECT_EQ(tokenizer->encode_next_turn(prompt, std::span(answer).first(2), messages), want);
+  // The message need not have the space.
+  messages[1].content = "ab";
+  EXPECT_EQ(tokenizer->encode_next_turn(prompt, answer, messages), want);
+  // And so on.
+  messages.push_back({"assistant", "a"});
+  messages.push_back({"user", "a"});
+  const std::vector<TokenId> second = {6, 4};
+  const auto longer = tokenizer->encode_next_turn(want, second, messages);
+  ASSERT_GT(longer.size(), want.size() + 2);
+  EXPECT_TRUE(std::equal(want.begin(), want.end(), longer.begin()));
+  EXPECT_EQ(longer[want.size()], 6);
+  EXPECT_EQ(longer[want.size() + 1], 4);
+}
+
+// Messages that say something else, answers without text, templates that rewrite what was: all is encoded anew.
+TEST(EncodeNextTurn, IsEncodeChatOtherwise) {
+  const auto tokenizer = load_tokenizer(chatting_sentencepiece());
+  const std::vector<ChatMessage> first = {{"user", "a"}};
+  std::vector<ChatMessage> messages = {{"user", "a"}, {"assistant", "b"}, {"user", "b"}};
+  const auto prompt = tokenizer->encode_chat(first);
+  const std::vector<TokenId> answer = {7, 5}, end = {2}, space = {6};
+  for (const std::span<const TokenId> drawn :
+       {std::span<const TokenId>(answer), std::span<const TokenId>(end), std::span<const TokenId>()})
+    EXPECT_EQ(tokenizer->encode_next_turn(prompt, drawn, messages), tokenizer->encode_chat(messages));
+  messages[1].content = " ";
+  EXPECT_EQ(tokenizer->encode_next_turn(prompt, space, messages), tokenizer->encode_chat(messages));
+  EXPECT_EQ(tokenizer->encode_next_turn({}, answer, first), prompt);
+
+  const auto file = chatting_sentencepiece();  // the last question has a mark
+  file->values["tokenizer.chat_template"] =
+      std::string_view("{% for m in messages %}{% if loop.last %}{{ '[' }}{% endif %}{{ m.content + ']' }}{% endfor %}");
+  const auto rewriting = load_tokenizer(file);
+  messages[1].content = "ab";
+  EXPECT_EQ(rewriting->encode_next_turn(rewriting->encode_chat(first), answer, messages), rewriting->encode_chat(messages));
+  messages.pop_back();
+  EXPECT_THROW((void)tokenizer->encode_next_turn(prompt, answer, messages), InvalidArgument);
+}
+
 }  // namespace
 }  // namespace warploom

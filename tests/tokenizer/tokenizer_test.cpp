@@ -28,7 +28,7 @@ TEST(Tokenizer, RolesOfTokens) {
     if (tokenizer->is_eog(id)) ends.push_back(tokenizer->piece(id));
   }
   EXPECT_EQ(special.size(), 17u);
-  EXPECT_THAT(ends, ElementsAre("<|endoftext|>", "<|im_end|>", "<reponame>", "<file_sep>"));
+  EXPECT_THAT(ends, ElementsAre("<|endoftext|>", "<|im_end|>", "<repo_name>", "<reponame>", "<file_sep>"));
 }
 
 TEST(Tokenizer, SpecialTokensByChoice) {

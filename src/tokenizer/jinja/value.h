@@ -15,7 +15,7 @@ namespace warploom::jinja {
 struct Statement;
 
 /// Who wrote a byte: the template, or one of the messages given to it.
-enum class Author : char { format, system, earlier_message, last_message };
+enum class Author : char { format, system, earlier_message, message_before_last, last_message };
 
 struct Text {
   std::string bytes;
