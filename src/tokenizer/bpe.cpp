@@ -49,8 +49,8 @@ bool spell_bytes(const std::array<int, kAlphabetEnd>& bytes, std::string& piece)
 const PreTokenizerKind& pretokenizer_of(const TokenizerData& data) {
   const PreTokenizerKind* kind = find_pretokenizer(data.pre_tokenizer);
   if (kind != nullptr) return *kind;
-  throw_tokenizer_error(data, fmt::format("{} is '{}', which is not supported; smollm, gpt-2, llama-bpe and qwen2 are",
-                                          data.names.pre_tokenizer, data.pre_tokenizer));
+  throw_tokenizer_error(data, fmt::format("{} is '{}', which is not supported; these are: {}", data.names.pre_tokenizer,
+                                          data.pre_tokenizer, pretokenizer_names()));
 }
 
 }  // namespace

@@ -17,6 +17,8 @@ struct PreTokenizerKind {
 
 /// Null where the name is not known.
 const PreTokenizerKind* find_pretokenizer(std::string_view name);
+/// Those that are known, for messages: "smollm, gpt-2, ...".
+std::string pretokenizer_names();
 
 /// A compiled pattern. Safe to share between threads.
 class PreTokenizer {

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "tokenizer/gguf_in_memory.h"
 #include "tokenizer/pretokenize.h"
@@ -198,10 +200,70 @@ TEST(PreTokenizer, Words) {
   EXPECT_EQ(find_pretokenizer("no such"), nullptr);
 }
 
+// tests/data/make_words.py split them with another engine, by the models' own expressions.
+TEST(PreTokenizer, SplitsAsOtherEnginesDo) {
+  std::ifstream in(WARPLOOM_TEST_DATA "/words.json");
+  const auto json = nlohmann::json::parse(in);
+  const auto texts = json["texts"].get<std::vector<std::string>>();
+  ASSERT_GT(texts.size(), 400u);
+  for (const std::string_view name : {"tekken", "default"}) {
+    const PreTokenizer pretokenizer(*find_pretokenizer(name));
+    const auto want = json[std::string(name)].get<std::vector<std::vector<std::string>>>();
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      Words walk(pretokenizer, texts[i]);
+      std::vector<std::string> got;
+      for (auto word = walk.next(); !word.empty(); word = walk.next()) got.emplace_back(word);
+      EXPECT_EQ(got, want[i]) << name << ": " << testing::PrintToString(texts[i]);
+    }
+  }
+}
+
+TEST(PreTokenizer, SomeSplitAsOthersDo) {
+  const auto* llama3 = find_pretokenizer("llama-bpe");
+  const auto* falcon3 = find_pretokenizer("falcon3");
+  const auto* smaug = find_pretokenizer("smaug-bpe");
+  const auto* deepseek = find_pretokenizer("deepseek-r1-qwen");
+  ASSERT_TRUE(falcon3 && smaug && deepseek);
+  EXPECT_EQ(falcon3->pattern, llama3->pattern);
+  EXPECT_TRUE(falcon3->whole_words && falcon3->add_bos);
+  EXPECT_EQ(smaug->pattern, llama3->pattern);
+  EXPECT_FALSE(smaug->whole_words || smaug->add_bos);
+  EXPECT_EQ(deepseek->pattern, find_pretokenizer("qwen2")->pattern);
+  EXPECT_FALSE(deepseek->whole_words || deepseek->add_bos);
+}
+
+// Files of before May 2024 have no name for it.
+TEST(PreTokenizer, Llama3sIsKnownByItsVocabulary) {
+  const auto file = small_bpe();
+  file->values.erase("tokenizer.ggml.pre");
+  try {
+    (void)load_tokenizer(file);
+    FAIL() << "no error";
+  } catch (const ModelError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("tokenizer.ggml.pre is missing"));
+  }
+  std::vector<std::string> names(128'002);
+  for (std::size_t i = 0; i < names.size(); ++i) names[i] = "x" + std::to_string(i);
+  const std::string_view used[] = {"a", "b", "c", "Ġ", "ab", "1", "2", "12", "3", "123"};
+  std::ranges::copy(used, names.begin());
+  names[128'000] = "<|begin_of_text|>";
+  names[128'001] = "<|end_of_text|>";
+  std::vector<std::int64_t> kinds(names.size(), 1);
+  kinds[128'000] = kinds[128'001] = 3;
+  using Strings = std::vector<std::string_view>;
+  file->values["tokenizer.ggml.tokens"] = GgufArray(Strings(names.begin(), names.end()));
+  file->values["tokenizer.ggml.token_type"] = GgufArray(kinds);
+  file->values["tokenizer.ggml.merges"] = GgufArray(Strings{"a b", "1 2"});
+  file->values["tokenizer.ggml.bos_token_id"] = std::int64_t{128'000};
+  const auto tokenizer = load_tokenizer(file);
+  // Numbers of three digits are a word, and words that are tokens need no merges.
+  EXPECT_THAT(tokenizer->encode("ab12312"), ElementsAre(128'000, 4, 9, 7));
+}
+
 // PCRE2 counts every step back over white space, and gives up after 10 million where it is not told otherwise.
 TEST(PreTokenizer, LongWhiteSpace) {
   const std::string text = std::string(12'000'000, ' ') + "x";
-  for (const std::string_view name : {"gpt-2", "smollm", "llama-bpe", "qwen2"}) {
+  for (const std::string_view name : {"gpt-2", "smollm", "llama-bpe", "qwen2", "tekken", "default"}) {
     const PreTokenizer pretokenizer(*find_pretokenizer(name));
     Words walk(pretokenizer, text);
     EXPECT_EQ(walk.next().size(), text.size() - 2) << name;
