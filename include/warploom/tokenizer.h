@@ -22,6 +22,8 @@ struct EncodeOptions {
   bool parse_special = true;
   /// Add the end-of-sequence token if the model's file says so: for a text that is whole, not a prompt that is to be continued.
   bool add_eos = false;
+  /// Normalise text to Unicode's form C if the model's tokenizer does: Qwen2's family. Else what it spells is kept as it is.
+  bool normalize = true;
 };
 
 struct ChatMessage {
@@ -49,7 +51,7 @@ class WARPLOOM_EXPORT Tokenizer final {
 
   /// Any bytes are accepted, invalid UTF-8 too, and decode(encode(text)) gives them back as far as the vocabulary can spell
   /// them: of a byte-level vocabulary without a token for some byte, characters with that byte lose it and invalid bytes
-  /// become U+FFFD; a SentencePiece vocabulary without byte tokens gives its unknown token. Throws InvalidArgument on a text of
+  /// become U+FFFD; normalised text is in Unicode's form C; a SentencePiece vocabulary without byte tokens gives its unknown token. Throws InvalidArgument on a text of
   /// 2^31 - 1 bytes or more.
   [[nodiscard]] std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
 

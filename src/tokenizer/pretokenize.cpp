@@ -50,17 +50,17 @@ constexpr std::string_view kDefault =
     R"(]+|[)" SPACE R"(]+(?![^)" PUNCTUATION SPACE R"(])|[)" SPACE "]+";
 
 constexpr auto kKinds = std::to_array<PreTokenizerKind>({
-    {"smollm", kSmolLm, false, false},
-    {"gpt-2", kGpt2, false, false},
-    {"llama-bpe", kLlama3, true, true},
-    {"llama3", kLlama3, true, true},
-    {"llama-v3", kLlama3, true, true},
-    {"falcon3", kLlama3, true, true},
-    {"smaug-bpe", kLlama3, false, false},
-    {"qwen2", kQwen2, false, false},
-    {"deepseek-r1-qwen", kQwen2, false, false},
-    {"tekken", kTekken, true, true},
-    {"default", kDefault, false, false},
+    {"smollm", kSmolLm, false, false, false},
+    {"gpt-2", kGpt2, false, false, false},
+    {"llama-bpe", kLlama3, true, true, false},
+    {"llama3", kLlama3, true, true, false},
+    {"llama-v3", kLlama3, true, true, false},
+    {"falcon3", kLlama3, true, true, false},
+    {"smaug-bpe", kLlama3, false, false, false},
+    {"qwen2", kQwen2, false, false, true},
+    {"deepseek-r1-qwen", kQwen2, false, false, true},
+    {"tekken", kTekken, true, true, false},
+    {"default", kDefault, false, false, false},
 });
 
 }  // namespace

@@ -13,6 +13,7 @@ struct PreTokenizerKind {
   std::string_view pattern;  // matches one word at any place of a text
   bool whole_words;          // a word that is a token is taken as it is, even where merges do not lead to it
   bool add_bos;              // what the file means where it does not say
+  bool nfc;                  // text is normalised first
 };
 
 /// Null where the name is not known.

@@ -10,6 +10,7 @@
 #include "checkpoint/checkpoint.h"
 #include "tokenizer/bpe.h"
 #include "tokenizer/chat_template.h"
+#include "tokenizer/nfc.h"
 #include "tokenizer/sentencepiece.h"
 #include "tokenizer/special_tokens.h"
 #include "tokenizer/utf8.h"
@@ -61,12 +62,15 @@ struct Tokenizer::State {
   }
 
   // At a text's start, and after tokens that are taken as a whole, a first word begins.
-  void encode_fragments(const std::vector<Fragment>& fragments, bool after_atomic, std::vector<TokenId>& ids) const {
+  void encode_fragments(const std::vector<Fragment>& fragments, bool normalize, bool after_atomic,
+                        std::vector<TokenId>& ids) const {
     for (const Fragment& fragment : fragments) {
       if (fragment.token >= 0) {
         ids.push_back(fragment.token);
       } else if (vocabulary.space_prefix && after_atomic) {
         encoder->encode(std::string(" ").append(fragment.text), ids);
+      } else if (vocabulary.nfc && normalize) {
+        encoder->encode(to_nfc(fragment.text), ids);
       } else {
         encoder->encode(fragment.text, ids);
       }
@@ -80,7 +84,7 @@ struct Tokenizer::State {
     std::string plain;
     const auto flush = [&] {
       check_size(plain.size());
-      encode_fragments(specials.split(plain, false), std::exchange(after_atomic, true), ids);
+      encode_fragments(specials.split(plain, false), true, std::exchange(after_atomic, true), ids);
       plain.clear();
     };
     for (const ChatSegment& segment : segments) {
@@ -159,7 +163,7 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOption
   const Vocabulary& vocabulary = state_->vocabulary;
   std::vector<TokenId> ids;
   if (options.add_special && vocabulary.add_bos) ids.push_back(vocabulary.bos);
-  state_->encode_fragments(state_->specials.split(text, options.parse_special), true, ids);
+  state_->encode_fragments(state_->specials.split(text, options.parse_special), options.normalize, true, ids);
   if (options.add_eos && vocabulary.add_eos) ids.push_back(vocabulary.eos);
   return ids;
 }

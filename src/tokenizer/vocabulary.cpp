@@ -108,6 +108,7 @@ Vocabulary read_vocabulary(const TokenizerData& data, TokenIndex& index) {
     return value;
   };
   const PreTokenizerKind* words = find_pretokenizer(data.pre_tokenizer);
+  vocabulary.nfc = !sentencepiece && words != nullptr && words->nfc;
   const bool add_bos = sentencepiece || (words != nullptr && words->add_bos);
   vocabulary.add_bos = flag(data.add_bos, data.names.add_bos, data.bos, add_bos);
   vocabulary.add_eos = flag(data.add_eos, data.names.add_eos, data.eos, false);

@@ -22,6 +22,7 @@ struct Vocabulary {
   TokenId unknown = -1;
   bool add_bos = false;
   bool add_eos = false;
+  bool nfc = false;           // encode normalises text to Unicode's form C
   bool space_prefix = false;  // encode puts a space before a text's first word
 
   std::size_t size() const { return pieces.size(); }
