@@ -51,9 +51,9 @@ std::string for_terminal(std::string_view text) {
 }
 
 void show(std::string_view text) {
-  static const bool kTerminal = isatty(STDOUT_FILENO) != 0;
-  const std::string harmless = kTerminal ? for_terminal(text) : std::string();
-  if (kTerminal) text = harmless;
+  static const bool terminal = isatty(STDOUT_FILENO) != 0;
+  const std::string harmless = terminal ? for_terminal(text) : std::string();
+  if (terminal) text = harmless;
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
 }

@@ -41,8 +41,8 @@ struct Tables {
 };
 
 const Tables& tables() {
-  static const Tables kTables;
-  return kTables;
+  static const Tables all;
+  return all;
 }
 
 struct Mark {

@@ -168,7 +168,7 @@ using Function = std::function<Value(const Value&, const Arguments&)>;
 using Functions = std::map<std::string_view, Function>;
 
 const Functions& filters() {
-  static const Functions kAll = [] {
+  static const Functions known = [] {
     Functions all;
     all["trim"] = [](const Value& v, const Arguments& a) {
       return Value::text(strip(to_text(v, a.line), a.find(0, "chars"), true, true, a.line));
@@ -204,11 +204,11 @@ const Functions& filters() {
     all["map"] = [](const Value& v, const Arguments& a) { return Value::list(map(v, a)); };
     return all;
   }();
-  return kAll;
+  return known;
 }
 
 const Functions& string_methods() {
-  static const Functions kAll = [] {
+  static const Functions known = [] {
     Functions all;
     const auto stripper = [](bool front, bool back) {
       return [=](const Value& v, const Arguments& a) {
@@ -235,13 +235,13 @@ const Functions& string_methods() {
     };
     return all;
   }();
-  return kAll;
+  return known;
 }
 
 using Test = std::function<bool(const Value&, const Arguments&)>;
 
 const std::map<std::string_view, Test>& tests() {
-  static const std::map<std::string_view, Test> kAll = [] {
+  static const std::map<std::string_view, Test> known = [] {
     std::map<std::string_view, Test> all;
     all["defined"] = [](const Value& v, const Arguments&) { return !v.is<Undefined>(); };
     all["undefined"] = [](const Value& v, const Arguments&) { return v.is<Undefined>(); };
@@ -277,7 +277,7 @@ const std::map<std::string_view, Test>& tests() {
     };
     return all;
   }();
-  return kAll;
+  return known;
 }
 
 }  // namespace
