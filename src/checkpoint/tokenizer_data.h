@@ -30,6 +30,7 @@ struct TokenizerData {
   TokenId bos = -1;                      // -1: none
   TokenId eos = -1;
   TokenId unknown = -1;
+  TokenId padding = -1;
   std::vector<TokenId> other_eog;  // tokens besides eos that end a generation
   std::optional<bool> add_bos;     // empty: the files do not say
   std::optional<bool> add_eos;
