@@ -150,7 +150,7 @@ Text ChatTemplate::run(std::span<const ChatMessage> messages, bool add_generatio
                               {"documents", {jinja::None{}}}};
   if (!bos_.empty()) variables.emplace_back("bos_token", Value::text(bos_));
   if (!eos_.empty()) variables.emplace_back("eos_token", Value::text(eos_));
-  return template_->render(std::move(variables));
+  return template_->render(variables);
 }
 
 Text ChatTemplate::run_checked(std::span<const ChatMessage> messages, bool add_generation_prompt) const {

@@ -323,7 +323,7 @@ TEST(EncodeChat, MarkersAreSpecialWhateverTheirKind) {
 
 // A SentencePiece vocabulary: answers begin with the space of their first word, and could be spelled in several ways.
 std::shared_ptr<GgufInMemory> chatting_sentencepiece() {
-  const auto file = small_sentencepiece();
+  auto file = small_sentencepiece();
   using Strings = std::vector<std::string_view>;
   file->values["tokenizer.ggml.tokens"] =
       GgufArray(Strings{"<unk>", "<s>", "</s>", "<0x41>", "a", "b", "▁", "▁a", "ab", "▁ab", "[", "]"});

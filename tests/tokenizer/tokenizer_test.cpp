@@ -47,7 +47,7 @@ TEST(Tokenizer, SpecialTokensByChoice) {
 
 // small_bpe() with other last tokens, of one kind.
 std::shared_ptr<GgufInMemory> bpe_with(std::vector<std::string_view> last, TokenKind kind) {
-  const auto file = small_bpe();
+  auto file = small_bpe();
   std::vector<std::string_view> tokens = {"a", "b", "c", "Ġ", "ab", "abc"};
   std::vector<std::int64_t> kinds(tokens.size(), 1);
   tokens.insert(tokens.end(), last.begin(), last.end());
@@ -262,7 +262,9 @@ TEST(PreTokenizer, Llama3sIsKnownByItsVocabulary) {
 
 // PCRE2 counts every step back over white space, and gives up after 10 million where it is not told otherwise.
 TEST(PreTokenizer, LongWhiteSpace) {
-  const std::string text = std::string(12'000'000, ' ') + "x";
+  std::string text;
+  text.resize(12'000'000, ' ');
+  text += 'x';
   for (const std::string_view name : {"gpt-2", "smollm", "llama-bpe", "qwen2", "tekken", "default"}) {
     const PreTokenizer pretokenizer(*find_pretokenizer(name));
     Words walk(pretokenizer, text);

@@ -107,7 +107,7 @@ Value Interpreter::call(const Expression& e) {
   const Expression& callee = e.operands[0];
   if (callee.type == ExpressionType::attribute) {
     const Value object = evaluate(callee.operands[0]);
-    const Value result = call_method(callee.name, object, arguments(e));
+    Value result = call_method(callee.name, object, arguments(e));
     if (result.is_text()) spend(result.as_text().size() / 8, e.line);
     return result;
   }
@@ -150,7 +150,7 @@ Value Interpreter::call_function(std::string_view name, const Arguments& given) 
 }
 
 Value Interpreter::unary(const Expression& e) {
-  const Value value = evaluate(e.operands[0]);
+  Value value = evaluate(e.operands[0]);
   if (e.name == "not") return {!value.truthy()};
   if (!value.is<std::int64_t>()) fail(e.line, "'{}' needs a number, not {}", e.name, type_name(value));
   if (e.name == "+") return value;

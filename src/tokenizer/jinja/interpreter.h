@@ -15,7 +15,7 @@ namespace warploom::jinja {
 
 class Interpreter {
  public:
-  explicit Interpreter(Entries variables);
+  explicit Interpreter(const Entries& variables);
   Text run(const Body& body);
 
  private:

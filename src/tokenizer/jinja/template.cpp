@@ -36,12 +36,12 @@ Value loop_value(const List& items, std::size_t i) {
 
 }  // namespace
 
-Text Template::render(Entries variables) const { return Interpreter(std::move(variables)).run(body_); }
+Text Template::render(const Entries& variables) const { return Interpreter(variables).run(body_); }
 
-Interpreter::Interpreter(Entries variables) : frames_(1), budget_(1'000'000) {
-  for (auto& [name, value] : variables) {
+Interpreter::Interpreter(const Entries& variables) : frames_(1), budget_(1'000'000) {
+  for (const auto& [name, value] : variables) {
     budget_ += 100 * text_size(value);
-    frames_[0].emplace(std::move(name), std::move(value));
+    frames_[0].emplace(name, value);
   }
 }
 

@@ -17,7 +17,7 @@ class Template {
 
   /// Throws RaisedByTemplate if the template refuses the variables, and TemplateError if it does what is not supported, or too
   /// much of it.
-  Text render(Entries variables) const;
+  Text render(const Entries& variables) const;
 
  private:
   Body body_;
