@@ -3,6 +3,7 @@
 #include <fstream>
 #include <thread>
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 namespace warploom::bench {
@@ -20,6 +21,11 @@ Machine this_machine() {
     break;
   }
   return machine;
+}
+
+std::string heading(const Machine& machine, const std::string& device, const std::string& model) {
+  return fmt::format("{}, {} cores, {:.0f} GiB; {}{}{}", machine.cpu, machine.cores, machine.memory_gib, device,
+                     model.empty() ? "" : "; ", model);
 }
 
 }  // namespace warploom::bench

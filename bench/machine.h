@@ -12,4 +12,7 @@ struct Machine {
 };
 Machine this_machine();
 
+/// What heads a report: the machine, the device and, unless it is empty, the model.
+std::string heading(const Machine& machine, const std::string& device, const std::string& model);
+
 }  // namespace warploom::bench

@@ -1,12 +1,13 @@
-#include <filesystem>
-
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "cli/checks.h"
 #include "cli/model_options.h"
 #include "cli/program.h"
 #include "cli/say.h"
+#include "format.h"
 #include "report.h"
+#include "serve_command.h"
 #include "warploom/error.h"
 
 namespace {
@@ -24,14 +25,6 @@ struct Options {
   std::string format = "table", strategy = "greedy", logits;
   bool no_kv_cache = false, sampler = false;
 };
-
-SamplingParams strategy(const std::string& name) {
-  for (const SamplerCase& c : sampler_cases())
-    if (c.name == name) return c.params;
-  std::string known;
-  for (const SamplerCase& c : sampler_cases()) known += (known.empty() ? "" : ", ") + c.name;
-  throw InvalidArgument(fmt::format("--strategy: \"{}\" is not one of {}", name, known));
-}
 
 void note(const Options& o, const Measurement& m) {
   if (!o.model.quiet) cli::say("{}: {:.1f} {}\n", m.test, m.median(), m.unit);
@@ -56,12 +49,11 @@ void check_lengths(const Options& o, std::int64_t context) {
 }
 
 int run(const Options& o) {
-  if (o.format != "table" && o.format != "markdown" && o.format != "json")
-    throw InvalidArgument(fmt::format("--format: \"{}\" is not one of table, markdown, json", o.format));
+  check_format(o.format);
   if (o.repeats < 1) throw InvalidArgument("--repeats must be at least 1");
   check_positive("-p", o.prompts), check_positive("-n", o.lengths), check_positive("-b", o.batches),
       check_positive("--rows", o.rows), check_positive("--vocab", o.vocabs), check_positive("-c", {o.context});
-  const SamplingParams sampling = strategy(o.strategy);
+  const SamplingParams sampling = strategy_params(o.strategy);
   for (const std::int64_t b : o.batches)
     if (b > kMaxBatch) throw InvalidArgument(fmt::format("-b: {} is not at most {}", b, kMaxBatch));
   Report report;
@@ -82,7 +74,7 @@ int run(const Options& o) {
   } else {
     const int threads = o.model.threads > 0 ? o.model.threads : report.machine.cores;
     const auto model = cli::load_model(o.model);
-    report.model = std::filesystem::path(cli::find_model(o.model.path)).filename().string();
+    report.model = cli::model_name(o.model);
     report.device = model->device().description;
     check_lengths(o, model->shape().context_length);
     for (const std::int64_t p : o.prompts) add(measure_prompt(model, p, 1, o.repeats));
@@ -102,6 +94,10 @@ int main(int argc, char** argv) {
   Options o;
   CLI::App app("Measures prompt processing, generation and sampling; sampling time is included.", "warploom-bench");
   cli::add_model_options(app, o.model);
+  cli::add_synthetic_options(app, o.model);
+  app.add_option("--seed", o.model.seed, "seed of the weights that --shape draws")
+      ->check(cli::whole_number<std::uint64_t>())
+      ->capture_default_str();
   app.add_option("-p,--prompt", o.prompts, "prompt lengths")->delimiter(',')->capture_default_str();
   app.add_option("-n,--length", o.lengths, "tokens to generate")->delimiter(',')->capture_default_str();
   app.add_option("-b,--batch", o.batches, "batch sizes")->delimiter(',')->capture_default_str();
@@ -114,9 +110,11 @@ int main(int argc, char** argv) {
   app.add_option("--logits", o.logits, "file of raw f32 rows for --sampler, instead of normal(0, 3) ones")
       ->check(CLI::ExistingFile);
   app.add_option("-r,--repeats", o.repeats, "runs of each test, after one to warm up")->capture_default_str();
-  const auto format = app.add_option("--format", o.format, "table, markdown or json")->capture_default_str();
+  const auto format = app.add_option("--format", o.format, "table, markdown, json or csv")->capture_default_str();
   app.add_flag_callback(
          "--json", [&] { o.format = "json"; }, "short for --format json")
       ->excludes(format);
-  return cli::run_program(app, argc, argv, [&] { return run(o); });
+  app.require_subcommand(0, 1);
+  const CLI::App* serve = add_serve(app);
+  return cli::run_program(app, argc, argv, [&] { return serve->parsed() ? 0 : run(o); });
 }

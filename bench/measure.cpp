@@ -13,16 +13,14 @@ namespace warploom::bench {
 
 namespace {
 
-// Prompts of ordinary tokens, the same in every run.
+// The same in every run.
 std::vector<Request> random_requests(const Model& model, std::int64_t length, std::int64_t batch, const Request& like) {
+  const std::vector<TokenId> tokens = ordinary_tokens(model);
   std::mt19937 rng(1);
   std::vector<Request> requests(static_cast<std::size_t>(batch), like);
   for (Request& request : requests) {
-    std::vector<TokenId> prompt;
-    while (static_cast<std::int64_t>(prompt.size()) < length) {
-      const auto id = static_cast<TokenId>(rng() % static_cast<std::uint32_t>(model.shape().vocab_size));
-      if (!model.tokenizer()->is_special(id)) prompt.push_back(id);
-    }
+    std::vector<TokenId> prompt(static_cast<std::size_t>(length));
+    for (TokenId& id : prompt) id = tokens[rng() % tokens.size()];
     request.prompt = std::move(prompt);
   }
   return requests;
@@ -41,6 +39,14 @@ Timings slowest(const std::vector<RequestOutput>& outputs) {
 
 }  // namespace
 
+std::vector<TokenId> ordinary_tokens(const Model& model) {
+  std::vector<TokenId> tokens;
+  for (TokenId id = 0; id < model.shape().vocab_size; ++id)
+    if (!model.tokenizer()->is_special(id)) tokens.push_back(id);
+  if (tokens.empty()) throw ModelError("every token of the vocabulary is special: there is nothing to make prompts of");
+  return tokens;
+}
+
 double Measurement::median() const {
   std::vector<double> sorted = runs;
   std::sort(sorted.begin(), sorted.end());
@@ -51,7 +57,7 @@ double Measurement::min() const { return *std::min_element(runs.begin(), runs.en
 double Measurement::max() const { return *std::max_element(runs.begin(), runs.end()); }
 
 Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64_t length, std::int64_t batch, int repeats) {
-  Measurement m{fmt::format("prompt {}, batch {}", length, batch), "tokens/s", {}};
+  Measurement m{fmt::format("prompt {}, batch {}", length, batch), "tokens/s", length, 0, batch, {}};
   Request request;
   request.max_tokens = 1;
   request.ignore_eos = true;
@@ -70,6 +76,9 @@ Measurement measure_generation(const std::shared_ptr<const Model>& model, std::i
                                std::int64_t batch, const SamplingParams& sampling, bool kv_cache, int threads, int repeats) {
   Measurement m{fmt::format("generate {} after {}, batch {}{}", length, prompt, batch, kv_cache ? "" : ", no KV cache"),
                 "tokens/s",
+                prompt,
+                length,
+                batch,
                 {}};
   Request request;
   request.max_tokens = length;
@@ -99,6 +108,15 @@ std::vector<SamplerCase> sampler_cases() {
           {"min-p 0.05", {.temperature = 1.0f, .min_p = 0.05f}}};
 }
 
+SamplingParams strategy_params(const std::string& name) {
+  std::string known;
+  for (const SamplerCase& c : sampler_cases()) {
+    if (c.name == name) return c.params;
+    known += (known.empty() ? "" : ", ") + c.name;
+  }
+  throw InvalidArgument(fmt::format("--strategy: \"{}\" is not one of {}", name, known));
+}
+
 std::vector<float> normal_logits(std::int64_t rows, std::int64_t vocab_size) {
   std::mt19937 rng(1);
   std::normal_distribution<float> normal(0.0f, 3.0f);
@@ -113,8 +131,8 @@ std::vector<float> read_logits(const std::string& path, std::int64_t rows, std::
   if (bytes < 0) throw InvalidArgument(fmt::format("--logits: {} cannot be read", path));
   const std::int64_t call = rows * vocab_size * 4;
   if (bytes == 0 || bytes % call != 0)
-    throw InvalidArgument(fmt::format("--logits: {} has {} bytes, which are no whole calls of {} rows of {} f32 logits",
-                                      path, bytes, rows, vocab_size));
+    throw InvalidArgument(fmt::format("--logits: {} has {} bytes, which are no whole calls of {} {} of {} f32 logits", path,
+                                      bytes, rows, rows == 1 ? "row" : "rows", vocab_size));
   std::vector<float> logits(static_cast<std::size_t>(bytes / 4));
   file.seekg(0);
   if (!file.read(reinterpret_cast<char*>(logits.data()), bytes))
@@ -124,7 +142,12 @@ std::vector<float> read_logits(const std::string& path, std::int64_t rows, std::
 
 Measurement measure_sampler(const SamplerCase& strategy, std::span<const float> logits, std::int64_t rows,
                             std::int64_t vocab_size, int threads, int repeats) {
-  Measurement m{fmt::format("sample {}, {} rows of {}", strategy.name, rows, vocab_size), "us/row", {}};
+  Measurement m{fmt::format("sample {}, {} {} of {}", strategy.name, rows, rows == 1 ? "row" : "rows", vocab_size),
+                "us/row",
+                0,
+                0,
+                rows,
+                {}};
   std::vector<SamplingInput> wants(static_cast<std::size_t>(rows));
   for (SamplingInput& row : wants) row.params = strategy.params;
   // Some 64 rows a run, each of `logits` as often as the others.

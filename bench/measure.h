@@ -11,13 +11,18 @@
 
 namespace warploom::bench {
 
+/// Those that are not special: what random prompts consist of.
+std::vector<TokenId> ordinary_tokens(const Model& model);
+
 /// One line of the report: rates of the repeated runs.
 struct Measurement {
   std::string test;  // e.g. "generate 128, batch 8"
   std::string unit;  // e.g. "tokens/s"
+  std::int64_t prompt = 0, length = 0,
+               batch = 0;  // tokens of a prompt, tokens generated, sequences or rows; 0: does not apply
   std::vector<double> runs;
-  double sampling_share = -1;  // of a generation's time; below 0 where not measured
-  double num_kept = -1;        // tokens a row that passed the filters, on average; below 0 where not measured
+  double sampling_share = -1;  // of a generation's time; below 0 if not measured
+  double num_kept = -1;        // tokens a row that passed the filters, on average; below 0 if not measured
 
   double median() const;
   double min() const;
@@ -37,11 +42,13 @@ struct SamplerCase {
   SamplingParams params;
 };
 std::vector<SamplerCase> sampler_cases();
+/// Those of the case with this name. Throws InvalidArgument if there is none.
+SamplingParams strategy_params(const std::string& name);
 
 /// normal(0, 3) logits, the same in every run: [rows, vocab_size].
 std::vector<float> normal_logits(std::int64_t rows, std::int64_t vocab_size);
 
-/// Raw f32 rows of `vocab_size` logits from a file. Throws InvalidArgument where it cannot be read, or does not hold whole calls
+/// Raw f32 rows of `vocab_size` logits from a file. Throws InvalidArgument if it cannot be read, or does not hold whole calls
 /// of `rows` rows.
 std::vector<float> read_logits(const std::string& path, std::int64_t rows, std::int64_t vocab_size);
 

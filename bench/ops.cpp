@@ -1,12 +1,11 @@
 // Micro-benchmarks of the ops at SmolLM2-135M's shapes. Weights exceed the L2 cache, but L3 is not flushed between runs.
 #include <memory>
-#include <random>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
 #include "backend/backend.h"
-#include "backend/weights.h"
+#include "checkpoint/random_weight.h"
 #include "core/divide.h"
 
 namespace warploom {
@@ -24,9 +23,11 @@ float* floats(std::unique_ptr<Buffer>& memory, std::int64_t count) {
 
 void matmul(benchmark::State& state, WeightType type) {
   const std::int64_t rows = state.range(0), cols = state.range(1), tokens = state.range(2);
-  std::mt19937 rng(1);
-  const test::RandomWeight weight(rng, type, rows, cols);
-  const auto prepared = backend().load_weight({&weight.view, 1});
+  WeightView weight{type, rows, cols, nullptr, "random"};
+  std::vector<std::byte> bytes(weight.bytes());
+  weight.data = bytes.data();
+  fill_random(weight, bytes.data(), 0.05f, 1, 1);
+  const auto prepared = backend().load_weight({&weight, 1});
   std::unique_ptr<Buffer> in, out;
   const MatmulArgs args{prepared.get(), floats(in, tokens * cols), nullptr, tokens, floats(out, tokens * rows)};
   for (auto _ : state) backend().matmul(args);

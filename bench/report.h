@@ -1,4 +1,4 @@
-// Measurements as a plain table, markdown or JSON.
+// Measurements as a plain table, markdown, JSON or CSV.
 #pragma once
 
 #include <string>
@@ -11,12 +11,12 @@ namespace warploom::bench {
 
 struct Report {
   Machine machine;
-  std::string model;  // file name; empty where none ran
+  std::string model;  // file name; empty if none ran
   std::string device;
   std::vector<Measurement> measurements;
 };
 
-/// format: "table", "markdown" or "json".
+/// format: one that check_format accepts.
 std::string render(const Report& report, const std::string& format);
 
 }  // namespace warploom::bench

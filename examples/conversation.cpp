@@ -1,22 +1,28 @@
 // A conversation: each line of standard input is a message. The Generator keeps what it computed, so a turn computes only what is new.
+// For that the tokens of the turn before stay as they are.
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include "warploom/warploom.h"
 
 int main(int argc, char** argv) try {
-  warploom::Generator generator(warploom::Model::load(argc > 1 ? argv[1] : "models/SmolLM2-135M-Instruct.Q4_1.gguf"));
+  const auto model = warploom::Model::load(argc > 1 ? argv[1] : "models/SmolLM2-135M-Instruct.Q4_1.gguf");
+  warploom::Generator generator(model);
   warploom::Request request;
   request.max_tokens = 200;
   request.sampling = {.temperature = 0.8f, .top_k = 50, .top_p = 0.9f, .seed = 1};
 
   std::vector<warploom::ChatMessage> messages = {{"system", "You are a helpful assistant."}};
+  std::vector<warploom::TokenId> prompt, drawn;
   for (std::string line; std::getline(std::cin, line);) {
     messages.push_back({"user", line});
-    request.prompt = messages;
+    prompt = model->tokenizer()->encode_next_turn(prompt, drawn, messages);
+    request.prompt = prompt;
     const warploom::RequestOutput output = generator.generate(request);
     const warploom::Completion& answer = output.completions.front();
     messages.push_back({"assistant", answer.text});
+    drawn = answer.token_ids;
     std::cout << answer.text << "\n[" << output.cached_tokens << " of " << output.prompt_token_ids.size()
               << " tokens were cached; first token after " << answer.timings.time_to_first_token << " s]" << std::endl;
   }

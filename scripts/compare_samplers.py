@@ -145,7 +145,7 @@ def warploom_samplers(path, vocab):
                                    str(vocab), "--threads", "1", "-r", str(REPEATS), "-q", "--format", "json"])
     report = json.loads(out)
     rows = {m["test"]: {"us": m["median"], "survivors": m["survivors"]} for m in report["measurements"]}
-    return {name: rows[f"sample {name}, 1 rows of {vocab}"] for name in STRATEGIES}, report
+    return {name: rows[f"sample {name}, 1 row of {vocab}"] for name in STRATEGIES}, report
 
 
 def contestant(name, path, vocab):

@@ -31,6 +31,7 @@ struct ModelShape {
   std::int64_t num_kv_heads = 0;
   std::int64_t head_dim = 0;
   std::int64_t intermediate_size = 0;
+  bool tie_word_embeddings = false;  ///< the output matrix is the embedding
 
   /// Bytes of keys and values that one token takes in a KV cache of this element type.
   std::int64_t kv_bytes_per_token(DType type) const { return 2 * num_layers * num_kv_heads * head_dim * bytes_of(type); }

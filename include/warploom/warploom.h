@@ -16,6 +16,7 @@
 #include "warploom/sample_args.h"
 #include "warploom/sampling.h"
 #include "warploom/score.h"
+#include "warploom/synthetic.h"
 #include "warploom/tokenizer.h"
 #include "warploom/types.h"
 #include "warploom/version.h"

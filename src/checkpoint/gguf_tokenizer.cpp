@@ -81,8 +81,11 @@ std::vector<float> read_scores(const GgufFile& file, std::size_t tokens) {
   return scores;
 }
 
-std::string_view read_pre_tokenizer(const GgufFile& file) {
+// Files of before May 2024 do not say how text is split. Llama 3's are known by a token at its place.
+std::string_view read_pre_tokenizer(const GgufFile& file, const std::vector<std::string_view>& tokens) {
+  constexpr std::size_t kLlama3Words = 128'000;  // before its special tokens
   const auto name = file.get_string(kPreTokenizer);
+  if (!name && tokens.size() > kLlama3Words && tokens[kLlama3Words] == "<|begin_of_text|>") return "llama-bpe";
   if (!name) fail(file, fmt::format("{} is missing: how to split text into words is not known", kPreTokenizer));
   return *name;
 }
@@ -115,13 +118,17 @@ TokenizerData gguf_tokenizer(const GgufFile& file) {
   data.bos = read_id(file, "tokenizer.ggml.bos_token_id", tokens);
   data.eos = read_id(file, "tokenizer.ggml.eos_token_id", tokens);
   data.unknown = read_id(file, "tokenizer.ggml.unknown_token_id", tokens);
-  for (const std::string_view key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
+  data.padding = read_id(file, "tokenizer.ggml.padding_token_id", tokens);
+  // Of filling in: what pads, and what begins another file or repository.
+  for (const std::string_view key :
+       {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id", "tokenizer.ggml.fim_pad_token_id",
+        "tokenizer.ggml.fim_rep_token_id", "tokenizer.ggml.fim_sep_token_id"})
     if (const TokenId id = read_id(file, key, tokens); id >= 0) data.other_eog.push_back(id);
   data.add_bos = file.get_bool(kAddBos);
   data.add_eos = file.get_bool(kAddEos);
   data.add_space_prefix = file.get_bool("tokenizer.ggml.add_space_prefix");
   if (data.algorithm == TokenAlgorithm::byte_level_bpe) {
-    data.pre_tokenizer = read_pre_tokenizer(file);
+    data.pre_tokenizer = read_pre_tokenizer(file, data.tokens);
     data.merges = read_merges(file);
   } else {
     data.scores = read_scores(file, tokens);

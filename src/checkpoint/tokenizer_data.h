@@ -1,6 +1,7 @@
 // What a model's files say about its tokenizer, whatever their format.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -29,6 +30,7 @@ struct TokenizerData {
   TokenId bos = -1;                      // -1: none
   TokenId eos = -1;
   TokenId unknown = -1;
+  TokenId padding = -1;
   std::vector<TokenId> other_eog;  // tokens besides eos that end a generation
   std::optional<bool> add_bos;     // empty: the files do not say
   std::optional<bool> add_eos;
@@ -40,5 +42,9 @@ struct TokenizerData {
     std::string_view tokens, merges, pre_tokenizer, add_bos, add_eos, chat_template;
   } names;
 };
+
+/// The code point by which a byte-level vocabulary spells each byte, as GPT-2's does: printable bytes as themselves in Latin-1, the
+/// other 68 from U+0100 on, in order.
+std::array<char32_t, 256> byte_alphabet();
 
 }  // namespace warploom

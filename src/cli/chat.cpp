@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "cli/answer.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/invalid_logits.h"
 #include "cli/model_options.h"
+#include "cli/printable.h"
 #include "cli/progress.h"
 #include "cli/say.h"
 #include "warploom/error.h"
@@ -24,6 +26,7 @@ struct Chat {
   SamplingChoice sampling;
   Request request;  // but for its prompt
   std::string system;
+  bool has_system = false;  // an empty message is one, and not the template's default
 };
 
 constexpr const char* kCommands =
@@ -36,7 +39,9 @@ bool read_line(std::string& line, bool show_prompt) {
     std::fflush(stderr);
   }
   const InterruptibleReads reads;
-  return static_cast<bool>(std::getline(std::cin, line)) && !interrupted();
+  if (!std::getline(std::cin, line) || interrupted()) return false;
+  if (line.ends_with('\r')) line.pop_back();  // of a file made on Windows
+  return true;
 }
 
 /// Where the model had not come to its end.
@@ -50,8 +55,7 @@ void say_what_is_missing(const Completion& answer) {
 int run(Chat& chat) {
   const auto model = load_model(chat.model);
   const Tokenizer& tokenizer = *model->tokenizer();
-  if (tokenizer.chat_format().empty())
-    throw ModelError("the model's chat template is missing or not recognised; use warploom generate");
+  if (tokenizer.chat_format().empty()) throw ModelError(fmt::format("{}; use warploom generate", tokenizer.chat_refusal()));
   const bool terminal = isatty(STDIN_FILENO) && !chat.model.quiet;
   if (terminal) say("Type a message. {}\n", kCommands);
 
@@ -61,10 +65,13 @@ int run(Chat& chat) {
   options.max_num_seqs = 1;
   Generator generator(model, options);  // keeps what it computed, so that a turn computes what is new
   std::vector<ChatMessage> messages;
+  std::vector<TokenId> prompt, drawn;  // of the turn before
   const auto reset = [&] {
     messages.clear();
+    prompt.clear();
+    drawn.clear();
     generator.clear_cache();
-    if (!chat.system.empty()) messages.push_back({"system", chat.system});
+    if (chat.has_system) messages.push_back({"system", chat.system});
   };
   reset();
   const std::uint64_t seed = chat.request.sampling.seed;
@@ -82,7 +89,7 @@ int run(Chat& chat) {
       continue;
     }
     messages.push_back({"user", line});
-    const std::vector<TokenId> ids = tokenizer.encode_chat(messages);
+    std::vector<TokenId> ids = tokenizer.encode_next_turn(prompt, drawn, messages);
     if (static_cast<std::int64_t>(ids.size()) >= model->shape().context_length) {
       messages.pop_back();
       const bool first = messages.empty() || messages.back().role == "system";
@@ -91,16 +98,17 @@ int run(Chat& chat) {
       continue;
     }
     chat.request.prompt = ids;
+    prompt = std::move(ids);
     Progress progress(!chat.model.quiet, 0);
     Callbacks callbacks;
     callbacks.should_abort = [&progress] {
       progress.before_step();
       return interrupted();
     };
-    callbacks.on_token = [&progress](const TokenEvent& event) {
+    AnswerText text(tokenizer);
+    callbacks.on_token = [&](const TokenEvent& event) {
       progress.see(event);
-      std::fwrite(event.text.data(), 1, event.text.size(), stdout);
-      std::fflush(stdout);
+      show(text.next(event));
       return true;
     };
     const RequestOutput output = generator.generate(chat.request, callbacks);
@@ -109,7 +117,8 @@ int run(Chat& chat) {
     std::fflush(stdout);
     if (answer.finish_reason == FinishReason::invalid_logits) fail_by_cause(model, chat.request, options, output, answer);
     if (!chat.model.quiet) say_what_is_missing(answer);
-    messages.push_back({"assistant", answer.text});
+    messages.push_back({"assistant", std::string(answer_text(tokenizer, answer))});
+    drawn = answer.token_ids;
     if (terminated()) break;
     ++chat.request.sampling.seed;  // the same question twice need not give the same answer
   }
@@ -131,6 +140,7 @@ void add_chat(CLI::App& app, int& status) {
   add_sampling_options(*command, chat->sampling);
   command->add_option("--system", chat->system, "system message");
   command->callback([command, chat, &status] {
+    chat->has_system = command->count("--system") > 0;
     chat->request.sampling = resolve(chat->sampling, *command);
     status = run(*chat);
   });

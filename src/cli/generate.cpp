@@ -5,11 +5,13 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cli/answer.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/invalid_logits.h"
 #include "cli/model_options.h"
+#include "cli/printable.h"
 #include "cli/progress.h"
 #include "cli/say.h"
 #include "cli/text_input.h"
@@ -24,15 +26,17 @@ struct Generate {
   ModelChoice model;
   KvChoice kv;
   SamplingChoice sampling;
-  std::string prompt, file, system;
-  Request request;  // but for its prompt
+  std::string prompt, file, system, prefill;
+  bool has_system = false;  // an empty message is one, and not the template's default
+  Request request;          // but for its prompt
   bool batch = false, chat = false, json = false, echo = false, no_kv_cache = false;
 };
 
 std::vector<std::string> read_prompts(const CLI::App& command, const Generate& g) {
   const bool from_file = command.count("--file") > 0, argument = command.count("PROMPT") > 0;
   if (from_file == argument) throw CLI::ValidationError("give one of PROMPT, --file FILE and - (standard input)");
-  if (!g.system.empty() && !g.chat) throw CLI::ValidationError("--system goes with --chat");
+  if (g.has_system && !g.chat) throw CLI::ValidationError("--system goes with --chat");
+  if (!g.prefill.empty() && !g.chat) throw CLI::ValidationError("--prefill goes with --chat");
   const std::string source = from_file ? g.file : g.prompt == "-" ? "-" : "";
   if (g.batch) {
     if (source.empty()) throw CLI::ValidationError("--batch reads one prompt a line: it goes with --file or -");
@@ -43,15 +47,18 @@ std::vector<std::string> read_prompts(const CLI::App& command, const Generate& g
   return {source.empty() ? g.prompt : read_all(source)};
 }
 
-Request request_for(const Generate& g, const std::string& prompt) {
+Request request_for(const Generate& g, const Tokenizer& tokenizer, const std::string& prompt) {
   Request request = g.request;
-  if (g.chat) {
-    std::vector<ChatMessage> messages;
-    if (!g.system.empty()) messages.push_back({"system", g.system});
-    messages.push_back({"user", prompt});
-    request.prompt = std::move(messages);
+  request.prompt = prompt;
+  if (!g.chat) return request;
+  std::vector<ChatMessage> messages;
+  if (g.has_system) messages.push_back({"system", g.system});
+  messages.push_back({"user", prompt});
+  if (!g.prefill.empty()) {
+    messages.push_back({"assistant", g.prefill});
+    request.prompt = tokenizer.encode_chat(messages, ChatEnd::open);
   } else {
-    request.prompt = prompt;
+    request.prompt = std::move(messages);
   }
   return request;
 }
@@ -114,16 +121,17 @@ int run(const CLI::App& command, Generate& g) {
   std::vector<Request> requests;
   for (const std::string& prompt : prompts) {
     if (!g.chat && !g.model.quiet) warn_of_two_bos(*model->tokenizer(), prompt);
-    requests.push_back(request_for(g, prompt));
+    requests.push_back(request_for(g, *model->tokenizer(), prompt));
   }
 
   const bool stream = !g.json && prompts.size() == 1 && g.request.n == 1;
   if (stream && g.echo) {
-    fmt::print("{}", prompts[0]);
-    std::fflush(stdout);
+    show(prompts[0]);
   }
   std::optional<Progress> progress(std::in_place, !g.model.quiet,
                                    stream ? 0 : prompts.size() * static_cast<std::size_t>(std::max(g.request.n, 1)));
+  const bool answers = g.chat && g.prefill.empty();  // which begin a text, where others go on with one
+  AnswerText streamed(*model->tokenizer());
   Callbacks callbacks;
   callbacks.should_abort = [&progress] {
     progress->before_step();
@@ -131,10 +139,7 @@ int run(const CLI::App& command, Generate& g) {
   };
   callbacks.on_token = [&](const TokenEvent& event) {
     progress->see(event);
-    if (stream && !event.text.empty()) {
-      std::fwrite(event.text.data(), 1, event.text.size(), stdout);
-      std::fflush(stdout);
-    }
+    if (stream) show(answers ? streamed.next(event) : event.text);
     return true;
   };
   const std::vector<RequestOutput> all = generate(model, requests, options, callbacks);
@@ -144,10 +149,14 @@ int run(const CLI::App& command, Generate& g) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     for (const Completion& c : all[i].completions) {
       if (g.json) {
-        const nlohmann::json line = to_json(i, all[i], c, load_seconds, seed);
+        nlohmann::json line = to_json(i, all[i], c, load_seconds, seed);
+        if (answers) line["text"] = answer_text(*model->tokenizer(), c);
         fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
       } else if (!stream) {
-        fmt::print("--- prompt {}, continuation {} ---\n{}{}\n", i + 1, c.index + 1, g.echo ? prompts[i] : "", c.text);
+        fmt::print("--- prompt {}, continuation {} ---\n", i + 1, c.index + 1);
+        if (g.echo) show(prompts[i]);
+        show(answers ? answer_text(*model->tokenizer(), c) : std::string_view(c.text));
+        fmt::print("\n");
       }
     }
   }
@@ -181,12 +190,14 @@ void add_generate(CLI::App& app, int& status) {
       ->allow_extra_args(false)
       ->take_all();
   command->add_flag("--chat", g->chat, "the prompt is a user's message: apply the model's chat template");
-  command->add_option("--system", g->system, "system message for --chat");
+  command->add_option("--system", g->system, "system message for --chat; empty: an empty one, not the model's default");
+  command->add_option("--prefill", g->prefill, "beginning of the answer for --chat, which the model goes on with");
   command->add_flag("--ignore-eos", g->request.ignore_eos, "go on past the model's end-of-sequence token");
   command->add_flag("--no-kv-cache", g->no_kv_cache, "recompute everything at each step, to see what the cache is worth");
   command->add_flag("--json", g->json, "one JSON object a sequence");
   command->add_flag("--echo", g->echo, "print the prompt before its continuation");
   command->callback([command, g, &status] {
+    g->has_system = command->count("--system") > 0;
     g->request.sampling = resolve(g->sampling, *command);
     status = run(*command, *g);
   });

@@ -11,6 +11,7 @@
 #include "cli/checks.h"
 #include "cli/say.h"
 #include "warploom/error.h"
+#include "warploom/synthetic.h"
 
 namespace warploom::cli {
 
@@ -44,6 +45,23 @@ void add_model_options(CLI::App& command, ModelChoice& choice) {
   command.add_flag("--deterministic", choice.deterministic, "CUDA: logits that do not depend on the batch, bit for bit");
   command.add_flag("--no-graphs", choice.no_graphs, "CUDA: launch every kernel anew instead of replaying recorded steps");
   command.add_flag("-q,--quiet", choice.quiet, "no progress, no summary: errors alone go to standard error");
+}
+
+void add_synthetic_options(CLI::App& command, ModelChoice& choice) {
+  const auto shape = command.add_option("--shape", choice.shape,
+                                        "weights drawn from a seed, without a file, in the shape of a known model: e.g. " +
+                                            model_shape_names().front() + "; an unknown name lists all");
+  shape->check(not_empty())->excludes("--model");
+  command
+      .add_option("--type", choice.weight_type, "type of these weights: e.g. Q4_0, Q4_K_M, F16; an unknown name lists all")
+      ->capture_default_str()
+      ->needs(shape);
+}
+
+std::string model_name(const ModelChoice& choice) {
+  if (!choice.shape.empty())
+    return fmt::format("{} {}, weights from seed {}", choice.shape, choice.weight_type, choice.seed);
+  return fs::path(find_model(choice.path)).filename().string();
 }
 
 void add_kv_options(CLI::App& command, KvChoice& choice) {
@@ -98,7 +116,8 @@ std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* secon
       say("\rloading {:3.0f}%", share * 100.0);
     };
   }
-  auto model = Model::load(find_model(choice.path), options);
+  auto model = choice.shape.empty() ? Model::load(find_model(choice.path), options)
+                                    : synthetic_model(model_shape(choice.shape), choice.weight_type, choice.seed, options);
   if (shown) say("\r\x1b[K");
   if (const std::string& why = model->device().cuda_unavailable; !choice.quiet && !why.empty())
     say("running on the CPU: {}\n", why);

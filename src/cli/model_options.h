@@ -1,6 +1,7 @@
 // Options that every command which runs a model shares.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -22,9 +23,17 @@ struct ModelChoice {
   bool deterministic = false;
   bool no_graphs = false;
   bool quiet = false;
+  // Weights drawn from a seed instead of a file.
+  std::string shape;  // empty: the file's
+  std::string weight_type = "Q4_K_M";
+  std::uint64_t seed = 1;
 };
 
 void add_model_options(CLI::App& command, ModelChoice& choice);
+/// --shape and --type, for weights from choice.seed. Call it after add_model_options.
+void add_synthetic_options(CLI::App& command, ModelChoice& choice);
+/// What reports call it: the file's name, or the shape and the type.
+std::string model_name(const ModelChoice& choice);
 
 struct KvChoice {
   std::string type = "f16";

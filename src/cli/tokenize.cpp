@@ -9,6 +9,7 @@
 #include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/model_options.h"
+#include "cli/printable.h"
 #include "cli/text_input.h"
 #include "warploom/error.h"
 
@@ -92,7 +93,7 @@ void add_tokenize(CLI::App& app) {
     if (t->json) {
       fmt::print("{}\n", nlohmann::json{{"text", text}}.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     } else {
-      std::fwrite(text.data(), 1, text.size(), stdout);
+      show(text);
     }
   });
 }

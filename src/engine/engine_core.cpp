@@ -107,8 +107,8 @@ void EngineCore::step(const OnToken& on_token) {
   step_time_ = now_();
   read_prompt_logprobs(batch);
   scheduler_.commit(results_);
-  count_step(batch, begin, model_begin);
   report(batch, on_token);
+  count_step(batch, begin, model_begin);
   if (check_blocks_) scheduler_.check_blocks();
 }
 
@@ -278,7 +278,7 @@ void EngineCore::count_end(const LiveRequest& live, FinishReason reason) {
 void EngineCore::count_step(const ScheduledBatch& batch, Clock::time_point begin, Clock::time_point model_begin) {
   IterationStats& step = last_step_;
   step.step = ++stats_.steps;
-  step.seconds = seconds(step_time_ - begin);
+  step.seconds = seconds(now_() - begin);
   step.model_seconds = seconds(step_time_ - model_begin);
   step.num_sequences = static_cast<std::int64_t>(batch.sequences.size());
   step.num_tokens = static_cast<std::int64_t>(input_.token_ids.size());

@@ -19,9 +19,9 @@ struct SchedulerOptions {
   std::int64_t max_num_batched_tokens = 512;  // maximum number of tokens in a step
   std::int64_t context_length = 0;            // maximum number of tokens of a sequence
   bool enable_prefix_caching = true;
-  bool use_kv_cache = true;            // false: every step computes whole sequences
-  std::int64_t max_num_logits = 64;    // maximum number of rows of logits in a step
-  std::int64_t priority_window = 256;  // as in EngineOptions
+  bool use_kv_cache = true;               // false: every step computes whole sequences
+  std::int64_t max_num_logits = 1 << 20;  // maximum number of rows of logits in a step
+  std::int64_t priority_window = 256;     // as in EngineOptions
 };
 
 struct ScheduledSequence {

@@ -186,7 +186,7 @@ ModelConfig read_config(const Checkpoint& checkpoint) {
   shape.vocab_size = embedding.rows;
   if (shape.vocab_size < 1 || shape.vocab_size > kMaxVocab)
     reader.fail(fmt::format("a vocabulary of {} tokens is outside [1, {}]", shape.vocab_size, kMaxVocab));
-  config.tie_word_embeddings = !checkpoint.has({TensorRole::lm_head});
+  shape.tie_word_embeddings = !checkpoint.has({TensorRole::lm_head});
   config.ropes.push_back(read_rope(reader, checkpoint, shape));
   check_tensors(reader, checkpoint, family.tensors(checkpoint, config));
   return config;

@@ -30,8 +30,7 @@ struct ModelConfig {
   float norm_epsilon = 1e-5f;
   float softmax_scale = 0.0f;  // 1 / sqrt(head_dim) unless the checkpoint says otherwise
   std::vector<RopeConfig> ropes;
-  std::vector<LayerConfig> layers;   // [shape.num_layers]
-  bool tie_word_embeddings = false;  // the output matrix is the embedding
+  std::vector<LayerConfig> layers;  // [shape.num_layers]
 };
 
 /// A cache that has room for every layer, as this layer uses it.

@@ -171,7 +171,7 @@ std::unique_ptr<DecoderModel> load_llama(const Checkpoint& checkpoint, ModelConf
     weights.ropes.push_back(backend->load_rope(rope.params, rope.factors.empty() ? nullptr : rope.factors.data()));
   WeightLoader load(checkpoint, *backend, progress);
   weights.embedding = load.matrix({{TensorRole::embed_tokens}, shape.vocab_size}, shape.hidden_size);
-  if (!config.tie_word_embeddings)
+  if (!shape.tie_word_embeddings)
     weights.lm_head = load.matrix({{TensorRole::lm_head}, shape.vocab_size}, shape.hidden_size);
   weights.final_norm = load.vector({TensorRole::final_norm}, shape.hidden_size);
   for (std::int64_t i = 0; i < shape.num_layers; ++i)

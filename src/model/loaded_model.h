@@ -1,6 +1,7 @@
-// What is behind a public Model.
+// What is behind a public Model, and how one is made.
 #pragma once
 
+#include "checkpoint/checkpoint.h"
 #include "model/decoder_model.h"
 #include "warploom/model.h"
 
@@ -8,5 +9,8 @@ namespace warploom {
 
 /// Lives as long as the model.
 const DecoderModel& decoder_of(const Model& model);
+
+/// As Model::load.
+std::shared_ptr<const Model> load_model(const Checkpoint& checkpoint, const ModelOptions& options);
 
 }  // namespace warploom

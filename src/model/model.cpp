@@ -18,22 +18,7 @@ struct Model::State {
 };
 
 std::shared_ptr<const Model> Model::load(const std::filesystem::path& path, const ModelOptions& options) {
-  auto state = std::make_unique<State>();
-  DeviceInfo& device = state->device;
-  std::unique_ptr<Backend> backend = create_backend(options.device, &device.cuda_unavailable);
-  const bool cuda = options.device.kind == DeviceKind::cuda ||
-                    (options.device.kind == DeviceKind::automatic && has_cuda_driver() && device.cuda_unavailable.empty());
-  device.kind = cuda ? DeviceKind::cuda : DeviceKind::cpu;
-  device.description = backend->description();
-  const std::shared_ptr<const Checkpoint> checkpoint = open_checkpoint(path);
-  checkpoint->check_whole();
-  state->tokenizer = load_tokenizer(checkpoint->tokenizer());
-  state->decoder = load_decoder_model(*checkpoint, std::move(backend), options.progress);
-  const std::int64_t vocab_size = state->decoder->config().shape.vocab_size;
-  const std::size_t tokens = state->tokenizer->vocab_size();
-  if (static_cast<std::int64_t>(tokens) != vocab_size)
-    checkpoint->fail(fmt::format("the tokenizer has {} tokens, the embedding {}", tokens, vocab_size));
-  return std::shared_ptr<const Model>(new Model(std::move(state)));
+  return load_model(*open_checkpoint(path), options);
 }
 
 Model::Model(std::unique_ptr<const State> state) : state_(std::move(state)) {}
@@ -50,8 +35,31 @@ const DeviceInfo& Model::device() const { return state_->device; }
 class ModelAccess {
  public:
   static const Model::State& state(const Model& model) { return *model.state_; }
+  static std::shared_ptr<const Model> load(const Checkpoint& checkpoint, const ModelOptions& options);
 };
 
+std::shared_ptr<const Model> ModelAccess::load(const Checkpoint& checkpoint, const ModelOptions& options) {
+  auto state = std::make_unique<Model::State>();
+  DeviceInfo& device = state->device;
+  std::unique_ptr<Backend> backend = create_backend(options.device, &device.cuda_unavailable);
+  const bool cuda = options.device.kind == DeviceKind::cuda ||
+                    (options.device.kind == DeviceKind::automatic && has_cuda_driver() && device.cuda_unavailable.empty());
+  device.kind = cuda ? DeviceKind::cuda : DeviceKind::cpu;
+  device.description = backend->description();
+  checkpoint.check_whole();
+  state->tokenizer = load_tokenizer(checkpoint.tokenizer());
+  state->decoder = load_decoder_model(checkpoint, std::move(backend), options.progress);
+  const std::int64_t vocab_size = state->decoder->config().shape.vocab_size;
+  const std::size_t tokens = state->tokenizer->vocab_size();
+  if (static_cast<std::int64_t>(tokens) != vocab_size)
+    checkpoint.fail(fmt::format("the tokenizer has {} tokens, the embedding {}", tokens, vocab_size));
+  return std::shared_ptr<const Model>(new Model(std::move(state)));
+}
+
 const DecoderModel& decoder_of(const Model& model) { return *ModelAccess::state(model).decoder; }
+
+std::shared_ptr<const Model> load_model(const Checkpoint& checkpoint, const ModelOptions& options) {
+  return ModelAccess::load(checkpoint, options);
+}
 
 }  // namespace warploom

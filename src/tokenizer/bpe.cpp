@@ -49,21 +49,11 @@ bool spell_bytes(const std::array<int, kAlphabetEnd>& bytes, std::string& piece)
 const PreTokenizerKind& pretokenizer_of(const TokenizerData& data) {
   const PreTokenizerKind* kind = find_pretokenizer(data.pre_tokenizer);
   if (kind != nullptr) return *kind;
-  throw_tokenizer_error(data, fmt::format("{} is '{}', which is not supported; smollm, gpt-2, llama-bpe and qwen2 are",
-                                          data.names.pre_tokenizer, data.pre_tokenizer));
+  throw_tokenizer_error(data, fmt::format("{} is '{}', which is not supported; these are: {}", data.names.pre_tokenizer,
+                                          data.pre_tokenizer, pretokenizer_names()));
 }
 
 }  // namespace
-
-std::array<char32_t, 256> byte_alphabet() {
-  std::array<char32_t, 256> alphabet;
-  char32_t next = 256;
-  for (char32_t b = 0; b < 256; ++b) {
-    const bool printable = (b > ' ' && b < 0x7F) || (b > 0xA0 && b != 0xAD);
-    alphabet[b] = printable ? b : next++;
-  }
-  return alphabet;
-}
 
 MergeTable::MergeTable(std::size_t merges)
     : slots_(std::bit_ceil(2 * merges + 2)), shift_(64 - std::countr_zero(slots_.size())) {}
@@ -114,20 +104,20 @@ BpeEncoder::BpeEncoder(const TokenizerData& data, const TokenIndex& index, Vocab
     result = merge;
     const TokenId into = id_of(result.erase(space, 1));
     // Plain text must not become a special token.
-    if (!vocabulary.is_special(into)) merges_.insert(left, right, {static_cast<std::uint32_t>(rank), into});
+    if (vocabulary.is_text(into)) merges_.insert(left, right, {static_cast<std::uint32_t>(rank), into});
   }
 
   const auto alphabet = byte_alphabet();
   for (int b = 0; b < 256; ++b) {
     const auto found = index.find(utf8_of(alphabet[b]));
-    byte_tokens_[b] = found == index.end() || vocabulary.is_special(found->second) ? -1 : found->second;
+    byte_tokens_[b] = found == index.end() || !vocabulary.is_text(found->second) ? -1 : found->second;
   }
   const auto bytes = alphabet_bytes();
   if (pretokenizer_.kind().whole_words) words_.reserve(vocabulary.size());
   for (std::size_t i = 0; i < vocabulary.size(); ++i) {
     const auto id = static_cast<TokenId>(i);
     if (vocabulary.is_atomic(id) || !spell_bytes(bytes, vocabulary.pieces[i])) continue;
-    if (pretokenizer_.kind().whole_words) words_.emplace(vocabulary.pieces[i], id);
+    if (pretokenizer_.kind().whole_words && vocabulary.is_text(id)) words_.emplace(vocabulary.pieces[i], id);
   }
 }
 

@@ -14,10 +14,6 @@
 
 namespace warploom {
 
-/// GPT-2 spells every byte as a printable character: most as themselves in Latin-1, the other 68 from U+0100 on, in order.
-/// Returns the code point of each byte.
-std::array<char32_t, 256> byte_alphabet();
-
 /// Pairs of neighbouring tokens that merge into one. Open addressing: a lookup is one cache line more often than not.
 class MergeTable {
  public:

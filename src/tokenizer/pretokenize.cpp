@@ -34,13 +34,33 @@ constexpr std::string_view kSmolLm = R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^
 constexpr std::string_view kLlama3 = LLAMA3("{1,3}");
 constexpr std::string_view kQwen2 = LLAMA3("");
 
+// Mistral Nemo's Tekken, tokenizer.json.
+#define OTHER_CASED R"(\p{Lm}\p{Lo}\p{M})"
+constexpr std::string_view kTekken =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt})" OTHER_CASED R"(]*[\p{Ll})" OTHER_CASED
+    R"(]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt})" OTHER_CASED R"(]+[\p{Ll})" OTHER_CASED R"(]*|\p{N}| ?[^\p{L}\p{N})" SPACE
+    R"(]+[\r\n/]*|[)" SPACE R"(]*[\r\n]+|[)" SPACE R"(]+(?![^)" SPACE R"(])|[)" SPACE "]+";
+
+// What llama.cpp takes when it knows nothing better. Runs of punctuation are split off by themselves first, then GPT-2's pattern
+// runs on what lies between, then numbers are split off, and each three digits of them. Within a pattern for all of that, a space
+// before a number is a word, and punctuation ends spaces as the text's end does.
+#define PUNCTUATION R"(\p{P}$+<=>^~|)"
+constexpr std::string_view kDefault =
+    "[" PUNCTUATION R"(]+| ?\p{L}+| (?=\p{N})|[0-9]{3}|(?:(?![0-9]{3})\p{N})+| ?[^\p{L}\p{N})" PUNCTUATION SPACE
+    R"(]+|[)" SPACE R"(]+(?![^)" PUNCTUATION SPACE R"(])|[)" SPACE "]+";
+
 constexpr auto kKinds = std::to_array<PreTokenizerKind>({
-    {"smollm", kSmolLm, false, false},
-    {"gpt-2", kGpt2, false, false},
-    {"llama-bpe", kLlama3, true, true},
-    {"llama3", kLlama3, true, true},
-    {"llama-v3", kLlama3, true, true},
-    {"qwen2", kQwen2, false, false},
+    {"smollm", kSmolLm, false, false, false},
+    {"gpt-2", kGpt2, false, false, false},
+    {"llama-bpe", kLlama3, true, true, false},
+    {"llama3", kLlama3, true, true, false},
+    {"llama-v3", kLlama3, true, true, false},
+    {"falcon3", kLlama3, true, true, false},
+    {"smaug-bpe", kLlama3, false, false, false},
+    {"qwen2", kQwen2, false, false, true},
+    {"deepseek-r1-qwen", kQwen2, false, false, true},
+    {"tekken", kTekken, true, true, false},
+    {"default", kDefault, false, false, false},
 });
 
 }  // namespace
@@ -48,6 +68,12 @@ constexpr auto kKinds = std::to_array<PreTokenizerKind>({
 const PreTokenizerKind* find_pretokenizer(std::string_view name) {
   const auto kind = std::ranges::find(kKinds, name, &PreTokenizerKind::name);
   return kind == kKinds.end() ? nullptr : &*kind;
+}
+
+std::string pretokenizer_names() {
+  std::string names;
+  for (const PreTokenizerKind& kind : kKinds) names.append(names.empty() ? "" : ", ").append(kind.name);
+  return names;
 }
 
 struct PreTokenizer::Pattern {

@@ -13,10 +13,13 @@ struct PreTokenizerKind {
   std::string_view pattern;  // matches one word at any place of a text
   bool whole_words;          // a word that is a token is taken as it is, even where merges do not lead to it
   bool add_bos;              // what the file means where it does not say
+  bool nfc;                  // text is normalised first
 };
 
 /// Null where the name is not known.
 const PreTokenizerKind* find_pretokenizer(std::string_view name);
+/// Those that are known, for messages: "smollm, gpt-2, ...".
+std::string pretokenizer_names();
 
 /// A compiled pattern. Safe to share between threads.
 class PreTokenizer {

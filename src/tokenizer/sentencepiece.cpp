@@ -64,6 +64,7 @@ SentencePieceEncoder::SentencePieceEncoder(const TokenizerData& data, Vocabulary
       byte_tokens_[byte] = id;
     } else if (!vocabulary.is_atomic(id) && !piece.empty()) {
       replace_space_marks(piece);
+      if (!vocabulary.is_text(id)) continue;
       tokens_.emplace(piece, id);
       longest_ = std::max(longest_, piece.size());
     }

@@ -13,10 +13,43 @@
 namespace warploom {
 namespace {
 
-// Tokens that end a turn or a text in the models of which this library knows the format. Files name one or two of them in
-// their metadata, and often not the one that the chat template ends a turn with.
-constexpr auto kEnds = std::to_array<std::string_view>(
-    {"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<end_of_turn>", "<eos>", "</s>"});
+// Tokens that end a turn or a text, or what is filled in between two parts of a file. Files name one or two of them in their
+// metadata, and often not the one that the chat template ends a turn with.
+constexpr auto kEnds = std::to_array<std::string_view>({"<|im_end|>",
+                                                        "<|endoftext|>",
+                                                        "<|eot_id|>",
+                                                        "<|eom_id|>",
+                                                        "<|end_of_text|>",
+                                                        "<|end|>",
+                                                        "<|EOT|>",
+                                                        "<|end_of_turn|>",
+                                                        "<end_of_turn>",
+                                                        "<end_of_utterance>",
+                                                        "<eos>",
+                                                        "</s>",
+                                                        "<\uFF5Cend\u2581of\u2581sentence\uFF5C>",
+                                                        "<EOT>",
+                                                        "\u2581<EOT>",
+                                                        "<|fim_pad|>",
+                                                        "<fim_pad>",
+                                                        "<fim-pad>",
+                                                        "<|repo_name|>",
+                                                        "<repo_name>",
+                                                        "<reponame>",
+                                                        "<|fim_repo|>",
+                                                        "<fim-repo>",
+                                                        "<|file_sep|>",
+                                                        "<file_sep>"});
+
+// Spelled as no text is: "<|end|>".
+bool is_barred(std::string_view text) { return text.size() > 4 && text.starts_with("<|") && text.ends_with("|>"); }
+
+// Spelled as tokens with a role are, though text may be too: "</s>", "[PAD]".
+bool looks_special(std::string_view text) {
+  if (text.starts_with("\u2581")) text.remove_prefix(std::string_view("\u2581").size());
+  if (text.size() < 3 || text.find(' ') != std::string_view::npos) return false;
+  return (text.front() == '<' && text.back() == '>') || (text.front() == '[' && text.back() == ']');
+}
 
 }  // namespace
 
@@ -42,17 +75,28 @@ Vocabulary read_vocabulary(const TokenizerData& data, TokenIndex& index) {
   vocabulary.bos = data.bos;
   vocabulary.eos = data.eos;
   vocabulary.unknown = data.unknown;
-  const auto ends = [&vocabulary](TokenId id) {
+  // Files that only fill up the vocabulary say so of "[PAD259]", and some of text that encoding may well come to.
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (vocabulary.kinds[i] == TokenKind::unused && !looks_special(tokens[i])) vocabulary.kinds[i] = TokenKind::normal;
+  }
+  // A role that the file gives by number counts more than the kind that it gives to the token.
+  const auto has_role = [&](TokenId id) {
+    const bool is_byte = id < 0 || vocabulary.kinds[id] == TokenKind::byte;
+    if (!is_byte && !vocabulary.is_special(id) && looks_special(tokens[id])) vocabulary.kinds[id] = TokenKind::control;
+  };
+  const auto ends = [&](TokenId id) {
+    has_role(id);
     if (std::ranges::find(vocabulary.eog, id) == vocabulary.eog.end()) vocabulary.eog.push_back(id);
   };
+  has_role(data.bos);
+  has_role(data.padding);
   if (data.eos >= 0) ends(data.eos);
   std::ranges::for_each(data.other_eog, ends);
   for (const std::string_view text : kEnds) {
     const auto found = index.find(text);
-    // A normal token of that spelling is a piece of text, for instance of HTML.
-    if (found == index.end() || !vocabulary.is_atomic(found->second)) continue;
-    vocabulary.kinds[found->second] = TokenKind::control;
-    ends(found->second);
+    if (found == index.end()) continue;
+    // A normal token of that spelling may be a piece of text, for instance of HTML.
+    if (vocabulary.is_atomic(found->second) || is_barred(text)) ends(found->second);
   }
 
   const bool sentencepiece = vocabulary.algorithm == TokenAlgorithm::sentencepiece;
@@ -64,6 +108,7 @@ Vocabulary read_vocabulary(const TokenizerData& data, TokenIndex& index) {
     return value;
   };
   const PreTokenizerKind* words = find_pretokenizer(data.pre_tokenizer);
+  vocabulary.nfc = !sentencepiece && words != nullptr && words->nfc;
   const bool add_bos = sentencepiece || (words != nullptr && words->add_bos);
   vocabulary.add_bos = flag(data.add_bos, data.names.add_bos, data.bos, add_bos);
   vocabulary.add_eos = flag(data.add_eos, data.names.add_eos, data.eos, false);

@@ -22,11 +22,14 @@ struct Vocabulary {
   TokenId unknown = -1;
   bool add_bos = false;
   bool add_eos = false;
+  bool nfc = false;           // encode normalises text to Unicode's form C
   bool space_prefix = false;  // encode puts a space before a text's first word
 
   std::size_t size() const { return pieces.size(); }
   /// Has a role in the model, and does not belong to the text.
   bool is_special(TokenId id) const { return kinds[id] == TokenKind::control || kinds[id] == TokenKind::unknown; }
+  /// Text that someone wrote may be made of it.
+  bool is_text(TokenId id) const { return !is_special(id) && kinds[id] != TokenKind::unused; }
   /// Found in a text as a whole, before any algorithm sees it.
   bool is_atomic(TokenId id) const { return is_special(id) || kinds[id] == TokenKind::user_defined; }
 };

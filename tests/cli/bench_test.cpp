@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <sstream>
 
 #include <unistd.h>
 
@@ -41,11 +42,44 @@ TEST(Bench, JsonDescribesTheMachineAndEveryRun) {
   }
 }
 
+TEST(Bench, ShapesNeedNoFile) {
+  const auto run = [](const char* seed) {
+    const auto got = bench({"--shape", "smollm2-135m", "--type", "Q4_K_M", "--seed", seed, "-p", "4", "-n", "3", "-b", "2",
+                            "-r", "1", "--json"});
+    EXPECT_EQ(got.status, 0) << got.err;
+    return json::parse(got.out);
+  };
+  const json all = run("7");
+  EXPECT_EQ(all["model"], "smollm2-135m Q4_K_M, weights from seed 7");
+  ASSERT_EQ(all["measurements"].size(), 2u);
+  EXPECT_EQ(all["measurements"][1]["batch"], 2);
+  EXPECT_EQ(all["measurements"][1]["length"], 3);
+  EXPECT_EQ(all["measurements"][1]["prompt"], 32);
+  EXPECT_GT(all["measurements"][1]["median"], 0.0);
+}
+
+// Every row has the columns of the first line; text is quoted.
+TEST(Bench, CsvIsOneTable) {
+  const auto got = bench({"--sampler", "--rows", "1", "--vocab", "100", "-r", "1", "--format", "csv"});
+  ASSERT_EQ(got.status, 0) << got.err;
+  std::istringstream lines(got.out);
+  std::string line;
+  int rows = 0;
+  for (; std::getline(lines, line); ++rows) {
+    bool quoted = false;
+    int commas = 0;
+    for (const char c : line) quoted ^= c == '"', commas += c == ',' && !quoted;
+    EXPECT_EQ(commas, 13) << line;
+  }
+  EXPECT_EQ(rows, 7);  // the names and six strategies
+  EXPECT_THAT(got.out, HasSubstr(",\"sample top-k 50, 1 row of 100\",us/row,,,1,"));
+}
+
 TEST(Bench, TheSamplerNeedsNoModel) {
-  for (const char* format : {"table", "markdown", "json"}) {
+  for (const char* format : {"table", "markdown", "json", "csv"}) {
     const auto got = bench({"--sampler", "--rows", "1,3", "--vocab", "100,1000", "-r", "2", "--format", format});
     ASSERT_EQ(got.status, 0) << got.err;
-    for (const char* part : {"1 rows of 100", "3 rows of 1000", "greedy", "top-k 50 + top-p 0.9", "min", "median", "max"})
+    for (const char* part : {"1 row of 100", "3 rows of 1000", "greedy", "top-k 50 + top-p 0.9", "min", "median", "max"})
       EXPECT_THAT(got.out, HasSubstr(part)) << format;
   }
 }
@@ -70,7 +104,7 @@ TEST_F(BenchLogits, AreSampledInTurns) {
     const json all = json::parse(got.out);
     std::map<std::string, double> num_kept;
     for (const json& m : all["measurements"]) num_kept[m["test"]] = m["num_kept"].get<double>();
-    const std::string end = std::string(", ") + rows + " rows of 100";
+    const std::string end = rows == std::string("1") ? ", 1 row of 100" : ", 2 rows of 100";
     EXPECT_EQ(num_kept.at("sample greedy" + end), 1.0);
     EXPECT_EQ(num_kept.at("sample top-k 50" + end), (1.0 + 3.0) / 2);  // the others weigh nothing
     EXPECT_EQ(num_kept.at("sample top-p 0.9" + end), (1.0 + 3.0) / 2);
@@ -99,7 +133,11 @@ TEST(Bench, LengthsBeyondTheContextAreRefusedBeforeAnythingIsMeasured) {
 }
 
 TEST(Bench, BadInputIsAnError) {
-  for (const auto& arguments : std::vector<std::vector<std::string>>{{"--bogus"}, {"--json", "--format", "table"}})
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"--bogus"},
+                                                                     {"--json", "--format", "table"},
+                                                                     {"--shape", "smollm2-135m", "-m", "x.gguf"},
+                                                                     {"--type", "Q4_0"},
+                                                                     {"--shape", "smollm2-135m", "--seed", "-1"}})
     EXPECT_EQ(bench(arguments).status, 2) << testing::PrintToString(arguments);
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"-p", "0"},
                                                                      {"-n", "1", "-m", test::model_path()},
@@ -107,6 +145,8 @@ TEST(Bench, BadInputIsAnError) {
                                                                      {"-b", "1,4097", "-m", test::model_path()},
                                                                      {"--strategy", "best", "-m", test::model_path()},
                                                                      {"-r", "0"},
+                                                                     {"--shape", "nothing-1b"},
+                                                                     {"--shape", "smollm2-135m", "--type", "Q9"},
                                                                      {"--format", "xml"},
                                                                      {"--sampler", "--vocab", "0"}}) {
     const auto got = bench(arguments);

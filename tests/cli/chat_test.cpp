@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "cli/process.h"
 #include "support/generate.h"
 
@@ -10,18 +12,22 @@ namespace {
 using test::model_path;
 
 // The conversation through the library, with the answers in it.
-std::string answers(const std::vector<std::string>& questions, const std::string& system) {
+std::string answers(const std::vector<std::string>& questions, const std::optional<std::string>& system = {}) {
   const auto model = Model::load(model_path());
   test::Options options;
   options.max_tokens = 10;
   options.sampling.temperature = 0.0f;
   std::vector<ChatMessage> messages;
-  if (!system.empty()) messages.push_back({"system", system});
+  if (system) messages.push_back({"system", *system});
   std::string out;
+  std::vector<TokenId> drawn;
+  std::vector<std::vector<TokenId>> prompts(1);
   for (const std::string& question : questions) {
     messages.push_back({"user", question});
-    const std::vector<std::vector<TokenId>> prompts = {model->tokenizer()->encode_chat(messages)};
-    messages.push_back({"assistant", test::generate(model, prompts, options).at(0).text});
+    prompts[0] = model->tokenizer()->encode_next_turn(prompts[0], drawn, messages);
+    const auto answer = test::generate(model, prompts, options).at(0);
+    drawn = answer.token_ids;
+    messages.push_back({"assistant", answer.text});
     out += messages.back().content + "\n";
   }
   return out;
@@ -49,7 +55,7 @@ TEST(ChatCommand, ResetForgetsIt) {
   const auto got =
       test::run_warploom({"chat", "-m", model_path(), "-t", "0", "-n", "10"}, "My name is Ada.\n/reset\nHello\n");
   EXPECT_EQ(got.status, 0) << got.err;
-  EXPECT_EQ(got.out, answers({"My name is Ada."}, "") + answers({"Hello"}, ""));
+  EXPECT_EQ(got.out, answers({"My name is Ada."}) + answers({"Hello"}));
 }
 
 TEST(ChatCommand, AMessageLongerThanTheContextIsRefusedAndTheSessionGoesOn) {
@@ -58,7 +64,25 @@ TEST(ChatCommand, AMessageLongerThanTheContextIsRefusedAndTheSessionGoesOn) {
   const auto got = test::run_warploom({"chat", "-m", model_path(), "-t", "0", "-n", "10"}, message + "\nHello\n");
   EXPECT_EQ(got.status, 0) << got.err;
   EXPECT_THAT(got.err, testing::HasSubstr("context"));
-  EXPECT_EQ(got.out, answers({"Hello"}, ""));
+  EXPECT_EQ(got.out, answers({"Hello"}));
+}
+
+TEST(ChatCommand, AnEmptySystemMessageIsNotTheDefault) {
+  const std::vector<std::string> command = {"chat", "-m", model_path(), "-t", "0", "-n", "10"};
+  std::vector<std::string> with_system = command;
+  with_system.insert(with_system.end(), {"--system", ""});
+  const std::string want = answers({"Who are you?"}, "");
+  EXPECT_EQ(test::run_warploom(with_system, "Who are you?\n").out, want);
+  EXPECT_EQ(test::run_warploom(command, "Who are you?\n").out, answers({"Who are you?"}));
+  EXPECT_NE(want, answers({"Who are you?"}));
+}
+
+TEST(ChatCommand, LinesOfWindows) {
+  const auto got =
+      test::run_warploom({"chat", "-m", model_path(), "-t", "0", "-n", "10"}, "Hello\r\n\r\n/exit\r\nnever read\r\n");
+  EXPECT_EQ(got.status, 0) << got.err;
+  EXPECT_EQ(got.out, answers({"Hello"}));
+  EXPECT_THAT(got.err, testing::Not(testing::HasSubstr("not a command")));
 }
 
 TEST(ChatCommand, UnknownCommandsAreNotSentToTheModel) {

@@ -136,6 +136,24 @@ TEST(GenerateCommand, ChatAppliesTheTemplate) {
   EXPECT_EQ(all[0]["prompt_token_ids"], json(want));
 }
 
+TEST(GenerateCommand, AnEmptySystemMessageIsNotTheDefault) {
+  const auto tokenizer = Tokenizer::load(model_path());
+  const std::vector<ChatMessage> empty = {{"system", ""}, {"user", "Hi"}}, none = {{"user", "Hi"}};
+  EXPECT_EQ(lines_of(generate_command({"Hi", "--chat", "--system", "", "--json"}))[0]["prompt_token_ids"],
+            json(tokenizer->encode_chat(empty)));
+  EXPECT_EQ(lines_of(generate_command({"Hi", "--chat", "--json"}))[0]["prompt_token_ids"],
+            json(tokenizer->encode_chat(none)));
+  EXPECT_THAT(generate_command({"Hi", "--system", ""}).err, testing::HasSubstr("--system goes with --chat"));
+}
+
+TEST(GenerateCommand, GoesOnWithTheBeginningOfAnAnswer) {
+  const std::vector<ChatMessage> messages = {{"user", "What is 2 + 2?"}, {"assistant", "It is "}};
+  const auto want = Tokenizer::load(model_path())->encode_chat(messages, ChatEnd::open);
+  const auto all = lines_of(generate_command({"What is 2 + 2?", "--chat", "--prefill", "It is ", "--json"}));
+  EXPECT_EQ(all[0]["prompt_token_ids"], json(want));
+  EXPECT_THAT(generate_command({"Hi", "--prefill", "x"}).err, testing::HasSubstr("--prefill goes with --chat"));
+}
+
 TEST(GenerateCommand, TheCacheAndTheThreadsChangeNothing) {
   const auto want = generate_command({"The sea", "--seed", "3"}).out;
   EXPECT_EQ(generate_command({"The sea", "--seed", "3", "--no-kv-cache"}).out, want);

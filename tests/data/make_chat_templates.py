@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/data/chat_templates.json: conversations as Jinja renders them with templates of each known format.
+"""Writes tests/data/chat_templates.json: conversations as Jinja renders them, with templates of many formats.
 
     python make_chat_templates.py path/to/SmolLM2-135M-Instruct.Q4_1.gguf
 
@@ -11,6 +11,8 @@ import pathlib
 import sys
 
 import gguf
+import jinja2.ext
+import jinja2.nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 ALTERNATE = "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"
@@ -133,6 +135,133 @@ def mistral_old(assistant):
 CHATML = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
           "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
 
+GENERATE = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+CHATML_TURNS = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}" + GENERATE
+
+# What recognition by a few markers gets wrong: default system messages that are not one plain literal, ...
+DEFAULT_IN_VARIABLE = ("{% set sys = 'Be kind.' %}{% if messages[0]['role'] == 'system' %}{% set sys = messages[0]['content'] %}"
+                       "{% set messages = messages[1:] %}{% endif %}{{ '<|im_start|>system\n' + sys + '<|im_end|>\n' }}" + CHATML_TURNS)
+DEFAULT_WITH_APOSTROPHE = ("{% if messages[0].role != 'system' %}{{ \"<|im_start|>system\nYou're kind.<|im_end|>\n\" }}{% endif %}" + CHATML_TURNS)
+DEFAULT_WITH_ESCAPES = ("{% if messages[0].role != 'system' %}{{ '<|im_start|>system\\nPut it into \\\\boxed{}, it\\'s \\x41\\u00e9.<|im_end|>\\n' }}{% endif %}" +
+                        CHATML_TURNS)
+# ... a system message without a turn, other names of roles, ...
+PLAIN_SYSTEM = ("{% if messages[0]['role'] == 'system' %}{% set system_message = messages[0]['content'] %}{% endif %}"
+                "{% if system_message is defined %}{{ system_message }}{% endif %}{% for message in messages %}{% set content = message['content'] %}"
+                "{% if message['role'] == 'user' %}{{ '<|im_start|>user\n' + content + '<|im_end|>\n<|im_start|>assistant\n' }}"
+                "{% elif message['role'] == 'assistant' %}{{ content + '<|im_end|>' + '\n' }}{% endif %}{% endfor %}")
+OTHER_ROLES = ("{% for message in messages %}{% if message['role'] == 'user' %}{% set role = 'question' %}"
+               "{% elif message['role'] == 'assistant' %}{% set role = 'answer' %}{% else %}{% set role = message['role'] %}{% endif %}"
+               "{{ '<|im_start|>' + role + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}"
+               "{% if add_generation_prompt %}{{ '<|im_start|>answer\n' }}{% endif %}")
+OPENCHAT = ("{{ bos_token }}{% for message in messages %}{% if message['role'] in ['user', 'assistant'] %}"
+            "{% set content = '<|start_header_id|>GPT4 Correct ' + message['role'].title() + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}"
+            "{% elif message['role'] == 'system' %}{% set content = message['content'] | trim + '<|eot_id|>' %}{% endif %}{{ content }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ '<|start_header_id|>GPT4 Correct Assistant<|end_header_id|>\n\n' }}{% endif %}")
+# ... contents trimmed in one place, an answer that opens with its thoughts, ...
+TRIMMED_ONCE = ("{% for message in messages %}{% if message['role'] == 'system' %}{{ '<|im_start|>system\n' + message['content'] | trim + '<|im_end|>\n' }}"
+                "{% else %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endif %}{% endfor %}" + GENERATE)
+THOUGHTS = """{%- for message in messages %}
+    {%- if message.role == 'assistant' %}
+        {%- set content = message.content.split('</think>')[-1].lstrip('\\n') %}
+        {{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>' + '\\n' }}
+    {%- else %}
+        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n<think>\\n' }}
+{%- endif %}
+"""
+# ... Llama 3 with a default, with a system turn in any case, with one line break, and Llama 2 with a default.
+def llama3_turns(breaks):
+    return ("{% for message in messages %}{{ '<|start_header_id|>' ~ message.role ~ '<|end_header_id|>" + breaks + "' ~ message.content | trim ~ '<|eot_id|>' }}"
+            "{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>" + breaks + "' }}{% endif %}")
+
+
+LLAMA3_DEFAULT = ("{{ bos_token }}{% if messages[0].role != 'system' %}{{ '<|start_header_id|>system<|end_header_id|>\n\nBe kind.<|eot_id|>' }}{% endif %}" +
+                  llama3_turns("\n\n"))
+LLAMA3_SYSTEM_TURN = ("{{ bos_token }}{% if messages[0].role == 'system' %}{% set system = messages[0].content | trim %}{% set messages = messages[1:] %}"
+                      "{% else %}{% set system = '' %}{% endif %}{{ '<|start_header_id|>system<|end_header_id|>\n\n' ~ system ~ '<|eot_id|>' }}" +
+                      llama3_turns("\n\n"))
+LLAMA3_ONE_BREAK = "{{ bos_token }}" + llama3_turns("\n")
+LLAMA2_DEFAULT = LLAMA2.replace("{% set loop_messages = messages %}{% endif %}",
+                                "{% set loop_messages = messages %}{% set system_message = 'Be kind.' %}{% endif %}")
+# Formats of other families.
+ZEPHYR = ("{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n"
+          "{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n"
+          "{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n"
+          "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}")
+PHI3 = ("{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}")
+PHI4 = ("{% for message in messages %}{{ '<|im_start|>' + message.role + '<|im_sep|>' + message.content + '<|im_end|>' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}")
+DEEPSEEK = """{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}
+{%- set ns = namespace(is_first=true, system_prompt='') -%}
+{%- for message in messages if message['role'] == 'system' -%}
+    {%- set ns.system_prompt = message['content'] -%}
+{%- endfor -%}
+{{ bos_token }}{{ ns.system_prompt }}
+{%- for message in messages -%}
+    {%- if message['role'] == 'user' -%}{{ '<\uff5cUser\uff5c>' + message['content'] }}
+    {%- elif message['role'] == 'assistant' -%}
+        {%- set content = message['content'] -%}
+        {%- if '</think>' in content -%}{%- set content = content.split('</think>')[-1] -%}{%- endif -%}
+        {{ '<\uff5cAssistant\uff5c>' + content + '<\uff5cend\u2581of\u2581sentence\uff5c>' }}
+    {%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt and messages[-1]['role'] == 'user' -%}{{ '<\uff5cAssistant\uff5c><think>\\n' }}{%- endif -%}"""
+# Much of the language: macros, namespaces, slices, conditions within expressions, white space around every kind of tag.
+LANGUAGE = """{#- A comment, and { braces } -#}
+{%- macro turn(role, content, end='<|im_end|>') -%}
+    {{- '<|im_start|>' ~ role ~ '\\n' ~ content ~ end -}}
+{%- endmacro -%}
+{%- set ns = namespace(users=0, last_user=messages|length - 1) -%}
+{%- for message in messages[::-1] -%}
+    {%- set index = (messages|length - 1) - loop.index0 -%}
+    {%- if message.role == 'user' and ns.users == 0 -%}
+        {%- set ns.last_user = index -%}
+        {%- set ns.users = ns.users + 1 -%}
+    {%- endif -%}
+{%- endfor -%}
+  {% for message in messages %}
+    {% set opening = 'first' if loop.first else ('last' if loop.last) %}
+    {% if not (message.role is string and message['content'] is not none) or tools or documents is none and false %}
+never
+    {% elif loop.index0 == ns.last_user -%}
+{{ turn(message.role, message.content[:5] ~ '|' ~ message.content[5:]) }}
+    {%- else %}
+{{ turn(role=message.role | upper, content=message.content | replace('a', "A") | trim, end="<|im_end|>" "\\n") }}
+    {% endif %}
+  [{{ opening }}]{{- ' ' if opening is defined and opening }}{{ loop.revindex0 * 2 // 3 % 4 - 1 }}
+  {%+ if message.content.strip() | length > 10 and not message.content.startswith('\\n') %} long{% endif +%}
+  {% endfor %}
+{% for key, value in {'a': 1, 'b': [2, 3][-1]}.items() %}{{ key }}={{ value }}{% if not loop.last %}, {% endif %}{% endfor %}
+{% for i in range(1, 8) if i is odd %}{% if i == 5 %}{% break %}{% endif %}{% if i == 1 %}{% continue %}{% endif %}{{ i }}{% else %}none{% endfor %}
+{% set block %}{{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | map('trim') | join('/') }}{% endset %}
+{{ block | default('nothing') }} {{ missing | default('nothing') }} {{ missing }}{{ 1 < 2 <= 2 and 'x' in 'xyz' and 4 not in [1, 2] }} {{ none }}
+{% generation %}
+{{ messages | first | string == '' if false else messages[-1].content | last }}
+{%- endgeneration %}
+
+{% if add_generation_prompt %}
+{{ turn('assistant', '', '') }}
+{% endif %}
+"""
+
+
+class Generation(jinja2.ext.Extension):
+    """Hugging Face's library marks with it what is trained on."""
+    tags = {"generation"}
+
+    def parse(self, parser):
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
+        return jinja2.nodes.CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
+
+    def _body(self, caller):
+        return caller()
+
+
 BOS_EOS = {"chatml": ("<|im_start|>", "<|im_end|>"), "llama3": ("<|begin_of_text|>", "<|eot_id|>"), "gemma": ("<bos>", "<eos>")}
 
 
@@ -144,12 +273,18 @@ def templates(smollm2):
         ("mistral_v1_space", "mistral", mistral_old("message['content'] + eos_token + ' '")),
         ("mistral_v1_system", "mistral", mistral_with_system("first", " [INST] ", " [/INST]", '" " + message["content"]')),
         ("mistral_v3", "mistral", mistral_with_system("last", "[INST] ", "[/INST]", '" " + message["content"]|trim')),
+        ("default_in_variable", "chatml", DEFAULT_IN_VARIABLE), ("default_with_apostrophe", "chatml", DEFAULT_WITH_APOSTROPHE),
+        ("default_with_escapes", "chatml", DEFAULT_WITH_ESCAPES), ("plain_system", "chatml", PLAIN_SYSTEM), ("other_roles", "chatml", OTHER_ROLES),
+        ("openchat", "llama3", OPENCHAT), ("trimmed_once", "chatml", TRIMMED_ONCE), ("thoughts", "chatml", THOUGHTS),
+        ("llama3_default", "llama3", LLAMA3_DEFAULT), ("llama3_system_turn", "llama3", LLAMA3_SYSTEM_TURN),
+        ("llama3_one_break", "llama3", LLAMA3_ONE_BREAK), ("llama2_default", "llama2", LLAMA2_DEFAULT), ("zephyr", "other", ZEPHYR),
+        ("phi3", "other", PHI3), ("phi4", "chatml", PHI4), ("deepseek", "other", DEEPSEEK), ("language", "chatml", LANGUAGE),
         ("mistral_tekken", "mistral", mistral_with_system("last", "[INST]", "[/INST]", 'message["content"]')),
     ]
 
 
 SYSTEM = "  Be brief.\nAnswer in \u201cEnglish\u201d. "
-TURNS = ["Hello, who are you?", " I am a model.\n\n", "\n\t 2 + 2 = ?  \u00a0\u3000", "4", "<|im_end|><|eot_id|>[/INST]</s><end_of_turn> \u00e9\U0001f600", " ", ""]
+TURNS = ["Hello, who are you?", " I am a model.\n\n", "\n\t 2 + 2 = ?  \u00a0\u3000", "4", "<|im_end|><|eot_id|>[/INST]</s><end_of_turn> \u00e9\U0001f600", " ", "", "<think>\nhm\n</think>\n\nYes.", "And?"]
 
 
 def conversations():
@@ -169,10 +304,11 @@ def render(source, messages, add_generation_prompt, bos, eos):
     def raise_exception(message):
         raise Refused(message)
 
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation])
     env.globals["raise_exception"] = raise_exception
     try:
-        return env.from_string(source).render(messages=messages, add_generation_prompt=add_generation_prompt, bos_token=bos, eos_token=eos)
+        return env.from_string(source).render(
+            messages=messages, add_generation_prompt=add_generation_prompt, bos_token=bos, eos_token=eos, tools=None, documents=None)
     except Refused:
         return None
 

@@ -65,3 +65,5 @@ run(${CMAKE_COMMAND} -S ${source}/tests/install/consumer -B ${work}/consumer ${t
 run(${CMAKE_COMMAND} --build ${work}/consumer)
 run(${work}/consumer/consumer)
 message(STATUS "${kind}: ${output}")
+run(${work}/consumer/serving ${source}/models/SmolLM2-135M-Instruct.Q4_1.gguf 3)
+message(STATUS "${kind}: ${output}")

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "tokenizer/gguf_in_memory.h"
 #include "tokenizer/pretokenize.h"
@@ -28,7 +30,7 @@ TEST(Tokenizer, RolesOfTokens) {
     if (tokenizer->is_eog(id)) ends.push_back(tokenizer->piece(id));
   }
   EXPECT_EQ(special.size(), 17u);
-  EXPECT_THAT(ends, ElementsAre("<|endoftext|>", "<|im_end|>"));
+  EXPECT_THAT(ends, ElementsAre("<|endoftext|>", "<|im_end|>", "<repo_name>", "<reponame>", "<file_sep>"));
 }
 
 TEST(Tokenizer, SpecialTokensByChoice) {
@@ -41,6 +43,90 @@ TEST(Tokenizer, SpecialTokensByChoice) {
   const auto plain = tokenizer->encode(text, {.parse_special = false});
   EXPECT_THAT(plain, testing::Not(testing::Contains(2)));
   EXPECT_EQ(tokenizer->decode(plain), text);
+}
+
+// small_bpe() with other last tokens, of one kind.
+std::shared_ptr<GgufInMemory> bpe_with(std::vector<std::string_view> last, TokenKind kind) {
+  const auto file = small_bpe();
+  std::vector<std::string_view> tokens = {"a", "b", "c", "Ġ", "ab", "abc"};
+  std::vector<std::int64_t> kinds(tokens.size(), 1);
+  tokens.insert(tokens.end(), last.begin(), last.end());
+  kinds.resize(tokens.size(), static_cast<std::int64_t>(kind));
+  file->values["tokenizer.ggml.tokens"] = GgufArray(tokens);
+  file->values["tokenizer.ggml.token_type"] = GgufArray(kinds);
+  return file;
+}
+
+// A prompt is to be continued.
+TEST(Tokenizer, AnEndOfSequenceTokenIsAddedByChoiceAlone) {
+  const auto file = small_bpe();
+  file->values["tokenizer.ggml.bos_token_id"] = std::int64_t{6};
+  file->values["tokenizer.ggml.eos_token_id"] = std::int64_t{7};
+  file->values["tokenizer.ggml.add_bos_token"] = true;
+  file->values["tokenizer.ggml.add_eos_token"] = true;
+  const auto tokenizer = load_tokenizer(file);
+  EXPECT_THAT(tokenizer->encode("ab"), ElementsAre(6, 4));
+  EXPECT_THAT(tokenizer->encode("ab", {.add_eos = true}), ElementsAre(6, 4, 7));
+  EXPECT_THAT(tokenizer->encode("ab", {.add_special = false, .add_eos = true}), ElementsAre(4, 7));
+  file->values["tokenizer.ggml.add_eos_token"] = false;
+  EXPECT_THAT(load_tokenizer(file)->encode("ab", {.add_eos = true}), ElementsAre(6, 4));
+}
+
+// The file gives the role by number, and calls the token text.
+TEST(Tokenizer, RolesCountMoreThanKinds) {
+  for (const TokenKind kind : {TokenKind::normal, TokenKind::user_defined, TokenKind::unused}) {
+    const auto file = bpe_with({"<s>", "</s>", "[EOT]", "[PAD]", "<|end|>"}, kind);
+    file->values["tokenizer.ggml.bos_token_id"] = std::int64_t{6};
+    file->values["tokenizer.ggml.eos_token_id"] = std::int64_t{7};
+    file->values["tokenizer.ggml.eot_token_id"] = std::int64_t{8};
+    file->values["tokenizer.ggml.padding_token_id"] = std::int64_t{9};
+    const auto tokenizer = load_tokenizer(file);
+    EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{6, 4, 7, 4, 8, 4, 9, 4, 10}), "abababab") << static_cast<int>(kind);
+    EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{6, 4, 7}, true), "<s>ab</s>");
+    EXPECT_THAT(tokenizer->eog_token_ids(), ElementsAre(7, 8, 10)) << static_cast<int>(kind);
+    EXPECT_THAT(tokenizer->encode("<s>ab</s>"), ElementsAre(6, 4, 7));
+  }
+  // What is spelled as text is text: some files give such a token for padding.
+  const auto file = bpe_with({"!"}, TokenKind::normal);
+  file->values["tokenizer.ggml.padding_token_id"] = std::int64_t{6};
+  EXPECT_EQ(load_tokenizer(file)->decode(std::vector<TokenId>{4, 6}), "ab!");
+  // Nor is HTML special.
+  const auto html = load_tokenizer(bpe_with({"</s>"}, TokenKind::normal));
+  EXPECT_EQ(html->decode(std::vector<TokenId>{4, 6}), "ab</s>");
+  EXPECT_THAT(html->eog_token_ids(), testing::IsEmpty());
+}
+
+TEST(Tokenizer, WhatFillsUpTheVocabularyIsNoText) {
+  const auto file = bpe_with({"[PAD6]", "x"}, TokenKind::unused);
+  const auto tokenizer = load_tokenizer(file);
+  EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{4, 6, 7}), "abx");
+  EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{4, 6}, true), "ab[PAD6]");
+  EXPECT_FALSE(tokenizer->is_special(6));
+  StreamDecoder stream(tokenizer);
+  EXPECT_EQ(stream.push(6), "");
+}
+
+TEST(Tokenizer, SpecialTokensByTheirSpelling) {
+  const auto tokenizer = load_model();
+  EXPECT_EQ(tokenizer->special_token("<|im_end|>"), 2);
+  EXPECT_EQ(tokenizer->special_token("<|im_end"), -1);
+  EXPECT_EQ(tokenizer->special_token("<|im_end|><|im_end|>"), -1);
+  EXPECT_EQ(tokenizer->special_token(" <|im_end|>"), -1);
+  EXPECT_EQ(tokenizer->special_token("the"), -1);
+  EXPECT_EQ(tokenizer->special_token(""), -1);
+  EXPECT_EQ(load_tokenizer(bpe_with({"<h1>"}, TokenKind::user_defined))->special_token("<h1>"), -1);
+}
+
+// Models that fill in what is missing between two parts of a file end it with tokens of their own.
+TEST(Tokenizer, FillingInEnds) {
+  const std::vector<std::string_view> ends = {"<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<EOT>", "<|endoftext|>"};
+  const auto tokenizer = load_tokenizer(bpe_with(ends, TokenKind::control));
+  for (TokenId id = 6; id < 11; ++id) EXPECT_TRUE(tokenizer->is_eog(id)) << tokenizer->piece(id);
+  const auto file = bpe_with({"<X>", "<Y>", "<Z>", "<|fim_prefix|>"}, TokenKind::control);
+  file->values["tokenizer.ggml.fim_pad_token_id"] = std::int64_t{6};
+  file->values["tokenizer.ggml.fim_rep_token_id"] = std::int64_t{7};
+  file->values["tokenizer.ggml.fim_sep_token_id"] = std::int64_t{8};
+  EXPECT_THAT(load_tokenizer(file)->eog_token_ids(), ElementsAre(6, 7, 8));
 }
 
 // SmolLM2's vocabulary has no token for 21 bytes. Those that cannot be in valid text are not lost without a trace.
@@ -114,10 +200,70 @@ TEST(PreTokenizer, Words) {
   EXPECT_EQ(find_pretokenizer("no such"), nullptr);
 }
 
+// tests/data/make_words.py split them with another engine, by the models' own expressions.
+TEST(PreTokenizer, SplitsAsOtherEnginesDo) {
+  std::ifstream in(WARPLOOM_TEST_DATA "/words.json");
+  const auto json = nlohmann::json::parse(in);
+  const auto texts = json["texts"].get<std::vector<std::string>>();
+  ASSERT_GT(texts.size(), 400u);
+  for (const std::string_view name : {"tekken", "default"}) {
+    const PreTokenizer pretokenizer(*find_pretokenizer(name));
+    const auto want = json[std::string(name)].get<std::vector<std::vector<std::string>>>();
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      Words walk(pretokenizer, texts[i]);
+      std::vector<std::string> got;
+      for (auto word = walk.next(); !word.empty(); word = walk.next()) got.emplace_back(word);
+      EXPECT_EQ(got, want[i]) << name << ": " << testing::PrintToString(texts[i]);
+    }
+  }
+}
+
+TEST(PreTokenizer, SomeSplitAsOthersDo) {
+  const auto* llama3 = find_pretokenizer("llama-bpe");
+  const auto* falcon3 = find_pretokenizer("falcon3");
+  const auto* smaug = find_pretokenizer("smaug-bpe");
+  const auto* deepseek = find_pretokenizer("deepseek-r1-qwen");
+  ASSERT_TRUE(falcon3 && smaug && deepseek);
+  EXPECT_EQ(falcon3->pattern, llama3->pattern);
+  EXPECT_TRUE(falcon3->whole_words && falcon3->add_bos);
+  EXPECT_EQ(smaug->pattern, llama3->pattern);
+  EXPECT_FALSE(smaug->whole_words || smaug->add_bos);
+  EXPECT_EQ(deepseek->pattern, find_pretokenizer("qwen2")->pattern);
+  EXPECT_FALSE(deepseek->whole_words || deepseek->add_bos);
+}
+
+// Files of before May 2024 have no name for it.
+TEST(PreTokenizer, Llama3sIsKnownByItsVocabulary) {
+  const auto file = small_bpe();
+  file->values.erase("tokenizer.ggml.pre");
+  try {
+    (void)load_tokenizer(file);
+    FAIL() << "no error";
+  } catch (const ModelError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("tokenizer.ggml.pre is missing"));
+  }
+  std::vector<std::string> names(128'002);
+  for (std::size_t i = 0; i < names.size(); ++i) names[i] = "x" + std::to_string(i);
+  const std::string_view used[] = {"a", "b", "c", "Ġ", "ab", "1", "2", "12", "3", "123"};
+  std::ranges::copy(used, names.begin());
+  names[128'000] = "<|begin_of_text|>";
+  names[128'001] = "<|end_of_text|>";
+  std::vector<std::int64_t> kinds(names.size(), 1);
+  kinds[128'000] = kinds[128'001] = 3;
+  using Strings = std::vector<std::string_view>;
+  file->values["tokenizer.ggml.tokens"] = GgufArray(Strings(names.begin(), names.end()));
+  file->values["tokenizer.ggml.token_type"] = GgufArray(kinds);
+  file->values["tokenizer.ggml.merges"] = GgufArray(Strings{"a b", "1 2"});
+  file->values["tokenizer.ggml.bos_token_id"] = std::int64_t{128'000};
+  const auto tokenizer = load_tokenizer(file);
+  // Numbers of three digits are a word, and words that are tokens need no merges.
+  EXPECT_THAT(tokenizer->encode("ab12312"), ElementsAre(128'000, 4, 9, 7));
+}
+
 // PCRE2 counts every step back over white space, and gives up after 10 million where it is not told otherwise.
 TEST(PreTokenizer, LongWhiteSpace) {
   const std::string text = std::string(12'000'000, ' ') + "x";
-  for (const std::string_view name : {"gpt-2", "smollm", "llama-bpe", "qwen2"}) {
+  for (const std::string_view name : {"gpt-2", "smollm", "llama-bpe", "qwen2", "tekken", "default"}) {
     const PreTokenizer pretokenizer(*find_pretokenizer(name));
     Words walk(pretokenizer, text);
     EXPECT_EQ(walk.next().size(), text.size() - 2) << name;
