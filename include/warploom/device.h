@@ -36,7 +36,7 @@ struct CudaOptions {
 
 struct DeviceOptions {
   DeviceKind kind = DeviceKind::automatic;
-  int threads = 0;                 ///< CPU worker threads, the caller's included; 0: one for each core that the process may use (CPU mask, quota of its cgroups)
+  int threads = 0;                 ///< CPU worker threads, the caller's included; 0: available_cpus()
   CpuIsa isa = CpuIsa::automatic;  ///< forces a lower instruction set, for tests and comparisons
   CudaOptions cuda;
 };
@@ -50,6 +50,10 @@ struct DeviceInfo {
 
 /// Parses "auto", "cpu" or "cuda". Throws InvalidArgument on anything else.
 [[nodiscard]] WARPLOOM_EXPORT DeviceKind parse_device_kind(std::string_view text);
+
+/// Cores that this process may keep busy: those of its CPU mask, but no more than the quotas of its control groups allow (a container's
+/// limit). At least 1.
+[[nodiscard]] WARPLOOM_EXPORT int available_cpus();
 
 /// Instruction sets that this machine can run, ascending; never empty.
 [[nodiscard]] WARPLOOM_EXPORT std::vector<CpuIsa> available_cpu_isas();

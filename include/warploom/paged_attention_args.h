@@ -26,7 +26,8 @@ struct KvCacheView {
   std::int64_t head_dim = 0;      ///< maximum 256; on CUDA a multiple of 16
   std::int64_t block_size = 16;   ///< 8, 16 or 32; 16 on the CPU
   KvLayout layout = KvLayout::hnd;
-  /// Heads that a block has room for, if they are more than num_kv_heads: a layer with fewer heads than others uses the front. 0: as many.
+  /// Heads that a block has room for, if they are more than num_kv_heads: a layer with fewer heads than others leaves the last ones out.
+  /// 0: num_kv_heads.
   std::int64_t max_kv_heads = 0;
 
   /// Elements from one block of a layer to the next.
@@ -39,7 +40,7 @@ struct KvCacheView {
   }
   /// The same of the values.
   WARPLOOM_HOST_DEVICE constexpr std::int64_t values(std::int64_t layer, std::int64_t block, std::int64_t head) const {
-    return keys(layer, block, head) + num_kv_heads * block_size * head_dim;
+    return keys(layer, block, head) + block_stride() / 2;
   }
   constexpr std::int64_t bytes() const { return num_layers * num_blocks * block_stride() * bytes_of(type); }
 

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "warploom/engine_options.h"
 #include "warploom/model.h"
 #include "warploom/request.h"
+#include "warploom/score.h"
 
 namespace warploom::cli {
 
@@ -13,5 +15,9 @@ namespace warploom::cli {
 /// f32. `completion`: one of `output`'s, which the request gave. Throws ModelError, or InvalidArgument if the request is to blame.
 [[noreturn]] void fail_by_cause(const std::shared_ptr<const Model>& model, const Request& request,
                                 const EngineOptions& options, const RequestOutput& output, const Completion& completion);
+
+/// score(); if it fails by logits that are not numbers, the error says why.
+Score score_or_fail_by_cause(const std::shared_ptr<const Model>& model, std::span<const TokenId> tokens,
+                             const ScoreOptions& options);
 
 }  // namespace warploom::cli

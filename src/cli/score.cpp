@@ -3,9 +3,10 @@
 
 #include "cli/checks.h"
 #include "cli/commands.h"
+#include "cli/invalid_logits.h"
 #include "cli/model_options.h"
 #include "cli/text_input.h"
-#include "warploom/score.h"
+#include "warploom/error.h"
 
 namespace warploom::cli {
 
@@ -15,7 +16,7 @@ void add_score(CLI::App& app) {
     KvChoice kv;
     std::string file;
     ScoreOptions score;
-    bool json = false;
+    bool json = false, bos = false;
   };
   CLI::App* command =
       app.add_subcommand("score", "How well the model predicts a text: negative log-likelihood and perplexity");
@@ -24,6 +25,8 @@ void add_score(CLI::App& app) {
   command->add_option("--window", o->score.window, "tokens that are scored together; 0: the model's context")
       ->check(whole_number<std::int64_t>())
       ->capture_default_str();
+  command->add_flag("--bos", o->bos,
+                    "begin each window with the beginning-of-sequence token and score every token, as lm-eval does");
   command->add_flag("--json", o->json, "one JSON object");
   add_model_options(*command, o->model);
   add_kv_options(*command, o->kv);
@@ -32,9 +35,12 @@ void add_score(CLI::App& app) {
     o->score.block_size = o->kv.block_size;
     const std::string text = read_all(o->file);
     const auto model = load_model(o->model);
-    if (!o->model.quiet) warn_of_two_bos(*model->tokenizer(), text);
-    const std::vector<TokenId> ids = model->tokenizer()->encode(text);
-    const Score result = score(model, ids, o->score);
+    const Tokenizer& tokenizer = *model->tokenizer();
+    if (o->bos && tokenizer.bos() < 0) throw ModelError("--bos: the model has no beginning-of-sequence token");
+    if (o->bos) o->score.bos = tokenizer.bos();
+    if (!o->bos && !o->model.quiet) warn_of_two_bos(tokenizer, text);
+    const std::vector<TokenId> ids = tokenizer.encode(text, {.add_special = !o->bos});
+    const Score result = score_or_fail_by_cause(model, ids, o->score);
     if (o->json) {
       fmt::print("{}\n", nlohmann::json{{"tokens", ids.size()},
                                         {"scored", result.logprobs.size()},

@@ -14,6 +14,8 @@
 
 #include <sched.h>
 
+#include "warploom/device.h"
+
 namespace warploom::cpu {
 
 namespace {
@@ -153,3 +155,9 @@ std::uint64_t available_memory(const fs::path& root) {
 }
 
 }  // namespace warploom::cpu
+
+namespace warploom {
+
+int available_cpus() { return cpu::available_cpus(); }
+
+}  // namespace warploom

@@ -10,7 +10,7 @@ namespace warploom::cpu {
 /// Both read files below `root`, "/" but for tests. A group's limit counts for all groups inside it, so the tightest of all ancestors
 /// that this process can see is taken. What cannot be read limits nothing.
 
-/// Cores that the process may keep busy, at least 1: those of its CPU mask, but no more than its quotas allow (half a core counts as one).
+/// As the public available_cpus(); half a core counts as one.
 int available_cpus(const std::filesystem::path& root = "/");
 
 /// Bytes that can still be allocated without swapping: what the kernel estimates for the machine (MemAvailable), but no more than its

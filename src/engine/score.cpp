@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -18,12 +19,15 @@ Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> 
   const std::int64_t window = options.window == 0 ? shape.context_length : options.window;
   if (window < 2 || window > shape.context_length)
     throw InvalidArgument(fmt::format("window is {}; it must be in [2, {}]", window, shape.context_length));
+  const std::int64_t before = options.bos == -1 ? 0 : 1;  // tokens in front of each window's own
   const auto count = static_cast<std::int64_t>(tokens.size());
-  if (count < 2) throw InvalidArgument(fmt::format("{} tokens are too few to score; it takes 2", count));
+  if (count < 2 - before)
+    throw InvalidArgument(fmt::format("{} tokens are too few to score; it takes {}", count, 2 - before));
   for (const TokenId token : tokens) check_prompt({&token, 1}, shape);
+  if (before > 0) check_prompt({&options.bos, 1}, shape);
 
   EngineOptions engine;
-  engine.kv_cache_tokens = std::min(window, count);
+  engine.kv_cache_tokens = std::min(window, before + count);
   engine.block_size = options.block_size;
   engine.kv_type = options.kv_type;
   engine.max_num_seqs = 1;
@@ -33,17 +37,18 @@ Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> 
 
   Score result;
   double total = 0;
-  for (std::int64_t start = 0; start + 1 < count; start += window) {
+  for (std::int64_t start = 0; start + 1 < before + count; start += window - before) {
+    std::vector<TokenId> prompt(static_cast<std::size_t>(before), options.bos);
+    prompt.insert(prompt.end(), tokens.begin() + start, tokens.begin() + std::min(start + window - before, count));
     Request request;
-    request.prompt = std::vector<TokenId>(tokens.begin() + start, tokens.begin() + std::min(start + window, count));
+    request.prompt = std::move(prompt);
     request.max_tokens = 0;
     request.prompt_logprobs = true;
     const auto id = core.add(std::move(request));
     while (core.has_unfinished()) core.step({});
     for (const double logprob : core.take_output(id).prompt_logprobs) {
       if (std::isnan(logprob))
-        throw ModelError(fmt::format(
-            "the model gave logits that are not numbers in the window from token {} on; its weights are damaged", start));
+        throw ModelError(fmt::format("the model gave logits that are not numbers in the window from token {} on", start));
       result.logprobs.push_back(logprob);
       total -= logprob;
     }

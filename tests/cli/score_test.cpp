@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/process.h"
+#include "warploom/error.h"
 #include "warploom/score.h"
 
 namespace warploom {
@@ -48,6 +49,36 @@ TEST(ScoreCommand, ReadsAFileAndPrintsText) {
   EXPECT_EQ(scored, static_cast<int>(want.logprobs.size()));
   EXPECT_NEAR(nll, want.mean_nll, 0.5e-6 + 1e-12);  // half of the last digit that is printed
   EXPECT_NEAR(perplexity, std::exp(want.mean_nll), 0.5e-4 + 1e-9);
+}
+
+// Each token of the text given those before it in its window, and the token that every window begins with.
+TEST(ScoreCommand, ATokenBeforeEachWindow) {
+  const auto model = Model::load(model_path());
+  const TokenId bos = model->tokenizer()->bos();
+  const auto ids = model->tokenizer()->encode(kText);
+  for (const std::int64_t window : {0, 8, 2}) {
+    const Score got = score(model, ids, {.window = window, .bos = bos});
+    ASSERT_EQ(got.logprobs.size(), ids.size());
+    const std::size_t step = window == 0 ? ids.size() : static_cast<std::size_t>(window - 1);
+    std::vector<double> want;
+    for (std::size_t start = 0; start < ids.size(); start += step) {
+      std::vector<TokenId> tokens = {bos};
+      for (std::size_t i = start; i < std::min(start + step, ids.size()); ++i) tokens.push_back(ids[i]);
+      const Score one = score(model, tokens);
+      want.insert(want.end(), one.logprobs.begin(), one.logprobs.end());
+    }
+    EXPECT_EQ(got.logprobs, want) << window;
+    const auto command = test::run_warploom(
+        {"score", "-f", "-", "-m", model_path(), "--json", "--bos", "--window", std::to_string(window)}, kText);
+    ASSERT_EQ(command.status, 0) << command.err;
+    const auto json = nlohmann::json::parse(command.out);
+    EXPECT_EQ(json["scored"], ids.size());
+    EXPECT_DOUBLE_EQ(json["mean_nll"].get<double>(), got.mean_nll);
+  }
+  EXPECT_EQ(score(model, {ids.data(), 1}, {.bos = bos}).logprobs.size(), 1u);
+  EXPECT_THROW(static_cast<void>(score(model, {}, {.bos = bos})), InvalidArgument);
+  for (const TokenId outside : {-2, 49152})
+    EXPECT_THROW(static_cast<void>(score(model, ids, {.bos = outside})), InvalidArgument);
 }
 
 TEST(ScoreCommand, OneTokenIsTooFew) {

@@ -9,6 +9,8 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "warploom/device.h"
+
 namespace warploom::cpu {
 namespace {
 
@@ -198,6 +200,7 @@ TEST(ProcessLimits, AContainersMountShowsAPartOfTheHierarchy) {
 }
 
 TEST(ProcessLimits, OfThisProcessAreSane) {
+  EXPECT_EQ(available_cpus(), warploom::available_cpus());
   EXPECT_GE(available_cpus(), 1);
   EXPECT_LE(available_cpus(), mask());
   EXPECT_GT(available_memory(), kMiB);

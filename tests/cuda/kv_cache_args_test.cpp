@@ -72,6 +72,7 @@ TEST(KvCacheArgs, AttentionNamesWhatIsWrong) {
   refuse([](auto& a) { a.cache.num_blocks = 0; }, "cache.num_blocks is 0");
   refuse_both([](auto& a) { a.cache.num_kv_heads = 0; }, "cache.num_kv_heads is 0");
   refuse([](auto& a) { a.cache.num_kv_heads = 8193; }, "cache.num_kv_heads is 8193");
+  refuse_both([](auto& a) { a.cache.max_kv_heads = 1; }, "cache.max_kv_heads is 1; it must be 0, or in [cache.num_kv_heads, 8192]");
   refuse([](auto& a) { a.layer = 2; }, "layer is 2; it must be in [0, cache.num_layers)");
   refuse([](auto& a) { a.layer = -1; }, "layer is -1");
   refuse_both([](auto& a) { a.num_heads = 5; }, "num_heads is 5; it must be a multiple of cache.num_kv_heads");
@@ -183,6 +184,9 @@ TEST(CopyBlock, ViewsStateTheLayout) {
   static_assert(view.bytes() == 3 * 5 * 2 * 2 * 8 * 16 * 2);
   static_assert(view.keys(2, 3, 1) == (((2 * 5 + 3) * 2 + 0) * 2 + 1) * 8 * 16);
   static_assert(view.values(2, 3, 1) == (((2 * 5 + 3) * 2 + 1) * 2 + 1) * 8 * 16);
+  constexpr KvCacheView fewer{nullptr, DType::bf16, 3, 5, 1, 16, 8, KvLayout::hnd, 2};  // a head less, in the same places
+  static_assert(fewer.bytes() == view.bytes());
+  static_assert(fewer.keys(2, 3, 0) == view.keys(2, 3, 0) && fewer.values(2, 3, 0) == view.values(2, 3, 0));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "model/config.h"
 #include "support/float_model.h"
 #include "support/generate.h"
 #include "warploom/error.h"
@@ -103,6 +104,22 @@ TEST(Layouts, AFusedTensorBesideSeparateOnesIsRefused) {
   for (const std::string name : {"attn_q", "attn_k", "attn_v"}) model.tensors.erase("blk.0." + name + ".weight");
   model.tensors["blk.0.attn_qkv.weight"] = stacked({parts[0], parts[1]});
   EXPECT_THAT(load_error(model.bytes()), testing::HasSubstr("\"blk.0.attn_qkv.weight\" is [384, 256], not [512, 256]"));
+}
+
+// Whatever a layer leaves out, its heads lie as those of every other layer, in the layout of the GPU too.
+TEST(Layouts, ALayersCacheHasTheOthersPlaces) {
+  LayerConfig layer;
+  layer.num_kv_heads = 3;
+  const KvCacheView all{nullptr, DType::f16, 4, 7, 8, 64, 16}, few = layer_view(all, layer);
+  EXPECT_EQ(few.num_kv_heads, 3);
+  EXPECT_EQ(few.bytes(), all.bytes());
+  for (std::int64_t head = 0; head < 3; ++head) {
+    EXPECT_EQ(few.keys(2, 5, head), all.keys(2, 5, head));
+    EXPECT_EQ(few.values(2, 5, head), all.values(2, 5, head));
+  }
+  EXPECT_EQ(all.values(2, 5, 7), (((2 * 7 + 5) * 2 + 1) * 8 + 7) * 16 * 64);
+  layer.num_kv_heads = 8;
+  EXPECT_EQ(layer_view(all, layer), all);
 }
 
 // Heads whose results nobody reads may as well not be there.

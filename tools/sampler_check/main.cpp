@@ -1,5 +1,4 @@
 // warploom-check-sampler: do draws follow their distributions on this machine or GPU?
-#include <algorithm>
 #include <chrono>
 
 #include <fmt/format.h>
@@ -29,10 +28,10 @@ struct Options {
   bool quiet = false;
 };
 
-Device choose(const Options& options, const bench::Machine& machine) {
+Device choose(const Options& options) {
   const DeviceKind kind = parse_device_kind(options.device);
   if (kind == DeviceKind::cuda || (kind == DeviceKind::automatic && !cuda_missing())) return cuda_device();
-  return cpu_device(options.threads == 0 ? std::max(1, machine.cores) : options.threads);
+  return cpu_device(options.threads == 0 ? available_cpus() : options.threads);
 }
 
 // A line for each test that takes more than a second; on a terminal also how far it is.
@@ -60,7 +59,7 @@ class ProgressLines {
 // Prints the tests and the verdict. Returns the exit status: 0 where every test passed, else 1.
 int run(const Options& options) {
   const bench::Machine machine = bench::this_machine();
-  const Device device = choose(options, machine);
+  const Device device = choose(options);
   Progress progress;
   if (!options.quiet) progress = ProgressLines();
   const SamplerCheck result = check_sampler(device.sampler, plan_for(options.draws), progress);
@@ -87,7 +86,7 @@ int main(int argc, char** argv) {
       "independence, the far tail. The exit status is 1 where a test fails.",
       "warploom-check-sampler");
   app.add_option("--device", o.device, "auto, cpu or cuda")->capture_default_str();
-  app.add_option("--threads", o.threads, "CPU threads; 0: one per core")
+  app.add_option("--threads", o.threads, "CPU threads; 0: one for each core that this process may use")
       ->check(cli::whole_number<int>(0))
       ->capture_default_str();
   app.add_option("--draws", o.draws, "draws of each test; of the tail a tenth")
