@@ -73,7 +73,8 @@ struct Request {
   /// n, events come when all have ended.
   int best_of = 0;
 
-  std::vector<std::string> stop;        ///< stop strings, none empty; the text ends before the first that appears
+  /// Stop strings, none empty; the text ends before the first that appears. One that spells a special token is a stop token, too.
+  std::vector<std::string> stop;
   bool include_stop = false;            ///< the text ends after it instead
   std::vector<TokenId> stop_token_ids;  ///< beside the model's own end tokens
   bool ignore_eos = false;              ///< go on past the model's end tokens

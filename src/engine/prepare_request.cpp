@@ -21,6 +21,9 @@ std::string echo_of(const Request& request, const Tokenizer& tokenizer) {
 
 std::vector<TokenId> stop_tokens(const Request& request, const Tokenizer& tokenizer) {
   std::vector<TokenId> ids = request.stop_token_ids;
+  // A special token never shows in the text, where a stop string is looked for.
+  for (const std::string& stop : request.stop)
+    if (const TokenId id = tokenizer.special_token(stop); id >= 0) ids.push_back(id);
   if (!request.ignore_eos) ids.insert(ids.end(), tokenizer.eog_token_ids().begin(), tokenizer.eog_token_ids().end());
   return ids;
 }

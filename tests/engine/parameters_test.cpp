@@ -70,6 +70,20 @@ TEST_F(Parameters, IncludeStopKeepsTheStopStringInTheText) {
   EXPECT_EQ(first(with).finish_reason, FinishReason::stop_string);
 }
 
+TEST_F(Parameters, AStopStringThatSpellsASpecialTokenStopsThere) {
+  Request with = request();
+  with.stop = {"<|im_start|>"};
+  with.constraint = [](const CompletionContext& context, TokenEdit& edit) {
+    if (context.output.size() == 4) edit.add_bias(260, 1000.0f);
+  };
+  const Completion stopped = first(with);
+  EXPECT_EQ(stopped.token_ids.size(), 5u);
+  EXPECT_EQ(stopped.token_ids.back(), 260);
+  EXPECT_EQ(stopped.finish_reason, FinishReason::stop_token);
+  with.stop = {"im_start"};  // is no token
+  EXPECT_EQ(first(with).token_ids.size(), 20u);
+}
+
 TEST_F(Parameters, BannedTokensAreNeverDrawn) {
   Request with = request();
   for (TokenId t = 0; t < 200; ++t) with.banned_token_ids.push_back(t);

@@ -84,8 +84,10 @@ TEST(Traffic, AnHourStarvesNobodyAndLeaksNothing) {
     if (core.has_unfinished()) core.step(take);
     if (step == 5 * 60 * 40) after_minutes = resident_bytes();
   }
-  const std::int64_t growth = resident_bytes() - after_minutes;
+  [[maybe_unused]] const std::int64_t growth = resident_bytes() - after_minutes;
+#ifndef __SANITIZE_ADDRESS__  // which keeps what was freed
   EXPECT_LT(growth, 4 << 20) << "bytes since the fifth minute";
+#endif
   EXPECT_GT(core.stats().preemptions, 100u);
   EXPECT_GT(all.size(), 20000u);
   for (const auto id : core.unfinished()) {

@@ -215,7 +215,6 @@ TEST(SyntheticModel, WhatCannotBeIsRefused) {
   EXPECT_THAT(message<InvalidArgument>(changed(&ModelShape::vocab_size, 257), "F16"), HasSubstr("vocab_size is 257"));
   EXPECT_THAT(message<InvalidArgument>(changed(&ModelShape::num_layers, 0), "F16"), HasSubstr("num_layers is 0"));
   EXPECT_THAT(message<ModelError>(changed(&ModelShape::hidden_size, -256), "F16"), HasSubstr("hidden_size is -256"));
-  EXPECT_THAT(message<ModelError>(changed(&ModelShape::head_dim, 20), "F16"), HasSubstr("heads are 20 wide"));
   EXPECT_THAT(message<ModelError>(changed(&ModelShape::num_kv_heads, 3), "F16"), HasSubstr("cannot share 3"));
   EXPECT_THAT(message<ModelError>(changed(&ModelShape::architecture, "gpt2"), "F16"), HasSubstr("gpt2"));
   EXPECT_EQ(generated({"llama", 258, 64, 1, 80, 5, 5, 16, 80, false}, "Q4_K_M", 1).size(), 20u);  // rows of no whole block
