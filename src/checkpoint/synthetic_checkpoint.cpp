@@ -64,6 +64,7 @@ std::string_view module_name(TensorRole role) {
     case TensorRole::q_proj: return "q_proj";
     case TensorRole::k_proj: return "k_proj";
     case TensorRole::v_proj: return "v_proj";
+    case TensorRole::qkv_proj: return "qkv_proj";
     case TensorRole::o_proj: return "o_proj";
     case TensorRole::post_attention_norm: return "post_attention_layernorm";
     case TensorRole::gate_proj: return "gate_proj";
