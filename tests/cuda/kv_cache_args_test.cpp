@@ -72,7 +72,8 @@ TEST(KvCacheArgs, AttentionNamesWhatIsWrong) {
   refuse([](auto& a) { a.cache.num_blocks = 0; }, "cache.num_blocks is 0");
   refuse_both([](auto& a) { a.cache.num_kv_heads = 0; }, "cache.num_kv_heads is 0");
   refuse([](auto& a) { a.cache.num_kv_heads = 8193; }, "cache.num_kv_heads is 8193");
-  refuse_both([](auto& a) { a.cache.max_kv_heads = 1; }, "cache.max_kv_heads is 1; it must be 0, or in [cache.num_kv_heads, 8192]");
+  refuse_both([](auto& a) { a.cache.max_kv_heads = 1; },
+              "cache.max_kv_heads is 1; it must be 0, or in [cache.num_kv_heads, 8192]");
   refuse([](auto& a) { a.layer = 2; }, "layer is 2; it must be in [0, cache.num_layers)");
   refuse([](auto& a) { a.layer = -1; }, "layer is -1");
   refuse_both([](auto& a) { a.num_heads = 5; }, "num_heads is 5; it must be a multiple of cache.num_kv_heads");
