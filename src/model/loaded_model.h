@@ -12,5 +12,7 @@ const DecoderModel& decoder_of(const Model& model);
 
 /// As Model::load.
 std::shared_ptr<const Model> load_model(const Checkpoint& checkpoint, const ModelOptions& options);
+/// On a backend of one's own.
+std::shared_ptr<const Model> load_model(const Checkpoint& checkpoint, std::unique_ptr<Backend> backend);
 
 }  // namespace warploom

@@ -35,20 +35,17 @@ const DeviceInfo& Model::device() const { return state_->device; }
 class ModelAccess {
  public:
   static const Model::State& state(const Model& model) { return *model.state_; }
-  static std::shared_ptr<const Model> load(const Checkpoint& checkpoint, const ModelOptions& options);
+  static std::shared_ptr<const Model> load(const Checkpoint& checkpoint, std::unique_ptr<Backend> backend, DeviceInfo device,
+                                           const std::function<void(double)>& progress);
 };
 
-std::shared_ptr<const Model> ModelAccess::load(const Checkpoint& checkpoint, const ModelOptions& options) {
+std::shared_ptr<const Model> ModelAccess::load(const Checkpoint& checkpoint, std::unique_ptr<Backend> backend,
+                                               DeviceInfo device, const std::function<void(double)>& progress) {
   auto state = std::make_unique<Model::State>();
-  DeviceInfo& device = state->device;
-  std::unique_ptr<Backend> backend = create_backend(options.device, &device.cuda_unavailable);
-  const bool cuda = options.device.kind == DeviceKind::cuda ||
-                    (options.device.kind == DeviceKind::automatic && has_cuda_driver() && device.cuda_unavailable.empty());
-  device.kind = cuda ? DeviceKind::cuda : DeviceKind::cpu;
-  device.description = backend->description();
+  state->device = std::move(device);
   checkpoint.check_whole();
   state->tokenizer = load_tokenizer(checkpoint.tokenizer());
-  state->decoder = load_decoder_model(checkpoint, std::move(backend), options.progress);
+  state->decoder = load_decoder_model(checkpoint, std::move(backend), progress);
   const std::int64_t vocab_size = state->decoder->config().shape.vocab_size;
   const std::size_t tokens = state->tokenizer->vocab_size();
   if (static_cast<std::int64_t>(tokens) != vocab_size)
@@ -59,7 +56,19 @@ std::shared_ptr<const Model> ModelAccess::load(const Checkpoint& checkpoint, con
 const DecoderModel& decoder_of(const Model& model) { return *ModelAccess::state(model).decoder; }
 
 std::shared_ptr<const Model> load_model(const Checkpoint& checkpoint, const ModelOptions& options) {
-  return ModelAccess::load(checkpoint, options);
+  DeviceInfo device;
+  std::unique_ptr<Backend> backend = create_backend(options.device, &device.cuda_unavailable);
+  const bool cuda = options.device.kind == DeviceKind::cuda ||
+                    (options.device.kind == DeviceKind::automatic && has_cuda_driver() && device.cuda_unavailable.empty());
+  device.kind = cuda ? DeviceKind::cuda : DeviceKind::cpu;
+  device.description = backend->description();
+  return ModelAccess::load(checkpoint, std::move(backend), std::move(device), options.progress);
+}
+
+std::shared_ptr<const Model> load_model(const Checkpoint& checkpoint, std::unique_ptr<Backend> backend) {
+  DeviceInfo device;
+  device.description = backend->description();
+  return ModelAccess::load(checkpoint, std::move(backend), std::move(device), {});
 }
 
 }  // namespace warploom

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/generate.h"
+#include "warploom/engine.h"
 #include "warploom/score.h"
 
 namespace warploom {
@@ -76,6 +77,30 @@ TEST(RealModel, AloneEqualsAmongManyWithAnyThreads) {
       EXPECT_EQ(alone.logprobs, crowd[i].logprobs) << i;
     }
   }
+}
+
+// Thirty times is usual: 1,000 tokens take a second or two, the rest one step.
+TEST(RealModel, ASharedPrefixComesSoonerAndChangesNothing) {
+  const auto model = real_model();
+  const auto ids = reference()["perplexity"]["ids"].get<std::vector<TokenId>>();
+  EngineOptions options;
+  options.kv_cache_tokens = 4096;
+  Engine engine(model, options);
+  const auto ask = [&](TokenId question) {
+    Request request;
+    std::vector<TokenId> prompt(ids.begin(), ids.begin() + 1000);
+    prompt.push_back(question);
+    request.prompt = std::move(prompt);
+    request.max_tokens = 8;
+    request.sampling.seed = 9;
+    request.logprobs = true;
+    return request;
+  };
+  const RequestOutput first = engine.submit(ask(100)).output(), second = engine.submit(ask(200)).output();
+  EXPECT_EQ(first.cached_tokens, 0);
+  EXPECT_EQ(second.cached_tokens, 992);
+  EXPECT_GT(first.completions[0].timings.time_to_first_token, 5 * second.completions[0].timings.time_to_first_token);
+  test::expect_same(second.completions[0], generate(model, ask(200)).completions[0], "after a hit");
 }
 
 TEST(RealModel, TextIsEnglish) {
