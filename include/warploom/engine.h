@@ -95,7 +95,7 @@ class WARPLOOM_EXPORT Engine final {
   /// Refuses new requests, ends the others as `shutdown` after the step in progress, and joins the engine's thread.
   void shutdown();
 
-  EngineStats stats() const;
+  EngineStats stats() const;  ///< as of the last step that has ended; after drain() of all steps
   /// Those since the last call, oldest first, as far as they were kept.
   [[nodiscard]] std::vector<IterationStats> take_iteration_stats();
   [[nodiscard]] std::vector<KvCacheEvent> take_kv_cache_events();

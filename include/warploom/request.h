@@ -141,10 +141,12 @@ struct TokenEvent {
 /// Returns false to end the event's completion as `cancelled`; its last event follows. What it returns for a last event is ignored.
 using OnToken = std::function<bool(const TokenEvent&)>;
 
-/// What a call reports while it runs, on the thread that called. Either may be empty. They must not call the Generator that runs them.
+/// What a call reports while it runs, on the thread that called. Each may be empty. They must not call the Generator that runs them.
 struct Callbacks {
   OnToken on_token;
   std::function<bool()> should_abort;  ///< asked before each step; true ends every completion as `cancelled`
+  /// A request of the call has ended, and this is its output, after its last event.
+  std::function<void(std::uint64_t request, const RequestOutput&)> on_output;
 };
 
 }  // namespace warploom

@@ -1,13 +1,12 @@
 #include <algorithm>
 #include <cstdio>
-#include <optional>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "cli/answer.h"
 #include "cli/checks.h"
 #include "cli/commands.h"
+#include "cli/generate_report.h"
 #include "cli/interrupt.h"
 #include "cli/invalid_logits.h"
 #include "cli/model_options.h"
@@ -47,66 +46,50 @@ std::vector<std::string> read_prompts(const CLI::App& command, const Generate& g
   return {source.empty() ? g.prompt : read_all(source)};
 }
 
-Request request_for(const Generate& g, const Tokenizer& tokenizer, const std::string& prompt) {
-  Request request = g.request;
-  request.prompt = prompt;
-  if (!g.chat) return request;
+std::vector<TokenId> encode(const Generate& g, const Tokenizer& tokenizer, const std::string& prompt) {
+  if (!g.chat) return tokenizer.encode(prompt);
   std::vector<ChatMessage> messages;
   if (g.has_system) messages.push_back({"system", g.system});
   messages.push_back({"user", prompt});
-  if (!g.prefill.empty()) {
-    messages.push_back({"assistant", g.prefill});
-    request.prompt = tokenizer.encode_chat(messages, ChatEnd::open);
-  } else {
-    request.prompt = std::move(messages);
-  }
+  if (g.prefill.empty()) return tokenizer.encode_chat(messages);
+  messages.push_back({"assistant", g.prefill});
+  return tokenizer.encode_chat(messages, ChatEnd::open);
+}
+
+Request request_for(const Generate& g, const Tokenizer& tokenizer, const std::string& prompt) {
+  Request request = g.request;
+  request.prompt = encode(g, tokenizer, prompt);
   return request;
 }
 
-double rate(const Completion& c) {
-  // The first token comes out of the prompt's step; the others are what decoding took time for.
-  return c.timings.decode_seconds > 0 ? static_cast<double>(c.token_ids.size() - 1) / c.timings.decode_seconds : 0.0;
-}
+/// The prompts' requests, their prompts as tokens. Of a batch, a prompt that cannot be taken is reported and left out.
+struct Batch {
+  std::vector<Request> requests;
+  std::vector<std::size_t> prompts;  // which one each request is of
+  bool refused = false;
+};
 
-std::string counted(std::int64_t n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); }
-
-nlohmann::json to_json(std::size_t prompt, const RequestOutput& output, const Completion& c, double load_seconds,
-                       std::uint64_t seed) {
-  return {{"prompt", prompt},
-          {"index", c.index},
-          {"seed", seed},
-          {"prompt_token_ids", output.prompt_token_ids},
-          {"token_ids", c.token_ids},
-          {"text", c.text},
-          {"finish_reason", name(c.finish_reason)},
-          {"timings",
-           {{"prompt_tokens", output.prompt_token_ids.size()},
-            {"cached_tokens", output.cached_tokens},
-            {"generated_tokens", c.token_ids.size()},
-            {"load_seconds", load_seconds},
-            {"time_to_first_token", c.timings.time_to_first_token},
-            {"decode_seconds", c.timings.decode_seconds},
-            {"tokens_per_second", rate(c)}}}};
-}
-
-void print_summary(const std::vector<RequestOutput>& all, double load_seconds, std::uint64_t seed) {
-  std::int64_t prompt = 0, generated = 0, sequences = 0;
-  double first = 0, decode = 0;
-  for (const RequestOutput& output : all) {
-    prompt += static_cast<std::int64_t>(output.prompt_token_ids.size());
-    for (const Completion& c : output.completions) {
-      ++sequences;
-      generated += static_cast<std::int64_t>(c.token_ids.size());
-      first = std::max(first, c.timings.time_to_first_token);
-      decode = std::max(decode, c.timings.decode_seconds);
+Batch batch_for(const Generate& g, const Model& model, const std::vector<std::string>& prompts) {
+  Batch batch;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    try {
+      if (!g.chat && !g.model.quiet) warn_of_two_bos(*model.tokenizer(), prompts[i]);
+      Request request = request_for(g, *model.tokenizer(), prompts[i]);
+      const auto& ids = std::get<std::vector<TokenId>>(request.prompt);
+      const std::int64_t room = model.shape().context_length;
+      if (ids.empty()) throw InvalidArgument("the prompt is empty: it has no token to continue");
+      if (static_cast<std::int64_t>(ids.size()) > room)
+        throw InvalidArgument(fmt::format("the prompt has {} tokens; the model's context holds {}", ids.size(), room));
+      batch.requests.push_back(std::move(request));
+      batch.prompts.push_back(i);
+    } catch (const Error& error) {
+      if (!g.batch) throw;
+      batch.refused = true;
+      if (g.json) print_line({{"prompt", i}, {"error", error.what()}});
+      say("warploom: prompt {}: {}\n", i, error.what());
     }
   }
-  const std::string speed =
-      decode > 0 ? fmt::format(" at {:.1f} tokens/s", static_cast<double>(generated - sequences) / decode) : "";
-  const std::string end =
-      sequences == 1 ? std::string(name(all[0].completions[0].finish_reason)) : counted(sequences, "sequence");
-  say("{} in {:.2f} s, {} generated{}, {}; loaded in {:.2f} s; --seed {}\n", counted(prompt, "prompt token"), first,
-      generated, speed, end, load_seconds, seed);
+  return batch;
 }
 
 int run(const CLI::App& command, Generate& g) {
@@ -118,55 +101,48 @@ int run(const CLI::App& command, Generate& g) {
   double load_seconds = 0;
   const auto model = load_model(g.model, &load_seconds);
   catch_interrupts();  // until here there is nothing to keep
-  std::vector<Request> requests;
-  for (const std::string& prompt : prompts) {
-    if (!g.chat && !g.model.quiet) warn_of_two_bos(*model->tokenizer(), prompt);
-    requests.push_back(request_for(g, *model->tokenizer(), prompt));
-  }
+  const Batch batch = batch_for(g, *model, prompts);
+  const std::uint64_t seed = g.request.sampling.seed;
 
   const bool stream = !g.json && prompts.size() == 1 && g.request.n == 1;
-  if (stream && g.echo) {
-    show(prompts[0]);
-  }
-  std::optional<Progress> progress(std::in_place, !g.model.quiet,
-                                   stream ? 0 : prompts.size() * static_cast<std::size_t>(std::max(g.request.n, 1)));
+  if (stream && g.echo) show(prompts[0]);
+  Progress progress(!g.model.quiet, stream ? 0 : batch.requests.size() * static_cast<std::size_t>(std::max(g.request.n, 1)));
   const bool answers = g.chat && g.prefill.empty();  // which begin a text, where others go on with one
   AnswerText streamed(*model->tokenizer());
   Callbacks callbacks;
   callbacks.should_abort = [&progress] {
-    progress->before_step();
+    progress.before_step();
     return interrupted();
   };
   callbacks.on_token = [&](const TokenEvent& event) {
-    progress->see(event);
+    progress.see(event);
     if (stream) show(answers ? streamed.next(event) : event.text);
     return true;
   };
-  const std::vector<RequestOutput> all = generate(model, requests, options, callbacks);
-  progress.reset();
-
-  const std::uint64_t seed = g.request.sampling.seed;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    for (const Completion& c : all[i].completions) {
+  callbacks.on_output = [&](std::uint64_t request, const RequestOutput& output) {
+    progress.clear();
+    const std::size_t prompt = batch.prompts[request];
+    for (const Completion& c : output.completions) {
+      const std::string_view text = answers ? answer_text(*model->tokenizer(), c) : std::string_view(c.text);
       if (g.json) {
-        nlohmann::json line = to_json(i, all[i], c, load_seconds, seed);
-        if (answers) line["text"] = answer_text(*model->tokenizer(), c);
-        fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+        print_line(to_json(prompt, output, c, text, load_seconds, seed));
       } else if (!stream) {
-        fmt::print("--- prompt {}, continuation {} ---\n", i + 1, c.index + 1);
-        if (g.echo) show(prompts[i]);
-        show(answers ? answer_text(*model->tokenizer(), c) : std::string_view(c.text));
+        fmt::print("--- prompt {}, continuation {} ---\n", prompt, c.index);
+        if (g.echo) show(prompts[prompt]);
+        show(text);
         fmt::print("\n");
       }
     }
-  }
+  };
+  const std::vector<RequestOutput> all = generate(model, batch.requests, options, callbacks);
+  progress.clear();
   if (stream) fmt::print("\n");
   std::fflush(stdout);
-  if (!g.model.quiet && !g.json) print_summary(all, load_seconds, seed);
+  if (!g.model.quiet && !g.json && !all.empty()) print_summary(all, load_seconds, seed);
   for (std::size_t i = 0; i < all.size(); ++i)
     for (const Completion& c : all[i].completions)
-      if (c.finish_reason == FinishReason::invalid_logits) fail_by_cause(model, requests[i], options, all[i], c);
-  return interrupt_status();
+      if (c.finish_reason == FinishReason::invalid_logits) fail_by_cause(model, batch.requests[i], options, all[i], c);
+  return batch.refused && !interrupted() ? 1 : interrupt_status();
 }
 
 }  // namespace

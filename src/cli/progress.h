@@ -20,10 +20,9 @@ class Progress {
 
   void before_step();
   void see(const TokenEvent& event);
+  void clear();  // until more comes
 
  private:
-  void clear();
-
   bool shown_, there_ = false;
   std::size_t sequences_, ended_ = 0;
   std::int64_t tokens_ = 0;

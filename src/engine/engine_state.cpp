@@ -205,12 +205,8 @@ bool Engine::State::dispatch(const TokenEvent& event) {
   const bool go_on = deliver(*entry, event);
   if (!event.last) return go_on;
   entries_.erase(found);
+  ++num_ended_;
   entry->finish(core_.take_output(entry->id));
-  {
-    const std::lock_guard lock(mutex_);
-    --num_unfinished_;
-  }
-  idle_.notify_all();
   return go_on;
 }
 
@@ -242,6 +238,8 @@ void Engine::State::publish() {
   stats_.num_sequences_preempted = scheduler.num_preempted();
   stats_.cached_blocks = core_.pool().cached_count();
   stats_.kv_cache_usage = 1.0 - static_cast<double>(core_.pool().free_count()) / static_cast<double>(core_.pool().size());
+  num_unfinished_ -= std::exchange(num_ended_, 0);
+  idle_.notify_all();
 }
 
 }  // namespace warploom

@@ -123,7 +123,8 @@ struct Engine::State {
   std::atomic<std::thread::id> stepper_;
   EngineCore core_;
   std::unordered_map<RequestId, Entry> entries_;
-  std::vector<std::pair<RequestId, std::string>> failed_callbacks_;  // of the step in progress
+  std::vector<std::pair<RequestId, std::string>> failed_callbacks_;  // of the step in progress, as the next
+  std::int64_t num_ended_ = 0;
   OnToken dispatcher_;
 };
 

@@ -27,29 +27,33 @@ std::vector<PreparedRequest> prepare(std::span<const Request> requests, const To
 
 /// Runs requests to their ends on an engine that has no others. When it returns or throws, the engine has none of them left.
 std::vector<RequestOutput> run(EngineCore& core, std::vector<PreparedRequest> requests, const Callbacks& callbacks) {
-  const std::uint64_t count = requests.size();
-  const auto abort_all = [&](const OnToken& on_token) {
-    for (std::uint64_t id = 0; id < count; ++id) core.abort(id, FinishReason::cancelled, on_token);
+  std::vector<RequestOutput> outputs(requests.size());
+  const OnToken take = [&](const TokenEvent& event) {
+    if (event.last) outputs[event.request] = core.take_output(event.request);
+    return true;
   };
-  std::vector<RequestOutput> outputs;
-  const auto take_all = [&] {
-    for (std::uint64_t id = 0; id < count; ++id) outputs.push_back(core.take_output(id));
+  const OnToken on_token = [&](const TokenEvent& event) {
+    take(event);
+    const bool go_on = !callbacks.on_token || callbacks.on_token(event);
+    if (event.last && callbacks.on_output) callbacks.on_output(event.request, outputs[event.request]);
+    return go_on;
+  };
+  const auto abort_all = [&core](const OnToken& report) {
+    for (const std::uint64_t id : core.unfinished()) core.abort(id, FinishReason::cancelled, report);
   };
   for (PreparedRequest& request : requests) core.add(std::move(request));
   try {
     while (core.has_unfinished()) {
       if (callbacks.should_abort && callbacks.should_abort()) {
-        abort_all(callbacks.on_token);
+        abort_all(on_token);
         break;
       }
-      core.step(callbacks.on_token);
+      core.step(on_token);
     }
   } catch (...) {
-    abort_all({});
-    take_all();
+    abort_all(take);
     throw;
   }
-  take_all();
   return outputs;
 }
 

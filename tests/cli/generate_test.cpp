@@ -82,8 +82,9 @@ TEST(GenerateCommand, ABatchAnswersAsEachPromptAlone) {
   const SamplingParams params{.temperature = 0.7f, .top_k = 50, .top_p = 0.9f, .seed = 5};
   const auto want = by_library(prompts, params, 2);
   const test::TemporaryFile file("One\n\nTwo plus two is\r\nThree");
-  const auto all = lines_of(generate_command({"-f", file.path(), "--batch", "--n", "2", "--seed", "5", "--json"}));
+  auto all = lines_of(generate_command({"-f", file.path(), "--batch", "--n", "2", "--seed", "5", "--json"}));
   ASSERT_EQ(all.size(), 6u);
+  std::ranges::stable_sort(all, {}, [](const json& line) { return line["prompt"].get<int>(); });  // they come as they end
   for (std::size_t i = 0; i < all.size(); ++i) {
     EXPECT_EQ(all[i]["prompt"], i / 2);
     EXPECT_EQ(all[i]["index"], i % 2);
@@ -91,6 +92,25 @@ TEST(GenerateCommand, ABatchAnswersAsEachPromptAlone) {
   }
   const auto alone = lines_of(generate_command({prompts[1], "--seed", "5", "--json"}));
   EXPECT_EQ(alone[0]["token_ids"], all[2]["token_ids"]);
+}
+
+TEST(GenerateCommand, ABatchGoesOnWithoutAPromptThatIsTooLong) {
+  std::string lines = "One\n";
+  for (int i = 0; i < 9000; ++i) lines += " word";
+  lines += "\nTwo plus two is\n";
+  Outcome got = generate_command({"-", "--batch", "--seed", "5", "--json"}, lines);
+  EXPECT_EQ(got.status, 1);
+  EXPECT_THAT(got.err, HasSubstr("prompt 1: the prompt has 9000 tokens"));
+  got.status = 0;
+  const auto all = lines_of(got);
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[0]["prompt"], 1);
+  EXPECT_THAT(all[0]["error"].get<std::string>(), HasSubstr("8192"));
+  const auto want = by_library({"One", "Two plus two is"}, {.temperature = 0.7f, .top_k = 50, .top_p = 0.9f, .seed = 5});
+  for (std::size_t i = 1; i < 3; ++i) {
+    ASSERT_TRUE(all[i]["prompt"] == 0 || all[i]["prompt"] == 2);
+    EXPECT_EQ(all[i]["token_ids"], json(want[all[i]["prompt"] == 0 ? 0 : 1].token_ids));
+  }
 }
 
 TEST(GenerateCommand, StandardInputAndFilesAreTakenByteForByte) {

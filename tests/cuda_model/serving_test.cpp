@@ -33,6 +33,7 @@ TEST(CudaServing, EveryRequestIsWhatItIsAlone) {
   {
     Engine engine(model, options);
     crowd.run(engine);
+    engine.drain();
     const EngineStats stats = engine.stats();
     EXPECT_EQ(stats.kv_cache_usage, 0.0);
     EXPECT_GT(stats.preemptions, 20u);

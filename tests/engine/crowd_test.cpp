@@ -35,6 +35,7 @@ TEST(Crowd, EveryRequestIsWhatItIsAlone) {
   Engine engine(model, options);
   test::Crowd crowd({.max_prompt = 60, .max_tokens = 24}, 1, num_requests(), 16);
   crowd.run(engine);
+  engine.drain();
 
   const EngineStats stats = engine.stats();
   EXPECT_EQ(stats.num_requests_waiting, 0);

@@ -171,8 +171,9 @@ TEST_F(Parameters, EchoBeginsWithThePrompt) {
   EXPECT_EQ(first(with).finish_reason, FinishReason::length);
   with.prompt = Tokens{65, 66};
   std::string pieces;
-  generator_.generate(with,
-                      {.on_token = [&](const TokenEvent& event) { return pieces += event.text, true; }, .should_abort = {}});
+  generator_.generate(with, {.on_token = [&](const TokenEvent& event) { return pieces += event.text, true; },
+                             .should_abort = {},
+                             .on_output = {}});
   EXPECT_EQ(pieces, model_->tokenizer()->decode(Tokens{65, 66}));
 }
 
@@ -242,7 +243,8 @@ TEST_F(Parameters, BestOfGivesTheLikeliestCompletions) {
                                                                 ends += event.finish_reason != FinishReason::running;
                                                                 return true;
                                                               },
-                                                          .should_abort = {}});
+                                                          .should_abort = {},
+                                                          .on_output = {}});
   ASSERT_EQ(output.completions.size(), 2u);
   for (std::uint32_t i = 0; i < 2; ++i) {
     EXPECT_EQ(output.completions[i].token_ids, candidates[i].token_ids);
@@ -251,6 +253,27 @@ TEST_F(Parameters, BestOfGivesTheLikeliestCompletions) {
     EXPECT_TRUE(output.completions[i].logprobs.empty());
   }
   EXPECT_EQ(ends, 2);
+}
+
+TEST_F(Parameters, OutputsComeAsTheirRequestsEnd) {
+  std::vector<Request> requests = {request(20), request(5), request(10)};
+  std::vector<std::uint64_t> order;
+  std::vector<Tokens> tokens;
+  bool last = false;
+  Callbacks callbacks;
+  callbacks.on_token = [&](const TokenEvent& event) { return last = event.last, true; };
+  callbacks.on_output = [&](std::uint64_t request, const RequestOutput& output) {
+    EXPECT_TRUE(last);
+    order.push_back(request);
+    tokens.push_back(output.completions.at(0).token_ids);
+  };
+  const auto outputs = generator_.generate(requests, callbacks);
+  EXPECT_EQ(order, (std::vector<std::uint64_t>{1, 2, 0}));
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(tokens[i], outputs[order[i]].completions[0].token_ids);
+  // One that throws ends the call and leaves nothing behind.
+  callbacks.on_output = [](std::uint64_t, const RequestOutput&) { throw std::runtime_error("full"); };
+  EXPECT_THROW(generator_.generate(requests, callbacks), std::runtime_error);
+  test::expect_same(generator_.generate(requests)[2].completions[0], outputs[2].completions[0], "after an exception");
 }
 
 TEST_F(Parameters, ZeroTokensOnlyFillTheCache) {

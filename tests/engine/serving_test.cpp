@@ -130,6 +130,7 @@ TEST_F(Serving, AnExceptionOfACallbackEndsItsRequestAlone) {
   EXPECT_EQ(bad.output().error, "on_token: disk full");
   EXPECT_EQ(calls, 5);
   test::expect_same(good.output().completions[0], alone(request(30)), "beside one that failed");
+  engine.drain();
   EXPECT_EQ(engine.stats().kv_cache_usage, 0.0);
 }
 

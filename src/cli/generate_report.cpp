@@ -1,0 +1,68 @@
+#include "cli/generate_report.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "cli/say.h"
+
+namespace warploom::cli {
+
+namespace {
+
+double rate(const Completion& c) {
+  // The first token comes out of the prompt's step; the others are what decoding took time for.
+  return c.timings.decode_seconds > 0 ? static_cast<double>(c.token_ids.size() - 1) / c.timings.decode_seconds : 0.0;
+}
+
+std::string counted(std::int64_t n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); }
+
+}  // namespace
+
+nlohmann::json to_json(std::size_t prompt, const RequestOutput& output, const Completion& c, std::string_view text,
+                       double load_seconds, std::uint64_t seed) {
+  return {{"prompt", prompt},
+          {"index", c.index},
+          {"seed", seed},
+          {"prompt_token_ids", output.prompt_token_ids},
+          {"token_ids", c.token_ids},
+          {"text", text},
+          {"finish_reason", name(c.finish_reason)},
+          {"timings",
+           {{"prompt_tokens", output.prompt_token_ids.size()},
+            {"cached_tokens", output.cached_tokens},
+            {"generated_tokens", c.token_ids.size()},
+            {"load_seconds", load_seconds},
+            {"time_to_first_token", c.timings.time_to_first_token},
+            {"decode_seconds", c.timings.decode_seconds},
+            {"tokens_per_second", rate(c)}}}};
+}
+
+void print_line(const nlohmann::json& line) {
+  fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  std::fflush(stdout);
+}
+
+void print_summary(std::span<const RequestOutput> all, double load_seconds, std::uint64_t seed) {
+  std::int64_t prompt = 0, generated = 0, sequences = 0;
+  double first = 0, decode = 0;
+  for (const RequestOutput& output : all) {
+    prompt += static_cast<std::int64_t>(output.prompt_token_ids.size());
+    for (const Completion& c : output.completions) {
+      ++sequences;
+      generated += static_cast<std::int64_t>(c.token_ids.size());
+      first = std::max(first, c.timings.time_to_first_token);
+      decode = std::max(decode, c.timings.decode_seconds);
+    }
+  }
+  const std::string speed =
+      decode > 0 ? fmt::format(" at {:.1f} tokens/s", static_cast<double>(generated - sequences) / decode) : "";
+  const std::string end =
+      sequences == 1 ? std::string(name(all[0].completions[0].finish_reason)) : counted(sequences, "sequence");
+  say("{} in {:.2f} s, {} generated{}, {}; loaded in {:.2f} s; --seed {}\n", counted(prompt, "prompt token"), first,
+      generated, speed, end, load_seconds, seed);
+}
+
+}  // namespace warploom::cli
