@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include "cli/answer.h"
-#include "cli/checks.h"
 #include "cli/commands.h"
 #include "cli/generate_report.h"
 #include "cli/interrupt.h"
@@ -12,6 +11,7 @@
 #include "cli/model_options.h"
 #include "cli/printable.h"
 #include "cli/progress.h"
+#include "cli/request_options.h"
 #include "cli/say.h"
 #include "cli/text_input.h"
 #include "warploom/error.h"
@@ -27,7 +27,8 @@ struct Generate {
   SamplingChoice sampling;
   std::string prompt, file, system, prefill;
   bool has_system = false;  // an empty message is one, and not the template's default
-  Request request;          // but for its prompt
+  RequestChoice request_choice;
+  Request request;  // what it comes to, but for its prompt
   bool batch = false, chat = false, json = false, echo = false, no_kv_cache = false;
 };
 
@@ -155,25 +156,17 @@ void add_generate(CLI::App& app, int& status) {
   command->add_flag("--batch", g->batch, "one prompt a line, all run as one batch");
   add_model_options(*command, g->model);
   add_kv_options(*command, g->kv);
-  command->add_option("-n,--max-tokens", g->request.max_tokens, "maximum number of tokens to generate for each sequence")
-      ->check(whole_number<std::int64_t>(1))
-      ->capture_default_str();
   add_sampling_options(*command, g->sampling);
-  command->add_option("--n", g->request.n, "continuations of each prompt, up to 65536")
-      ->check(whole_number<int>())
-      ->capture_default_str();
-  command->add_option("--stop", g->request.stop, "end where this text appears; give it again for each further text")
-      ->allow_extra_args(false)
-      ->take_all();
+  add_request_options(*command, g->request_choice);
   command->add_flag("--chat", g->chat, "the prompt is a user's message: apply the model's chat template");
   command->add_option("--system", g->system, "system message for --chat; empty: an empty one, not the model's default");
   command->add_option("--prefill", g->prefill, "beginning of the answer for --chat, which the model goes on with");
-  command->add_flag("--ignore-eos", g->request.ignore_eos, "go on past the model's end-of-sequence token");
   command->add_flag("--no-kv-cache", g->no_kv_cache, "recompute everything at each step, to see what the cache is worth");
   command->add_flag("--json", g->json, "one JSON object a sequence");
   command->add_flag("--echo", g->echo, "print the prompt before its continuation");
   command->callback([command, g, &status] {
     g->has_system = command->count("--system") > 0;
+    g->request = resolve(g->request_choice);
     g->request.sampling = resolve(g->sampling, *command);
     status = run(*command, *g);
   });

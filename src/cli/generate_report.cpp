@@ -23,21 +23,29 @@ std::string counted(std::int64_t n, const char* what) { return fmt::format("{} {
 
 nlohmann::json to_json(std::size_t prompt, const RequestOutput& output, const Completion& c, std::string_view text,
                        double load_seconds, std::uint64_t seed) {
-  return {{"prompt", prompt},
-          {"index", c.index},
-          {"seed", seed},
-          {"prompt_token_ids", output.prompt_token_ids},
-          {"token_ids", c.token_ids},
-          {"text", text},
-          {"finish_reason", name(c.finish_reason)},
-          {"timings",
-           {{"prompt_tokens", output.prompt_token_ids.size()},
-            {"cached_tokens", output.cached_tokens},
-            {"generated_tokens", c.token_ids.size()},
-            {"load_seconds", load_seconds},
-            {"time_to_first_token", c.timings.time_to_first_token},
-            {"decode_seconds", c.timings.decode_seconds},
-            {"tokens_per_second", rate(c)}}}};
+  nlohmann::json line = {{"prompt", prompt},
+                         {"index", c.index},
+                         {"seed", seed},
+                         {"prompt_token_ids", output.prompt_token_ids},
+                         {"token_ids", c.token_ids},
+                         {"text", text},
+                         {"finish_reason", name(c.finish_reason)},
+                         {"timings",
+                          {{"prompt_tokens", output.prompt_token_ids.size()},
+                           {"cached_tokens", output.cached_tokens},
+                           {"generated_tokens", c.token_ids.size()},
+                           {"load_seconds", load_seconds},
+                           {"time_to_first_token", c.timings.time_to_first_token},
+                           {"decode_seconds", c.timings.decode_seconds},
+                           {"tokens_per_second", rate(c)}}}};
+  if (!c.stop_string.empty()) line["stop_string"] = c.stop_string;
+  if (!c.logprobs.empty()) line["logprobs"] = c.logprobs;
+  for (const std::vector<TokenLogprob>& top : c.top_logprobs) {
+    nlohmann::json& entries = line["top_logprobs"].emplace_back(nlohmann::json::array());
+    for (const TokenLogprob& entry : top) entries.push_back({{"token", entry.token}, {"logprob", entry.logprob}});
+  }
+  if (!output.prompt_logprobs.empty()) line["prompt_logprobs"] = output.prompt_logprobs;
+  return line;
 }
 
 void print_line(const nlohmann::json& line) {

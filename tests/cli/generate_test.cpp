@@ -113,6 +113,34 @@ TEST(GenerateCommand, ABatchGoesOnWithoutAPromptThatIsTooLong) {
   }
 }
 
+TEST(GenerateCommand, OptionsReachTheRequest) {
+  const auto plain = lines_of(generate_command({"Once upon a time", "-t", "0", "--json"}))[0];
+  const auto ids = plain["token_ids"].get<std::vector<TokenId>>();
+  const auto with = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {"Once upon a time", "-t", "0", "--json"});
+    return lines_of(generate_command(more)).at(0);
+  };
+  const json stopped = with({"--stop-token", "5," + std::to_string(ids[4])});
+  EXPECT_EQ(stopped["finish_reason"], "stop_token");
+  EXPECT_LE(stopped["token_ids"].size(), 5u);
+  EXPECT_EQ(with({"--stop-token", std::to_string(ids[4]), "--min-tokens", "9"})["token_ids"].size(), 12u);
+  EXPECT_EQ(with({"--logit-bias", "42:1000", "--logit-bias", "43:-inf"})["token_ids"][0], 42);
+  EXPECT_EQ(with({"--allow-token", "77"})["token_ids"], json(std::vector<int>(12, 77)));
+  EXPECT_NE(with({"--ban-token", std::to_string(ids[0])})["token_ids"][0], ids[0]);
+  const json logprobs = with({"--logprobs", "--top-logprobs", "3", "--prompt-logprobs"});
+  ASSERT_EQ(logprobs["logprobs"].size(), 12u);
+  ASSERT_EQ(logprobs["top_logprobs"].size(), 12u);
+  EXPECT_EQ(logprobs["top_logprobs"][0].size(), 3u);
+  EXPECT_EQ(logprobs["top_logprobs"][0][0]["token"], ids[0]);
+  EXPECT_EQ(logprobs["top_logprobs"][0][0]["logprob"], logprobs["logprobs"][0]);
+  EXPECT_EQ(logprobs["prompt_logprobs"].size(), plain["prompt_token_ids"].size() - 1);
+  EXPECT_EQ(with({"--best-of", "3", "--n", "1"})["token_ids"], plain["token_ids"]);
+  const auto unlimited = lines_of(test::run_warploom({"generate", "Once upon a time", "-m", model_path(), "-t", "0",
+                                                      "--json", "-n", "-1", "--stop-token", std::to_string(ids[11])}));
+  EXPECT_EQ(unlimited[0]["finish_reason"], "stop_token");
+  EXPECT_THAT(generate_command({"x", "--logit-bias", "42"}).err, HasSubstr("TOKEN:BIAS"));
+}
+
 TEST(GenerateCommand, StandardInputAndFilesAreTakenByteForByte) {
   const std::string prompt = "two\nlines \xff\n";
   const json want = lines_of(generate_command({prompt, "--json"}))[0]["prompt_token_ids"];
