@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/within.h"
 #include "warploom/error.h"
 
 namespace warploom {
@@ -140,7 +141,7 @@ void Engine::State::run() {
 }
 
 void Engine::State::step_once() {
-  stepper_ = std::this_thread::get_id();
+  const Within within(stepper_);
   Inbox inbox;
   bool stopping = false;
   std::string failure;
@@ -158,7 +159,6 @@ void Engine::State::step_once() {
   else
     run_core();
   publish();
-  stepper_ = std::thread::id();
 }
 
 void Engine::State::handle(Inbox inbox) {

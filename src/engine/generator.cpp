@@ -9,6 +9,7 @@
 #include "engine/engine_core.h"
 #include "engine/prepare_request.h"
 #include "engine/prompt_logprobs.h"
+#include "engine/within.h"
 #include "warploom/error.h"
 
 namespace warploom {
@@ -83,18 +84,6 @@ RequestOutput generate(const std::shared_ptr<const Model>& model, const Request&
                        const Callbacks& callbacks) {
   return std::move(generate(model, {&request, 1}, options, callbacks).front());
 }
-
-/// Notes the calling thread while it lives.
-class Within {
- public:
-  explicit Within(std::atomic<std::thread::id>& user) : user_(user) { user_ = std::this_thread::get_id(); }
-  ~Within() { user_ = std::thread::id(); }
-  Within(const Within&) = delete;
-  Within& operator=(const Within&) = delete;
-
- private:
-  std::atomic<std::thread::id>& user_;
-};
 
 struct Generator::State {
   std::shared_ptr<const Model> model;
