@@ -70,7 +70,7 @@ class WARPLOOM_EXPORT RequestHandle {
 class WARPLOOM_EXPORT Engine final {
  public:
   /// Takes memory for the KV cache and the steps. Throws InvalidArgument, OutOfMemory or BackendError.
-  explicit Engine(std::shared_ptr<const Model> model, const EngineOptions& options = {});
+  explicit Engine(const std::shared_ptr<const Model>& model, const EngineOptions& options = {});
   /// With another tokenizer than the model file's.
   Engine(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer, const EngineOptions& options = {});
   ~Engine();  ///< calls shutdown()

@@ -33,7 +33,7 @@ const RequestOutput& RequestHandle::output() const {
   return state_->output;
 }
 
-Engine::Engine(std::shared_ptr<const Model> model, const EngineOptions& options)
+Engine::Engine(const std::shared_ptr<const Model>& model, const EngineOptions& options)
     : Engine(model, model ? model->tokenizer() : nullptr, options) {}
 
 Engine::Engine(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer, const EngineOptions& options)

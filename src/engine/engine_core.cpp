@@ -59,7 +59,7 @@ EngineCore::RequestId EngineCore::add(Request request) {
   return last_id_;
 }
 
-void EngineCore::add(PreparedRequest prepared, Clock::time_point submitted) {
+void EngineCore::add(PreparedRequest&& prepared, Clock::time_point submitted) {
   const std::shared_ptr<SequenceGroup> group = prepared.group;
   const auto [at, added] = live_.try_emplace(group->request_id, std::move(prepared), tokenizer_, submitted);
   if (at->second.has_deadline()) deadlines_.emplace(at->second.deadline(), group->request_id);

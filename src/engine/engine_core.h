@@ -41,8 +41,8 @@ class EngineCore {
       : EngineCore(std::move(model), std::move(tokenizer), options, Expected(), std::move(now)) {}
 
   /// Queues a request, whose group must have an id that no other request has.
-  void add(PreparedRequest prepared, Clock::time_point submitted);
-  void add(PreparedRequest prepared) { add(std::move(prepared), now_()); }
+  void add(PreparedRequest&& prepared, Clock::time_point submitted);
+  void add(PreparedRequest&& prepared) { add(std::move(prepared), now_()); }
   /// The same with an id of the core's own. Throws as prepare_request() does; then nothing has changed.
   RequestId add(Request request);
 
