@@ -133,10 +133,10 @@ void pack_tokens(Packer& packer, const ModelInput& input, const Sizes& sizes, De
 template <typename T, typename Get>
 void pack_field(Packer& packer, const ModelInput& input, std::int64_t count, const T** place, Get get) {
   static constexpr SamplingParams kGreedy{.temperature = 0.0f};
-  static const SampledRow kPadding{
+  static const SampledRow padding{
       .params = &kGreedy, .prompt = {}, .output = {}, .bias = {}, .allowed = {}, .edit_logits = {}};
   const std::span<T> to = packer.take(count, place);
-  for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<T>(get(i < input.rows.size() ? input.rows[i] : kPadding));
+  for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<T>(get(i < input.rows.size() ? input.rows[i] : padding));
 }
 
 // All rows' lists, one after the other, and where each begins.

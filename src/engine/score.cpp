@@ -33,7 +33,7 @@ Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> 
   engine.max_num_seqs = 1;
   engine.max_num_batched_tokens = kScoredAtOnce;
   engine.enable_prefix_caching = false;
-  EngineCore core(model, model->tokenizer(), engine, {.num_logits = kScoredAtOnce});
+  EngineCore core(model, model->tokenizer(), engine, EngineCore::Expected{.kv_tokens = 0, .num_logits = kScoredAtOnce});
 
   Score result;
   double total = 0;

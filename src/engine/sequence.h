@@ -20,7 +20,7 @@ struct Turn {
   std::uint64_t request_id = 0;
   std::uint32_t index = 0;
 
-  auto operator<=>(const Turn&) const = default;
+  auto operator<=>(const Turn&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 means the 0 inside
 };
 
 /// The sequences that continue one prompt, which is held once for all of them. Sequences come to life when they are admitted.
