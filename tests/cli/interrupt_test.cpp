@@ -148,7 +148,7 @@ TEST(Interrupt, ABatchEndsAtTheNextStep) {
   const auto start = std::chrono::steady_clock::now();
   process.interrupt();
   const auto got = process.finish();
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(40));  // all 2,000 tokens take minutes
   EXPECT_EQ(got.status, 130);
   EXPECT_EQ(std::count(got.out.begin(), got.out.end(), '\n'), 200);
 }
@@ -231,7 +231,7 @@ TEST(Interrupt, SigtermEndsAChat) {
 TEST(Interrupt, SigtermEndsAChatThatWaits) {
   for (const int signal : {SIGINT, SIGTERM}) {
     Process process({WARPLOOM_PROGRAM, "chat", "--model", model_path()});
-    EXPECT_FALSE(process.wait_for_output(1, 1500));
+    EXPECT_FALSE(process.wait_for_output(1, 6000));  // the model is loaded, under sanitizers too
     kill(process.pid(), signal);
     EXPECT_FALSE(process.wait_for_output(1, 20000));  // both outputs end
     EXPECT_EQ(process.finish().status, signal == SIGTERM ? 128 + SIGTERM : 0);
