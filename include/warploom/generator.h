@@ -12,6 +12,9 @@
 
 namespace warploom {
 
+/// Throws InvalidArgument if a prompt is empty or longer than the context, or if a token is outside the vocabulary.
+WARPLOOM_EXPORT void check_prompt(std::span<const TokenId> prompt, const ModelShape& shape);
+
 /// Runs `requests` as one batch and returns their outputs in the same order. A sequence's tokens do not depend on what else is in
 /// the batch (on CUDA this requires CudaOptions::deterministic). The KV cache is sized for these requests unless `options` say
 /// otherwise, and goes when the call ends; a Generator keeps it.

@@ -76,11 +76,7 @@ Batch batch_for(const Generate& g, const Model& model, const std::vector<std::st
     try {
       if (!g.chat && !g.model.quiet) warn_of_two_bos(*model.tokenizer(), prompts[i]);
       Request request = request_for(g, *model.tokenizer(), prompts[i]);
-      const auto& ids = std::get<std::vector<TokenId>>(request.prompt);
-      const std::int64_t room = model.shape().context_length;
-      if (ids.empty()) throw InvalidArgument("the prompt is empty: it has no token to continue");
-      if (static_cast<std::int64_t>(ids.size()) > room)
-        throw InvalidArgument(fmt::format("the prompt has {} tokens; the model's context holds {}", ids.size(), room));
+      check_prompt(std::get<std::vector<TokenId>>(request.prompt), model.shape());
       batch.requests.push_back(std::move(request));
       batch.prompts.push_back(i);
     } catch (const Error& error) {

@@ -1,6 +1,7 @@
 #include "engine/check_request.h"
 
 #include "core/check.h"
+#include "warploom/generator.h"
 
 namespace warploom {
 

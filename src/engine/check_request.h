@@ -1,7 +1,5 @@
-// Refuses what cannot be honoured before any work is done.
+// Refuses what cannot be honoured before any work is done. check_prompt() is declared in warploom/generator.h.
 #pragma once
-
-#include <span>
 
 #include "warploom/engine_options.h"
 #include "warploom/model.h"
@@ -12,6 +10,5 @@ namespace warploom {
 /// Each throws InvalidArgument naming what is out of range, its value and the bound.
 void check_options(const EngineOptions& options);
 void check_request(const Request& request, const ModelShape& shape);
-void check_prompt(std::span<const TokenId> prompt, const ModelShape& shape);
 
 }  // namespace warploom

@@ -285,7 +285,7 @@ void EngineCore::count_step(const ScheduledBatch& batch, Clock::time_point begin
   step.num_generated = static_cast<std::int64_t>(input_.rows.size());
   step.num_waiting = scheduler_.num_waiting();
   step.num_running = scheduler_.num_running();
-  step.kv_cache_usage = 1.0 - static_cast<double>(pool_.free_count()) / static_cast<double>(pool_.size());
+  step.kv_cache_usage = kv_cache_usage();
   stats_.computed_tokens += static_cast<std::uint64_t>(step.num_tokens);
   stats_.step_time.add(step.seconds);
   stats_.step_tokens.add(static_cast<double>(step.num_tokens));

@@ -64,6 +64,8 @@ class EngineCore {
   BlockPool& pool() { return pool_; }
   const Scheduler& scheduler() const { return scheduler_; }
   void clear_prefix_cache() { pool_.uncache_all(); }
+  /// Share of the blocks that sequences hold, in [0, 1].
+  double kv_cache_usage() const { return 1.0 - static_cast<double>(pool_.free_count()) / static_cast<double>(pool_.size()); }
   const EngineStats& stats() const { return stats_; }
   const IterationStats& last_step() const { return last_step_; }
 

@@ -237,7 +237,7 @@ void Engine::State::publish() {
   stats_.num_sequences_running = scheduler.num_running();
   stats_.num_sequences_preempted = scheduler.num_preempted();
   stats_.cached_blocks = core_.pool().cached_count();
-  stats_.kv_cache_usage = 1.0 - static_cast<double>(core_.pool().free_count()) / static_cast<double>(core_.pool().size());
+  stats_.kv_cache_usage = core_.kv_cache_usage();
   num_unfinished_ -= std::exchange(num_ended_, 0);
   idle_.notify_all();
 }

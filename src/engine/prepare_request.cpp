@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/check_request.h"
+#include "warploom/generator.h"
 
 namespace warploom {
 

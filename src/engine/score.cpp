@@ -10,6 +10,7 @@
 #include "engine/engine_core.h"
 #include "engine/prompt_logprobs.h"
 #include "warploom/error.h"
+#include "warploom/generator.h"
 
 namespace warploom {
 

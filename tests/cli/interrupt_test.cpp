@@ -35,32 +35,24 @@ TEST(Interrupt, GenerationEndsWithWhatItHad) {
   EXPECT_THAT(got.err, testing::HasSubstr("cancelled"));
 }
 
-TEST(Interrupt, JsonIsStillWhole) {
+/// Ends a run with --json by `signal` and looks at what it keeps.
+void expect_whole_json(int signal) {
   auto command = long_run();
   command.push_back("--json");
   Process process(command);
   // Nothing streams here: time alone says that it runs.
   EXPECT_FALSE(process.wait_for_output(1, 3000));
-  process.interrupt();
+  kill(process.pid(), signal);
   const auto got = process.finish();
-  EXPECT_EQ(got.status, 130);
+  EXPECT_EQ(got.status, 128 + signal);
   const auto json = nlohmann::json::parse(got.out);
   EXPECT_EQ(json["finish_reason"], "cancelled");
   EXPECT_EQ(json["timings"]["generated_tokens"], json["token_ids"].size());
-}
-
-TEST(Interrupt, SigtermKeepsWhatCtrlCKeeps) {
-  auto command = long_run();
-  command.push_back("--json");
-  Process process(command);
-  EXPECT_FALSE(process.wait_for_output(1, 3000));
-  process.terminate();
-  const auto got = process.finish();
-  EXPECT_EQ(got.status, 128 + SIGTERM);
-  const auto json = nlohmann::json::parse(got.out);
-  EXPECT_EQ(json["finish_reason"], "cancelled");
   EXPECT_GT(json["token_ids"].size(), 0u);
 }
+
+TEST(Interrupt, JsonIsStillWhole) { expect_whole_json(SIGINT); }
+TEST(Interrupt, SigtermKeepsWhatCtrlCKeeps) { expect_whole_json(SIGTERM); }
 
 // Nothing is there to be kept, so nothing waits for the end of the load.
 TEST(Interrupt, ALoadEndsAtOnce) {
