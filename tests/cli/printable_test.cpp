@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,13 +49,14 @@ TEST(ForTerminal, NothingSteersIt) {
   EXPECT_EQ(for_terminal("naïve 北京 🙂 ~"), "naïve 北京 🙂 ~");
 }
 
-// What the program writes on a terminal of its own.
-std::string on_terminal(const std::vector<std::string>& arguments) {
+// What the program writes on a terminal of its own; nothing where the machine has none to give.
+std::optional<std::string> on_terminal(const std::vector<std::string>& arguments) {
   std::vector<char*> argv = {const_cast<char*>(WARPLOOM_PROGRAM)};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   int terminal = -1;
   const pid_t child = forkpty(&terminal, nullptr, nullptr, nullptr);
+  if (child == -1) return std::nullopt;
   if (child == 0) {
     execv(argv[0], argv.data());
     _exit(127);
@@ -72,10 +74,12 @@ std::string on_terminal(const std::vector<std::string>& arguments) {
 TEST(ForTerminal, APipeGetsEveryByteAndATerminalNone) {
   const std::vector<std::string> command = {"generate", "A \x1b[31mred\x1b[0m word", "--echo", "-n", "1", "-q",
                                             "-m",       test::model_path()};
-  const std::string piped = test::run_warploom(command).out, shown = on_terminal(command);
+  const std::string piped = test::run_warploom(command).out;
   EXPECT_NE(piped.find("A \x1b[31mred\x1b[0m word"), std::string::npos) << piped;
-  EXPECT_NE(shown.find("A \uFFFD[31mred\uFFFD[0m word"), std::string::npos) << shown;
-  EXPECT_EQ(shown.find('\x1b'), std::string::npos) << shown;
+  const std::optional<std::string> shown = on_terminal(command);
+  if (!shown) GTEST_SKIP() << "no pseudo-terminals here";
+  EXPECT_NE(shown->find("A \uFFFD[31mred\uFFFD[0m word"), std::string::npos) << *shown;
+  EXPECT_EQ(shown->find('\x1b'), std::string::npos) << *shown;
 }
 
 }  // namespace
