@@ -67,8 +67,15 @@ struct Request {
       256;  ///< >= 0, for each completion; 0: only compute the prompt, for prompt_logprobs or the prefix cache
   std::int64_t min_tokens =
       0;                    ///< in [0, max_tokens]; before that many, stop tokens are not drawn and stop strings do not stop
-  SamplingParams sampling;  ///< penalties count the prompt's tokens too
-  int n = 1;                ///< completions, in [1, 65536]; completion i draws from subsequence i
+  SamplingParams sampling;  ///< its seed is mixed with the prompt: see request_seed()
+  bool penalize_prompt =
+      false;  ///< the frequency and presence penalties count the prompt too, as the repetition penalty always does
+  std::int64_t penalty_window =
+      0;      ///< >= 0; penalties look at this many of the last tokens, the prompt's included; 0: at all
+  int n = 1;  ///< completions, in [1, 65536]
+  /// Completion i draws from subsequence first_subsequence + i, at most 2^32 - 1. Requests with equal prompts and seeds draw alike unless
+  /// their subsequences differ.
+  std::uint32_t first_subsequence = 0;
   /// Completions that are generated, of which the n with the highest mean log-probability come back; in [n, 65536], 0: n. If larger than
   /// n, events come when all have ended.
   int best_of = 0;
@@ -104,6 +111,7 @@ struct Timings {
 /// One continuation of a prompt.
 struct Completion {
   std::uint32_t index = 0;         ///< which of the request's n
+  std::uint32_t subsequence = 0;   ///< which random numbers it drew from: Request::first_subsequence
   std::vector<TokenId> token_ids;  ///< the token that ended it is included
   std::string text;                ///< without special tokens and, unless Request::include_stop, without the stop string
   std::string stop_string;         ///< the one that ended it; empty if none did

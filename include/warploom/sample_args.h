@@ -41,6 +41,7 @@ struct SampleArgs {
   const float* presence_penalty = nullptr;
   const TokenId* history = nullptr;               ///< all rows' histories; null: none
   const std::int64_t* history_offsets = nullptr;  ///< [rows + 1] into history
+  const std::int64_t* count_begin = nullptr;      ///< as SamplingInput::count_begin
   const LogitBias* bias = nullptr;                ///< all rows' biases; null: none
   const std::int64_t* bias_offsets = nullptr;     ///< [rows + 1] into bias
   const std::uint32_t* allowed = nullptr;         ///< [rows, allowed_stride], as SamplingInput::allowed; null: all tokens

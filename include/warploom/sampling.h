@@ -28,6 +28,10 @@ struct SamplingParams {
 /// Throws InvalidArgument naming the first field out of range (NaN is out of every range).
 WARPLOOM_EXPORT void validate(const SamplingParams& params);
 
+/// The seed from which a request's tokens are drawn, so that different prompts under one seed do not share random numbers. The library
+/// uses it for each Request; use it if you draw with a model of your own. docs/sampling.md section 5 has the arithmetic.
+[[nodiscard]] WARPLOOM_EXPORT std::uint64_t request_seed(std::uint64_t seed, std::span<const TokenId> prompt);
+
 struct LogitBias {
   TokenId token = 0;
   float bias = 0.0f;  ///< added to the logit; -inf removes the token; NaN and +inf make the row invalid
@@ -39,8 +43,11 @@ struct SamplingInput {
   SamplingParams params;
   std::uint64_t position = 0;        ///< tokens the sequence has generated before this one
   std::uint32_t subsequence = 0;     ///< tells apart several continuations of one request
-  std::span<const TokenId> history;  ///< the tokens that the penalties count; each in [0, vocab_size)
-  std::span<const LogitBias> bias;   ///< each token in [0, vocab_size)
+  std::span<const TokenId> history;  ///< the tokens that are penalised; each in [0, vocab_size)
+  /// Index into `history`, in [0, history.size()]: the frequency and presence penalties count the tokens from here on, and the
+  /// repetition penalty all.
+  std::int64_t count_begin = 0;
+  std::span<const LogitBias> bias;  ///< each token in [0, vocab_size)
   /// Bit t % 32 of word t / 32 says whether token t may be drawn; at least vocab_size / 32 words, rounded up. Empty: all may.
   std::span<const std::uint32_t> allowed;
 };
@@ -88,7 +95,7 @@ struct SampleResult {
 
 struct SampleArgs;
 
-/// Draws tokens on the CPU, one a row. Keeps its threads and its scratch memory (some 20 bytes a token of the vocabulary and thread)
+/// Draws tokens on the CPU, one a row. Keeps its threads and its scratch memory (some 24 bytes a token of the vocabulary and thread)
 /// from call to call: for whoever draws again and again. One call at a time; different Samplers may run at once.
 class WARPLOOM_EXPORT Sampler final {
  public:

@@ -7,22 +7,18 @@
 #include <vector>
 
 #include "core/half.h"
+#include "core/mix.h"
 #include "core/quant_group.h"
 
 namespace warploom {
 
 namespace {
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
+/// SplitMix64.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t operator()() {
-    std::uint64_t z = state_ += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-  }
+  std::uint64_t operator()() { return mix(state_ += kGoldenGamma); }
 
  private:
   std::uint64_t state_;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -70,13 +71,28 @@ struct Batch {
   bool refused = false;
 };
 
+/// Gives equal prompts different random numbers.
+class Subsequences {
+ public:
+  void assign(Request& request) {
+    std::uint32_t& next = next_[std::get<std::vector<TokenId>>(request.prompt)];
+    request.first_subsequence += next;
+    next += static_cast<std::uint32_t>(std::max(request.n, request.best_of));
+  }
+
+ private:
+  std::map<std::vector<TokenId>, std::uint32_t> next_;
+};
+
 Batch batch_for(const Generate& g, const Model& model, const std::vector<std::string>& prompts) {
   Batch batch;
+  Subsequences subsequences;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     try {
       if (!g.chat && !g.model.quiet) warn_of_two_bos(*model.tokenizer(), prompts[i]);
       Request request = request_for(g, *model.tokenizer(), prompts[i]);
       check_prompt(std::get<std::vector<TokenId>>(request.prompt), model.shape());
+      subsequences.assign(request);
       batch.requests.push_back(std::move(request));
       batch.prompts.push_back(i);
     } catch (const Error& error) {

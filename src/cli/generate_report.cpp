@@ -26,6 +26,7 @@ nlohmann::json to_json(std::size_t prompt, const RequestOutput& output, const Co
   nlohmann::json line = {{"prompt", prompt},
                          {"index", c.index},
                          {"seed", seed},
+                         {"subsequence", c.subsequence},
                          {"prompt_token_ids", output.prompt_token_ids},
                          {"token_ids", c.token_ids},
                          {"text", text},

@@ -54,6 +54,16 @@ void add_request_options(CLI::App& command, RequestChoice& choice) {
   command
       .add_option("--best-of", request.best_of, "generate that many and keep the --n with the highest mean log-probability")
       ->check(whole_number<int>(1));
+  command
+      .add_option("--first-subsequence", request.first_subsequence,
+                  "its random numbers are those of this continuation of the prompt; in a batch, equal prompts count on")
+      ->check(whole_number<std::uint32_t>());
+  command.add_flag("--penalize-prompt", request.penalize_prompt,
+                   "the frequency and presence penalties count the prompt's tokens too");
+  command
+      .add_option("--penalty-window", request.penalty_window, "penalties look at this many of the last tokens; 0: at all")
+      ->check(whole_number<std::int64_t>())
+      ->capture_default_str();
   command.add_option("--stop", request.stop, "end where this text appears; give it again for each further text")
       ->allow_extra_args(false)
       ->take_all();

@@ -105,15 +105,23 @@ SamplingInput input_of(const SampleArgs& a, std::int64_t r) {
   p.seed = value(a.seed, p.seed);
   row.position = value(a.position, row.position);
   row.subsequence = value(a.subsequence, row.subsequence);
-  if (has_penalties(p)) row.history = list(a.history, a.history_offsets, r);
+  if (has_penalties(p)) {
+    row.history = list(a.history, a.history_offsets, r);
+    row.count_begin = value(a.count_begin, row.count_begin);
+  }
   row.bias = list(a.bias, a.bias_offsets, r);
   if (a.allowed) row.allowed = {a.allowed + r * a.allowed_stride, static_cast<std::size_t>(mask_words(a.vocab_size))};
   return row;
 }
 
+bool counts_from_within(const SamplingInput& row) {
+  return row.count_begin >= 0 && row.count_begin <= static_cast<std::int64_t>(row.history.size());
+}
+
 bool is_valid(const SamplingInput& row, std::int64_t vocab_size) {
   const auto known = [vocab_size](TokenId token) { return token >= 0 && token < vocab_size; };
-  return warploom::is_valid(row.params) && std::all_of(row.history.begin(), row.history.end(), known) &&
+  return warploom::is_valid(row.params) && counts_from_within(row) &&
+         std::all_of(row.history.begin(), row.history.end(), known) &&
          std::all_of(row.bias.begin(), row.bias.end(), [&](const LogitBias& bias) { return known(bias.token); });
 }
 
@@ -133,6 +141,9 @@ void check_rows(const LogitsView& logits, std::span<const SamplingInput> rows, c
             fmt::format("row {}: token {} of the {} is not in [0, {})", r, token, where, logits.vocab_size));
     };
     for (const TokenId token : rows[r].history) check(token, "history");
+    if (!counts_from_within(rows[r]))
+      throw InvalidArgument(fmt::format("row {}: count_begin is {}; it must be in [0, {}], the length of the history", r,
+                                        rows[r].count_begin, rows[r].history.size()));
     for (const LogitBias& bias : rows[r].bias) check(bias.token, "bias");
     const auto words = static_cast<std::int64_t>(rows[r].allowed.size());
     if (words > 0 && words < mask_words(logits.vocab_size))

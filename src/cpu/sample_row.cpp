@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <utility>
 
 #include "core/sampling_math.h"
 #include "core/sampling_params.h"
@@ -57,18 +58,26 @@ bool RowSampler::scan() {
 }
 
 void RowSampler::apply_penalties(const SamplingInput& row) {
-  history_.assign(row.history.begin(), row.history.end());
-  std::sort(history_.begin(), history_.end());
-  const SamplingParams& p = row.params;
-  for (std::size_t i = 0; i < history_.size();) {
-    std::size_t end = i;
-    while (end < history_.size() && history_[end] == history_[i]) ++end;
-    float& y = row_[static_cast<std::size_t>(history_[i])];
-    if (p.repetition_penalty != 1.0f) y = y > 0.0f ? y / p.repetition_penalty : sampling::mul_rn(y, p.repetition_penalty);
-    if (p.frequency_penalty != 0.0f)
-      y = sampling::add_rn(y, -sampling::mul_rn(p.frequency_penalty, static_cast<float>(end - i)));
-    if (p.presence_penalty != 0.0f) y = sampling::add_rn(y, -p.presence_penalty);
-    i = end;
+  const float repetition = row.params.repetition_penalty;
+  const float frequency = row.params.frequency_penalty, presence = row.params.presence_penalty;
+  if (repetition != 1.0f)
+    for_each_token(row.history,
+                   [&](float& y, std::uint32_t) { y = y > 0.0f ? y / repetition : sampling::mul_rn(y, repetition); });
+  if (frequency == 0.0f && presence == 0.0f) return;
+  for_each_token(row.history.subspan(static_cast<std::size_t>(row.count_begin)), [&](float& y, std::uint32_t count) {
+    if (frequency != 0.0f) y = sampling::add_rn(y, -sampling::mul_rn(frequency, static_cast<float>(count)));
+    if (presence != 0.0f) y = sampling::add_rn(y, -presence);
+  });
+}
+
+// Calls change(logit, count) for each distinct token.
+template <typename Change>
+void RowSampler::for_each_token(std::span<const TokenId> tokens, const Change& change) {
+  counts_.resize(static_cast<std::size_t>(vocab_));
+  for (const TokenId token : tokens) ++counts_[static_cast<std::size_t>(token)];
+  for (const TokenId token : tokens) {
+    const auto at = static_cast<std::size_t>(token);
+    if (const std::uint32_t count = std::exchange(counts_[at], 0u)) change(row_[at], count);
   }
 }
 

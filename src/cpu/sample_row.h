@@ -26,6 +26,8 @@ class RowSampler {
   bool load(const void* logits, DType type, std::int64_t vocab_size, const SamplingInput& row);
   bool scan();
   void apply_penalties(const SamplingInput& row);
+  template <typename Change>
+  void for_each_token(std::span<const TokenId> tokens, const Change& change);
   TokenId find_argmax() const;
   void gather(float floor);
   void keep_top_k(std::int64_t k);
@@ -50,7 +52,7 @@ class RowSampler {
   std::vector<float> block_max_, maxima_;
   std::vector<std::uint64_t> sums_;
   std::vector<std::uint64_t> weights_;
-  std::vector<TokenId> history_;
+  std::vector<std::uint32_t> counts_;  // by token; all 0 between calls
 };
 
 }  // namespace warploom::cpu

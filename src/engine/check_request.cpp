@@ -1,5 +1,7 @@
 #include "engine/check_request.h"
 
+#include <algorithm>
+
 #include "core/check.h"
 #include "warploom/generator.h"
 
@@ -29,8 +31,14 @@ void check_request(const Request& request, const ModelShape& shape) {
                "min_tokens is {}; it must be in [0, {}], max_tokens being the latter", request.min_tokens,
                request.max_tokens);
   require_that(request.n >= 1 && request.n <= 65536, "n is {}; it must be in [1, 65536]", request.n);
+  require_that(request.penalty_window >= 0, "penalty_window is {}; it must be at least 0 (0: all tokens)",
+               request.penalty_window);
   require_that(request.best_of == 0 || (request.best_of >= request.n && request.best_of <= 65536),
                "best_of is {}; it must be 0 (off) or in [{}, 65536], n being the former", request.best_of, request.n);
+  const std::int64_t subsequences = (std::int64_t{1} << 32) - std::max(request.n, request.best_of);
+  require_that(request.first_subsequence <= subsequences,
+               "first_subsequence is {}; with {} completions it must be at most {}", request.first_subsequence,
+               std::max(request.n, request.best_of), subsequences);
   require_that(request.priority >= -1000 && request.priority <= 1000, "priority is {}; it must be in [-1000, 1000]",
                request.priority);
   require_that(request.deadline >= 0.0 && request.deadline <= 1e9,

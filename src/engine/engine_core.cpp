@@ -137,6 +137,22 @@ void EngineCore::build_input(const ScheduledBatch& batch) {
   }
 }
 
+namespace {
+
+// What the penalties look at.
+void set_history(const Sequence& sequence, SampledRow& row) {
+  const SequenceGroup& group = *sequence.group;
+  row.penalize_prompt = group.penalize_prompt;
+  row.output = sequence.output_token_ids;
+  if (row.penalize_prompt || group.sampling.repetition_penalty != 1.0f) row.prompt = group.prompt;
+  if (group.penalty_window == 0) return;
+  const auto window = static_cast<std::size_t>(group.penalty_window);
+  row.output = row.output.last(std::min(window, row.output.size()));
+  row.prompt = row.prompt.last(std::min(window - row.output.size(), row.prompt.size()));
+}
+
+}  // namespace
+
 void EngineCore::add_row(const Sequence& sequence, std::int64_t logits_row) {
   const SequenceGroup& group = *sequence.group;
   const bool early = static_cast<std::int64_t>(sequence.output_token_ids.size()) < group.min_tokens;
@@ -144,9 +160,8 @@ void EngineCore::add_row(const Sequence& sequence, std::int64_t logits_row) {
   row.logits_row = logits_row;
   row.params = &group.sampling;
   row.position = sequence.output_token_ids.size();
-  row.subsequence = sequence.index;
-  row.prompt = group.prompt;
-  row.output = sequence.output_token_ids;
+  row.subsequence = group.first_subsequence + sequence.index;
+  set_history(sequence, row);
   row.bias = early ? group.early_logit_bias : group.logit_bias;
   row.allowed = group.allowed;
   row.processed_logprobs = group.logprobs_mode == LogprobsMode::processed && (group.logprobs || group.top_logprobs > 0);

@@ -55,6 +55,10 @@ std::int64_t history_size(const SampledRow& row) {
   return is_penalised(row) ? static_cast<std::int64_t>(row.prompt.size() + row.output.size()) : 0;
 }
 
+std::int64_t count_begin_of(const SampledRow& row) {
+  return is_penalised(row) && !row.penalize_prompt ? static_cast<std::int64_t>(row.prompt.size()) : 0;
+}
+
 /// What a step holds, padding included.
 struct Sizes {
   std::int64_t tokens = 0, sequences = 0, blocks_per_seq = 0, logits = 0, rows = 0;
@@ -70,7 +74,8 @@ struct Sizes {
     if (indexed) sum += array_bytes(rows, 8);
     if (biases > 0) sum += array_bytes(rows + 1, 8) + array_bytes(biases, sizeof(LogitBias));
     sum += array_bytes(rows * mask_words, 4);
-    if (penalised) sum += 3 * array_bytes(rows, 4) + array_bytes(rows + 1, 8) + array_bytes(history, 4);
+    if (penalised)
+      sum += 3 * array_bytes(rows, 4) + array_bytes(rows, 8) + array_bytes(rows + 1, 8) + array_bytes(history, 4);
     return sum;
   }
 };
@@ -133,8 +138,11 @@ void pack_tokens(Packer& packer, const ModelInput& input, const Sizes& sizes, De
 template <typename T, typename Get>
 void pack_field(Packer& packer, const ModelInput& input, std::int64_t count, const T** place, Get get) {
   static constexpr SamplingParams kGreedy{.temperature = 0.0f};
-  static const SampledRow padding{
-      .params = &kGreedy, .prompt = {}, .output = {}, .bias = {}, .allowed = {}, .edit_logits = {}};
+  static const SampledRow padding = [] {
+    SampledRow row;
+    row.params = &kGreedy;
+    return row;
+  }();
   const std::span<T> to = packer.take(count, place);
   for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<T>(get(i < input.rows.size() ? input.rows[i] : padding));
 }
@@ -187,6 +195,7 @@ SampleArgs pack_rows(Packer& packer, const ModelInput& input, const Sizes& sizes
                if (!is_penalised(r)) return to;
                return std::ranges::copy(r.output, std::ranges::copy(r.prompt, to).out).out;
              });
+  field(&args.count_begin, [](const SampledRow& r) { return count_begin_of(r); });
   return args;
 }
 

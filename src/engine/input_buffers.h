@@ -28,7 +28,8 @@ struct SampledRow {
   const SamplingParams* params = nullptr;
   std::uint64_t position = 0;
   std::uint32_t subsequence = 0;
-  std::span<const TokenId> prompt, output;  // whose tokens the penalties count
+  std::span<const TokenId> prompt, output;  // that are penalised
+  bool penalize_prompt = false;             // as Request::penalize_prompt
   std::span<const LogitBias> bias;
   std::span<const std::uint32_t> allowed;             // bit mask over the vocabulary; empty: all
   bool processed_logprobs = false;                    // report LogprobsMode::processed

@@ -14,6 +14,7 @@ OutputStream::OutputStream(const std::shared_ptr<const Tokenizer>& tokenizer, co
       echo_(std::move(echo)),
       submitted_(submitted) {
   completion_.index = index;
+  completion_.subsequence = request.first_subsequence + index;
   completion_.timings.queue_seconds = queue_seconds;
 }
 

@@ -58,6 +58,10 @@ PreparedRequest prepare_request(Request request, const Tokenizer& tokenizer, con
   check_prompt(group.prompt, shape);
   group.priority = request.priority;
   group.sampling = request.sampling;
+  group.sampling.seed = request_seed(request.sampling.seed, group.prompt);
+  group.first_subsequence = request.first_subsequence;
+  group.penalize_prompt = request.penalize_prompt;
+  group.penalty_window = request.penalty_window;
   group.stop_token_ids = stop_tokens(request, tokenizer);
   group.logit_bias = request.logit_bias;
   ban(group.logit_bias, request.banned_token_ids);

@@ -28,7 +28,10 @@ struct SequenceGroup {
   std::uint64_t request_id = 0;
   int priority = 0;  // lower comes first
   std::vector<TokenId> prompt;
-  SamplingParams sampling;
+  SamplingParams sampling;              // its seed is the request's own: request_seed()
+  std::uint32_t first_subsequence = 0;  // as in Request, and the next two
+  bool penalize_prompt = false;
+  std::int64_t penalty_window = 0;
   std::vector<LogitBias> logit_bias;
   std::vector<LogitBias> early_logit_bias;  // the same and -inf for every stop token: before min_tokens
   std::vector<TokenId> stop_token_ids;      // the model's end tokens among them, unless they are ignored

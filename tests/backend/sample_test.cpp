@@ -16,7 +16,7 @@ struct Rows {
   std::vector<std::uint32_t> subsequence;
   std::vector<TokenId> history;
   std::vector<LogitBias> bias;
-  std::vector<std::int64_t> history_offsets{0}, bias_offsets{0};
+  std::vector<std::int64_t> history_offsets{0}, bias_offsets{0}, count_begin;
   std::vector<std::vector<float>> logits_of;
   std::vector<SamplingInput> inputs;  // without histories and biases, whose arrays grow
 
@@ -40,7 +40,10 @@ struct Rows {
       seed.push_back(p.seed);
       position.push_back(input.position);
       subsequence.push_back(input.subsequence);
-      for (std::uint64_t i = penalties ? rng() % 6 : 0; i > 0; --i) history.push_back(token());
+      const std::uint64_t length = penalties ? rng() % 6 : 0;
+      for (std::uint64_t i = length; i > 0; --i) history.push_back(token());
+      input.count_begin = static_cast<std::int64_t>(rng() % (length + 1));
+      count_begin.push_back(input.count_begin);
       for (std::uint64_t i = biases ? rng() % 3 : 0; i > 0; --i)
         bias.push_back({token(), test::pick(rng, {-INFINITY, 3.0f, -100.0f})});
       history_offsets.push_back(static_cast<std::int64_t>(history.size()));
@@ -94,6 +97,7 @@ TEST_P(Sample, DrawsWhatTheOracleDraws) {
           args.presence_penalty = place(rows.presence);
           args.history = place(rows.history);
           args.history_offsets = place(rows.history_offsets);
+          args.count_begin = place(rows.count_begin);
         }
         if (biases) {
           args.bias = place(rows.bias);

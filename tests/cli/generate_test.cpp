@@ -94,6 +94,19 @@ TEST(GenerateCommand, ABatchAnswersAsEachPromptAlone) {
   EXPECT_EQ(alone[0]["token_ids"], all[2]["token_ids"]);
 }
 
+TEST(GenerateCommand, EqualPromptsOfABatchDrawDifferently) {
+  auto all = lines_of(generate_command({"-", "--batch", "--n", "2", "--seed", "5", "--json"}, "One\nTwo\nOne\n"));
+  ASSERT_EQ(all.size(), 6u);
+  std::ranges::sort(all, {},
+                    [](const json& line) { return std::pair(line["prompt"].get<int>(), line["index"].get<int>()); });
+  std::vector<int> subsequences;
+  for (const json& line : all) subsequences.push_back(line["subsequence"].get<int>());
+  EXPECT_EQ(subsequences, (std::vector<int>{0, 1, 0, 1, 2, 3}));
+  EXPECT_NE(all[0]["token_ids"], all[4]["token_ids"]);
+  const auto alone = lines_of(generate_command({"One", "--first-subsequence", "3", "--seed", "5", "--json"}));
+  EXPECT_EQ(alone[0]["token_ids"], all[5]["token_ids"]);
+}
+
 TEST(GenerateCommand, ABatchGoesOnWithoutAPromptThatIsTooLong) {
   std::string lines = "One\n";
   for (int i = 0; i < 9000; ++i) lines += " word";
@@ -134,6 +147,8 @@ TEST(GenerateCommand, OptionsReachTheRequest) {
   EXPECT_EQ(logprobs["top_logprobs"][0][0]["token"], ids[0]);
   EXPECT_EQ(logprobs["top_logprobs"][0][0]["logprob"], logprobs["logprobs"][0]);
   EXPECT_EQ(logprobs["prompt_logprobs"].size(), plain["prompt_token_ids"].size() - 1);
+  EXPECT_NE(with({"--presence-penalty", "100", "--penalize-prompt"})["token_ids"],
+            with({"--presence-penalty", "100", "--penalty-window", "1"})["token_ids"]);
   EXPECT_EQ(with({"--best-of", "3", "--n", "1"})["token_ids"], plain["token_ids"]);
   const auto unlimited = lines_of(test::run_warploom({"generate", "Once upon a time", "-m", model_path(), "-t", "0",
                                                       "--json", "-n", "-1", "--stop-token", std::to_string(ids[11])}));

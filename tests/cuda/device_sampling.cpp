@@ -47,7 +47,7 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   std::vector<std::uint32_t> subsequence, allowed;
   std::vector<TokenId> history;
   std::vector<LogitBias> bias;
-  std::vector<std::int64_t> history_offsets{0}, bias_offsets{0};
+  std::vector<std::int64_t> history_offsets{0}, bias_offsets{0}, count_begin;
   const auto words = static_cast<std::size_t>((logits.vocab_size + 31) / 32);
   if (std::any_of(rows.begin(), rows.end(), [](const SamplingInput& row) { return !row.allowed.empty(); }))
     allowed.assign(count * words, ~0u);
@@ -67,6 +67,7 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
     position.push_back(row.position);
     subsequence.push_back(row.subsequence);
     history.insert(history.end(), row.history.begin(), row.history.end());
+    count_begin.push_back(row.count_begin);
     bias.insert(bias.end(), row.bias.begin(), row.bias.end());
     history_offsets.push_back(static_cast<std::int64_t>(history.size()));
     bias_offsets.push_back(static_cast<std::int64_t>(bias.size()));
@@ -81,7 +82,8 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   const DeviceArray<std::uint32_t> d_subsequence(subsequence), d_allowed(allowed);
   const DeviceArray<TokenId> d_history(history);
   const DeviceArray<LogitBias> d_bias(bias);
-  const DeviceArray<std::int64_t> d_history_offsets(history_offsets), d_bias_offsets(bias_offsets);
+  const DeviceArray<std::int64_t> d_history_offsets(history_offsets), d_bias_offsets(bias_offsets),
+      d_count_begin(count_begin);
   const Guarded<TokenId> token(count, 77777777), argmax(count, 77777777);
   const Guarded<SampleStatus> status(count, static_cast<SampleStatus>(0xa5));
   const Guarded<std::int64_t> num_kept(count, -5);
@@ -105,6 +107,7 @@ std::vector<SampleResult> sample_on_device(const LogitsView& logits, std::span<c
   a.frequency_penalty = d_frequency.data();
   a.presence_penalty = d_presence.data();
   if (!history.empty()) a.history = d_history.data(), a.history_offsets = d_history_offsets.data();
+  if (std::ranges::any_of(count_begin, [](std::int64_t begin) { return begin != 0; })) a.count_begin = d_count_begin.data();
   if (!bias.empty()) a.bias = d_bias.data(), a.bias_offsets = d_bias_offsets.data();
   if (!allowed.empty()) a.allowed = d_allowed.data(), a.allowed_stride = static_cast<std::int64_t>(words);
   a.token = token.data();

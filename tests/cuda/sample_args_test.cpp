@@ -141,7 +141,7 @@ TEST(DeviceSampleArguments, WhatOnlyTheDeviceSeesIsARowsStatus) {
 TEST(DeviceSampleArguments, ABadRowWritesItsStatusAndNoMore) {
   const std::vector<TokenId> beyond{static_cast<TokenId>(kVocab)}, below{-1};
   const std::vector<LogitBias> bad_bias{{-1, 1.0f}}, not_a_number{{7, NAN}};
-  std::vector<SamplingInput> rows(15);
+  std::vector<SamplingInput> rows(17);
   for (std::size_t r = 0; r < rows.size(); ++r) {
     rows[r].position = r;
     rows[r].params.repetition_penalty = 1.5f;
@@ -159,6 +159,8 @@ TEST(DeviceSampleArguments, ABadRowWritesItsStatusAndNoMore) {
   rows[11].history = below;
   rows[12].bias = bad_bias;
   rows[13].bias = not_a_number;  // the logit is then none
+  rows[15].count_begin = 1;      // of a history without tokens
+  rows[16].count_begin = -1;
   const std::vector<float> logits = Call::make(rows.size());
   const SampleOutputs wants{.logprob = true, .filtered_logprob = true, .top_logprobs = 3, .kept = true};
   for (const int parts : {0, 1, 3}) {

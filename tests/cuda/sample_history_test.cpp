@@ -31,6 +31,7 @@ SamplingInput row_of(const std::vector<TokenId>& history) {
       .top_k = 200, .top_p = 0.95f, .repetition_penalty = 1.2f, .frequency_penalty = 0.01f, .presence_penalty = 0.3f};
   row.params.seed = history.size();
   row.history = history;
+  row.count_begin = static_cast<std::int64_t>(history.size() / 3);
   return row;
 }
 

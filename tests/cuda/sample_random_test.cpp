@@ -29,6 +29,7 @@ Batch random_batch(std::mt19937_64& rng, std::size_t rows, std::size_t vocab_siz
     if (rng() % 4 == 0)
       b.biases[r].push_back({static_cast<TokenId>(rng() % vocab_size), test::pick(rng, {-INFINITY, 3.0f, -100.0f})});
     row.history = b.histories[r];
+    row.count_begin = static_cast<std::int64_t>(rng() % (row.history.size() + 1));
     row.bias = b.biases[r];
     b.rows.push_back(row);
   }

@@ -19,8 +19,10 @@ TEST_P(DeviceVectors, OneByOne) {
   }
 }
 
-TEST_P(DeviceVectors, Masks) {
-  for (const VectorCase& c : test::load_vector_cases("mask_vectors.json")) {
+TEST_P(DeviceVectors, MasksAndCounts) {
+  std::vector<VectorCase> cases = test::load_vector_cases("mask_vectors.json");
+  std::ranges::move(test::load_vector_cases("count_vectors.json"), std::back_inserter(cases));
+  for (const VectorCase& c : cases) {
     const auto vocab_size = static_cast<std::int64_t>(c.wide.size());
     test::expect_vector_case(
         c, test::sample_on_device({c.data(), c.type, 1, vocab_size, vocab_size}, {&c.row, 1}, GetParam()).at(0));

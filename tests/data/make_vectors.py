@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Writes mask_vectors.json: draws with a mask of allowed tokens, by docs/sampling.md in plain Python.
+"""Writes vectors of docs/sampling.md, which it implements in plain Python. Shares no code with the library.
 
-Shares no code with the library. Same keys as sampling_vectors.json, and `mask`: token t may be drawn if the top byte of
-finalise(seed + (t + 1) * 0x9E3779B97F4A7C15) is below `below`, but for the tokens in `set`, which may, and in `clear`, which may not.
+mask_vectors.json: draws with a mask of allowed tokens. Same keys as sampling_vectors.json, and `mask`: token t may be drawn if the top
+byte of finalise(seed + (t + 1) * 0x9E3779B97F4A7C15) is below `below`, but for the tokens in `set`, which may, and in `clear`, which
+may not.
+count_vectors.json: draws with penalties that count a part of the history, from `count_begin` on.
+request_seed_vectors.json: the seed of a request, by the call's seed and the prompt.
 """
 
 import ctypes
@@ -109,16 +112,19 @@ def expected(case):
     y = logits_of(case)
     invalid = any(map(bad, y))
     r, f, q = (f32(case[k]) for k in ("repetition_penalty", "frequency_penalty", "presence_penalty"))
-    for token in sorted(set(case["history"])):
+    history, counted = case["history"], case["history"][case.get("count_begin", 0):]
+    for token in sorted(set(history)):
         if r != 1:
             y[token] = f32(y[token] / r) if y[token] > 0 else f32(y[token] * r)
+    for token in sorted(set(counted)):
         if f != 0:
-            y[token] = f32(y[token] - f32(f * case["history"].count(token)))
+            y[token] = f32(y[token] - f32(f * counted.count(token)))
         if q != 0:
             y[token] = f32(y[token] - q)
     for token, bias in case["bias"]:
         y[token] = f32(y[token] + f32(float(bias)))
-    y = [x if allowed(case, t) else -INF for t, x in enumerate(y)]
+    if "mask" in case:
+        y = [x if allowed(case, t) else -INF for t, x in enumerate(y)]
     if invalid or any(map(bad, y)):
         return {"status": "invalid_logits", **refused}
     order = sorted((t for t in range(len(y)) if y[t] != -INF), key=lambda t: (-y[t], t))
@@ -194,10 +200,43 @@ def make_case(rng, i):
     return case
 
 
+def make_count_case(rng, i):
+    case = make_case(rng, 0)
+    length = rng.choice([1, 2, 7, 40, 500])
+    del case["mask"]
+    # Near-equal logits, so that penalties decide; few kinds of tokens, so that counts grow.
+    case["logits"].update(scale=rng.choice([0.0, 0.5, 2.0]))
+    kinds = [rng.randrange(case["vocab"]) for _ in range(rng.choice([1, 3, 30]))]
+    case.update(id=f"c{i}", bias=[], history=[rng.choice(kinds) for _ in range(length)],
+                count_begin=rng.choice([0, 1, length // 2, length - 1, length]),
+                repetition_penalty=rng.choice([1.0, 1.1, 1.5]), frequency_penalty=rng.choice([0.0, -0.5, 0.7]),
+                presence_penalty=rng.choice([0.0, 0.7]))
+    case["expect"] = expected(case)
+    return case
+
+
+def request_seed(seed, prompt):
+    for token in prompt:
+        seed = finalise(seed + (token + 1) * 0x9E3779B97F4A7C15)
+    return seed
+
+
+def make_seed_case(rng, i):
+    seed = rng.choice([0, 1, MASK64, rng.getrandbits(64)])
+    prompt = [rng.choice([0, 1, rng.randrange(1 << 22)]) for _ in range(i)]
+    return {"id": f"s{i}", "seed": str(seed), "prompt": prompt, "expect": str(request_seed(seed, prompt))}
+
+
+def write(name, seed, count, make):
+    rng = random.Random(seed)
+    cases = [json.dumps(make(rng, i)) for i in range(count)]
+    pathlib.Path(__file__).with_name(name).write_text("[\n" + ",\n".join(cases) + "\n]\n")
+
+
 def main():
-    rng = random.Random(20)
-    cases = [json.dumps(make_case(rng, i)) for i in range(128)]
-    pathlib.Path(__file__).with_name("mask_vectors.json").write_text("[\n" + ",\n".join(cases) + "\n]\n")
+    write("mask_vectors.json", 20, 128, make_case)
+    write("count_vectors.json", 21, 64, make_count_case)
+    write("request_seed_vectors.json", 22, 32, make_seed_case)
 
 
 if __name__ == "__main__":

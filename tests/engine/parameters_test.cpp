@@ -37,6 +37,86 @@ class Parameters : public testing::Test {
   Generator generator_;
 };
 
+// Prefers low ids: token i has the logit -(i + 1).
+void prefer_low_ids(const CompletionContext&, std::span<float> logits) {
+  for (std::size_t i = 0; i < logits.size(); ++i) logits[i] = -static_cast<float>(i + 1);
+}
+
+TEST_F(Parameters, PenaltiesCountWhatIsGeneratedAndByChoiceThePromptOrAWindow) {
+  Request with = request(5);
+  with.prompt = Tokens{0, 1, 2};
+  with.sampling = {.temperature = 0.0f, .presence_penalty = 1000.0f};
+  with.logits_processor = prefer_low_ids;
+  EXPECT_EQ(first(with).token_ids, (Tokens{0, 1, 2, 3, 4}));
+  with.penalty_window = 2;
+  EXPECT_EQ(first(with).token_ids, (Tokens{0, 1, 2, 0, 1}));
+  with.penalize_prompt = true;
+  with.penalty_window = 3;
+  EXPECT_EQ(first(with).token_ids, (Tokens{3, 0, 1, 2, 3}));
+  with.penalty_window = 0;
+  EXPECT_EQ(first(with).token_ids, (Tokens{3, 4, 5, 6, 7}));
+  // The repetition penalty always counts the prompt.
+  with.penalize_prompt = false;
+  with.sampling = {.temperature = 0.0f, .repetition_penalty = 1000.0f};
+  EXPECT_EQ(first(with).token_ids, (Tokens{3, 4, 5, 6, 7}));
+  with.penalty_window = 2;
+  EXPECT_EQ(first(with).token_ids, (Tokens{0, 1, 2, 0, 1}));
+  // -1, then -2 beside -1 - 1.5, and so on.
+  with.penalty_window = 0;
+  with.sampling = {.temperature = 0.0f, .frequency_penalty = 1.5f};
+  EXPECT_EQ(first(with).token_ids, (Tokens{0, 1, 0, 2, 1}));
+  with.penalty_window = -1;
+  EXPECT_THROW(first(with), InvalidArgument);
+}
+
+// Either of two tokens, with equal odds.
+Request toss(const Tokens& prompt, std::int64_t count) {
+  Request request;
+  request.prompt = prompt;
+  request.max_tokens = count;
+  request.sampling.seed = 5;
+  request.allowed_token_ids = {65, 66};
+  request.logits_processor = [](const CompletionContext&, std::span<float> logits) { std::ranges::fill(logits, 0.0f); };
+  return request;
+}
+
+TEST_F(Parameters, PromptsOfOneSeedDrawIndependently) {
+  constexpr std::size_t kPrompts = 400;
+  constexpr std::int64_t kDraws = 32;
+  std::vector<Request> requests;
+  for (std::size_t i = 0; i < kPrompts; ++i)
+    requests.push_back(toss({static_cast<TokenId>(i / 20), static_cast<TokenId>(i % 20)}, kDraws));
+  const std::vector<RequestOutput> outputs = generator_.generate(requests);
+  std::set<Tokens> different;
+  std::vector<std::size_t> heads(kDraws);
+  for (const RequestOutput& output : outputs) {
+    const Tokens& drawn = output.completions.at(0).token_ids;
+    different.insert(drawn);
+    for (std::size_t i = 0; i < drawn.size(); ++i) heads[i] += drawn[i] == 65;
+  }
+  EXPECT_EQ(different.size(), kPrompts);
+  for (const std::size_t count : heads) EXPECT_NEAR(static_cast<double>(count), 200.0, 50.0);  // five standard deviations
+  for (const std::size_t i : {0u, 1u, 399u}) EXPECT_EQ(first(requests[i]).token_ids, outputs[i].completions[0].token_ids);
+}
+
+TEST_F(Parameters, EqualPromptsDrawFromTheSubsequencesThatTheyName) {
+  Request many = toss({1, 2, 3}, 30);
+  many.n = 3;
+  const RequestOutput together = generator_.generate(many);
+  std::vector<Request> requests(3, toss({1, 2, 3}, 30));
+  for (std::uint32_t i = 0; i < 3; ++i) requests[i].first_subsequence = i;
+  const std::vector<RequestOutput> apart = generator_.generate(requests);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(apart[i].completions[0].token_ids, together.completions[i].token_ids);
+    EXPECT_EQ(apart[i].completions[0].subsequence, i);
+  }
+  EXPECT_NE(together.completions[0].token_ids, together.completions[1].token_ids);
+  requests[0].first_subsequence = 0xffffffff;
+  EXPECT_EQ(first(requests[0]).subsequence, 0xffffffff);
+  requests[0].n = 2;
+  EXPECT_THROW(first(requests[0]), InvalidArgument);
+}
+
 TEST_F(Parameters, MinTokensKeepsStopTokensAndStopStringsAway) {
   Request with = request();
   const Completion free = first(with);
@@ -50,7 +130,7 @@ TEST_F(Parameters, MinTokensKeepsStopTokensAndStopStringsAway) {
 
   Request by_string = request();
   by_string.stop = {free.text.substr(0, 1)};
-  EXPECT_EQ(first(by_string).token_ids.size(), 1u);
+  EXPECT_LT(first(by_string).token_ids.size(), 8u);
   by_string.min_tokens = 8;
   const Completion later = first(by_string);
   EXPECT_GE(later.token_ids.size(), 8u);

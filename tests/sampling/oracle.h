@@ -62,10 +62,12 @@ inline OracleResult oracle(std::vector<float> y, const SamplingInput& row) {
   const auto bad = [](float v) { return std::isnan(v) || v == INFINITY; };
   bool invalid = std::any_of(y.begin(), y.end(), bad);
   std::map<TokenId, int> counts;
-  for (const TokenId t : row.history) ++counts[t];
+  for (std::size_t i = 0; i < row.history.size(); ++i)
+    counts[row.history[i]] += static_cast<std::int64_t>(i) >= row.count_begin ? 1 : 0;
   for (const auto& [token, count] : counts) {
     float& v = y[static_cast<std::size_t>(token)];
     if (p.repetition_penalty != 1.0f) v = v > 0 ? v / p.repetition_penalty : v * p.repetition_penalty;
+    if (count == 0) continue;
     if (p.frequency_penalty != 0.0f) {
       const volatile float amount = p.frequency_penalty * static_cast<float>(count);
       v = v - amount;

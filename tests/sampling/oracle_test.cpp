@@ -46,6 +46,7 @@ void compare(std::uint64_t seed, std::size_t vocab_size, int rounds) {
     const std::vector<std::uint32_t> allowed =
         rng() % 4 == 0 ? test::random_masks(rng, 1, vocab_size) : std::vector<std::uint32_t>{};
     row.history = history;
+    row.count_begin = static_cast<std::int64_t>(rng() % (history.size() + 1));
     row.bias = bias;
     row.allowed = allowed;
     const OracleResult want = test::oracle(y, row);

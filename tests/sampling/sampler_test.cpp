@@ -23,7 +23,7 @@ struct Batch {
   std::vector<std::uint32_t> subsequence, allowed;
   std::vector<TokenId> history;
   std::vector<LogitBias> bias;
-  std::vector<std::int64_t> history_offsets{0}, bias_offsets{0};
+  std::vector<std::int64_t> history_offsets{0}, bias_offsets{0}, count_begin;
 
   Batch(std::mt19937_64& rng, std::size_t count, std::size_t vocab)
       : rows(static_cast<std::int64_t>(count)),
@@ -38,7 +38,10 @@ struct Batch {
       input.params = test::random_params(rng, vocab);
       input.position = rng();
       input.subsequence = static_cast<std::uint32_t>(rng() % 3);
-      for (std::uint64_t i = rng() % 6; i > 0; --i) history.push_back(static_cast<TokenId>(rng() % vocab));
+      const std::uint64_t length = rng() % 6;
+      for (std::uint64_t i = length; i > 0; --i) history.push_back(static_cast<TokenId>(rng() % vocab));
+      input.count_begin = static_cast<std::int64_t>(rng() % (length + 1));
+      count_begin.push_back(input.count_begin);
       if (rng() % 2) bias.push_back({static_cast<TokenId>(rng() % vocab), test::pick(rng, {kMinusInfinity, 3.0f})});
       history_offsets.push_back(static_cast<std::int64_t>(history.size()));
       bias_offsets.push_back(static_cast<std::int64_t>(bias.size()));
@@ -77,6 +80,7 @@ struct Batch {
     a.presence_penalty = presence.data();
     a.history = history.data();
     a.history_offsets = history_offsets.data();
+    a.count_begin = count_begin.data();
     a.bias = bias.data();
     a.bias_offsets = bias_offsets.data();
     a.allowed = allowed.data();
@@ -192,25 +196,26 @@ TEST(Sampler, NullArraysAreDefaultsAndRowsMayShareLogits) {
 // As on a GPU: nothing else happens to such a row, and nothing to the others.
 TEST(Sampler, ArraysThatNobodyCheckedGetAStatus) {
   std::mt19937_64 rng(6);
-  Batch batch(rng, 5, 40);
+  Batch batch(rng, 6, 40);
   batch.inputs.clear();
   std::fill(batch.logits.begin(), batch.logits.end(), 1.0f);
   std::fill(batch.allowed.begin(), batch.allowed.end(), ~0u);
   batch.bias = {{40, 1.0f}};
-  batch.bias_offsets = {0, 0, 1, 1, 1, 1};
+  batch.bias_offsets = {0, 0, 1, 1, 1, 1, 1};
   batch.history = {-1};
-  batch.history_offsets = {0, 0, 0, 1, 1, 1};
-  batch.presence.assign(5, 0.5f);
+  batch.history_offsets = {0, 0, 0, 1, 1, 1, 1};
+  batch.count_begin = {0, 0, 0, 0, 0, 1};
+  batch.presence.assign(6, 0.5f);
   batch.top_p[3] = NAN;
-  std::vector<TokenId> token(5);
-  std::vector<SampleStatus> status(5);
+  std::vector<TokenId> token(6);
+  std::vector<SampleStatus> status(6);
   SampleArgs a = batch.args();
   a.token = token.data();
   a.status = status.data();
   Sampler sampler;
   sampler.sample(a);
   const auto bad = SampleStatus::invalid_parameters, ok = SampleStatus::ok;
-  EXPECT_EQ(status, (std::vector<SampleStatus>{ok, bad, bad, bad, ok}));
+  EXPECT_EQ(status, (std::vector<SampleStatus>{ok, bad, bad, bad, ok, bad}));
   EXPECT_EQ(token[1], -1);
   const auto refused = [&](auto change) {
     SampleArgs changed = a;

@@ -54,6 +54,12 @@ TEST(Validation, RefusesViewsHistoriesAndBiasesOutOfRange) {
   SamplingInput row;
   row.history = {&past, 1};
   EXPECT_THAT(refusal(row), HasSubstr("history"));
+  const TokenId known = 3;
+  row.history = {&known, 1};
+  for (const std::int64_t begin : {-1, 2}) {
+    row.count_begin = begin;
+    EXPECT_THAT(refusal(row), HasSubstr("row 0: count_begin"));
+  }
   row = {};
   row.bias = {&negative, 1};
   EXPECT_THAT(refusal(row), HasSubstr("bias"));

@@ -74,7 +74,7 @@ inline std::vector<std::uint32_t> make_mask(const nlohmann::json& spec, std::siz
   return words;
 }
 
-/// "sampling_vectors.json", or "mask_vectors.json".
+/// "sampling_vectors.json", "mask_vectors.json", or "count_vectors.json".
 inline std::vector<VectorCase> load_vector_cases(const std::string& name = "sampling_vectors.json") {
   std::ifstream file(std::string(WARPLOOM_TEST_DATA) + "/" + name);
   std::vector<VectorCase> cases;
@@ -98,6 +98,7 @@ inline std::vector<VectorCase> load_vector_cases(const std::string& name = "samp
     p.seed = std::stoull(j["seed"].get<std::string>());
     c.row.position = j["position"].get<std::uint64_t>();
     c.row.subsequence = j["stream"].get<std::uint32_t>();
+    c.row.count_begin = j.value("count_begin", std::int64_t{0});
     c.expect = j["expect"];
   }
   for (VectorCase& c : cases) {

@@ -17,9 +17,7 @@ TEST(Vectors, OneByOne) {
   }
 }
 
-TEST(Vectors, MasksOnEveryInstructionSet) {
-  const std::vector<VectorCase> cases = load_vector_cases("mask_vectors.json");
-  ASSERT_EQ(cases.size(), 128u);
+void expect_on_every_isa(const std::vector<VectorCase>& cases) {
   for (const CpuIsa isa : available_cpu_isas()) {
     SCOPED_TRACE(name(isa));
     Sampler sampler(1, isa);
@@ -28,6 +26,29 @@ TEST(Vectors, MasksOnEveryInstructionSet) {
       expect_vector_case(c, sampler.sample({c.data(), c.type, 1, vocab_size, vocab_size}, {&c.row, 1}).at(0));
     }
   }
+}
+
+TEST(Vectors, MasksOnEveryInstructionSet) {
+  const std::vector<VectorCase> cases = load_vector_cases("mask_vectors.json");
+  ASSERT_EQ(cases.size(), 128u);
+  expect_on_every_isa(cases);
+}
+
+TEST(Vectors, PenaltiesThatCountAPartOfTheHistory) {
+  const std::vector<VectorCase> cases = load_vector_cases("count_vectors.json");
+  ASSERT_EQ(cases.size(), 64u);
+  expect_on_every_isa(cases);
+}
+
+TEST(Vectors, SeedsOfRequests) {
+  std::ifstream file(std::string(WARPLOOM_TEST_DATA) + "/request_seed_vectors.json");
+  const auto cases = nlohmann::json::parse(file);
+  ASSERT_EQ(cases.size(), 32u);
+  for (const auto& c : cases)
+    EXPECT_EQ(
+        std::to_string(request_seed(std::stoull(c["seed"].get<std::string>()), c["prompt"].get<std::vector<TokenId>>())),
+        c["expect"].get<std::string>())
+        << c["id"];
 }
 
 // A batch has one vocabulary and one type: rows are widened and padded with masked tokens, which changes nothing.

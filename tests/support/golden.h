@@ -18,6 +18,17 @@
 
 namespace warploom::test {
 
+/// The seed for which request_seed(seed, prompt) is `wanted`.
+inline std::uint64_t seed_that_gives(std::uint64_t wanted, const std::vector<TokenId>& prompt) {
+  const auto unshift = [](std::uint64_t z, int bits) { return z ^ (z >> bits) ^ (z >> 2 * bits); };
+  for (auto token = prompt.rbegin(); token != prompt.rend(); ++token) {
+    std::uint64_t z = unshift(wanted, 31) * 0x319642B2D24D8EC3u;  // inverses of the multipliers, modulo 2^64
+    z = unshift(unshift(z, 27) * 0x96DE1B173F119089u, 30);
+    wanted = z - (static_cast<std::uint64_t>(*token) + 1) * 0x9E3779B97F4A7C15u;
+  }
+  return wanted;
+}
+
 /// 40 requests for tiny_model(): every strategy, penalties, biases, stop strings, several completions; prompts of 1 to 120 tokens,
 /// half of which share one of two beginnings. They generate over 2,000 tokens.
 inline std::vector<Request> golden_requests() {
@@ -58,6 +69,9 @@ inline std::vector<Request> golden_requests() {
         request.logit_bias = {{7, -INFINITY}, {static_cast<TokenId>(i), 2.5f}, {120, -1.0f}};
         break;
     }
+    // Recorded when requests drew from the seed itself, and when all penalties counted the prompt.
+    sampling.seed = seed_that_gives(sampling.seed, prompt);
+    request.penalize_prompt = true;
     if (i % 9 == 4) request.stop = {"th", "e "};
     if (i % 11 == 5) request.stop_token_ids = {65, 101};
   }

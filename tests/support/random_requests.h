@@ -67,6 +67,9 @@ inline Request random_request(const RandomRequests& of, std::uint32_t seed, std:
   if (one_in(5)) sampling.repetition_penalty = 1.0f + static_cast<float>(rng() % 5) * 0.1f;
   if (one_in(5)) sampling.frequency_penalty = static_cast<float>(rng() % 5) * 0.2f;
   if (one_in(5)) sampling.presence_penalty = static_cast<float>(rng() % 5) * 0.2f;
+  request.penalize_prompt = one_in(3);
+  if (one_in(4)) request.penalty_window = 1 + rng() % 40;
+  if (one_in(4)) request.first_subsequence = rng() % 1000;
   if (one_in(6)) request.n = 2 + static_cast<int>(rng() % 3);
   if (one_in(10)) request.best_of = request.n + static_cast<int>(rng() % 3);
   for (std::uint32_t i = one_in(3) ? 1 + rng() % 3 : 0; i > 0; --i)

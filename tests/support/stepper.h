@@ -51,13 +51,9 @@ class Stepper {
       input.sequences.push_back({count, lengths_[s] - count, tables_[s].blocks(), 1});
     }
     for (const SamplingInput& row : rows)
-      input.rows.push_back({static_cast<std::int64_t>(input.rows.size()),
-                            &row.params,
-                            row.position,
-                            row.subsequence,
-                            row.history,
-                            {},
-                            row.bias});
+      input.rows.push_back({static_cast<std::int64_t>(input.rows.size()), &row.params, row.position, row.subsequence,
+                            row.history.first(static_cast<std::size_t>(row.count_begin)),
+                            row.history.subspan(static_cast<std::size_t>(row.count_begin)), false, row.bias});
     runner_.run(input, {}, results);
     std::vector<float> logits(tokens.size() * static_cast<std::size_t>(vocab_size()));
     runner_.download_logits(0, logits);

@@ -21,7 +21,7 @@ struct RowParams {
   const u32* allowed;
   const TokenId* history;
   const LogitBias* bias;
-  int history_count, bias_count;
+  int history_count, count_begin, bias_count;
 
   __device__ void read(const SampleArgs& a, std::int64_t r) {
     temperature = a.temperature ? a.temperature[r] : a.default_temperature;
@@ -38,6 +38,8 @@ struct RowParams {
     const bool penalised = repetition != 1.0f || frequency != 0.0f || presence != 0.0f;
     history = a.history && penalised ? a.history + a.history_offsets[r] : nullptr;
     history_count = history ? static_cast<int>(a.history_offsets[r + 1] - a.history_offsets[r]) : 0;
+    const std::int64_t begin = history && a.count_begin ? a.count_begin[r] : 0;
+    count_begin = begin >= 0 && begin <= history_count ? static_cast<int>(begin) : -1;
     bias = a.bias ? a.bias + a.bias_offsets[r] : nullptr;
     bias_count = bias ? static_cast<int>(a.bias_offsets[r + 1] - a.bias_offsets[r]) : 0;
   }
@@ -45,7 +47,7 @@ struct RowParams {
   // As validate() of the host.
   __device__ bool valid() const {
     return temperature >= 0.0f && isfinite(temperature) && top_k >= 0 && top_p > 0.0f && min_p >= 0.0f && min_p <= 1.0f &&
-           repetition > 0.0f && isfinite(repetition) && isfinite(frequency) && isfinite(presence);
+           repetition > 0.0f && isfinite(repetition) && isfinite(frequency) && isfinite(presence) && count_begin >= 0;
   }
 };
 
@@ -59,9 +61,10 @@ struct Probability {
 // those that share a mark.
 inline constexpr u32 kMarkBits = 1u << 16;
 
-// How often tokens stand in the history: a hash table in shared memory, behind the marks. A slot is a token + 1 and above it how
-// often it was seen. Slots are never emptied: a token whose kProbes slots all hold others when it first comes has none for good.
-// Such tokens, and those seen too often, are marked in a bit map: whoever shares their bit is counted in the history itself.
+// Which tokens stand in the history, and how often from count_begin on: a hash table in shared memory, behind the marks. A slot is a
+// token + 1 and above it its count. Slots are never emptied: a token whose kProbes slots all hold others when it first comes has
+// none for good. Such tokens, and those of too high a count, are marked in a bit map: whoever shares their bit is counted in the
+// history itself.
 class HistoryCounts {
  public:
   static constexpr u32 kSlots = 2048, kUncountedBits = 8192;
@@ -71,24 +74,25 @@ class HistoryCounts {
   static __device__ void clear() {
     for (u32 i = threadIdx.x; i < kBytes / 4; i += kThreads) slots()[i] = 0;
   }
-  static __device__ void add(TokenId token) {
+  static __device__ void add(TokenId token, bool counted) {
     const u32 name = static_cast<u32>(token) + 1;
 #pragma unroll 1
     for (u32 probe = 0; probe < kProbes; ++probe) {
       u32& slot = slot_of(token, probe);
       const u32 there = atomicCAS(&slot, 0u, name) & kName;
       if (there != 0 && there != name) continue;
-      if (atomicAdd(&slot, kOnce) / kOnce < kMaxTimes) return;
+      if (!counted || atomicAdd(&slot, kOnce) / kOnce < kMaxTimes) return;
       break;  // the count begins anew, the name stays
     }
     atomicOr(&uncounted(token), 1u << (token % 32));
   }
-  static __device__ u32 times(const RowParams& p, TokenId token) {
-    if (uncounted(token) >> (token % 32) & 1u) return times_in_history(p, token);
+  // The count + 1; 0 where the token is not in the history.
+  static __device__ u32 find(const RowParams& p, TokenId token) {
+    if (uncounted(token) >> (token % 32) & 1u) return find_in_history(p, token);
 #pragma unroll 1
     for (u32 probe = 0; probe < kProbes; ++probe) {
       const u32 slot = slot_of(token, probe);
-      if ((slot & kName) == static_cast<u32>(token) + 1) return slot / kOnce;
+      if ((slot & kName) == static_cast<u32>(token) + 1) return slot / kOnce + 1;
       if (slot == 0) return 0;
     }
     return 0;
@@ -107,20 +111,25 @@ class HistoryCounts {
     return slots()[((hash >> 21) + probe * (hash >> 10 | 1u)) % kSlots];
   }
   static __device__ u32& uncounted(TokenId token) { return slots()[kSlots + static_cast<u32>(token) % kUncountedBits / 32]; }
-  static __device__ u32 times_in_history(const RowParams& p, TokenId token) {
-    u32 times = 0;
+  static __device__ u32 find_in_history(const RowParams& p, TokenId token) {
+    u32 count = 0;
+    bool found = false;
 #pragma unroll 1
-    for (int i = 0; i < p.history_count; ++i) times += p.history[i] == token;
-    return times;
+    for (int i = 0; i < p.history_count; ++i) {
+      if (p.history[i] != token) continue;
+      found = true;
+      count += i >= p.count_begin;
+    }
+    return found ? count + 1 : 0;
   }
 };
 
 // Penalties and biases of one token.
 __device__ inline float adjust_one(const RowParams& p, int id, float y) {
-  const u32 times = p.history_count > 0 ? HistoryCounts::times(p, id) : 0;
-  if (times > 0) {
-    if (p.repetition != 1.0f) y = y > 0.0f ? __fdiv_rn(y, p.repetition) : __fmul_rn(y, p.repetition);
-    if (p.frequency != 0.0f) y = __fadd_rn(y, -__fmul_rn(p.frequency, static_cast<float>(times)));
+  const u32 found = p.history_count > 0 ? HistoryCounts::find(p, id) : 0;
+  if (found > 0 && p.repetition != 1.0f) y = y > 0.0f ? __fdiv_rn(y, p.repetition) : __fmul_rn(y, p.repetition);
+  if (found > 1) {
+    if (p.frequency != 0.0f) y = __fadd_rn(y, -__fmul_rn(p.frequency, static_cast<float>(found - 1)));
     if (p.presence != 0.0f) y = __fadd_rn(y, -p.presence);
   }
   for (int i = 0; i < p.bias_count; ++i)
@@ -184,7 +193,7 @@ class Row {
         return known;
       };
       for (int i = threadIdx.x; i < params_.history_count; i += kThreads)
-        if (one(params_.history[i])) HistoryCounts::add(params_.history[i]);
+        if (one(params_.history[i])) HistoryCounts::add(params_.history[i], i >= params_.count_begin);
       for (int i = threadIdx.x; i < params_.bias_count; i += kThreads) one(params_.bias[i].token);
       return __syncthreads_or(bad);
     }
