@@ -63,18 +63,18 @@ enum class LogprobsMode : std::uint8_t {
 /// at a time; an exception from one ends the request as `error`.
 struct Request {
   Prompt prompt;  ///< at least one token
-  std::int64_t max_tokens =
-      256;  ///< >= 0, for each completion; 0: only compute the prompt, for prompt_logprobs or the prefix cache
-  std::int64_t min_tokens =
-      0;                    ///< in [0, max_tokens]; before that many, stop tokens are not drawn and stop strings do not stop
+  /// >= 0, for each completion; 0: only compute the prompt, for prompt_logprobs or the prefix cache.
+  std::int64_t max_tokens = 256;
+  /// In [0, max_tokens]; before that many, stop tokens are not drawn and stop strings do not stop.
+  std::int64_t min_tokens = 0;
   SamplingParams sampling;  ///< its seed is mixed with the prompt: see request_seed()
-  bool penalize_prompt =
-      false;  ///< the frequency and presence penalties count the prompt too, as the repetition penalty always does
-  std::int64_t penalty_window =
-      0;      ///< >= 0; penalties look at this many of the last tokens, the prompt's included; 0: at all
+  /// The frequency and presence penalties count the prompt's tokens, too; the repetition penalty always does.
+  bool penalize_prompt = false;
+  /// >= 0; all penalties look at this many of the last tokens, the prompt's included; 0: at all.
+  std::int64_t penalty_window = 0;
   int n = 1;  ///< completions, in [1, 65536]
-  /// Completion i draws from subsequence first_subsequence + i, at most 2^32 - 1. Requests with equal prompts and seeds draw alike unless
-  /// their subsequences differ.
+  /// Completion i draws from subsequence first_subsequence + i, at most 2^32 - 1. Requests with equal prompts and seeds draw alike
+  /// unless their subsequences differ.
   std::uint32_t first_subsequence = 0;
   /// Completions that are generated, of which the n with the highest mean log-probability come back; in [n, 65536], 0: n. If larger than
   /// n, events come when all have ended.
