@@ -7,12 +7,10 @@
 namespace warploom::cuda {
 
 void check(cudaError_t error, const char* what) {
-  if (error == cudaErrorMemoryAllocation) {
-    static_cast<void>(cudaGetLastError());  // the device is fine, so work can continue
-    throw OutOfMemory(fmt::format("{}: out of device memory", what));
-  }
-  if (error != cudaSuccess)
-    throw BackendError(fmt::format("{}: {} ({})", what, cudaGetErrorName(error), cudaGetErrorString(error)));
+  if (error == cudaSuccess) return;
+  static_cast<void>(cudaGetLastError());  // taken back from the runtime, which would report it to the application again
+  if (error == cudaErrorMemoryAllocation) throw OutOfMemory(fmt::format("{}: out of device memory", what));
+  throw BackendError(fmt::format("{}: {} ({})", what, cudaGetErrorName(error), cudaGetErrorString(error)));
 }
 
 }  // namespace warploom::cuda

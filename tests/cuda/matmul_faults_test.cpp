@@ -57,6 +57,7 @@ class CudaMatmulFaults : public testing::Test {
           message = e.what();
         }
         const bool struck = warploom_emulator_injections() != 0;
+        EXPECT_EQ(cudaPeekAtLastError(), cudaSuccess) << call << " " << nth;  // it was reported once
         warploom_emulator_inject("", 0, 0);
         warploom_emulator_clear();
         cudaGetLastError();

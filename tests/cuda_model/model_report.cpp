@@ -52,8 +52,10 @@ void print_row(const std::string& path, CudaWeights weights, std::int64_t sequen
     WarploomModelledTime t = {};
     warploom_emulator_modelled("", gpu.name, &t);
     const double limit = least_bytes(stepper, sequences) / gpu.bandwidth;
-    std::printf(" %.0f | %.0f | %.0f%% | %.0f%% |", 1e6 * t.total, static_cast<double>(sequences) / t.total,
-                100 * limit / t.total, 100 * limit / (t.total - t.launch));
+    WarploomModelledTime products = {};
+    warploom_emulator_modelled("matmul", gpu.name, &products);
+    std::printf(" %.0f | %.0f | %.0f | %.0f%% | %.0f%% |", 1e6 * t.total, 1e6 * products.total,
+                static_cast<double>(sequences) / t.total, 100 * limit / t.total, 100 * limit / (t.total - t.launch));
   }
   std::printf("\n");
   std::fflush(stdout);
@@ -80,9 +82,9 @@ int main(int argc, char** argv) try {
   }
   if (counts.empty()) counts = {1, 16, 64, 256};
   std::printf(
-      "| sequences | kernels | MB moved | MB at least | A100 us | tokens/s | of the limit | without launches "
-      "| H100 us | tokens/s | of the limit | without launches "
-      "|\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+      "| sequences | kernels | MB moved | MB at least | A100 us | products | tokens/s | of the limit | without launches "
+      "| H100 us | products | tokens/s | of the limit | without launches "
+      "|\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
   for (const std::int64_t n : counts) print_row(argv[1], weights, n);
 } catch (const Error& error) {
   std::fprintf(stderr, "model_report: %s\n", error.what());

@@ -1,9 +1,11 @@
 #include "cuda/backend/matmul/cublas.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "cuda/backend/matmul/kernels.h"
 #include "warploom/error.h"
 
 namespace warploom::cuda {
@@ -87,8 +89,7 @@ DenseMatmul::Plan DenseMatmul::make_plan(const DenseProduct& p, const Shape& sha
   return plan;
 }
 
-void DenseMatmul::run(const DenseProduct& p) {
-  if (p.tokens == 0 || p.rows == 0) return;
+const DenseMatmul::Plan& DenseMatmul::plan_for(const DenseProduct& p) {
   const Shape shape{p.rows,
                     p.cols,
                     p.tokens,
@@ -104,13 +105,23 @@ void DenseMatmul::run(const DenseProduct& p) {
     if (plans_.size() >= kMaxPlans) plans_.clear();
     at = plans_.emplace(shape, std::move(plan)).first;
   }
-  const Plan& plan = at->second;
+  return at->second;
+}
+
+void DenseMatmul::run(const DenseProduct& product) {
+  if (product.tokens == 0 || product.rows == 0) return;
+  DenseProduct p = product;
+  // The preference has no alignment for the bias, and kernels may read 16 bytes of it at once. One that lies otherwise is what the
+  // product is added to.
+  const bool added_to = p.bias && alignment_of(p.bias) < 16;
+  if (added_to) launch_broadcast(std::exchange(p.bias, nullptr), p.rows, p.tokens, p.out_stride, p.out, stream_);
+  const Plan& plan = plan_for(p);
   if (p.bias)
     check_lt(cublasLtMatmulDescSetAttribute(plan.product.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p.bias, sizeof p.bias),
              "cublasLtMatmulDescSetAttribute");
-  const float one = 1.0f, zero = 0.0f;
+  const float one = 1.0f, beta = added_to ? 1.0f : 0.0f;
   check_lt(
-      cublasLtMatmul(handle_.get(), plan.product.get(), &one, p.weight, plan.weight.get(), p.x, plan.x.get(), &zero, p.out,
+      cublasLtMatmul(handle_.get(), plan.product.get(), &one, p.weight, plan.weight.get(), p.x, plan.x.get(), &beta, p.out,
                      plan.out.get(), p.out, plan.out.get(), &plan.algorithm, workspace_.data(), workspace_.bytes(), stream_),
       "cublasLtMatmul");
 }

@@ -17,7 +17,7 @@ struct DenseProduct {
   std::int64_t rows = 0, cols = 0, weight_stride = 0;
   const void* x = nullptr;  // [tokens, cols]
   std::int64_t tokens = 0;
-  const float* bias = nullptr;  // [rows] or null
+  const float* bias = nullptr;  // [rows] or null; on any boundary
   float* out = nullptr;         // [tokens, rows], tokens `out_stride` elements apart
   std::int64_t out_stride = 0;
 };
@@ -28,10 +28,10 @@ class DenseMatmul {
   /// Throws OutOfMemory, BackendError.
   DenseMatmul(DType type, cudaStream_t stream);
   /// On the stream. Allocates nothing on the device. Throws BackendError naming the call that failed.
-  void run(const DenseProduct& p);
+  void run(const DenseProduct& product);
 
  private:
-  // rows, cols, tokens, weight_stride, out_stride, whether there is a bias, alignments of weight, x and out in bytes
+  // rows, cols, tokens, weight_stride, out_stride, whether the product adds a bias, alignments of weight, x and out in bytes
   using Shape =
       std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, unsigned, unsigned, unsigned>;
   struct Plan {
@@ -40,6 +40,7 @@ class DenseMatmul {
     cublasLtMatmulAlgo_t algorithm{};
   };
   Plan make_plan(const DenseProduct& p, const Shape& shape) const;
+  const Plan& plan_for(const DenseProduct& p);
 
   DType type_;
   cudaStream_t stream_;

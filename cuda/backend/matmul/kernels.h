@@ -21,6 +21,10 @@ void launch_packed_matmul(const PackedView& weight, DType type, const void* x, c
 void launch_unpack(const PackedView& weight, DType type, int begin, int end, std::int64_t stride, void* out,
                    cudaStream_t stream);
 
+/// out[t, r] = bias[r]. out: f32, tokens out_stride elements apart.
+void launch_broadcast(const float* bias, std::int64_t rows, std::int64_t tokens, std::int64_t out_stride, float* out,
+                      cudaStream_t stream);
+
 /// out[t] = row ids[t] - first_row of the view, as f32. Tokens whose row is not in the view keep their values. out: [tokens,
 /// cols].
 void launch_packed_embed(const PackedView& table, DType type, int first_row, const TokenId* ids, std::int64_t tokens,

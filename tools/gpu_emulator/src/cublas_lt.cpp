@@ -1,6 +1,7 @@
 // A stand-in for libcublasLt.so.13: matmul with its descriptors, layouts, preferences and heuristics. cuBLAS documentation,
 // "Using the cuBLASLt API". Stricter than the library where that shows a caller's mistake: a workspace is overwritten, and
-// pointers must be aligned as the preference promised (256 bytes where it says nothing).
+// pointers must be aligned as the preference promised (256 bytes where it says nothing), and a bias to 16 bytes, of which a
+// preference cannot say anything.
 #include <cublasLt.h>
 
 #include <algorithm>
@@ -330,6 +331,11 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t op_h
   }
   const bool biased = (op.epilogue & CUBLASLT_EPILOGUE_BIAS) != 0;
   if (biased && op.bias == nullptr) return CUBLAS_STATUS_INVALID_VALUE;
+  if (biased && reinterpret_cast<uintptr_t>(op.bias) % 16 != 0) {
+    std::fprintf(stderr,
+                 "emulator: cublasLtMatmul: the bias is not on 16 bytes, which kernels of the library may read at once\n");
+    return CUBLAS_STATUS_INVALID_VALUE;
+  }
   if (used > 0)
     enqueue(stream, [=] {
       if (check_memory(workspace, used, true, "cuBLASLt, the workspace")) std::memset(workspace, 0xcd, used);

@@ -226,6 +226,8 @@ TEST_F(CublasLtMistakes, ShapesAndTypesThatDoNotFitAreRefused) {
   Description biased;
   biased.set(CUBLASLT_MATMUL_DESC_EPILOGUE, static_cast<uint32_t>(CUBLASLT_EPILOGUE_BIAS));
   EXPECT_EQ(run(a.layout, b.layout, biased), CUBLAS_STATUS_INVALID_VALUE);  // no pointer
+  biased.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(c.device.data() + 1));
+  EXPECT_EQ(run(a.layout, b.layout, biased), CUBLAS_STATUS_INVALID_VALUE);  // not on 16 bytes
   const int64_t wrong = 0;
   EXPECT_EQ(cublasLtMatmulDescSetAttribute(op.handle, CUBLASLT_MATMUL_DESC_TRANSA, &wrong, sizeof wrong),
             CUBLAS_STATUS_INVALID_VALUE);  // an int64_t for an int32_t
