@@ -37,8 +37,8 @@ class WARPLOOM_EXPORT EventQueue {
 };
 
 /// Who gets a request's events: a queue, or a callback on the engine's thread (the one that calls step(), if the engine has none).
-/// No lock is held during the callback, which may call everything of the engine but step(), drain() and shutdown(). While it runs, no
-/// other request makes progress. If it throws, it is not called again, and its request ends as `error`.
+/// No lock is held during the callback, which may call everything of the engine but step(), drain() and shutdown(), and may wait for no
+/// request. While it runs, no other request makes progress. If it throws, it is not called again, and its request ends as `error`.
 using EventReceiver = std::variant<EventQueue, OnToken>;
 
 /// A request that was submitted. A copy is the same request. Dropping all of them does not cancel it. Safe to use from several threads, also
@@ -51,9 +51,10 @@ class WARPLOOM_EXPORT RequestHandle {
   void cancel() const;  ///< as Engine::cancel()
 
   bool finished() const;
-  /// Waits for the end, after the last event was delivered; false if that took longer than `timeout`. Do not wait in a callback.
+  /// Waits for the end, after the last event was delivered; false if that took longer than `timeout`. If the engine has no thread of its
+  /// own, another thread must step meanwhile. Throws InvalidArgument in a callback, if the request has not ended.
   [[nodiscard]] bool await_output(Seconds timeout) const;
-  /// Waits for the end. Valid while a handle lives.
+  /// The same, however long it takes. Valid while a handle lives.
   const RequestOutput& output() const;
 
  private:
@@ -78,9 +79,9 @@ class WARPLOOM_EXPORT Engine final {
   Engine& operator=(const Engine&) = delete;
 
   /// Queues a request; its prompt is encoded on the calling thread. Throws InvalidArgument or ModelError if it cannot be honoured as a
-  /// whole, QueueFull, or EngineStopped.
+  /// whole, QueueFull, or EngineStopped. Events may come before it returns.
   RequestHandle submit(Request request, EventReceiver receiver = {});
-  /// The same; empty if the queue is full.
+  /// The same; empty if the queue is full. The request is gone then: pass a copy to try again with it.
   [[nodiscard]] std::optional<RequestHandle> try_submit(Request request, EventReceiver receiver = {});
   /// Ends a request as `cancelled` before the next step. Has no effect on one that has ended.
   void cancel(RequestId id);

@@ -13,7 +13,7 @@ struct EngineOptions {
   /// but no more than kv_cache_share allows. The function generate() never makes it larger than its requests can use.
   std::int64_t kv_cache_tokens = 0;
   /// Share of the memory that is free after the work buffers were allocated, in (0, 1]; used if kv_cache_tokens is 0. 0: in the function
-  /// generate(), whose cache goes with the call, 0.875; in a Generator 0.9 on CUDA and 0.25 on the CPU, where memory is only taken as
+  /// generate(), whose cache goes with the call, 0.875; in a Generator and an Engine 0.9 on CUDA and 0.25 on the CPU, where memory is only taken as
   /// it is filled.
   double kv_cache_share = 0.0;
   std::int64_t block_size = 16;    ///< tokens a block of the KV cache: 16 on the CPU; 8, 16 or 32 on CUDA
@@ -32,8 +32,10 @@ struct EngineOptions {
   bool check_blocks = false;
 
   // The rest is for an Engine alone.
-  std::int64_t max_queued_requests = 0;  ///< requests that may wait, 0: any number
-  bool own_thread = true;                ///< false: the application calls Engine::step()
+  /// How many requests may wait, 0: any number. A request waits from submission to the end of the first step that computes a part of
+  /// it, also if sequences are free.
+  std::int64_t max_queued_requests = 0;
+  bool own_thread = true;  ///< false: the application calls Engine::step()
   /// How many of the latest are kept for Engine::take_iteration_stats() and Engine::take_kv_cache_events(); 0: none.
   std::size_t iteration_stats_capacity = 0;
   std::size_t kv_cache_events_capacity = 0;

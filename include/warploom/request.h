@@ -16,7 +16,8 @@
 namespace warploom {
 
 /// Token ids are taken as they are. Text is encoded with the default EncodeOptions: special tokens that it spells are recognised, so pass
-/// untrusted text as messages or as token ids. Messages are rendered by the model's chat template.
+/// untrusted text as messages or as token ids. Messages are rendered by the model's chat template:
+/// request.prompt = std::vector<ChatMessage>{{"user", "Hello"}}.
 using Prompt = std::variant<std::vector<TokenId>, std::string, std::vector<ChatMessage>>;
 
 /// What a completion consists of so far. Views, valid during the call.
@@ -48,7 +49,8 @@ class TokenEdit {
   std::int64_t vocab_size_;
 };
 
-/// Called before each token is drawn, without waiting for the device: for grammars and other rules on tokens.
+/// For grammars and other rules on tokens. Called once for each token, in order, with all tokens before it, however often the request is
+/// preempted; the logits stay on the device. A constraint belongs to one request: capture what it needs to know of it.
 using TokenConstraint = std::function<void(const CompletionContext&, TokenEdit&)>;
 /// Called with the row of logits, [vocab_size], that the next token is drawn from, before penalties, bias and mask. The row travels from the
 /// GPU to the host and back, so prefer a TokenConstraint if the logits themselves do not matter.
@@ -70,7 +72,7 @@ struct Request {
   SamplingParams sampling;  ///< its seed is mixed with the prompt: see request_seed()
   /// The frequency and presence penalties count the prompt's tokens, too; the repetition penalty always does.
   bool penalize_prompt = false;
-  /// >= 0; all penalties look at this many of the last tokens, the prompt's included; 0: at all.
+  /// >= 0; all penalties look at this many of the last tokens, the prompt's included; 0: at every token.
   std::int64_t penalty_window = 0;
   int n = 1;  ///< completions, in [1, 65536]
   /// Completion i draws from subsequence first_subsequence + i, at most 2^32 - 1. Requests with equal prompts and seeds draw alike
@@ -91,7 +93,7 @@ struct Request {
   TokenConstraint constraint;              ///< may be empty
   LogitsProcessor logits_processor;        ///< may be empty
 
-  bool logprobs = false;  ///< fill Completion::logprobs
+  bool logprobs = false;  ///< fill Completion::logprobs; top_logprobs alone does not
   int top_logprobs = 0;   ///< how many of the most probable tokens to list at each step, in [0, 1024]
   LogprobsMode logprobs_mode = LogprobsMode::raw;
   bool prompt_logprobs = false;  ///< fill RequestOutput::prompt_logprobs; the prompt is computed even if the cache holds it
@@ -130,7 +132,8 @@ struct RequestOutput {
   std::vector<double> prompt_logprobs;
   std::int64_t cached_tokens = 0;  ///< of the prompt, whose keys and values were in the cache when it was first admitted
   std::vector<Completion> completions;  ///< n of them, by index; with best_of, best first
-  std::string error;                    ///< what went wrong, if completions ended as `error`
+  /// What went wrong: why completions ended as `error` or `invalid_logits`, or for want of KV cache. Empty otherwise.
+  std::string error;
 };
 
 /// One new token, or the end of a completion. The texts of a completion's events concatenate to Completion::text, and its last event has
@@ -140,7 +143,7 @@ struct TokenEvent {
   std::uint32_t index = 0;                 ///< which of its completions
   TokenId token = -1;                      ///< -1 if the completion ends without a token
   std::string text;                        ///< safe to show now: text that may begin a stop string is withheld
-  double logprob = 0.0;                    ///< if asked for
+  double logprob = 0.0;                    ///< 0 unless asked for
   std::vector<TokenLogprob> top_logprobs;  ///< if asked for
   FinishReason finish_reason = FinishReason::running;
   bool last = false;  ///< no event of this request follows

@@ -22,6 +22,7 @@ struct SamplingParams {
   float repetition_penalty = 1.0f;  ///< > 0; 1: off
   float frequency_penalty = 0.0f;   ///< finite; 0: off
   float presence_penalty = 0.0f;    ///< finite; 0: off
+  /// The same seed and prompt always draw the same tokens. The library never picks one: for variety, give each request its own.
   std::uint64_t seed = 0;
 };
 
@@ -29,7 +30,8 @@ struct SamplingParams {
 WARPLOOM_EXPORT void validate(const SamplingParams& params);
 
 /// The seed from which a request's tokens are drawn, so that different prompts under one seed do not share random numbers. The library
-/// uses it for each Request; use it if you draw with a model of your own. docs/sampling.md section 5 has the arithmetic.
+/// uses it for each Request; use it if you draw with a model of your own: request_seed(7, std::vector<TokenId>{1, 2, 3}) is
+/// 15589334644414055952. docs/sampling.md section 5 has the arithmetic.
 [[nodiscard]] WARPLOOM_EXPORT std::uint64_t request_seed(std::uint64_t seed, std::span<const TokenId> prompt);
 
 struct LogitBias {

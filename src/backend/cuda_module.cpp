@@ -32,7 +32,7 @@ void* open_module(std::string& missing) {
     std::error_code error;
     if (path.has_parent_path() && !std::filesystem::exists(path, error)) continue;
     if (void* module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return module;
-    missing = fmt::format("the CUDA module cannot be loaded: {}", dlerror());
+    missing = fmt::format("the CUDA module {} cannot be loaded: {}", kModule, dlerror());
     if (path.has_parent_path()) return nullptr;
   }
   return nullptr;

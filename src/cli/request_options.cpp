@@ -61,7 +61,8 @@ void add_request_options(CLI::App& command, RequestChoice& choice) {
   command.add_flag("--penalize-prompt", request.penalize_prompt,
                    "the frequency and presence penalties count the prompt's tokens too");
   command
-      .add_option("--penalty-window", request.penalty_window, "penalties look at this many of the last tokens; 0: at all")
+      .add_option("--penalty-window", request.penalty_window,
+                  "penalties look at this many of the last tokens; 0: at every token")
       ->check(whole_number<std::int64_t>())
       ->capture_default_str();
   command.add_option("--stop", request.stop, "end where this text appears; give it again for each further text")

@@ -17,7 +17,7 @@ void check_kv_cache_shape(const KvCacheShape& shape) {
     throw InvalidArgument(
         fmt::format("KV cache: blocks of {} tokens; on the CPU it must be {}", shape.block_size, kKvBlockSize));
   if (shape.type != DType::f16 && shape.type != DType::f32)
-    throw InvalidArgument("KV cache: bf16 is not to be had on the CPU, where it is f16 or f32");
+    throw InvalidArgument("KV cache: bf16 is not available on the CPU; it must be f16 or f32");
 }
 
 CpuKvCache::CpuKvCache(const KvCacheShape& shape) : shape_(shape) {

@@ -25,6 +25,8 @@ bool RequestHandle::finished() const { return await_output(Seconds(0)); }
 
 bool RequestHandle::await_output(Seconds timeout) const {
   std::unique_lock lock(state_->mutex);
+  if (state_->finished || timeout <= Seconds(0)) return state_->finished;
+  if (const auto engine = state_->engine.lock()) engine->refuse_in_callback("await_output() and output()");
   return wait_for(state_->done, lock, timeout, [&] { return state_->finished; });
 }
 
@@ -51,6 +53,7 @@ RequestHandle Engine::submit(Request request, EventReceiver receiver) {
 }
 
 std::optional<RequestHandle> Engine::try_submit(Request request, EventReceiver receiver) {
+  if (!state_->has_room()) return std::nullopt;  // before the work of encoding
   PreparedRequest prepared = prepare_request(std::move(request), *tokenizer(), model()->shape());
   auto entry = std::make_shared<RequestHandle::State>();
   if (auto* queue = std::get_if<EventQueue>(&receiver)) entry->queue = *queue;

@@ -95,8 +95,12 @@ void EngineCore::step(const OnToken& on_token) {
   expire(on_token);
   const std::int64_t preemptions = scheduler_.num_preemptions();
   const ScheduledBatch& batch = scheduler_.schedule();
-  for (const Sequence* sequence : batch.exhausted)
-    end(live_.at(sequence->group->request_id), sequence->index, FinishReason::context_full, on_token);
+  for (const Sequence* sequence : batch.exhausted) {
+    LiveRequest& live = live_.at(sequence->group->request_id);
+    live.set_error(fmt::format("the KV cache of {} tokens cannot hold a sequence of {}", pool_.size() * pool_.block_size(),
+                               sequence->num_tokens()));
+    end(live, sequence->index, FinishReason::context_full, on_token);
+  }
   last_step_.num_preempted = scheduler_.num_preemptions() - preemptions;
   stats_.preemptions += static_cast<std::uint64_t>(last_step_.num_preempted);
   if (batch.sequences.empty()) return;
@@ -211,6 +215,20 @@ void EngineCore::read_prompt_logprobs(const ScheduledBatch& batch) {
   }
 }
 
+namespace {
+
+// Why a row of logits gave no token.
+std::string cause_of(const SequenceGroup& group, SampleStatus status) {
+  const char* after = group.logits_processor ? ", after the logits processor" : "";
+  if (status != SampleStatus::all_masked)
+    return fmt::format("the logits, with penalties and biases, hold NaN or +infinity{}", after);
+  return fmt::format(
+      "no token may be drawn: the logits are all -infinity with the biases, the allowed tokens{} of the request{}",
+      group.constraint ? " and the constraint" : "", after);
+}
+
+}  // namespace
+
 void EngineCore::report(const ScheduledBatch& batch, const OnToken& on_token) {
   for (auto& [id, error] : failed_) abort(id, FinishReason::error, on_token, std::move(error));
   std::size_t next = 0;
@@ -219,10 +237,12 @@ void EngineCore::report(const ScheduledBatch& batch, const OnToken& on_token) {
     Sequence& sequence = *scheduled.sequence;
     LiveRequest& live = live_.at(sequence.group->request_id);
     if (live.has_ended(sequence.index)) continue;
-    if (result && result->status == SampleStatus::ok)
+    if (result && result->status == SampleStatus::ok) {
       process_token(live, sequence, *result, on_token);
-    else if (sequence.finished())
+    } else if (sequence.finished()) {
+      if (result) live.set_error(cause_of(*sequence.group, result->status));
       end(live, sequence.index, sequence.finish_reason, on_token);
+    }
   }
 }
 

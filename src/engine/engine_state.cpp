@@ -37,16 +37,24 @@ Engine::State::State(std::shared_ptr<const Model> of, std::shared_ptr<const Toke
   publish();
 }
 
+bool Engine::State::has_room() {
+  const std::lock_guard lock(mutex_);
+  return has_room_locked();
+}
+
+bool Engine::State::has_room_locked() {
+  if (!failure_.empty()) throw EngineStopped(fmt::format("the engine takes no more requests: {}", failure_));
+  if (draining_) throw EngineStopped("the engine takes no more requests: it was drained or shut down");
+  const std::int64_t waiting = stats_.num_requests_waiting + static_cast<std::int64_t>(inbox_.submissions.size());
+  if (options.max_queued_requests == 0 || waiting < options.max_queued_requests) return true;
+  ++num_refused_;
+  return false;
+}
+
 bool Engine::State::submit(PreparedRequest prepared, const Entry& entry) {
   {
     const std::lock_guard lock(mutex_);
-    if (!failure_.empty()) throw EngineStopped(fmt::format("the engine takes no more requests: {}", failure_));
-    if (draining_) throw EngineStopped("the engine takes no more requests: it was drained or shut down");
-    const std::int64_t waiting = stats_.num_requests_waiting + static_cast<std::int64_t>(inbox_.submissions.size());
-    if (options.max_queued_requests > 0 && waiting >= options.max_queued_requests) {
-      ++num_refused_;
-      return false;
-    }
+    if (!has_room_locked()) return false;
     entry->id = prepared.group->request_id = ++last_id_;
     ++num_unfinished_;
     inbox_.submissions.push_back({std::move(prepared), entry, now_()});
@@ -148,6 +156,7 @@ void Engine::State::step_once() {
   {
     const std::lock_guard lock(mutex_);
     std::swap(inbox, inbox_);
+    stats_.num_requests_waiting += static_cast<std::int64_t>(inbox.submissions.size());
     stopping = stopping_;
     failure = failure_;
   }

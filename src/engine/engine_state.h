@@ -66,7 +66,9 @@ struct Engine::State {
         Now now);
 
   // For any thread.
-  bool submit(PreparedRequest prepared, const Entry& entry);  // false: the queue is full
+  bool has_room();  // false: the queue is full, and the refusal is counted; throws if no request is taken any more
+  bool submit(PreparedRequest prepared, const Entry& entry);  // false: as has_room()
+  void refuse_in_callback(const char* call) const;
   void cancel(RequestId id);
   void clear_prefix_cache();
   EngineStats stats();
@@ -96,7 +98,7 @@ struct Engine::State {
     bool empty() const { return submissions.empty() && cancelled.empty() && !clear_prefix_cache; }
   };
 
-  void refuse_in_callback(const char* call) const;
+  bool has_room_locked();
   void step_once();
   void handle(Inbox inbox);
   void run_core();
@@ -116,7 +118,7 @@ struct Engine::State {
   std::string failure_;  // of the device; no step follows
   RequestId last_id_ = 0;
   std::int64_t num_unfinished_ = 0;
-  EngineStats stats_;  // as of the last step
+  EngineStats stats_;  // as of the last step; requests that the step in progress has taken from the inbox still wait
   std::uint64_t num_refused_ = 0;
 
   std::mutex stepping_;  // guards what follows; held during a step

@@ -8,6 +8,18 @@ namespace warploom {
 
 namespace {
 
+const char* vllm_name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::stop_token:
+    case FinishReason::stop_string: return "stop";
+    case FinishReason::length:
+    case FinishReason::context_full: return "length";
+    case FinishReason::invalid_logits:
+    case FinishReason::error: return "error";
+    default: return "abort";
+  }
+}
+
 /// Writes metrics one after the other.
 class Exposition {
  public:
@@ -34,8 +46,9 @@ class Exposition {
     head(name, "counter", help);
     print("warploom:{}{{{}}} {}\n", name, labels_, value);
   }
-  void labelled(std::string_view name, std::string_view label, std::string_view text, std::uint64_t value) {
-    print("warploom:{}{{{},{}=\"{}\"}} {}\n", name, labels_, label, text, value);
+  void ended(FinishReason reason, std::uint64_t value) {
+    print("warploom:request_success_total{{{},finished_reason=\"{}\",reason=\"{}\"}} {}\n", labels_, vllm_name(reason),
+          name(reason), value);
   }
   void histogram(std::string_view name, std::string_view help, const Histogram& values) {
     head(name, "histogram", help);
@@ -72,10 +85,9 @@ std::string prometheus_text(const EngineStats& stats, std::string_view model_nam
   out.counter("prefix_cache_hits_total", "Prompt tokens that the prefix cache held", stats.cached_prompt_tokens);
   out.counter("prompt_tokens_total", "Prompt tokens of requests that were admitted", stats.prompt_tokens);
   out.counter("generation_tokens_total", "Tokens that were generated", stats.generated_tokens);
-  out.head("request_success_total", "counter", "Completions that ended, by reason");
+  out.head("request_success_total", "counter", "Completions that ended; finished_reason is vLLM's word for the reason");
   for (std::size_t i = 1; i < std::size(stats.finished_completions); ++i)
-    out.labelled("request_success_total", "finished_reason", name(static_cast<FinishReason>(i)),
-                 stats.finished_completions[i]);
+    out.ended(static_cast<FinishReason>(i), stats.finished_completions[i]);
   out.counter("request_refused_total", "Requests that were refused because the queue was full", stats.refused_requests);
   out.histogram("iteration_tokens_total", "Tokens of a step", stats.step_tokens);
   out.histogram("iteration_seconds", "Duration of a step", stats.step_time);

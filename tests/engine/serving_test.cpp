@@ -181,6 +181,56 @@ TEST_F(Serving, AFullQueueIsAValue) {
   EXPECT_TRUE(engine.try_submit(request()));
 }
 
+TEST_F(Serving, AFullQueueIsFullDuringAStepToo) {
+  EngineOptions options = stepped();
+  options.max_queued_requests = 2;
+  Engine engine(model_, options);
+  int refused = 0;
+  std::int64_t most = 0;
+  const OnToken submit_more = [&](const TokenEvent&) {
+    refused += !engine.try_submit(request());
+    most = std::max(most, engine.stats().num_requests_waiting);
+    return true;
+  };
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(engine.try_submit(request(1), submit_more));
+  engine.step();
+  EXPECT_EQ(refused, 2);
+  EXPECT_EQ(most, 2);
+  EXPECT_TRUE(engine.try_submit(request()));
+}
+
+TEST_F(Serving, WaitingInACallbackIsRefused) {
+  Engine engine(model_, small());
+  RequestHandle other = engine.submit(request(200));
+  const RequestHandle handle = engine.submit(request(), [&](const TokenEvent&) { return other.output().error.empty(); });
+  EXPECT_EQ(handle.output().completions[0].finish_reason, FinishReason::error);
+  EXPECT_THAT(handle.output().error, HasSubstr("must not be called in a callback"));
+  EXPECT_EQ(other.output().completions[0].token_ids.size(), 200u);
+  // What has ended may be looked at.
+  const RequestHandle looks = engine.submit(request(), [&](const TokenEvent&) { return other.output().error.empty(); });
+  EXPECT_EQ(looks.output().completions[0].finish_reason, FinishReason::length);
+}
+
+TEST_F(Serving, TheErrorSaysWhyNothingWasDrawn) {
+  Engine engine(model_, small());
+  Request with = request();
+  with.constraint = [](const CompletionContext&, TokenEdit& edit) { std::ranges::fill(edit.allowed(), 0u); };
+  EXPECT_THAT(engine.submit(with).output().error, HasSubstr("and the constraint"));
+  with = request();
+  with.logits_processor = [](const CompletionContext&, std::span<float> logits) { logits[3] = NAN; };
+  const RequestHandle handle = engine.submit(with);
+  EXPECT_EQ(handle.output().completions[0].finish_reason, FinishReason::invalid_logits);
+  EXPECT_THAT(handle.output().error, HasSubstr("NaN or +infinity, after the logits processor"));
+  EngineOptions tiny = small();
+  tiny.kv_cache_tokens = 32;
+  Engine small_engine(model_, tiny);
+  with = request();
+  with.prompt = Tokens(100, 7);
+  EXPECT_THAT(small_engine.submit(with).output().error,
+              HasSubstr("the KV cache of 32 tokens cannot hold a sequence of 100"));
+  EXPECT_EQ(engine.submit(request()).output().error, "");
+}
+
 TEST_F(Serving, UrgentRequestsOvertakeWithinTheWindow) {
   EngineOptions options = stepped();
   options.max_num_seqs = 1;
@@ -299,8 +349,8 @@ TEST_F(Serving, StatsCountWhatHappened) {
   const std::string text = prometheus_text(stats, "a \"tiny\" model");
   EXPECT_THAT(text, HasSubstr("# TYPE warploom:generation_tokens_total counter\n"));
   EXPECT_THAT(text, HasSubstr("warploom:generation_tokens_total{model_name=\"a \\\"tiny\\\" model\"} 60\n"));
-  EXPECT_THAT(
-      text, HasSubstr("warploom:request_success_total{model_name=\"a \\\"tiny\\\" model\",finished_reason=\"length\"} 6\n"));
+  EXPECT_THAT(text, HasSubstr("warploom:request_success_total{model_name=\"a \\\"tiny\\\" "
+                              "model\",finished_reason=\"length\",reason=\"length\"} 6\n"));
   EXPECT_THAT(text, HasSubstr("warploom:time_to_first_token_seconds_count{model_name=\"a \\\"tiny\\\" model\"} 6\n"));
   EXPECT_THAT(text, HasSubstr("le=\"+Inf\"} 6\n"));
 }

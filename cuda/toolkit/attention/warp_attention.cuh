@@ -23,13 +23,16 @@ __device__ inline KeyRange mask_range(std::int32_t position, std::int64_t window
   return {window > 0 && window <= position ? static_cast<int>(position - window + 1) : 0, position};
 }
 
-/// Multiplies a score by `scale` (the row's own factor is separate), caps it, and converts it to a base-2 exponent.
+/// Multiplies a score by `scale` (the row's own factor is separate), caps it, and converts it to a base-2 exponent. Roundings are spelled
+/// out, here and in the softmax: a contraction in one kernel but not in the other would give a token other bits.
 struct ScoreScale {
   float scale, cap;  // cap 0: none
 
   __device__ explicit ScoreScale(const PagedAttentionArgs& a)
       : scale(a.soft_cap > 0.0f ? a.softmax_scale : a.softmax_scale * kLog2Ef), cap(a.soft_cap) {}
-  __device__ float operator()(float x) const { return cap > 0.0f ? cap * tanhf(x / cap) * kLog2Ef : x; }
+  __device__ float operator()(float x) const {
+    return cap > 0.0f ? __fmul_rn(__fmul_rn(cap, tanhf(__fdiv_rn(x, cap))), kLog2Ef) : x;
+  }
 };
 
 /// Query rows in shared memory, in the layout of the A fragments: [kLeftParts, 16, head_dim + 8], the largest parts first.
@@ -253,7 +256,7 @@ class WarpAttention {
       for (int i = 0; i < 4; ++i) {
         float& x = scores[i / 2][2 * r + i % 2];
         const int at = key + i / 2 * 8 + column + i % 2;
-        x = at >= ranges_[r].first && at <= ranges_[r].last ? scale_(x * factors_[r]) : -INFINITY;
+        x = at >= ranges_[r].first && at <= ranges_[r].last ? scale_(__fmul_rn(x, factors_[r])) : -INFINITY;
         row_max = fmaxf(row_max, x);
       }
       row_max = fmaxf(row_max, __shfl_xor_sync(0xffffffffu, row_max, 1));
@@ -264,7 +267,7 @@ class WarpAttention {
       float sum = 0.0f;
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
-        const float low = exp2_of(scores[n][2 * r] - base), high = exp2_of(scores[n][2 * r + 1] - base);
+        const float low = exp2_of(__fsub_rn(scores[n][2 * r], base)), high = exp2_of(__fsub_rn(scores[n][2 * r + 1], base));
         std::uint32_t parts[S::kLeftParts];
         split<typename S::Part>(low, high, parts);
 #pragma unroll
