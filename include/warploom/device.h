@@ -30,8 +30,10 @@ struct CudaOptions {
   int gpu = 0;  ///< index, as the driver counts. Calls that work on it leave it the calling thread's current device
   CudaWeights weights = CudaWeights::packed;
   DType compute_type = DType::f16;  ///< f16 or bf16: what matrix products read
-  bool deterministic = false;       ///< a sequence's logits do not depend, bit for bit, on what shares its steps
-  bool cuda_graphs = true;          ///< capture decode steps as CUDA graphs and replay them
+  /// A sequence's logits do not depend, bit for bit, on what shares its steps. With packed weights that costs nothing in steps of up to 64
+  /// tokens; bench/README.md has bounds for larger ones.
+  bool deterministic = false;
+  bool cuda_graphs = true;  ///< capture decode steps as CUDA graphs and replay them
 };
 
 struct DeviceOptions {
