@@ -1,5 +1,5 @@
-// The ops on a GPU, launched on one stream. Nothing waits but synchronise(), upload() and download(), and what makes memory: that has a stream of its own, so that it
-// never gets into a step that another thread is recording.
+// The ops on a GPU, launched on one stream. Nothing waits but synchronise(), upload() and download(), and what makes memory:
+// that has a stream of its own, so that it never gets into a step that another thread is recording.
 #include <algorithm>
 #include <atomic>
 

@@ -28,8 +28,8 @@ class CudaStagingBuffer final : public StagingBuffer {
   /// Launches a step with this as its input.
   void run(const Step& step, cudaStream_t stream, const std::function<void()>& launch);
 
-  /// The same, for steps that repeat. `calls` are the ops that `launch` launches. The first step with given calls is launched as it is,
-  /// which makes all that ops keep by shape; the second is captured, and later ones replay the capture.
+  /// The same, for steps that repeat. `calls` are the ops that `launch` launches. The first step with given calls is launched
+  /// as it is, which makes all that ops keep by shape; the second is captured, and later ones replay the capture.
   void run_captured(const Step& step, const std::vector<OpCall>& calls, cudaStream_t stream,
                     const std::function<void()>& launch);
 

@@ -6,7 +6,8 @@
 
 namespace warploom {
 
-/// A sequence's tokens are adjacent in the batch and their positions ascend by one. Arrays are memory of the device that computes.
+/// A sequence's tokens are adjacent in the batch and their positions ascend by one. Arrays are memory of the device that
+/// computes.
 struct AttentionMetadata {
   std::int64_t num_tokens = 0;
   std::int64_t num_seqs = 0;       ///< in [1, 65535] on CUDA, if there are tokens

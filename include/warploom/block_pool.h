@@ -1,5 +1,5 @@
-// The blocks of a paged KV cache: which are free, how many sequences share each, and which hold a prefix that is worth keeping. This
-// is bookkeeping on the host; warploom/cuda/kv_cache.h has the memory itself.
+// The blocks of a paged KV cache: which are free, how many sequences share each, and which hold a prefix that is worth keeping.
+// This is bookkeeping on the host; warploom/cuda/kv_cache.h has the memory itself.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +27,10 @@ struct Prefix {
   bool operator==(const Prefix& other) const { return id == other.id; }
 };
 
-/// A pool of blocks with reference counts and a prefix cache. A full block can be registered by its tokens and by the prefix before
-/// it. It stays findable when its last reference goes, until allocate() needs it: the least recently used block is evicted first.
-/// Not thread-safe. Must outlive the block tables that refer to it. Blocks are numbers in [0, size()). Misuse (releasing a free
-/// block) throws std::logic_error.
+/// A pool of blocks with reference counts and a prefix cache. A full block can be registered by its tokens and by the prefix
+/// before it. It stays findable when its last reference goes, until allocate() needs it: the least recently used block is
+/// evicted first. Not thread-safe. Must outlive the block tables that refer to it. Blocks are numbers in [0, size()). Misuse
+/// (releasing a free block) throws std::logic_error.
 class WARPLOOM_EXPORT BlockPool {
  public:
   /// Throws InvalidArgument unless 1 <= num_blocks <= 2^31 - 1 and block_size >= 1.
@@ -55,11 +55,12 @@ class WARPLOOM_EXPORT BlockPool {
     std::int32_t block;
     Prefix prefix;  ///< that ends with this block
   };
-  /// The cached block that holds `tokens` (block_size of them) after the prefix `parent`; empty if there is none. Takes no reference.
+  /// The cached block that holds `tokens` (block_size of them) after the prefix `parent`; empty if there is none. Takes no
+  /// reference.
   [[nodiscard]] std::optional<CachedBlock> find(const Prefix& parent, std::span<const TokenId> tokens) const;
-  /// Registers a referenced block whose keys and values are computed; returns the prefix that ends with it. If another block holds the same
-  /// content already, that one stays registered and its prefix is returned. Throws std::logic_error if the block has no
-  /// reference or is cached already, or if there are not block_size tokens.
+  /// Registers a referenced block whose keys and values are computed; returns the prefix that ends with it. If another block
+  /// holds the same content already, that one stays registered and its prefix is returned. Throws std::logic_error if the block
+  /// has no reference or is cached already, or if there are not block_size tokens.
   Prefix cache(std::int32_t block, const Prefix& parent, std::span<const TokenId> tokens);
   bool is_cached(std::int32_t block) const { return blocks_[static_cast<std::size_t>(block)].prefix.id != 0; }
   /// Number of cached blocks, referenced or not.

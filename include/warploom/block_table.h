@@ -18,8 +18,8 @@ struct BlockCopy {
   bool operator==(const BlockCopy&) const = default;
 };
 
-/// The blocks that hold one sequence's keys and values, in order of position. Owns a reference to each and drops it when destroyed.
-/// Move-only.
+/// The blocks that hold one sequence's keys and values, in order of position. Owns a reference to each and drops it when
+/// destroyed. Move-only.
 class WARPLOOM_EXPORT BlockTable {
  public:
   explicit BlockTable(BlockPool& pool) : pool_(&pool) {}

@@ -30,8 +30,8 @@ struct CudaOptions {
   int gpu = 0;  ///< index, as the driver counts. Calls that work on it leave it the calling thread's current device
   CudaWeights weights = CudaWeights::packed;
   DType compute_type = DType::f16;  ///< f16 or bf16: what matrix products read
-  /// A sequence's logits do not depend, bit for bit, on what shares its steps. With packed weights that costs nothing in steps of up to 64
-  /// tokens; bench/README.md has bounds for larger ones.
+  /// A sequence's logits do not depend, bit for bit, on what shares its steps. With packed weights that costs nothing in steps
+  /// of up to 64 tokens; bench/README.md has bounds for larger ones.
   bool deterministic = false;
   bool cuda_graphs = true;  ///< capture decode steps as CUDA graphs and replay them
 };
@@ -53,8 +53,8 @@ struct DeviceInfo {
 /// Parses "auto", "cpu" or "cuda". Throws InvalidArgument on anything else.
 [[nodiscard]] WARPLOOM_EXPORT DeviceKind parse_device_kind(std::string_view text);
 
-/// Cores that this process may keep busy: those of its CPU mask, but no more than the quotas of its control groups allow (a container's
-/// limit). At least 1.
+/// Cores that this process may keep busy: those of its CPU mask, but no more than the quotas of its control groups allow (a
+/// container's limit). At least 1.
 [[nodiscard]] WARPLOOM_EXPORT int available_cpus();
 
 /// Instruction sets that this machine can run, ascending; never empty.

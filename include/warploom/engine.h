@@ -20,7 +20,8 @@ namespace warploom {
 using RequestId = std::uint64_t;
 using Seconds = std::chrono::duration<double>;
 
-/// Events of one request or of several, in order, each given out once. A copy is the same queue. Safe to use from several threads.
+/// Events of one request or of several, in order, each given out once. A copy is the same queue. Safe to use from several
+/// threads.
 class WARPLOOM_EXPORT EventQueue {
  public:
   EventQueue();
@@ -36,13 +37,14 @@ class WARPLOOM_EXPORT EventQueue {
   std::shared_ptr<State> state_;
 };
 
-/// Who gets a request's events: a queue, or a callback on the engine's thread (the one that calls step(), if the engine has none).
-/// No lock is held during the callback, which may call everything of the engine but step(), drain() and shutdown(), and may wait for no
-/// request. While it runs, no other request makes progress. If it throws, it is not called again, and its request ends as `error`.
+/// Who gets a request's events: a queue, or a callback on the engine's thread (the one that calls step(), if the engine has
+/// none). No lock is held during the callback, which may call everything of the engine but step(), drain() and shutdown(), and
+/// may wait for no request. While it runs, no other request makes progress. If it throws, it is not called again, and its
+/// request ends as `error`.
 using EventReceiver = std::variant<EventQueue, OnToken>;
 
-/// A request that was submitted. A copy is the same request. Dropping all of them does not cancel it. Safe to use from several threads, also
-/// after the engine is gone.
+/// A request that was submitted. A copy is the same request. Dropping all of them does not cancel it. Safe to use from several
+/// threads, also after the engine is gone.
 class WARPLOOM_EXPORT RequestHandle {
  public:
   RequestId id() const;
@@ -51,8 +53,8 @@ class WARPLOOM_EXPORT RequestHandle {
   void cancel() const;  ///< as Engine::cancel()
 
   bool finished() const;
-  /// Waits for the end, after the last event was delivered; false if that took longer than `timeout`. If the engine has no thread of its
-  /// own, another thread must step meanwhile. Throws InvalidArgument in a callback, if the request has not ended.
+  /// Waits for the end, after the last event was delivered; false if that took longer than `timeout`. If the engine has no
+  /// thread of its own, another thread must step meanwhile. Throws InvalidArgument in a callback, if the request has not ended.
   [[nodiscard]] bool await_output(Seconds timeout) const;
   /// The same, however long it takes. Valid while a handle lives.
   const RequestOutput& output() const;
@@ -65,9 +67,9 @@ class WARPLOOM_EXPORT RequestHandle {
 };
 
 /// Runs requests on one model by continuous batching: each step computes what the requests at hand need next, up to
-/// EngineOptions::max_num_batched_tokens tokens. A request's tokens and log-probabilities depend on the request alone, bit for bit, whatever
-/// else runs (on CUDA this requires CudaOptions::deterministic). Every request ends with a last event and an output, each completion with a
-/// reason. Everything may be called from any thread.
+/// EngineOptions::max_num_batched_tokens tokens. A request's tokens and log-probabilities depend on the request alone, bit for
+/// bit, whatever else runs (on CUDA this requires CudaOptions::deterministic). Every request ends with a last event and an
+/// output, each completion with a reason. Everything may be called from any thread.
 class WARPLOOM_EXPORT Engine final {
  public:
   /// Takes memory for the KV cache and the steps. Throws InvalidArgument, OutOfMemory or BackendError.
@@ -78,16 +80,17 @@ class WARPLOOM_EXPORT Engine final {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  /// Queues a request; its prompt is encoded on the calling thread. Throws InvalidArgument or ModelError if it cannot be honoured as a
-  /// whole, QueueFull, or EngineStopped. Events may come before it returns.
+  /// Queues a request; its prompt is encoded on the calling thread. Throws InvalidArgument or ModelError if it cannot be
+  /// honoured as a whole, QueueFull, or EngineStopped. Events may come before it returns.
   RequestHandle submit(Request request, EventReceiver receiver = {});
   /// The same; empty if the queue is full. The request is gone then: pass a copy to try again with it.
   [[nodiscard]] std::optional<RequestHandle> try_submit(Request request, EventReceiver receiver = {});
   /// Ends a request as `cancelled` before the next step. Has no effect on one that has ended.
   void cancel(RequestId id);
 
-  /// Runs one step on the calling thread, if there is anything to do; returns whether more is left. Throws InvalidArgument if the engine
-  /// has a thread of its own or another thread is in step(). A failing device does not throw: it ends the requests as `error`.
+  /// Runs one step on the calling thread, if there is anything to do; returns whether more is left. Throws InvalidArgument if
+  /// the engine has a thread of its own or another thread is in step(). A failing device does not throw: it ends the requests
+  /// as `error`.
   bool step();
 
   /// Refuses new requests from now on and waits until the others have ended; false if that took longer than `timeout`. Runs

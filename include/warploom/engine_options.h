@@ -1,5 +1,6 @@
-// How an engine is set up: its KV cache, and how much it does at a time. Only kv_type changes which tokens are drawn (on CUDA the other
-// options can, too, unless CudaOptions::deterministic is set). A cache that is too small for a sequence ends it as context_full.
+// How an engine is set up: its KV cache, and how much it does at a time. Only kv_type changes which tokens are drawn (on CUDA
+// the other options can, too, unless CudaOptions::deterministic is set). A cache that is too small for a sequence ends it as
+// context_full.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +10,12 @@
 namespace warploom {
 
 struct EngineOptions {
-  /// Capacity of the KV cache in tokens, rounded up to whole blocks. 0: enough for max_num_seqs sequences that fill the model's context,
-  /// but no more than kv_cache_share allows. The function generate() never makes it larger than its requests can use.
+  /// Capacity of the KV cache in tokens, rounded up to whole blocks. 0: enough for max_num_seqs sequences that fill the model's
+  /// context, but no more than kv_cache_share allows. The function generate() never makes it larger than its requests can use.
   std::int64_t kv_cache_tokens = 0;
-  /// Share of the memory that is free after the work buffers were allocated, in (0, 1]; used if kv_cache_tokens is 0. 0: in the function
-  /// generate(), whose cache goes with the call, 0.875; in a Generator and an Engine 0.9 on CUDA and 0.25 on the CPU, where memory is only taken as
-  /// it is filled.
+  /// Share of the memory that is free after the work buffers were allocated, in (0, 1]; used if kv_cache_tokens is 0. 0: in the
+  /// function generate(), whose cache goes with the call, 0.875; in a Generator and an Engine 0.9 on CUDA and 0.25 on the CPU,
+  /// where memory is only taken as it is filled.
   double kv_cache_share = 0.0;
   std::int64_t block_size = 16;    ///< tokens a block of the KV cache: 16 on the CPU; 8, 16 or 32 on CUDA
   DType kv_type = DType::f16;      ///< f16 or f32 on the CPU; f16, bf16 or f32 on CUDA
@@ -24,16 +25,16 @@ struct EngineOptions {
   bool enable_prefix_caching = true;  ///< keep computed prefixes and reuse them for later sequences
   bool use_kv_cache = true;           ///< false: recompute the whole sequence at every step, to see what the cache is worth
 
-  /// Requests are served in order of arrival + priority_window * priority, so a request is overtaken by at most priority_window later ones
-  /// for each step of priority that lies between them. In [0, 2^20]; 0: priorities mean nothing.
+  /// Requests are served in order of arrival + priority_window * priority, so a request is overtaken by at most priority_window
+  /// later ones for each step of priority that lies between them. In [0, 2^20]; 0: priorities mean nothing.
   std::int64_t priority_window = 256;
-  /// Throw std::logic_error at the first step after which references, owners and lists of blocks do not agree. The cost is linear in
-  /// the number of blocks.
+  /// Throw std::logic_error at the first step after which references, owners and lists of blocks do not agree. The cost is
+  /// linear in the number of blocks.
   bool check_blocks = false;
 
   // The rest is for an Engine alone.
-  /// How many requests may wait, 0: any number. A request waits from submission to the end of the first step that computes a part of
-  /// it, also if sequences are free.
+  /// How many requests may wait, 0: any number. A request waits from submission to the end of the first step that computes a
+  /// part of it, also if sequences are free.
   std::int64_t max_queued_requests = 0;
   bool own_thread = true;  ///< false: the application calls Engine::step()
   /// How many of the latest are kept for Engine::take_iteration_stats() and Engine::take_kv_cache_events(); 0: none.

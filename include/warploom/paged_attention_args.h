@@ -26,8 +26,8 @@ struct KvCacheView {
   std::int64_t head_dim = 0;      ///< maximum 256; on CUDA a multiple of 16
   std::int64_t block_size = 16;   ///< 8, 16 or 32; 16 on the CPU
   KvLayout layout = KvLayout::hnd;
-  /// Heads that a block has room for, if they are more than num_kv_heads: a layer with fewer heads than others leaves the last ones out.
-  /// 0: num_kv_heads.
+  /// Heads that a block has room for, if they are more than num_kv_heads: a layer with fewer heads than others leaves the last
+  /// ones out. 0: num_kv_heads.
   std::int64_t max_kv_heads = 0;
 
   /// Elements from one block of a layer to the next.
@@ -82,10 +82,10 @@ struct RopeAppendArgs {
 };
 
 /// out = softmax(cap(softmax_scale q K^T)) V over positions 0 to the token's own (its last `window` ones if window > 0), where
-/// cap(x) = soft_cap tanh(x / soft_cap) for soft_cap > 0. A row's result does not depend, bit for bit, on the others of the batch,
-/// on how its sequence was cut into batches, nor on where its blocks lie; only NaN and infinity in the
-/// values of later tokens of the same sequence, if they are in the cache already, may reach it. Blocks that lie wholly before the window
-/// of every row are not read and may have been freed. Padding tokens get zeros.
+/// cap(x) = soft_cap tanh(x / soft_cap) for soft_cap > 0. A row's result does not depend, bit for bit, on the others of the
+/// batch, on how its sequence was cut into batches, nor on where its blocks lie; only NaN and infinity in the values of later
+/// tokens of the same sequence, if they are in the cache already, may reach it. Blocks that lie wholly before the window of
+/// every row are not read and may have been freed. Padding tokens get zeros.
 struct PagedAttentionArgs {
   TensorView queries;  ///< rotated; f32 on the CPU
   std::int64_t num_heads =

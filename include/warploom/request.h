@@ -15,8 +15,8 @@
 
 namespace warploom {
 
-/// Token ids are taken as they are. Text is encoded with the default EncodeOptions: special tokens that it spells are recognised, so pass
-/// untrusted text as messages or as token ids. Messages are rendered by the model's chat template:
+/// Token ids are taken as they are. Text is encoded with the default EncodeOptions: special tokens that it spells are
+/// recognised, so pass untrusted text as messages or as token ids. Messages are rendered by the model's chat template:
 /// request.prompt = std::vector<ChatMessage>{{"user", "Hello"}}.
 using Prompt = std::variant<std::vector<TokenId>, std::string, std::vector<ChatMessage>>;
 
@@ -49,11 +49,12 @@ class TokenEdit {
   std::int64_t vocab_size_;
 };
 
-/// For grammars and other rules on tokens. Called once for each token, in order, with all tokens before it, however often the request is
-/// preempted; the logits stay on the device. A constraint belongs to one request: capture what it needs to know of it.
+/// For grammars and other rules on tokens. Called once for each token, in order, with all tokens before it, however often the
+/// request is preempted; the logits stay on the device. A constraint belongs to one request: capture what it needs to know of
+/// it.
 using TokenConstraint = std::function<void(const CompletionContext&, TokenEdit&)>;
-/// Called with the row of logits, [vocab_size], that the next token is drawn from, before penalties, bias and mask. The row travels from the
-/// GPU to the host and back, so prefer a TokenConstraint if the logits themselves do not matter.
+/// Called with the row of logits, [vocab_size], that the next token is drawn from, before penalties, bias and mask. The row
+/// travels from the GPU to the host and back, so prefer a TokenConstraint if the logits themselves do not matter.
 using LogitsProcessor = std::function<void(const CompletionContext&, std::span<float> logits)>;
 
 enum class LogprobsMode : std::uint8_t {
@@ -61,8 +62,8 @@ enum class LogprobsMode : std::uint8_t {
   processed,  ///< after temperature and filters: what the token was drawn from
 };
 
-/// Owns everything that it says; requests of one call may differ in everything. Callbacks run on the thread that runs the steps, one
-/// at a time; an exception from one ends the request as `error`.
+/// Owns everything that it says; requests of one call may differ in everything. Callbacks run on the thread that runs the
+/// steps, one at a time; an exception from one ends the request as `error`.
 struct Request {
   Prompt prompt;  ///< at least one token
   /// >= 0, for each completion; 0: only compute the prompt, for prompt_logprobs or the prefix cache.
@@ -75,11 +76,11 @@ struct Request {
   /// >= 0; all penalties look at this many of the last tokens, the prompt's included; 0: at every token.
   std::int64_t penalty_window = 0;
   int n = 1;  ///< completions, in [1, 65536]
-  /// Completion i draws from subsequence first_subsequence + i, at most 2^32 - 1. Requests with equal prompts and seeds draw alike
-  /// unless their subsequences differ.
+  /// Completion i draws from subsequence first_subsequence + i, at most 2^32 - 1. Requests with equal prompts and seeds draw
+  /// alike unless their subsequences differ.
   std::uint32_t first_subsequence = 0;
-  /// Completions that are generated, of which the n with the highest mean log-probability come back; in [n, 65536], 0: n. If larger than
-  /// n, events come when all have ended.
+  /// Completions that are generated, of which the n with the highest mean log-probability come back; in [n, 65536], 0: n. If
+  /// larger than n, events come when all have ended.
   int best_of = 0;
 
   /// Stop strings, none empty; the text ends before the first that appears. One that spells a special token is a stop token, too.
@@ -118,8 +119,8 @@ struct Completion {
   std::string text;                ///< without special tokens and, unless Request::include_stop, without the stop string
   std::string stop_string;         ///< the one that ended it; empty if none did
   std::vector<double> logprobs;    ///< of each token, by Request::logprobs_mode; empty unless asked for
-  /// For each token the most probable ones in its place, by descending probability; fewer than asked for if fewer are not masked, or in
-  /// processed mode not kept. Empty unless asked for.
+  /// For each token the most probable ones in its place, by descending probability; fewer than asked for if fewer are not
+  /// masked, or in processed mode not kept. Empty unless asked for.
   std::vector<std::vector<TokenLogprob>> top_logprobs;
   FinishReason finish_reason = FinishReason::running;
   Timings timings;
@@ -127,8 +128,8 @@ struct Completion {
 
 struct RequestOutput {
   std::vector<TokenId> prompt_token_ids;
-  /// Entry i belongs to prompt token i + 1: its log-probability after the tokens before it, at temperature 1, without penalties, bias
-  /// or mask. Shorter if the request ended early; empty unless asked for.
+  /// Entry i belongs to prompt token i + 1: its log-probability after the tokens before it, at temperature 1, without
+  /// penalties, bias or mask. Shorter if the request ended early; empty unless asked for.
   std::vector<double> prompt_logprobs;
   std::int64_t cached_tokens = 0;  ///< of the prompt, whose keys and values were in the cache when it was first admitted
   std::vector<Completion> completions;  ///< n of them, by index; with best_of, best first
@@ -136,8 +137,8 @@ struct RequestOutput {
   std::string error;
 };
 
-/// One new token, or the end of a completion. The texts of a completion's events concatenate to Completion::text, and its last event has
-/// a finish_reason other than `running`.
+/// One new token, or the end of a completion. The texts of a completion's events concatenate to Completion::text, and its last
+/// event has a finish_reason other than `running`.
 struct TokenEvent {
   std::uint64_t request = 0;               ///< which request of the call; in an Engine, its id
   std::uint32_t index = 0;                 ///< which of its completions
@@ -149,10 +150,12 @@ struct TokenEvent {
   bool last = false;  ///< no event of this request follows
 };
 
-/// Returns false to end the event's completion as `cancelled`; its last event follows. What it returns for a last event is ignored.
+/// Returns false to end the event's completion as `cancelled`; its last event follows. What it returns for a last event is
+/// ignored.
 using OnToken = std::function<bool(const TokenEvent&)>;
 
-/// What a call reports while it runs, on the thread that called. Each may be empty. They must not call the Generator that runs them.
+/// What a call reports while it runs, on the thread that called. Each may be empty. They must not call the Generator that runs
+/// them.
 struct Callbacks {
   OnToken on_token;
   std::function<bool()> should_abort;  ///< asked before each step; true ends every completion as `cancelled`

@@ -14,10 +14,10 @@ enum class SampleInput : std::uint8_t {
                   ///< are not available
 };
 
-/// Pointers are memory of the device that draws, valid until the call is done there. Arrays are [rows] unless said otherwise; a null
-/// array means the parameter's default in SamplingParams (for temperature: default_temperature). A row whose parameters are outside the
-/// ranges that SamplingParams states gets SampleStatus::invalid_parameters; arguments that are wrong for all rows throw InvalidArgument.
-/// What a row draws depends on its own logits and parameters alone.
+/// Pointers are memory of the device that draws, valid until the call is done there. Arrays are [rows] unless said otherwise; a
+/// null array means the parameter's default in SamplingParams (for temperature: default_temperature). A row whose parameters
+/// are outside the ranges that SamplingParams states gets SampleStatus::invalid_parameters; arguments that are wrong for all
+/// rows throw InvalidArgument. What a row draws depends on its own logits and parameters alone.
 struct SampleArgs {
   const void* logits = nullptr;
   SampleInput input = SampleInput::logits;

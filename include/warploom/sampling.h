@@ -29,9 +29,9 @@ struct SamplingParams {
 /// Throws InvalidArgument naming the first field out of range (NaN is out of every range).
 WARPLOOM_EXPORT void validate(const SamplingParams& params);
 
-/// The seed from which a request's tokens are drawn, so that different prompts under one seed do not share random numbers. The library
-/// uses it for each Request; use it if you draw with a model of your own: request_seed(7, std::vector<TokenId>{1, 2, 3}) is
-/// 15589334644414055952. docs/sampling.md section 5 has the arithmetic.
+/// The seed from which a request's tokens are drawn, so that different prompts under one seed do not share random numbers. The
+/// library uses it for each Request; use it if you draw with a model of your own: request_seed(7, std::vector<TokenId>{1, 2,
+/// 3}) is 15589334644414055952. docs/sampling.md section 5 has the arithmetic.
 [[nodiscard]] WARPLOOM_EXPORT std::uint64_t request_seed(std::uint64_t seed, std::span<const TokenId> prompt);
 
 struct LogitBias {
@@ -39,8 +39,8 @@ struct LogitBias {
   float bias = 0.0f;  ///< added to the logit; -inf removes the token; NaN and +inf make the row invalid
 };
 
-/// Everything besides the logits that decides a row's token. The spans are views: the caller keeps what they point to until the call
-/// returns.
+/// Everything besides the logits that decides a row's token. The spans are views: the caller keeps what they point to until the
+/// call returns.
 struct SamplingInput {
   SamplingParams params;
   std::uint64_t position = 0;        ///< tokens the sequence has generated before this one
@@ -97,12 +97,12 @@ struct SampleResult {
 
 struct SampleArgs;
 
-/// Draws tokens on the CPU, one a row. Keeps its threads and its scratch memory (some 24 bytes a token of the vocabulary and thread)
-/// from call to call: for whoever draws again and again. One call at a time; different Samplers may run at once.
+/// Draws tokens on the CPU, one a row. Keeps its threads and its scratch memory (some 24 bytes a token of the vocabulary and
+/// thread) from call to call: for whoever draws again and again. One call at a time; different Samplers may run at once.
 class WARPLOOM_EXPORT Sampler final {
  public:
-  /// threads: in [1, 1024], the caller's included; rows are spread over them. isa: CpuIsa::automatic is the best there is; results
-  /// are the same on all. Throws InvalidArgument if this machine lacks it.
+  /// threads: in [1, 1024], the caller's included; rows are spread over them. isa: CpuIsa::automatic is the best there is;
+  /// results are the same on all. Throws InvalidArgument if this machine lacks it.
   explicit Sampler(int threads = 1, CpuIsa isa = CpuIsa::automatic);
   Sampler(Sampler&&) noexcept;
   Sampler& operator=(Sampler&&) noexcept;
@@ -113,9 +113,9 @@ class WARPLOOM_EXPORT Sampler final {
   [[nodiscard]] std::vector<SampleResult> sample(const LogitsView& logits, std::span<const SamplingInput> rows,
                                                  const SampleOutputs& outputs = {});
 
-  /// The same from arrays to arrays in host memory (warploom/sample_args.h). Throws InvalidArgument for a shape that is out of range,
-  /// a required array that is null, and what is CUDA only. A row whose parameters, history or bias are out of range gets the status
-  /// invalid_parameters.
+  /// The same from arrays to arrays in host memory (warploom/sample_args.h). Throws InvalidArgument for a shape that is out of
+  /// range, a required array that is null, and what is CUDA only. A row whose parameters, history or bias are out of range gets
+  /// the status invalid_parameters.
   void sample(const SampleArgs& args);
 
  private:

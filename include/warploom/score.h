@@ -21,15 +21,16 @@ struct Score {
 struct ScoreOptions {
   std::int64_t window =
       0;  ///< maximum number of tokens that are scored together, in [2, context length]; 0: the context length
-  /// A token that is put before each window, which then scores all of its own tokens and takes one less: as evaluations with lm-eval do
-  /// with the beginning-of-sequence token. -1: none, and the first token of each window is not scored.
+  /// A token that is put before each window, which then scores all of its own tokens and takes one less: as evaluations with
+  /// lm-eval do with the beginning-of-sequence token. -1: none, and the first token of each window is not scored.
   TokenId bos = -1;
   DType kv_type = DType::f16;  ///< as EngineOptions
   std::int64_t block_size = 16;
 };
 
-/// Scores every token but the first of each window; each window starts afresh. Throws InvalidArgument if there is nothing to score, an id
-/// is outside the vocabulary or an option is out of range; ModelError if logits are not numbers; OutOfMemory; BackendError.
+/// Scores every token but the first of each window; each window starts afresh. Throws InvalidArgument if there is nothing to
+/// score, an id is outside the vocabulary or an option is out of range; ModelError if logits are not numbers; OutOfMemory;
+/// BackendError.
 [[nodiscard]] WARPLOOM_EXPORT Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> tokens,
                                           const ScoreOptions& options = {});
 

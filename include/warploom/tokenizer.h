@@ -51,8 +51,8 @@ class WARPLOOM_EXPORT Tokenizer final {
 
   /// Any bytes are accepted, invalid UTF-8 too, and decode(encode(text)) gives them back as far as the vocabulary can spell
   /// them: of a byte-level vocabulary without a token for some byte, characters with that byte lose it and invalid bytes
-  /// become U+FFFD; normalised text is in Unicode's form C; a SentencePiece vocabulary without byte tokens gives its unknown token. Throws InvalidArgument on a text of
-  /// 2^31 - 1 bytes or more.
+  /// become U+FFFD; normalised text is in Unicode's form C; a SentencePiece vocabulary without byte tokens gives its unknown
+  /// token. Throws InvalidArgument on a text of 2^31 - 1 bytes or more.
   [[nodiscard]] std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
   /// Throws InvalidArgument on an id outside the vocabulary. Special tokens are left out unless `with_special`,
@@ -88,8 +88,8 @@ class WARPLOOM_EXPORT Tokenizer final {
   [[nodiscard]] std::vector<TokenId> encode_next_turn(std::span<const TokenId> prompt, std::span<const TokenId> answer,
                                                       std::span<const ChatMessage> messages) const;
 
-  /// What encode_chat encodes, as text. Encoding it with `chat_encode_options()` gives encode_chat's tokens, unless a message spells a
-  /// special token: encode_chat takes what is in messages as plain text, so that they cannot forge a turn.
+  /// What encode_chat encodes, as text. Encoding it with `chat_encode_options()` gives encode_chat's tokens, unless a message
+  /// spells a special token: encode_chat takes what is in messages as plain text, so that they cannot forge a turn.
   [[nodiscard]] std::string apply_chat_template(std::span<const ChatMessage> messages,
                                                 ChatEnd end = ChatEnd::generation_prompt) const;
   EncodeOptions chat_encode_options() const;
@@ -110,8 +110,8 @@ class WARPLOOM_EXPORT Tokenizer final {
 /// Turns tokens into text as they come, never emitting half a UTF-8 character. One per sequence; not thread-safe.
 class WARPLOOM_EXPORT StreamDecoder {
  public:
-  /// Keeps the tokenizer alive. Throws InvalidArgument if it is null. `at_start`: the tokens begin a text, as decode takes them to; else they continue one, and a
-  /// leading space is kept.
+  /// Keeps the tokenizer alive. Throws InvalidArgument if it is null. `at_start`: the tokens begin a text, as decode takes them
+  /// to; else they continue one, and a leading space is kept.
   explicit StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool with_special = false, bool at_start = false);
   /// The text that this token completes; may be empty. Bytes that cannot belong to a character come out as they are.
   /// Throws InvalidArgument on an id outside the vocabulary.

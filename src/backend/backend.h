@@ -24,8 +24,9 @@ class StagingBuffer {
   virtual std::size_t bytes() const = 0;
 };
 
-/// Hold step_mutex() for a whole step, and for uploads, downloads and copies. alloc(), create_*() and prepare*() may be called by one
-/// thread while another runs a step. After a BackendError every further call throws one: nothing on the device can be trusted.
+/// Hold step_mutex() for a whole step, and for uploads, downloads and copies. alloc(), create_*() and prepare*() may be called
+/// by one thread while another runs a step. After a BackendError every further call throws one: nothing on the device can be
+/// trusted.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -60,9 +61,9 @@ class Backend {
   virtual std::size_t workspace_bytes(const PagedAttentionArgs&) const { return 0; }
   virtual std::size_t workspace_bytes(const SampleArgs&) const { return 0; }
 
-  /// Brings the first in_bytes bytes of `in` to the device, runs the ops that `forward` calls, and brings back the first out_bytes
-  /// bytes of `out`; done when synchronise() returns. is_decode says that equal steps are likely to follow: then CUDA captures a
-  /// graph, and replays it for later steps whose ops are equal in every argument.
+  /// Brings the first in_bytes bytes of `in` to the device, runs the ops that `forward` calls, and brings back the first
+  /// out_bytes bytes of `out`; done when synchronise() returns. is_decode says that equal steps are likely to follow: then CUDA
+  /// captures a graph, and replays it for later steps whose ops are equal in every argument.
   virtual void run_step(StagingBuffer& in, std::size_t in_bytes, StagingBuffer& out, std::size_t out_bytes, bool is_decode,
                         const std::function<void()>& forward) = 0;
 

@@ -1,10 +1,11 @@
-// The ops of a transformer step: one struct of arguments each. Shapes, layout, aliasing and limits are written here, once, or in the
-// public headers for the ops that applications call too (SampleArgs, RopeAppendArgs, PagedAttentionArgs); both backends implement
-// every op and tests read the contract here. Pointers are memory of the backend that runs the op.
+// The ops of a transformer step: one struct of arguments each. Shapes, layout, aliasing and limits are written here, once, or
+// in the public headers for the ops that applications call too (SampleArgs, RopeAppendArgs, PagedAttentionArgs); both backends
+// implement every op and tests read the contract here. Pointers are memory of the backend that runs the op.
 //
 // Glossary: tokens = rows of this step over all sequences; dim = width of the residual stream; heads, kv_heads, head_dim;
 // block = block_size tokens of KV cache; activations = what matrix products read, elements of Backend::activation_type().
-// Arrays start on 16-byte boundaries; rows follow one another without gaps. Every row's result depends on that row's own inputs alone, bit for bit (on CUDA with CudaOptions::deterministic).
+// Arrays start on 16-byte boundaries; rows follow one another without gaps. Every row's result depends on that row's own inputs
+// alone, bit for bit (on CUDA with CudaOptions::deterministic).
 #pragma once
 
 #include <cstdint>

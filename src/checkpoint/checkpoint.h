@@ -102,8 +102,8 @@ class Checkpoint {
   virtual bool rope_interleaved() const = 0;
 
   virtual bool has(const TensorName& name) const = 0;
-  /// What is known of a tensor without its bytes: `data` is null. A 1-D tensor is one row. Throws where it is absent, of an unknown
-  /// type, of more than two dimensions, or not [rows, cols] (-1: any number).
+  /// What is known of a tensor without its bytes: `data` is null. A 1-D tensor is one row. Throws where it is absent, of an
+  /// unknown type, of more than two dimensions, or not [rows, cols] (-1: any number).
   virtual WeightView tensor(const TensorName& name, std::int64_t rows, std::int64_t cols) const = 0;
   /// Copies the bytes of what `tensor` gave. out: [view.bytes()]. Throws if they cannot be read.
   virtual void read(const WeightView& view, std::byte* out) const = 0;

@@ -1,5 +1,5 @@
-// A file that is read when its bytes are needed. It is not mapped: if a mapped file is shortened, or its disk fails, whoever touches it is
-// ended by SIGBUS.
+// A file that is read when its bytes are needed. It is not mapped: if a mapped file is shortened, or its disk fails, whoever
+// touches it is ended by SIGBUS.
 #pragma once
 
 #include <cstddef>

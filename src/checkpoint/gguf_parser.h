@@ -41,8 +41,8 @@ struct GgufHeader {
 
 /// Throws ModelError naming path and offset on anything damaged: sizes and counts are checked against the file's length before
 /// memory is taken for them, duplicate keys and tensors are refused. Whether tensors lie inside the file is not checked.
-/// Before it looks at a byte it calls `read(end)` with an end behind it, unless an earlier call returned that much: read makes at least
-/// [0, end) readable and returns the end of what is.
+/// Before it looks at a byte it calls `read(end)` with an end behind it, unless an earlier call returned that much: read makes
+/// at least [0, end) readable and returns the end of what is.
 GgufHeader parse_gguf_header(std::span<const std::byte> file, const std::filesystem::path& path,
                              const std::function<std::uint64_t(std::uint64_t end)>& read);
 

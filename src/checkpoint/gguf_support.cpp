@@ -1,5 +1,5 @@
-// What a GGUF file may hold beside what this library reads: everything else is refused by name, since a model without it would compute
-// something else.
+// What a GGUF file may hold beside what this library reads: everything else is refused by name, since a model without it would
+// compute something else.
 #include <algorithm>
 #include <array>
 #include <optional>

@@ -148,8 +148,8 @@ class SyntheticCheckpoint final : public Checkpoint {
   std::map<Key, Tensor> tensors_;
 };
 
-// Every product of a matrix and a vector of unit variance has about the variance of `gain` squared, so that activations keep their size
-// from layer to layer.
+// Every product of a matrix and a vector of unit variance has about the variance of `gain` squared, so that activations keep
+// their size from layer to layer.
 void SyntheticCheckpoint::add_matrix(TensorRole role, std::int64_t layer, std::int64_t rows, std::int64_t cols, float gain) {
   Tensor tensor;
   const TensorName name{role, layer};

@@ -43,8 +43,8 @@ struct TokenizerData {
   } names;
 };
 
-/// The code point by which a byte-level vocabulary spells each byte, as GPT-2's does: printable bytes as themselves in Latin-1, the
-/// other 68 from U+0100 on, in order.
+/// The code point by which a byte-level vocabulary spells each byte, as GPT-2's does: printable bytes as themselves in Latin-1,
+/// the other 68 from U+0100 on, in order.
 std::array<char32_t, 256> byte_alphabet();
 
 }  // namespace warploom

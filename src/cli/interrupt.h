@@ -3,12 +3,12 @@
 
 namespace warploom::cli {
 
-/// From here on either signal ends the program at once: also as process 1, which the kernel lets live otherwise. A signal that was
-/// ignored when the program started stays ignored.
+/// From here on either signal ends the program at once: also as process 1, which the kernel lets live otherwise. A signal that
+/// was ignored when the program started stays ignored.
 void end_on_signals();
 
-/// From here on the first signal asks to stop: it sets a flag; the second ends the program. May be called again to clear the flag.
-/// Writes are not disturbed, however slow their reader is.
+/// From here on the first signal asks to stop: it sets a flag; the second ends the program. May be called again to clear the
+/// flag. Writes are not disturbed, however slow their reader is.
 void catch_interrupts();
 bool interrupted();
 /// By SIGTERM: the program is to end, not what it is doing alone.

@@ -11,8 +11,9 @@
 
 namespace warploom::cli {
 
-/// Finds the cause by drawing the token that failed in other ways: without what was asked of the sampling, then with keys and values in
-/// f32. `completion`: one of `output`'s, which the request gave. Throws ModelError, or InvalidArgument if the request is to blame.
+/// Finds the cause by drawing the token that failed in other ways: without what was asked of the sampling, then with keys and
+/// values in f32. `completion`: one of `output`'s, which the request gave. Throws ModelError, or InvalidArgument if the request
+/// is to blame.
 [[noreturn]] void fail_by_cause(const std::shared_ptr<const Model>& model, const Request& request,
                                 const EngineOptions& options, const RequestOutput& output, const Completion& completion);
 

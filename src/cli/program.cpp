@@ -54,8 +54,8 @@ int parse_and_run(CLI::App& app, int argc, char** argv, const std::function<int(
   return 1;
 }
 
-/// Otherwise the first file that is opened would take the place of a stream that is closed, and be read or written in its stead. Reads
-/// and writes of such a stream still fail, but for standard error.
+/// Otherwise the first file that is opened would take the place of a stream that is closed, and be read or written in its
+/// stead. Reads and writes of such a stream still fail, but for standard error.
 void open_missing_streams() {
   for (const auto& [stream, mode] :
        {std::pair(STDIN_FILENO, O_WRONLY), {STDOUT_FILENO, O_RDONLY}, {STDERR_FILENO, O_WRONLY}})

@@ -8,8 +8,8 @@
 
 namespace warploom::cli {
 
-/// One line on standard error, gone at the end: how long prompts have been read for, where that takes over a second; then, of many
-/// sequences, how many have ended.
+/// One line on standard error, gone at the end: how long prompts have been read for, where that takes over a second; then, of
+/// many sequences, how many have ended.
 class Progress {
  public:
   /// sequences: 0 where their text streams.

@@ -1,5 +1,5 @@
-// Keys and values in host memory, f16 or f32. A block of one layer holds, for each kv head, its keys [head_dim, 16] and its values
-// [16, head_dim]: scores then need no sum across lanes, and both are read front to back.
+// Keys and values in host memory, f16 or f32. A block of one layer holds, for each kv head, its keys [head_dim, 16] and its
+// values [16, head_dim]: scores then need no sum across lanes, and both are read front to back.
 #pragma once
 
 #include <cstddef>

@@ -130,8 +130,8 @@ void RowSampler::keep_top_k(std::int64_t k) {
   list_.keep_top_k(k);
 }
 
-// Estimates how many quarter octaves below the maximum the share top_p is reached. Every block's maximum counts for itself, so that
-// a peaked row's few heavy logits are not missed; the logits sampled beside them count for those that they stand for.
+// Estimates how many quarter octaves below the maximum the share top_p is reached. Every block's maximum counts for itself, so
+// that a peaked row's few heavy logits are not missed; the logits sampled beside them count for those that they stand for.
 int RowSampler::estimate_depth(float top_p) {
   std::array<std::uint64_t, kSteps> weights_at{};
   std::uint64_t all = 0;

@@ -15,8 +15,8 @@ namespace warploom {
 /// Of one block.
 KvCacheShape cache_shape(const ModelShape& shape, const EngineOptions& options);
 
-/// Tokens beyond which a larger KV cache would be of no use, or was not asked for. `limit`: what the caller knows; 0: nothing. Throws
-/// InvalidArgument if an option is out of range.
+/// Tokens beyond which a larger KV cache would be of no use, or was not asked for. `limit`: what the caller knows; 0: nothing.
+/// Throws InvalidArgument if an option is out of range.
 std::int64_t max_kv_tokens(const DecoderModel& decoder, const EngineOptions& options, std::int64_t limit);
 
 /// As many blocks as `max_tokens` tokens take, or the device has memory for if no capacity was asked for; at least one.

@@ -1,5 +1,5 @@
-// A model with its KV cache, scheduler and runner: takes requests, runs them step by step, keeps what it computed. It lives on one
-// thread; everything above it adds threads, queues and convenience.
+// A model with its KV cache, scheduler and runner: takes requests, runs them step by step, keeps what it computed. It lives on
+// one thread; everything above it adds threads, queues and convenience.
 #pragma once
 
 #include <cstdint>
@@ -49,8 +49,8 @@ class EngineCore {
   bool has_unfinished() const { return scheduler_.has_unfinished(); }
   std::vector<RequestId> unfinished() const;
 
-  /// Runs one step and reports its tokens to `on_token` (may be empty). If the device or on_token throws, so does this: the caller must abort
-  /// the requests in_step().
+  /// Runs one step and reports its tokens to `on_token` (may be empty). If the device or on_token throws, so does this: the
+  /// caller must abort the requests in_step().
   void step(const OnToken& on_token);
   /// Requests that took part in the last step.
   std::vector<RequestId> in_step() const;

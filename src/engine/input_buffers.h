@@ -60,8 +60,8 @@ class InputBuffers {
  public:
   InputBuffers(Backend& backend, const BatchLimits& limits);
 
-  /// Fills the memory. A step that only decodes is filled up with padding tokens to one of the backend's graph batch sizes. May replace
-  /// the memory by larger memory for long lists of penalised tokens and biases; throws OutOfMemory.
+  /// Fills the memory. A step that only decodes is filled up with padding tokens to one of the backend's graph batch sizes. May
+  /// replace the memory by larger memory for long lists of penalised tokens and biases; throws OutOfMemory.
   PackedInput pack(const ModelInput& input);
 
   StagingBuffer& memory() const { return *memory_; }

@@ -34,7 +34,8 @@ class LiveRequest {
   bool start(Clock::time_point now);
   double queue_seconds() const { return queue_seconds_; }
 
-  /// Takes the next token of a sequence, and why the scheduler ended it if it did. Returns why it has ended now, `running` if it has not.
+  /// Takes the next token of a sequence, and why the scheduler ended it if it did. Returns why it has ended now, `running` if
+  /// it has not.
   FinishReason push(std::uint32_t index, const SampleResult& result, FinishReason reason, Clock::time_point now,
                     const OnToken& on_token);
   /// Ends a sequence that has not ended.

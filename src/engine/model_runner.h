@@ -13,8 +13,8 @@
 
 namespace warploom {
 
-/// Owns every buffer of a step. Not thread-safe; takes the backend's step_mutex for each call, so that several runners can share a
-/// backend. The model must outlive it.
+/// Owns every buffer of a step. Not thread-safe; takes the backend's step_mutex for each call, so that several runners can
+/// share a backend. The model must outlive it.
 class ModelRunner {
  public:
   /// For KV caches of this shape, however many blocks they have. Throws OutOfMemory.
@@ -30,13 +30,13 @@ class ModelRunner {
     bool operator==(const Wanted&) const = default;
   };
 
-  /// Copies blocks, computes the batch and waits for it. `results` has one entry for each of input.rows: token, status and what is
-  /// wanted besides. The input must be within the limits; debug builds check it.
+  /// Copies blocks, computes the batch and waits for it. `results` has one entry for each of input.rows: token, status and what
+  /// is wanted besides. The input must be within the limits; debug builds check it.
   void run(const ModelInput& input, Wanted wanted, std::span<SampleResult> results);
 
   std::int64_t vocab_size() const { return model_.config().shape.vocab_size; }
-  /// Rows [first, first + out.size() / vocab_size) of the last step's logits, to host memory. Throws InvalidArgument if there are no
-  /// such rows.
+  /// Rows [first, first + out.size() / vocab_size) of the last step's logits, to host memory. Throws InvalidArgument if there
+  /// are no such rows.
   void download_logits(std::int64_t first, std::span<float> out);
 
  private:

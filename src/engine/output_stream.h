@@ -18,8 +18,8 @@ class OutputStream {
   OutputStream(const std::shared_ptr<const Tokenizer>& tokenizer, const Request& request, std::uint32_t index,
                std::string echo, double queue_seconds, Clock::time_point submitted);
 
-  /// Takes the next token, and why the scheduler ended the sequence if it did. The event's finish_reason also says whether a stop string
-  /// ended it.
+  /// Takes the next token, and why the scheduler ended the sequence if it did. The event's finish_reason also says whether a
+  /// stop string ended it.
   TokenEvent push(const SampleResult& result, FinishReason reason, Clock::time_point now);
   /// Ends without another token. The event has the text that was withheld.
   TokenEvent end(FinishReason reason);

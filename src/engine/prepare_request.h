@@ -13,8 +13,8 @@ namespace warploom {
 /// The tokens of a prompt. Throws as Tokenizer::encode and Tokenizer::encode_chat do.
 std::vector<TokenId> encode_prompt(const Tokenizer& tokenizer, Prompt prompt);
 
-/// Checks a request and encodes its prompt; the group has no id yet. Any thread. Throws InvalidArgument or ModelError if it cannot be
-/// honoured as a whole.
+/// Checks a request and encodes its prompt; the group has no id yet. Any thread. Throws InvalidArgument or ModelError if it
+/// cannot be honoured as a whole.
 PreparedRequest prepare_request(Request request, const Tokenizer& tokenizer, const ModelShape& shape);
 
 }  // namespace warploom

@@ -37,8 +37,8 @@ const ScheduledBatch& Scheduler::schedule() {
   return batch_;
 }
 
-// First in turn first: they finish first and free their blocks. Blocks are taken from the last, which come later. Prompts leave one
-// token and one row of logits of the budget to each sequence that decodes.
+// First in turn first: they finish first and free their blocks. Blocks are taken from the last, which come later. Prompts leave
+// one token and one row of logits of the budget to each sequence that decodes.
 void Scheduler::schedule_running(Budget& budget) {
   std::int64_t decoding = std::ranges::count_if(running_, [](const auto& s) { return s->num_new_tokens() == 1; });
   for (std::size_t i = 0; i < running_.size() && budget.tokens > 0; ++i) {
@@ -120,8 +120,8 @@ bool Scheduler::fits(Sequence& sequence) {
   return false;
 }
 
-// Begins with the blocks that hold its first tokens already. False if it is better to wait, since a sequence of this step is about to
-// compute more of them. The last token is computed in any case, for its logits.
+// Begins with the blocks that hold its first tokens already. False if it is better to wait, since a sequence of this step is
+// about to compute more of them. The last token is computed in any case, for its logits.
 bool Scheduler::reuse_prefix(Sequence& sequence) {
   if (sequence.output_token_ids.empty() && !sequence.group->running.empty()) return fork_from_sibling(sequence);
   if (!options_.enable_prefix_caching) return true;

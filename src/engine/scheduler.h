@@ -1,6 +1,6 @@
-// Decides what each step computes: which sequences run, how many of their tokens, in which blocks. It knows no device, no callback
-// and no text. What it decides never changes a token, since a sequence's results do not depend on what shares its steps (on CUDA, with
-// CudaOptions::deterministic).
+// Decides what each step computes: which sequences run, how many of their tokens, in which blocks. It knows no device, no
+// callback and no text. What it decides never changes a token, since a sequence's results do not depend on what shares its
+// steps (on CUDA, with CudaOptions::deterministic).
 #pragma once
 
 #include <cstdint>
@@ -44,14 +44,15 @@ class Scheduler {
   /// Queues a group behind those that came before it, and behind or before others by their priorities.
   void add(std::shared_ptr<SequenceGroup> group);
 
-  /// The next step. Every schedule() but an empty one is followed by commit(), or by abort() of every group in it. Sequences that have
-  /// finished are valid until the next schedule(). The cost grows with the logarithm of the number of sequences that wait.
+  /// The next step. Every schedule() but an empty one is followed by commit(), or by abort() of every group in it. Sequences
+  /// that have finished are valid until the next schedule(). The cost grows with the logarithm of the number of sequences that
+  /// wait.
   const ScheduledBatch& schedule();
   /// The last one that schedule() gave.
   const ScheduledBatch& batch() const { return batch_; }
 
-  /// Takes the step's results, one for each sequence that samples, in order: appends tokens, and finishes sequences that came to their
-  /// end by a token, by length, or by bad logits.
+  /// Takes the step's results, one for each sequence that samples, in order: appends tokens, and finishes sequences that came
+  /// to their end by a token, by length, or by bad logits.
   void commit(std::span<const SampleResult> results);
 
   /// Ends a running sequence for a reason that lies outside the scheduler. Its blocks go back to the pool.

@@ -13,8 +13,9 @@ class StopMatcher {
   explicit StopMatcher(const std::vector<std::string>& stops, bool include_stop = false)
       : stops_(stops), include_stop_(include_stop) {}
 
-  /// Takes the next piece; returns what can be shown. After a match that is the text up to the stop string, and nothing more is ever
-  /// returned. Of several stop strings in the text, the one that begins first counts; if they begin together, the shortest.
+  /// Takes the next piece; returns what can be shown. After a match that is the text up to the stop string, and nothing more is
+  /// ever returned. Of several stop strings in the text, the one that begins first counts; if they begin together, the
+  /// shortest.
   std::string push(std::string_view piece);
   /// What was held back, if no stop string came.
   std::string finish();

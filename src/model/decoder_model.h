@@ -20,7 +20,8 @@ class DecoderModel {
   virtual Backend& backend() const = 0;
   virtual std::uint64_t weight_bytes() const = 0;
 
-  /// Stores the batch's keys and values in `cache` and leaves the wanted logits in `activations.logits`. Calls ops only: nothing waits.
+  /// Stores the batch's keys and values in `cache` and leaves the wanted logits in `activations.logits`. Calls ops only:
+  /// nothing waits.
   virtual void forward(const DeviceBatch& batch, KvCache& cache, Activations& activations) const = 0;
 };
 

@@ -20,8 +20,8 @@ struct ChatSegment {
 
 class ChatTemplate {
  public:
-  /// `source` is the file's template, empty if it has none; `bos` and `eos` are those tokens' texts, empty if there are none. Short
-  /// conversations are rendered at once: a template that cannot do that is refused.
+  /// `source` is the file's template, empty if it has none; `bos` and `eos` are those tokens' texts, empty if there are none.
+  /// Short conversations are rendered at once: a template that cannot do that is refused.
   ChatTemplate(std::string_view source, std::string_view bos, std::string_view eos);
 
   /// What the template's markers look like: "chatml", "llama2", "llama3", "gemma" or "mistral", else "other"; empty if the
@@ -31,8 +31,8 @@ class ChatTemplate {
   const std::string& refusal() const { return refusal_; }
   /// Spelled as a marker, e.g. "<|user|>", and written by the template.
   bool is_marker(std::string_view token) const;
-  /// Throws InvalidArgument on a conversation that the template cannot express, ModelError if it does what is not supported. Only if
-  /// format() is not empty.
+  /// Throws InvalidArgument on a conversation that the template cannot express, ModelError if it does what is not supported.
+  /// Only if format() is not empty.
   std::vector<ChatSegment> render(std::span<const ChatMessage> messages, ChatEnd end) const;
 
   /// Of a conversation that ends in an answer and a question: the text up to the answer's end, and what follows it, ready for the

@@ -111,8 +111,8 @@ const DenseMatmul::Plan& DenseMatmul::plan_for(const DenseProduct& p) {
 void DenseMatmul::run(const DenseProduct& product) {
   if (product.tokens == 0 || product.rows == 0) return;
   DenseProduct p = product;
-  // The preference has no alignment for the bias, and kernels may read 16 bytes of it at once. One that lies otherwise is what the
-  // product is added to.
+  // The preference has no alignment for the bias, and kernels may read 16 bytes of it at once. One that lies otherwise is what
+  // the product is added to.
   const bool added_to = p.bias && alignment_of(p.bias) < 16;
   if (added_to) launch_broadcast(std::exchange(p.bias, nullptr), p.rows, p.tokens, p.out_stride, p.out, stream_);
   const Plan& plan = plan_for(p);

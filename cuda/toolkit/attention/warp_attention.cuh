@@ -23,8 +23,8 @@ __device__ inline KeyRange mask_range(std::int32_t position, std::int64_t window
   return {window > 0 && window <= position ? static_cast<int>(position - window + 1) : 0, position};
 }
 
-/// Multiplies a score by `scale` (the row's own factor is separate), caps it, and converts it to a base-2 exponent. Roundings are spelled
-/// out, here and in the softmax: a contraction in one kernel but not in the other would give a token other bits.
+/// Multiplies a score by `scale` (the row's own factor is separate), caps it, and converts it to a base-2 exponent. Roundings
+/// are spelled out, here and in the softmax: a contraction in one kernel but not in the other would give a token other bits.
 struct ScoreScale {
   float scale, cap;  // cap 0: none
 

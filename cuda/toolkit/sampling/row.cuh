@@ -61,10 +61,10 @@ struct Probability {
 // those that share a mark.
 inline constexpr u32 kMarkBits = 1u << 16;
 
-// Which tokens stand in the history, and how often from count_begin on: a hash table in shared memory, behind the marks. A slot is a
-// token + 1 and above it its count. Slots are never emptied: a token whose kProbes slots all hold others when it first comes has
-// none for good. Such tokens, and those of too high a count, are marked in a bit map: whoever shares their bit is counted in the
-// history itself.
+// Which tokens stand in the history, and how often from count_begin on: a hash table in shared memory, behind the marks. A slot
+// is a token + 1 and above it its count. Slots are never emptied: a token whose kProbes slots all hold others when it first
+// comes has none for good. Such tokens, and those of too high a count, are marked in a bit map: whoever shares their bit is
+// counted in the history itself.
 class HistoryCounts {
  public:
   static constexpr u32 kSlots = 2048, kUncountedBits = 8192;

@@ -1,5 +1,5 @@
-// Radix selection, most significant digit first: finds the pivot, the token at which the running sum of weights, in the contract's
-// order, reaches what is needed. For top-k every candidate weighs 1, for top-p what docs/sampling.md section 3 says.
+// Radix selection, most significant digit first: finds the pivot, the token at which the running sum of weights, in the
+// contract's order, reaches what is needed. For top-k every candidate weighs 1, for top-p what docs/sampling.md section 3 says.
 //
 // A digit is cut from the keys that are there, not from all that could be: logits that were once of half precision differ in
 // few bits, so that one key is often left after the first digit. What is left then is a tie, for which each part has to tell
@@ -43,8 +43,8 @@ __device__ void make_histogram(const R& row, CtaGroup& ctas, Place place) {
   ctas.read_histogram();
 }
 
-// What is known of the pivot: its key is within `keys`. Sums of weights: what is needed in all, of the tokens above `keys`, and of
-// those within. In shared memory, to spare registers.
+// What is known of the pivot: its key is within `keys`. Sums of weights: what is needed in all, of the tokens above `keys`, and
+// of those within. In shared memory, to spare registers.
 struct Pivot {
   Keys keys;
   u64 need, above, inside;

@@ -38,8 +38,8 @@ struct RngState {
 };
 
 /// Bytes that suffice for any of the functions below. Throws as they do: InvalidArgument for a shape out of range, BackendError
-/// if the device cannot be asked or a launch fails. A status array may always be null. `workspace` is device memory, in use until the
-/// call is done on its stream.
+/// if the device cannot be asked or a launch fails. A status array may always be null. `workspace` is device memory, in use
+/// until the call is done on its stream.
 [[nodiscard]] WARPLOOM_EXPORT std::size_t block_workspace_bytes(const InputRows& rows);
 
 /// Softmax of the logits that pass the filters, at the row's temperature (null: 1; 0: all to the argmax). Others get 0.
@@ -68,8 +68,8 @@ WARPLOOM_EXPORT void top_k(const InputRows& logits, int k, TokenId* ids, float* 
 WARPLOOM_EXPORT void multinomial(const InputRows& probabilities, const Filters& filters, const RngState& rng, TokenId* token,
                                  SampleStatus* status, Workspace workspace, cudaStream_t stream);
 
-/// Draws a token by integer weights [rows, vocab_size], `stride` elements apart, each below 2^42 (docs/sampling.md section 3 makes
-/// such). A larger one gives its row the status invalid_logits, a row of zeros all_masked.
+/// Draws a token by integer weights [rows, vocab_size], `stride` elements apart, each below 2^42 (docs/sampling.md section 3
+/// makes such). A larger one gives its row the status invalid_logits, a row of zeros all_masked.
 struct WeightRows {
   const std::uint64_t* data = nullptr;
   std::int64_t rows = 0;

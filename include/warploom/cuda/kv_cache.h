@@ -22,8 +22,8 @@ inline constexpr std::size_t kAttentionZeroBytes = 1024;
 WARPLOOM_EXPORT void rope_append(const RopeAppendArgs& args, cudaStream_t stream);
 
 /// args.workspace: device memory of paged_attention_workspace_bytes(); calls that may run at once need one each. Its first
-/// kAttentionZeroBytes (or as many as it has) are zero before the first call; every call leaves them so. The rest may hold anything.
-/// One launch, and one more if some of several sequences have more than one token.
+/// kAttentionZeroBytes (or as many as it has) are zero before the first call; every call leaves them so. The rest may hold
+/// anything. One launch, and one more if some of several sequences have more than one token.
 WARPLOOM_EXPORT void paged_attention(const PagedAttentionArgs& args, cudaStream_t stream);
 
 /// Enough for every batch of at most these tokens, sequences, max_query_len and max_blocks_per_seq; 0: none is needed. Looks at
