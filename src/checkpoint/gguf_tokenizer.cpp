@@ -97,10 +97,10 @@ const std::vector<std::string_view>& read_merges(const GgufFile& file) {
   return *merges;
 }
 
-// -1 where the file has no such key.
+// -1 where the file has no such key, or says that there is no such token: some converters write -1 for that, as 32 bits.
 TokenId read_id(const GgufFile& file, std::string_view key, std::size_t tokens) {
   const auto id = file.get_int(key);
-  if (!id) return -1;
+  if (!id || *id == -1 || *id == UINT32_MAX) return -1;
   if (*id < 0 || static_cast<std::uint64_t>(*id) >= tokens)
     fail(file, fmt::format("{} is {}, outside the vocabulary of {} tokens", key, *id, tokens));
   return static_cast<TokenId>(*id);
@@ -109,6 +109,7 @@ TokenId read_id(const GgufFile& file, std::string_view key, std::size_t tokens) 
 }  // namespace
 
 TokenizerData gguf_tokenizer(const GgufFile& file) {
+  if (!file.find("tokenizer.ggml.model")) check_gguf_is_whole(file);  // the first part of a model has it
   TokenizerData data;
   data.path = file.path().string();
   data.algorithm = read_algorithm(file);

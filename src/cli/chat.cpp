@@ -45,8 +45,10 @@ bool read_line(std::string& line, bool show_prompt) {
 }
 
 /// Where the model had not come to its end.
-void say_what_is_missing(const Completion& answer) {
-  if (answer.finish_reason == FinishReason::length)
+void say_what_is_missing(const Completion& answer, const std::string& error) {
+  if (!error.empty())
+    say("(cut: {}; /reset starts a new conversation)\n", error);
+  else if (answer.finish_reason == FinishReason::length)
     say("(cut after {} tokens; --max-tokens allows more)\n", answer.token_ids.size());
   else if (answer.finish_reason == FinishReason::context_full)
     say("(cut: the context is full; /reset starts a new conversation)\n");
@@ -78,6 +80,7 @@ int run(Chat& chat) {
   std::string line;
   for (catch_interrupts(); read_line(line, terminal); catch_interrupts()) {
     if (line.empty()) continue;
+    if (line.starts_with('/')) line.erase(line.find_last_not_of(" \t") + 1);
     if (line == "/exit") break;
     if (line == "/reset") {
       reset();
@@ -89,7 +92,14 @@ int run(Chat& chat) {
       continue;
     }
     messages.push_back({"user", line});
-    std::vector<TokenId> ids = tokenizer.encode_next_turn(prompt, drawn, messages);
+    std::vector<TokenId> ids;
+    try {
+      ids = tokenizer.encode_next_turn(prompt, drawn, messages);
+    } catch (const Error& error) {  // this message, or this many, are not what the template can express
+      messages.pop_back();
+      say("{}\n", error.what());
+      continue;
+    }
     if (static_cast<std::int64_t>(ids.size()) >= model->shape().context_length) {
       messages.pop_back();
       const bool first = messages.empty() || messages.back().role == "system";
@@ -115,8 +125,8 @@ int run(Chat& chat) {
     const Completion& answer = output.completions.at(0);
     fmt::print("\n");
     std::fflush(stdout);
-    if (answer.finish_reason == FinishReason::invalid_logits) fail_by_cause(model, chat.request, options, output, answer);
-    if (!chat.model.quiet) say_what_is_missing(answer);
+    if (answer.finish_reason == FinishReason::invalid_logits) fail_by_cause(model, chat.request, options, output);
+    if (!chat.model.quiet) say_what_is_missing(answer, output.error);
     messages.push_back({"assistant", std::string(answer_text(tokenizer, answer))});
     drawn = answer.token_ids;
     if (terminated()) break;

@@ -53,7 +53,7 @@ int run(const ModelChoice& choice, const KvChoice& kv, const std::string& prompt
     const RequestOutput output = run_once();
     const Completion &first = output.completions.front(), second = run_once().completions.front();
     if (interrupted()) return interrupt_status();
-    if (first.finish_reason == FinishReason::invalid_logits) fail_by_cause(model, request, engine, output, first);
+    if (!output.error.empty()) fail_by_cause(model, request, engine, output);
     if (!std::exchange(header, true))
       fmt::print("{:<22} {:>6} {:>6} {:>6} {:>8} {:>9} {:>8}  {}\n", "strategy", "same?", "dist-1", "dist-2", "rep-4",
                  "log-prob", "tokens/s", "text");

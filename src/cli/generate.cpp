@@ -75,13 +75,18 @@ struct Batch {
 class Subsequences {
  public:
   void assign(Request& request) {
-    std::uint32_t& next = next_[std::get<std::vector<TokenId>>(request.prompt)];
-    request.first_subsequence += next;
-    next += static_cast<std::uint32_t>(std::max(request.n, request.best_of));
+    std::uint64_t& next = next_[std::get<std::vector<TokenId>>(request.prompt)];
+    const std::uint64_t first = request.first_subsequence + next;
+    next += static_cast<std::uint64_t>(std::max(request.n, request.best_of));
+    if (first > UINT32_MAX)
+      throw InvalidArgument(
+          fmt::format("--first-subsequence {} leaves no subsequence below 2^32 for this prompt, which came before",
+                      request.first_subsequence));
+    request.first_subsequence = static_cast<std::uint32_t>(first);
   }
 
  private:
-  std::map<std::vector<TokenId>, std::uint32_t> next_;
+  std::map<std::vector<TokenId>, std::uint64_t> next_;
 };
 
 Batch batch_for(const Generate& g, const Model& model, const std::vector<std::string>& prompts) {
@@ -152,10 +157,18 @@ int run(const CLI::App& command, Generate& g) {
   if (stream) fmt::print("\n");
   std::fflush(stdout);
   if (!g.model.quiet && !g.json && !all.empty()) print_summary(all, load_seconds, seed);
-  for (std::size_t i = 0; i < all.size(); ++i)
-    for (const Completion& c : all[i].completions)
-      if (c.finish_reason == FinishReason::invalid_logits) fail_by_cause(model, batch.requests[i], options, all[i], c);
-  return batch.refused && !interrupted() ? 1 : interrupt_status();
+  bool failed = batch.refused;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i].error.empty()) continue;
+    failed = true;
+    try {
+      fail_by_cause(model, batch.requests[i], options, all[i]);
+    } catch (const Error& error) {
+      if (!g.batch) throw;
+      say("warploom: prompt {}: {}\n", batch.prompts[i], error.what());
+    }
+  }
+  return failed && !interrupted() ? 1 : interrupt_status();
 }
 
 }  // namespace
@@ -165,7 +178,8 @@ void add_generate(CLI::App& app, int& status) {
   const auto g = std::make_shared<Generate>();
   command->add_option("PROMPT", g->prompt, "the text to continue; - reads standard input, byte for byte");
   command->add_option("-f,--file", g->file, "read the prompt from a file, byte for byte");
-  command->add_flag("--batch", g->batch, "one prompt a line, all run as one batch");
+  command->add_flag("--batch", g->batch,
+                    "one prompt a line, all run as one batch; prompts are counted from 0, empty lines are not");
   add_model_options(*command, g->model);
   add_kv_options(*command, g->kv);
   add_sampling_options(*command, g->sampling);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <string>
 
 #include <fmt/format.h>
@@ -46,11 +47,31 @@ nlohmann::json to_json(std::size_t prompt, const RequestOutput& output, const Co
     for (const TokenLogprob& entry : top) entries.push_back({{"token", entry.token}, {"logprob", entry.logprob}});
   }
   if (!output.prompt_logprobs.empty()) line["prompt_logprobs"] = output.prompt_logprobs;
+  if (!output.error.empty()) line["error"] = output.error;
   return line;
 }
 
+// Control characters beyond those that JSON escapes: terminals take them for commands, too.
+std::string escape_controls(std::string_view text) {
+  std::string escaped;
+  escaped.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
+    if (byte == 0x7f) {
+      escaped += "\\u007f";
+    } else if (byte == 0xc2 && next >= 0x80 && next < 0xa0) {  // U+0080 to U+009F
+      fmt::format_to(std::back_inserter(escaped), "\\u{:04x}", next);
+      ++i;
+    } else {
+      escaped += text[i];
+    }
+  }
+  return escaped;
+}
+
 void print_line(const nlohmann::json& line) {
-  fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  fmt::print("{}\n", escape_controls(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
   std::fflush(stdout);
 }
 

@@ -16,6 +16,9 @@ nlohmann::json to_json(std::size_t prompt, const RequestOutput& output, const Co
                        double load_seconds, std::uint64_t seed);
 /// To standard output, at once. Bytes that are no UTF-8 become U+FFFD.
 void print_line(const nlohmann::json& line);
+
+/// `text` of JSON with the control characters escaped that it leaves as they are.
+std::string escape_controls(std::string_view text);
 /// To standard error: counts, speeds, and the seed to repeat it. At least one output.
 void print_summary(std::span<const RequestOutput> all, double load_seconds, std::uint64_t seed);
 

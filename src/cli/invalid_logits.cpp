@@ -1,5 +1,7 @@
 #include "cli/invalid_logits.h"
 
+#include <algorithm>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,13 +20,6 @@ bool draws(const std::shared_ptr<const Model>& model, const Request& request, co
   return generate(model, request, options).completions.at(0).finish_reason != FinishReason::invalid_logits;
 }
 
-void remove_penalties(SamplingParams& params) {
-  const SamplingParams off;
-  params.repetition_penalty = off.repetition_penalty;
-  params.frequency_penalty = off.frequency_penalty;
-  params.presence_penalty = off.presence_penalty;
-}
-
 std::string penalties(const SamplingParams& params) {
   const SamplingParams off;
   std::vector<std::string> given;
@@ -35,6 +30,29 @@ std::string penalties(const SamplingParams& params) {
   add("frequency penalty", params.frequency_penalty, off.frequency_penalty);
   add("presence penalty", params.presence_penalty, off.presence_penalty);
   return fmt::format("{}", fmt::join(given, " and "));
+}
+
+// Of what was asked of the draw; `plain`, which asks for nothing, draws.
+std::string what_is_to_blame(const std::shared_ptr<const Model>& model, const Request& request, const EngineOptions& options,
+                             Request plain, const Completion& completion, const std::string& error) {
+  for (const LogitBias& bias : request.logit_bias)
+    if (!(bias.bias < std::numeric_limits<float>::infinity()))
+      return fmt::format("the logit bias of token {} is {}; it must be a number or -inf", bias.token, bias.bias);
+  plain.logit_bias = request.logit_bias;
+  plain.allowed_token_ids = request.allowed_token_ids;
+  plain.banned_token_ids = request.banned_token_ids;
+  if (!draws(model, plain, options))
+    return "the logit biases and the allowed and banned tokens leave no token that could be drawn";
+  if (static_cast<std::int64_t>(completion.token_ids.size()) < request.min_tokens) {
+    plain.stop_token_ids = request.stop_token_ids;
+    plain.stop = request.stop;
+    plain.min_tokens = plain.max_tokens;
+    if (!draws(model, plain, options))
+      return fmt::format("all tokens that are allowed end the text, which none may before --min-tokens {}",
+                         request.min_tokens);
+  }
+  const std::string given = penalties(request.sampling);
+  return given.empty() ? error : fmt::format("{}: too strong, it makes logits infinite", given);
 }
 
 ModelError too_large_for(DType type) {
@@ -51,28 +69,20 @@ ModelError overflow(const Model& model) {
 }  // namespace
 
 void fail_by_cause(const std::shared_ptr<const Model>& model, const Request& request, const EngineOptions& options,
-                   const RequestOutput& output, const Completion& completion) {
-  Request again;
+                   const RequestOutput& output) {
+  const auto completion = std::ranges::find(output.completions, FinishReason::invalid_logits, &Completion::finish_reason);
+  if (completion == output.completions.end()) throw OutOfMemory(output.error);
+  Request plain;  // the draw that failed, with nothing asked for
   std::vector<TokenId> tokens = output.prompt_token_ids;
-  tokens.insert(tokens.end(), completion.token_ids.begin(), completion.token_ids.end());
-  again.prompt = std::move(tokens);
-  again.max_tokens = 1;
-  Request without_penalties = again;
-  without_penalties.sampling = request.sampling;
-  remove_penalties(without_penalties.sampling);
-  without_penalties.logit_bias = request.logit_bias;
-  without_penalties.allowed_token_ids = request.allowed_token_ids;
-  without_penalties.banned_token_ids = request.banned_token_ids;
-
-  if (draws(model, again, options)) {
-    if (draws(model, without_penalties, options))
-      throw InvalidArgument(fmt::format("{}: too strong, it makes logits infinite", penalties(request.sampling)));
-    throw InvalidArgument("the logit biases and the allowed and banned tokens leave no token that could be drawn");
-  }
+  tokens.insert(tokens.end(), completion->token_ids.begin(), completion->token_ids.end());
+  plain.prompt = std::move(tokens);
+  plain.max_tokens = 1;
+  if (draws(model, plain, options))
+    throw InvalidArgument(what_is_to_blame(model, request, options, plain, *completion, output.error));
   if (options.kv_type != DType::f32) {
     EngineOptions wide = options;
     wide.kv_type = DType::f32;
-    if (draws(model, again, wide)) throw too_large_for(options.kv_type);
+    if (draws(model, plain, wide)) throw too_large_for(options.kv_type);
   }
   throw overflow(*model);
 }

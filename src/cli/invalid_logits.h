@@ -1,4 +1,4 @@
-// Why a model gave logits that are not numbers.
+// Why a request drew nothing.
 #pragma once
 
 #include <memory>
@@ -12,10 +12,10 @@
 namespace warploom::cli {
 
 /// Finds the cause by drawing the token that failed in other ways: without what was asked of the sampling, then with keys and
-/// values in f32. `completion`: one of `output`'s, which the request gave. Throws ModelError, or InvalidArgument if the request
-/// is to blame.
+/// values in f32. `output`: what the request came to, with an error. Throws ModelError or OutOfMemory, or InvalidArgument if the
+/// request is to blame.
 [[noreturn]] void fail_by_cause(const std::shared_ptr<const Model>& model, const Request& request,
-                                const EngineOptions& options, const RequestOutput& output, const Completion& completion);
+                                const EngineOptions& options, const RequestOutput& output);
 
 /// score(); if it fails by logits that are not numbers, the error says why.
 Score score_or_fail_by_cause(const std::shared_ptr<const Model>& model, std::span<const TokenId> tokens,

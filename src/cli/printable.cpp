@@ -6,6 +6,29 @@
 
 namespace warploom::cli {
 
+namespace {
+
+constexpr std::string_view kReplacement = "\uFFFD";
+
+struct Character {
+  std::string_view bytes;
+  bool whole = false;    // of UTF-8
+  bool control = false;  // of ASCII's, or U+0080 to U+009F
+};
+
+Character character_at(std::string_view text, std::size_t at) {
+  const auto lead = static_cast<unsigned char>(text[at]);
+  const std::size_t length = lead < 0x80 ? 1 : lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc2 ? 2 : 0;
+  std::size_t end = at + 1;
+  while (end < text.size() && end < at + length && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) ++end;
+  Character character{text.substr(at, end - at), length > 0 && end == at + length};
+  character.control =
+      lead < 32 || lead == 127 || (lead == 0xc2 && character.whole && static_cast<unsigned char>(text[at + 1]) < 0xa0);
+  return character;
+}
+
+}  // namespace
+
 std::string printable(std::string_view text, std::size_t limit, std::string_view more) {
   const bool cut = text.size() > limit;
   if (cut) {
@@ -14,38 +37,26 @@ std::string printable(std::string_view text, std::size_t limit, std::string_view
   }
   std::string line;
   line.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
-    if (byte == 0xc2 && next >= 0x80 && next < 0xa0) {  // U+0080 to U+009F
-      line += ' ';
-      ++i;
-    } else {
-      line += byte < 32 || byte == 127 ? ' ' : text[i];
-    }
+  for (std::size_t i = 0; i < text.size();) {
+    const Character character = character_at(text, i);
+    line += !character.whole ? kReplacement : character.control ? " " : character.bytes;
+    i += character.bytes.size();
   }
   if (cut) line += more;
   return line;
 }
 
 std::string for_terminal(std::string_view text) {
-  static constexpr std::string_view kReplacement = "\uFFFD";
   std::string shown;
   shown.reserve(text.size());
   for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80 ? 1 : lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc2 ? 2 : 0;
-    std::size_t end = i + 1;
-    while (end < text.size() && end < i + length && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) ++end;
-    const bool whole = length > 0 && end == i + length;
-    const bool control =
-        lead < 32 || lead == 127 || (lead == 0xc2 && whole && static_cast<unsigned char>(text[i + 1]) < 0xa0);
-    if (whole && (!control || lead == '\n' || lead == '\t')) {
-      shown += text.substr(i, length);
-    } else if (lead != '\r') {
+    const Character character = character_at(text, i);
+    if (character.whole && (!character.control || text[i] == '\n' || text[i] == '\t')) {
+      shown += character.bytes;
+    } else if (text[i] != '\r') {
       shown += kReplacement;
     }
-    i = end;
+    i += character.bytes.size();
   }
   return shown;
 }

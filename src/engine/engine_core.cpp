@@ -97,8 +97,9 @@ void EngineCore::step(const OnToken& on_token) {
   const ScheduledBatch& batch = scheduler_.schedule();
   for (const Sequence* sequence : batch.exhausted) {
     LiveRequest& live = live_.at(sequence->group->request_id);
-    live.set_error(fmt::format("the KV cache of {} tokens cannot hold a sequence of {}", pool_.size() * pool_.block_size(),
-                               sequence->num_tokens()));
+    live.set_error(
+        fmt::format("the KV cache of {} tokens cannot hold a sequence of {}: free memory or kv_cache_tokens limits it",
+                    pool_.size() * pool_.block_size(), sequence->num_tokens()));
     end(live, sequence->index, FinishReason::context_full, on_token);
   }
   last_step_.num_preempted = scheduler_.num_preemptions() - preemptions;

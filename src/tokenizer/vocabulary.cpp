@@ -75,8 +75,10 @@ Vocabulary read_vocabulary(const TokenizerData& data, TokenIndex& index) {
   vocabulary.bos = data.bos;
   vocabulary.eos = data.eos;
   vocabulary.unknown = data.unknown;
-  // Files that only fill up the vocabulary say so of "[PAD259]", and some of text that encoding may well come to.
+  // Files that only fill up the vocabulary say so of "[PAD259]", if not always by its kind, and some of text that encoding may well
+  // come to.
   for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i].starts_with("[PAD") && tokens[i] == fmt::format("[PAD{}]", i)) vocabulary.kinds[i] = TokenKind::unused;
     if (vocabulary.kinds[i] == TokenKind::unused && !looks_special(tokens[i])) vocabulary.kinds[i] = TokenKind::normal;
   }
   // A role that the file gives by number counts more than the kind that it gives to the token.

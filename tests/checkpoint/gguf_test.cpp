@@ -109,12 +109,13 @@ TEST(Gguf, NamesAndCountsTypesThatItCannotUse) {
     const char* name;
     std::uint64_t block, bytes;
   };
-  for (const Type& type :
-       {Type{10, "Q2_K", 256, 84}, Type{11, "Q3_K", 256, 110}, Type{16, "IQ2_XXS", 256, 66}, Type{17, "IQ2_XS", 256, 74},
-        Type{18, "IQ3_XXS", 256, 98}, Type{19, "IQ1_S", 256, 50}, Type{20, "IQ4_NL", 32, 18}, Type{21, "IQ3_S", 256, 110},
-        Type{22, "IQ2_S", 256, 82}, Type{23, "IQ4_XS", 256, 136}, Type{29, "IQ1_M", 256, 56}, Type{34, "TQ1_0", 256, 54},
-        Type{35, "TQ2_0", 256, 66}, Type{39, "MXFP4", 32, 17}, Type{40, "NVFP4", 64, 36}, Type{41, "Q1_0", 128, 18},
-        Type{28, "F64", 1, 8}}) {
+  for (const Type& type : {Type{10, "Q2_K", 256, 84},    Type{11, "Q3_K", 256, 110},    Type{16, "IQ2_XXS", 256, 66},
+                           Type{17, "IQ2_XS", 256, 74},  Type{18, "IQ3_XXS", 256, 98},  Type{19, "IQ1_S", 256, 50},
+                           Type{20, "IQ4_NL", 32, 18},   Type{21, "IQ3_S", 256, 110},   Type{22, "IQ2_S", 256, 82},
+                           Type{23, "IQ4_XS", 256, 136}, Type{29, "IQ1_M", 256, 56},    Type{34, "TQ1_0", 256, 54},
+                           Type{35, "TQ2_0", 256, 66},   Type{39, "MXFP4", 32, 17},     Type{40, "NVFP4", 64, 36},
+                           Type{41, "Q1_0", 128, 18},    Type{28, "F64", 1, 8},         Type{31, "Q4_0_4_4", 32, 18},
+                           Type{33, "Q4_0_8_8", 32, 18}, Type{36, "IQ4_NL_4_4", 32, 18}}) {
     GgufWriter w = sample_file();
     w.add_tensor("t", type.number, {3, 2 * type.block}, std::vector<std::byte>(6 * type.bytes));
     w.add_tensor("after", 0, {5}, std::vector<std::byte>(20));

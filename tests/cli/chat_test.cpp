@@ -5,6 +5,7 @@
 
 #include "cli/process.h"
 #include "support/generate.h"
+#include "support/tiny_model.h"
 
 namespace warploom {
 namespace {
@@ -83,6 +84,19 @@ TEST(ChatCommand, LinesOfWindows) {
   EXPECT_EQ(got.status, 0) << got.err;
   EXPECT_EQ(got.out, answers({"Hello"}));
   EXPECT_THAT(got.err, testing::Not(testing::HasSubstr("not a command")));
+}
+
+TEST(ChatCommand, AMessageThatTheTemplateRefusesIsLeftOutAndTheSessionGoesOn) {
+  test::TinyModel with;
+  with.chat_template =
+      "{% for message in messages %}{% if 'secret' in message.content %}{{ raise_exception('no secrets here') }}{% endif %}"
+      "{{ message.content }};{% endfor %}";
+  const test::TemporaryModel model(test::tiny_model(with));
+  const std::vector<std::string> command = {"chat", "-m", model.path().string(), "-t", "0", "-n", "10"};
+  const auto got = test::run_warploom(command, "One\na secret\nTwo\n/exit \nnever read\n");
+  EXPECT_EQ(got.status, 0) << got.err;
+  EXPECT_THAT(got.err, testing::HasSubstr("no secrets here"));
+  EXPECT_EQ(got.out, test::run_warploom(command, "One\nTwo\n").out);
 }
 
 TEST(ChatCommand, UnknownCommandsAreNotSentToTheModel) {

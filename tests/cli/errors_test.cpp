@@ -9,8 +9,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "cli/invalid_logits.h"
 #include "cli/process.h"
 #include "support/tiny_model.h"
+#include "warploom/error.h"
+#include "warploom/generator.h"
 #include "warploom/inspect.h"
 
 namespace warploom {
@@ -218,6 +221,50 @@ TEST(CommandErrors, PenaltiesThatAreTooStrongAreToBlame) {
     const auto got = run_warploom(command);
     EXPECT_EQ(got.status, 1);
     EXPECT_THAT(got.err, HasSubstr(c.says));
+  }
+}
+
+TEST(CommandErrors, WhatLeavesNoTokenIsNamed) {
+  const test::TemporaryModel model(test::tiny_model());
+  struct Case {
+    std::vector<std::string> options;
+    const char* says;
+  };
+  for (const Case& c :
+       {Case{{"--stop-token", "65", "--allow-token", "65", "--min-tokens", "3", "--frequency-penalty", "0.1"},
+             "none may before --min-tokens 3"},
+        Case{{"--logit-bias", "5:inf"}, "the logit bias of token 5 is inf"},
+        Case{{"--logit-bias", "5:nan"}, "the logit bias of token 5 is nan"},
+        Case{{"--allow-token", "65", "--ban-token", "65", "--presence-penalty", "0.1"}, "leave no token"}}) {
+    std::vector<std::string> command = {"generate", "the inner inner", "-q", "-n", "5", "-m", model.path().string()};
+    command.insert(command.end(), c.options.begin(), c.options.end());
+    const auto got = run_warploom(command);
+    EXPECT_EQ(got.status, 1);
+    EXPECT_THAT(got.err, HasSubstr(c.says));
+  }
+}
+
+TEST(CommandErrors, OfABatchNameThePrompt) {
+  const test::TemporaryModel model(test::tiny_model());
+  const auto got = run_warploom(
+      {"generate", "-", "--batch", "-q", "-n", "5", "--logit-bias", "5:inf", "-m", model.path().string()}, "one\ntwo\n");
+  EXPECT_EQ(got.status, 1);
+  for (const char* prompt : {"prompt 0: the logit bias", "prompt 1: the logit bias"})
+    EXPECT_THAT(got.err, HasSubstr(prompt));
+}
+
+TEST(CommandErrors, ACacheThatIsTooSmallIsAFailure) {
+  const test::TemporaryModel file(test::tiny_model());
+  const auto model = Model::load(file.path());
+  Request request;
+  request.prompt = std::vector<TokenId>(100, 7);
+  EngineOptions small;
+  small.kv_cache_tokens = 32;
+  const RequestOutput output = generate(model, request, small);
+  try {
+    cli::fail_by_cause(model, request, small, output);
+  } catch (const OutOfMemory& error) {
+    EXPECT_THAT(error.what(), HasSubstr("the KV cache of 32 tokens cannot hold a sequence of 100"));
   }
 }
 

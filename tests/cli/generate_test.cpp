@@ -105,6 +105,9 @@ TEST(GenerateCommand, EqualPromptsOfABatchDrawDifferently) {
   EXPECT_NE(all[0]["token_ids"], all[4]["token_ids"]);
   const auto alone = lines_of(generate_command({"One", "--first-subsequence", "3", "--seed", "5", "--json"}));
   EXPECT_EQ(alone[0]["token_ids"], all[5]["token_ids"]);
+  const auto last = generate_command({"-", "--batch", "--first-subsequence", "4294967295", "--json"}, "One\nTwo\nOne\n");
+  EXPECT_EQ(last.status, 1);
+  EXPECT_THAT(last.err, HasSubstr("prompt 2: --first-subsequence 4294967295 leaves no subsequence"));
 }
 
 TEST(GenerateCommand, ABatchGoesOnWithoutAPromptThatIsTooLong) {

@@ -1,5 +1,7 @@
 #include "cli/printable.h"
 
+#include "cli/generate_report.h"
+
 #include <gtest/gtest.h>
 
 #include <optional>
@@ -20,7 +22,13 @@ TEST(Printable, ControlCharactersBecomeSpaces) {
   EXPECT_EQ(printable("a\nb\r\tc\x1b[2J\x7f" + std::string(1, '\0')), "a b  c [2J  ");
   EXPECT_EQ(printable("\xc2\x80\xc2\x9b\xc2\x9f"), "   ");
   EXPECT_EQ(printable("\xc2\xa0 naïve 北京 🙂 ~"), "\xc2\xa0 naïve 北京 🙂 ~");
-  EXPECT_EQ(printable("\xc2"), "\xc2");
+  EXPECT_EQ(printable("a\xc2 \x9b[2J"), "a\uFFFD \uFFFD[2J");  // no UTF-8
+}
+
+TEST(EscapeControls, OfJsonThatALineOnATerminalMayShow) {
+  EXPECT_EQ(escape_controls("{\"a\": \"\xc2\x9b"
+                            "2J\x7f \xc2\xa0\u00fc\"}"),
+            "{\"a\": \"\\u009b2J\\u007f \xc2\xa0\u00fc\"}");
 }
 
 TEST(Printable, IsCutBetweenCharacters) {

@@ -125,6 +125,12 @@ TEST(Refusal, APartOfAModelSaysWhichItIs) {
   part(1)(later);
   const test::TemporaryModel file(later.bytes());
   EXPECT_THAT(inspect(file.path()).refusal, HasSubstr("is part 2 of 2"));
+  try {
+    static_cast<void>(Tokenizer::load(file.path()));
+    ADD_FAILURE();
+  } catch (const ModelError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("is part 2 of 2"));
+  }
   EXPECT_EQ(refusal([](auto& whole) { whole.add("split.count", std::uint32_t{1}); }), "");
 }
 

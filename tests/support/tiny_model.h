@@ -19,11 +19,15 @@ struct TinyModel {
   bool tied = true, biases = false;
   std::uint32_t seed = 1;
   std::uint32_t version = 3;
+  std::string chat_template =
+      "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
+      "'\n'}}{% endfor %}"
+      "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
   std::function<void(GgufWriter&)> more;  // adds keys and tensors
 };
 
 /// 262 tokens: bytes, a few merges, two special tokens. Returns how many.
-inline std::uint64_t add_tiny_tokenizer(GgufWriter& file) {
+inline std::uint64_t add_tiny_tokenizer(GgufWriter& file, const std::string& chat_template = TinyModel().chat_template) {
   // The library's own alphabet will do: tests/text/tokenizations_test.cpp compares it with another implementation's.
   std::vector<std::string> tokens;
   for (const char32_t c : byte_alphabet())
@@ -40,10 +44,7 @@ inline std::uint64_t add_tiny_tokenizer(GgufWriter& file) {
   file.add("tokenizer.ggml.bos_token_id", std::uint32_t{260});
   file.add("tokenizer.ggml.eos_token_id", std::uint32_t{261});
   file.add("tokenizer.ggml.add_bos_token", false);
-  file.add("tokenizer.chat_template",
-           "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
-           "'\n'}}{% endfor %}"
-           "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}");
+  file.add("tokenizer.chat_template", chat_template);
   return tokens.size();
 }
 
@@ -60,7 +61,7 @@ inline std::string tiny_model(const TinyModel& m = {}) {
   file.add(a + "attention.head_count_kv", m.kv_heads);
   file.add(a + "attention.layer_norm_rms_epsilon", 1e-5f);
   if (m.more) m.more(file);
-  const std::uint64_t vocab_size = add_tiny_tokenizer(file);
+  const std::uint64_t vocab_size = add_tiny_tokenizer(file, m.chat_template);
 
   const auto matrix = [&](const std::string& name, std::uint64_t rows, std::uint64_t cols) {
     const RandomWeight weight(rng, m.type, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(cols));

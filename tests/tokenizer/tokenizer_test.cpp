@@ -97,13 +97,33 @@ TEST(Tokenizer, RolesCountMoreThanKinds) {
 }
 
 TEST(Tokenizer, WhatFillsUpTheVocabularyIsNoText) {
-  const auto file = bpe_with({"[PAD6]", "x"}, TokenKind::unused);
-  const auto tokenizer = load_tokenizer(file);
-  EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{4, 6, 7}), "abx");
-  EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{4, 6}, true), "ab[PAD6]");
-  EXPECT_FALSE(tokenizer->is_special(6));
-  StreamDecoder stream(tokenizer);
-  EXPECT_EQ(stream.push(6), "");
+  for (const TokenKind kind : {TokenKind::unused, TokenKind::user_defined, TokenKind::normal}) {
+    const auto file = bpe_with({"[PAD6]", "x"}, kind);
+    const auto tokenizer = load_tokenizer(file);
+    EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{4, 6, 7}), "abx");
+    EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{4, 6}, true), "ab[PAD6]");
+    EXPECT_FALSE(tokenizer->is_special(6));
+    EXPECT_THAT(tokenizer->encode("[PAD6]"), testing::Not(testing::Contains(6)));
+    StreamDecoder stream(tokenizer);
+    EXPECT_EQ(stream.push(6), "");
+  }
+  // Of another number it is text.
+  EXPECT_EQ(load_tokenizer(bpe_with({"[PAD7]"}, TokenKind::normal))->decode(std::vector<TokenId>{6}), "[PAD7]");
+}
+
+// Converters write -1 for a token that there is none of, in 32 bits without a sign.
+TEST(Tokenizer, NumbersOfTokensThatThereAreNone) {
+  for (const std::int64_t none : {std::int64_t{-1}, std::int64_t{4294967295}}) {
+    const auto file = bpe_with({}, TokenKind::normal);
+    for (const char* role : {"bos", "eos", "eot", "unknown", "padding"})
+      file->values[std::string("tokenizer.ggml.") + role + "_token_id"] = none;
+    const auto tokenizer = load_tokenizer(file);
+    EXPECT_EQ(tokenizer->bos(), -1);
+    EXPECT_THAT(tokenizer->eog_token_ids(), testing::IsEmpty());
+  }
+  const auto file = bpe_with({}, TokenKind::normal);
+  file->values["tokenizer.ggml.padding_token_id"] = std::int64_t{4294967294};
+  EXPECT_THROW(load_tokenizer(file), ModelError);
 }
 
 TEST(Tokenizer, SpecialTokensByTheirSpelling) {
