@@ -83,7 +83,7 @@ class Watch:
         return max(0.0, (steal + busy) / max(total, 1))
 
 
-def undisturbed(run, limit=0.05, attempts=3):
+def undisturbed(run, limit=0.1, attempts=2):
     """The result of run() and the share of others. A run that others disturbed beyond the limit is repeated; the best one counts."""
     best = None
     for _ in range(attempts):

@@ -108,8 +108,10 @@ SERVERS = {"llama.cpp": LlamaServer, "OpenVINO GenAI": OpenVinoServer}
 # What each is tried with before the rounds; the fastest counts.
 SETTINGS = {
     "llama.cpp": [dict(slots=slots, batch=512, unified=unified, repack=repack)
-                  for slots, unified, repack in [(16, False, True), (32, False, True), (64, False, True), (32, True, True),
-                                                 (32, False, False)]],
-    "OpenVINO GenAI": [dict(sequences=sequences, batch=batch, split=split, cache_gib=2, properties={})
-                       for sequences, batch, split in [(64, 512, True), (64, 256, True), (32, 512, True), (64, 512, False)]],
+                  for slots, unified, repack in [(16, False, True), (32, False, True), (32, True, True), (32, False, False)]],
+    "OpenVINO GenAI": [dict(sequences=64, batch=batch, split=split, cache_gib=2, properties=properties)
+                       for batch, split, properties in [(512, True, {}), (256, True, {}), (512, False, {}),
+                                                        (512, True, {"INFERENCE_PRECISION_HINT": "f32"}),
+                                                        (512, True, {"KV_CACHE_PRECISION": "f16"}),
+                                                        (512, True, {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "32"})]],
 }
