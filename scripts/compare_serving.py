@@ -13,8 +13,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
-
 import peers
 import serving_peers
 
@@ -28,6 +26,7 @@ MAX_PROMPT = 1024
 
 def write_trace(requests, seed=1):
     """Poisson arrivals, one a second on average; prompts of 256 tokens on average, lognormal; 32 to 160 new tokens, uniform."""
+    import numpy as np
     rng = np.random.default_rng(seed)
     FOLDER.mkdir(parents=True, exist_ok=True)
     at = 0.0
@@ -65,11 +64,28 @@ def replay(server, trace, times):
     return came
 
 
+def arrival_times(trace, rate):
+    """Seconds from the first arrival, at that mean rate."""
+    last = trace[-1]["timestamp"]
+    return [0.0 if math.isinf(rate) else r["timestamp"] / last * (len(trace) - 1) / rate for r in trace]
+
+
+def percentiles(values):
+    """Interpolated linearly, as warploom-bench does."""
+    values = sorted(values)
+
+    def at(share):
+        place = share * (len(values) - 1)
+        below = int(place)
+        return values[below] + (place - below) * (values[min(below + 1, len(values) - 1)] - values[below])
+
+    return {"p50": at(0.5), "p99": at(0.99)}
+
+
 def run_peer(name, path, threads, requests, rate, settings):
     """What warploom-bench reports, of another program, in this process."""
     trace = read_trace(requests)
-    arrivals = np.array([r["timestamp"] / 1000 for r in trace])
-    times = arrivals * 0 if math.isinf(rate) else arrivals * ((len(trace) - 1) / arrivals[-1] / rate)
+    times = arrival_times(trace, rate)
     longest = max(r["input_length"] + r["output_length"] for r in trace) + 16
     server = serving_peers.SERVERS[name](path, threads, longest, **settings)
     warm_up = [{"prompt_token_ids": list(range(1000 + i, 1032 + i)), "output_length": 8} for i in range(4)]
@@ -79,9 +95,8 @@ def run_peer(name, path, threads, requests, rate, settings):
         if len(tokens) != request["output_length"]:
             sys.exit(f"{name}: {len(tokens)} tokens, {request['output_length']} were asked for")
     seconds = max(tokens[-1] for tokens in came)
-    shares = lambda values: dict(zip(("p50", "p99"), map(float, np.percentile(values, [50, 99]))))
-    return {"ttft_seconds": shares([tokens[0] - at for tokens, at in zip(came, times)]),
-            "itl_seconds": shares(np.concatenate([np.diff(tokens) for tokens in came])),
+    return {"ttft_seconds": percentiles([tokens[0] - at for tokens, at in zip(came, times)]),
+            "itl_seconds": percentiles([after - before for tokens in came for before, after in zip(tokens, tokens[1:])]),
             "output_tokens_per_second": sum(map(len, came)) / seconds,
             "requests_per_second": len(came) / seconds}
 
@@ -129,7 +144,7 @@ class Comparison:
                 result = self.measure(name, max(8, self.requests // 2), math.inf, settings)
                 speeds.append(result["output_tokens_per_second"])
                 self.tried.append({"program": name, "settings": settings, "output_tokens_per_second": speeds[-1]})
-            self.settings[name] = candidates[int(np.argmax(speeds))]
+            self.settings[name] = candidates[speeds.index(max(speeds))]
 
     def in_turns(self, test, requests, rate):
         self.tests[test] = {name: [] for name in NAMES}
@@ -177,8 +192,9 @@ def main(path, threads, requests, rounds):
     print(text)
 
 
-if sys.argv[1] == "run":
-    _, _, peer, model = sys.argv[:4]
-    print(json.dumps(run_peer(peer, model, int(sys.argv[4]), int(sys.argv[5]), float(sys.argv[6]), json.loads(sys.argv[7]))))
-else:
-    main(sys.argv[1], *map(int, sys.argv[2:5]))
+if __name__ == "__main__":
+    if sys.argv[1] == "run":
+        _, _, peer, model = sys.argv[:4]
+        print(json.dumps(run_peer(peer, model, int(sys.argv[4]), int(sys.argv[5]), float(sys.argv[6]), json.loads(sys.argv[7]))))
+    else:
+        main(sys.argv[1], *map(int, sys.argv[2:5]))

@@ -3,15 +3,14 @@ import os
 import statistics
 import sys
 
-import numpy as np
-
 
 class Llama:
     """A model and a context of llama.cpp. A batch is filled by put() and computed by decode()."""
 
     def __init__(self, path, threads, sequences, context, batch, unified=False, repack=True):
         import llama_cpp as lc
-        self.lc = lc
+        import numpy as np
+        self.lc, self.np = lc, np
         lc.llama_backend_init()
         model_params = lc.llama_model_default_params()
         model_params.use_extra_bufts = repack  # weights in the layout of the processor's own kernels
@@ -36,7 +35,7 @@ class Llama:
         """Appends the tokens of a sequence, the first at `position`; `wanted`: the last one's logits."""
         begin, end = self.size, self.size + len(tokens)
         self.tokens[begin:end] = tokens
-        self.positions[begin:end] = np.arange(position, position + len(tokens))
+        self.positions[begin:end] = self.np.arange(position, position + len(tokens))
         self.wanted[begin:end] = 0
         self.wanted[end - 1] = wanted
         for k in range(begin, end):
@@ -54,7 +53,7 @@ class Llama:
         if rows == 0:
             return []
         logits = self.lc.llama_get_logits(self.context)
-        return np.ctypeslib.as_array(logits, shape=(rows, self.vocab_size)).argmax(axis=1)
+        return self.np.ctypeslib.as_array(logits, shape=(rows, self.vocab_size)).argmax(axis=1)
 
     def forget(self, sequence):
         self.lc.llama_memory_seq_rm(self.memory, sequence, -1, -1)
@@ -75,12 +74,12 @@ class Watch:
             user, nice, system, idle, iowait, irq, softirq, steal = map(int, file.readline().split()[1:9])
         own = sum(os.times()[:4]) * os.sysconf("SC_CLK_TCK")
         busy = user + nice + system + irq + softirq
-        return np.array([busy + idle + iowait + steal, steal, busy - own])
+        return busy + idle + iowait + steal, steal + busy - own
 
     def others(self):
         """Since the start, after the programs that it started have ended."""
-        total, steal, busy = self.now() - self.begin
-        return max(0.0, (steal + busy) / max(total, 1))
+        total, others = (now - begin for now, begin in zip(self.now(), self.begin))
+        return max(0.0, others / max(total, 1))
 
 
 def undisturbed(run, limit=0.1, attempts=2):

@@ -2,19 +2,17 @@
 import collections
 import dataclasses
 
-import numpy as np
-
 import peers
 
 
 @dataclasses.dataclass
 class Slot:
     request: int
-    prompt: np.ndarray
+    prompt: list
     left: int  # tokens to generate
     sequence: int
     computed: int = 0
-    next: np.ndarray = None  # the token drawn last, not computed yet
+    next: list = None  # the token drawn last, not computed yet
 
 
 class LlamaServer:
@@ -29,7 +27,7 @@ class LlamaServer:
         self.running = []
 
     def submit(self, request, prompt, max_tokens):
-        self.waiting.append((request, np.array(prompt, np.int32), max_tokens))
+        self.waiting.append((request, prompt, max_tokens))
 
     def busy(self):
         return bool(self.waiting or self.running)
@@ -68,9 +66,10 @@ class OpenVinoServer:
     """OpenVINO GenAI's ContinuousBatchingPipeline, stepped."""
 
     def __init__(self, path, threads, longest, sequences, batch, split, cache_gib, properties):
+        import numpy
         import openvino
         import openvino_genai
-        self.openvino, self.genai = openvino, openvino_genai
+        self.np, self.openvino, self.genai = numpy, openvino, openvino_genai
         scheduler = openvino_genai.SchedulerConfig()
         scheduler.max_num_seqs = sequences
         scheduler.max_num_batched_tokens = batch
@@ -85,7 +84,7 @@ class OpenVinoServer:
         config.max_new_tokens = max_tokens
         config.ignore_eos = True
         config.do_sample = False
-        tensor = self.openvino.Tensor(np.array([prompt], np.int64))
+        tensor = self.openvino.Tensor(self.np.array([prompt], self.np.int64))
         self.handles[request] = [self.pipeline.add_request(request, tensor, config), max_tokens]
 
     def busy(self):
