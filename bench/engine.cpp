@@ -1,10 +1,9 @@
 // What an engine costs a step besides the model: scheduling, packing, detokenising, events. The model's ops do nothing here.
 #include <algorithm>
-#include <cstring>
 
 #include <benchmark/benchmark.h>
 
-#include "backend/backend.h"
+#include "backend/forwarding_backend.h"
 #include "checkpoint/synthetic_checkpoint.h"
 #include "engine/engine_core.h"
 #include "model/loaded_model.h"
@@ -13,26 +12,11 @@ namespace warploom {
 namespace {
 
 /// The CPU's memory without its arithmetic. Every row draws the same token.
-class IdleBackend final : public Backend {
+class IdleBackend final : public ForwardingBackend {
  public:
+  IdleBackend() : ForwardingBackend(create_cpu_backend({})) {}
+
   std::string description() const override { return "idle"; }
-  std::unique_ptr<Buffer> alloc(std::size_t bytes) override { return cpu_->alloc(bytes); }
-  void upload(void* device, const void* host, std::size_t bytes) override { std::memcpy(device, host, bytes); }
-  void download(void* host, const void* device, std::size_t bytes) override { std::memcpy(host, device, bytes); }
-  void synchronise() override {}
-  std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override { return cpu_->load_weight(parts); }
-  std::unique_ptr<RopeTables> load_rope(const RopeParams& params, const float* factors) override {
-    return cpu_->load_rope(params, factors);
-  }
-  void check_kv_cache_shape(const KvCacheShape& shape) const override { cpu_->check_kv_cache_shape(shape); }
-  std::unique_ptr<KvCache> create_kv_cache(const KvCacheShape& shape) override { return cpu_->create_kv_cache(shape); }
-  std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) override {
-    return cpu_->create_staging_buffer(bytes);
-  }
-  void run_step(StagingBuffer&, std::size_t, StagingBuffer&, std::size_t, bool,
-                const std::function<void()>& forward) override {
-    forward();
-  }
   void embed(const EmbedArgs&) override {}
   void rms_norm(const RmsNormArgs&) override {}
   void matmul(const MatmulArgs&) override {}
@@ -44,9 +28,6 @@ class IdleBackend final : public Backend {
     std::fill_n(args.token, args.rows, TokenId{'a'});
     std::fill_n(args.status, args.rows, SampleStatus::ok);
   }
-
- private:
-  std::unique_ptr<Backend> cpu_ = create_cpu_backend({});
 };
 
 // `running` sequences decode a token a step; each token's text and event go to a callback.

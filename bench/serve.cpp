@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <string>
 #include <thread>
 #include <utility>
@@ -15,8 +14,6 @@ namespace warploom::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr auto kProgressEvery = std::chrono::milliseconds(500);
 
 class Run {
  public:
@@ -47,20 +44,12 @@ class Run {
  private:
   double now() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
-  Request request_for(const Arrival& arrival) const {
-    Request request;
-    request.prompt = prompt_ids(arrival, tokens_, options_.seed);
-    request.max_tokens = arrival.output_tokens;
-    request.ignore_eos = true;
-    request.sampling = options_.sampling;
-    return request;
-  }
-
   // The first steps of an engine are slow: memory is touched for the first time.
   void warm_up() {
     constexpr std::uint64_t kOwnContent = ~std::uint64_t{0} - 16;
     std::vector<RequestHandle> handles;
-    for (std::uint64_t i = 0; i < 4; ++i) handles.push_back(engine_.submit(request_for({0, {{kOwnContent + i, 32}}, 8})));
+    for (std::uint64_t i = 0; i < 4; ++i)
+      handles.push_back(engine_.submit(request_for({0, {{kOwnContent + i, 32}}, 8}, 0, tokens_, options_)));
     for (RequestHandle& handle : handles) handle.output();
     engine_.clear_prefix_cache();
   }
@@ -70,8 +59,7 @@ class Run {
     record.arrival = arrivals_[i].seconds;
     record.prompt_tokens = arrivals_[i].prompt_tokens();
     record.tokens.reserve(static_cast<std::size_t>(arrivals_[i].output_tokens));
-    Request request = request_for(arrivals_[i]);
-    request.sampling.seed = options_.seed + i;
+    Request request = request_for(arrivals_[i], i, tokens_, options_);
     const auto due = start_ + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(record.arrival));
     while (Clock::now() < due) {
       std::this_thread::sleep_until(std::min(due, Clock::now() + kProgressEvery));
@@ -122,6 +110,17 @@ class Run {
 };
 
 }  // namespace
+
+Request request_for(const Arrival& arrival, std::size_t index, std::span<const TokenId> tokens,
+                    const ServeOptions& options) {
+  Request request;
+  request.prompt = prompt_ids(arrival, tokens, options.seed);
+  request.max_tokens = arrival.output_tokens;
+  request.ignore_eos = true;
+  request.sampling = options.sampling;
+  request.sampling.seed = options.seed + index;
+  return request;
+}
 
 ServingResult serve(const std::shared_ptr<const Model>& model, std::span<const Arrival> arrivals, double rate,
                     const ServeOptions& options, const std::function<void(const ServeProgress&)>& progress) {

@@ -1,6 +1,8 @@
 // A workload sent to an engine in real time.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -23,6 +25,11 @@ struct ServeProgress {
   double seconds = 0;  // since the first arrival
   std::int64_t submitted = 0, finished = 0;
 };
+
+inline constexpr auto kProgressEvery = std::chrono::milliseconds(500);
+
+/// The request number `index`. `tokens`: what prompts consist of.
+Request request_for(const Arrival& arrival, std::size_t index, std::span<const TokenId> tokens, const ServeOptions& options);
 
 /// Submits each request when it arrives, however many are in progress, and waits for all of them. Latencies count from the arrival, so a
 /// submission that comes late makes them longer. The engine is new and was warmed up. `progress` may be empty.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,8 +13,10 @@
 
 #include "cli/checks.h"
 #include "cli/model_options.h"
+#include "emulator.h"
 #include "format.h"
 #include "measure.h"
+#include "modelled_serve.h"
 #include "serve.h"
 #include "serving_report.h"
 #include "trace_file.h"
@@ -36,7 +39,7 @@ struct Options {
   std::int64_t prefix_tokens = 0, trace_block = 512;
   double prefix_share = 1;
   double ttft_limit_ms = 1000, itl_limit_ms = 100;
-  std::string strategy = "greedy", format = "table";
+  std::string strategy = "greedy", format = "table", modelled_gpu = "h100";
 };
 
 void check(const Options& o) {
@@ -95,6 +98,7 @@ class Runner {
       : o_(options),
         model_(std::move(model)),
         arrivals_(std::move(arrivals)),
+        work_(model_->device().kind == DeviceKind::cuda ? emulated_work(o_.modelled_gpu) : std::nullopt),
         natural_rate_(o_.trace.empty() ? static_cast<double>(arrivals_.size()) / static_cast<double>(o_.requests)
                                        : mean_rate(arrivals_)) {
     serve_.engine = o_.engine;
@@ -109,6 +113,7 @@ class Runner {
   /// Requests a second as they were drawn, on average over all draws, or recorded.
   double natural_rate() const { return natural_rate_; }
   const ServeOptions& serve_options() const { return serve_; }
+  bool is_modelled() const { return work_.has_value(); }
 
   ServingResult run(double rate) const {
     if (std::isinf(natural_rate_) && !std::isinf(rate))
@@ -123,7 +128,8 @@ class Runner {
         fmt::print(stderr, "\r\x1b[Krate {:.3g}: {:.0f} s of {:.0f}, {} of {} arrived, {} finished", rate, p.seconds,
                    arrivals.back().seconds, p.submitted, arrivals.size(), p.finished);
       };
-    ServingResult result = serve(model_, arrivals, rate, serve_, progress);
+    ServingResult result = work_ ? serve_modelled(model_, arrivals, rate, serve_, *work_, progress)
+                                 : serve(model_, arrivals, rate, serve_, progress);
     if (!o_.model.quiet)
       fmt::print(stderr, "{}rate {:.3g}: TTFT p50 {:.1f} ms, ITL p50 {:.1f} ms, {:.1f} tokens/s, {:.0f}% good\n",
                  terminal ? "\r\x1b[K" : "", rate, 1000 * result.ttft.p50, 1000 * result.itl.p50,
@@ -135,6 +141,7 @@ class Runner {
   const Options& o_;
   const std::shared_ptr<const Model> model_;
   const std::vector<Arrival> arrivals_;
+  const std::optional<std::function<DeviceWork()>> work_;  // of the emulator of CUDA
   const double natural_rate_;
   ServeOptions serve_;
 };
@@ -153,6 +160,7 @@ void run(const Options& o) {
   report.machine = this_machine();
   report.model = cli::model_name(o.model);
   report.device = model->device().description;
+  if (runner.is_modelled()) report.modelled_gpu = o.modelled_gpu;
   report.limits = runner.serve_options().limits;
   const auto at = [&](double rate) { return runner.run(rate); };
   const double first = o.rates.empty() ? runner.natural_rate() : o.rates[0];
@@ -224,6 +232,10 @@ CLI::App* add_serve(CLI::App& app) {
       ->check(count)
       ->capture_default_str();
   command->add_flag("--no-prefix-caching", o->no_prefix_caching, "compute prompts that share a prefix in full");
+  command
+      ->add_option("--modelled-gpu", o->modelled_gpu,
+                   "on the emulator of CUDA: whose times are modelled, a100, h100, rtx4090 or rtx5090")
+      ->capture_default_str();
   command->add_option("--strategy", o->strategy, "sampling strategy")->capture_default_str();
   const auto format = command->add_option("--format", o->format, "table, markdown, json or csv")->capture_default_str();
   command

@@ -13,6 +13,7 @@ namespace warploom::bench {
 struct ServingReport {
   Machine machine;
   std::string device, model;
+  std::string modelled_gpu;  // whose times the emulator of CUDA modelled; empty: they are measured
   std::vector<std::pair<std::string, std::string>> workload;  // names and values, for those who want to repeat it
   Limits limits;
   std::vector<ServingResult> results;  // at least one

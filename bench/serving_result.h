@@ -32,6 +32,13 @@ struct Percentiles {
 /// Interpolated linearly between the values; zeros if there are none.
 Percentiles percentiles(std::vector<double> values);
 
+/// What a modelled device did, if times are modelled and not measured.
+struct Modelled {
+  std::int64_t steps = 0;
+  double kernels = 0, bytes_moved = 0;  // in all steps
+  Percentiles step_seconds;
+};
+
 struct ServingResult {
   double rate = 0;  // requests offered a second; infinite: all at once
   std::int64_t requests = 0;
@@ -45,6 +52,7 @@ struct ServingResult {
   Percentiles end_to_end;  // from a request's arrival to its last token
   // What the engine counts.
   std::int64_t cached_prompt_tokens = 0, preemptions = 0;
+  std::optional<Modelled> modelled;  // empty: times are measured
 
   double good_share() const { return static_cast<double>(good) / static_cast<double>(requests); }
   /// Good requests a second while requests arrive; if all come at once, over the whole run.

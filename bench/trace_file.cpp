@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <string_view>
 
@@ -39,13 +40,25 @@ struct Line {
   }
 };
 
-// The request of line i, if it did not fail.
-void add(Trace& trace, double seconds, std::vector<PromptPart> prompt, std::int64_t output_tokens) {
-  if (prompt.empty() || output_tokens == 0) {
+// Unless it is of a request that failed.
+void add(Trace& trace, Arrival arrival) {
+  if (arrival.prompt_tokens() == 0 || arrival.output_tokens == 0) {
     ++trace.failed;
   } else {
-    trace.arrivals.push_back({seconds, std::move(prompt), output_tokens});
+    trace.arrivals.push_back(std::move(arrival));
   }
+}
+
+std::vector<TokenId> token_ids_of(const nlohmann::json& list, std::int64_t input_length, const Line& line) {
+  if (!list.is_array() || static_cast<std::int64_t>(list.size()) != input_length)
+    line.fail(fmt::format("\"prompt_token_ids\" is no list of the {} ids that \"input_length\" promises", input_length));
+  std::vector<TokenId> ids;
+  for (const nlohmann::json& id : list) {
+    if (!id.is_number_unsigned() || id.get<std::uint64_t>() > std::numeric_limits<TokenId>::max())
+      line.fail(fmt::format("\"prompt_token_ids\" holds {}, no token id", id.dump()));
+    ids.push_back(id.get<TokenId>());
+  }
+  return ids;
 }
 
 void add_mooncake(Trace& trace, const Line& line, std::int64_t block_tokens) {
@@ -64,6 +77,8 @@ void add_mooncake(Trace& trace, const Line& line, std::int64_t block_tokens) {
   const double milliseconds = line.time("timestamp", member("timestamp").get<double>());
   std::int64_t left = tokens("input_length");
   const std::int64_t output_tokens = tokens("output_length");
+  if (const auto recorded = record.find("prompt_token_ids"); recorded != record.end())
+    return add(trace, {milliseconds / 1000, {}, output_tokens, token_ids_of(*recorded, left, line)});
   std::vector<PromptPart> prompt;
   const nlohmann::json ids = record.value("hash_ids", nlohmann::json::array());
   if (!ids.is_array()) line.fail("\"hash_ids\" is no list");
@@ -77,7 +92,7 @@ void add_mooncake(Trace& trace, const Line& line, std::int64_t block_tokens) {
     left -= prompt.back().tokens;
   }
   if (left > 0) prompt.push_back({kUnshared + static_cast<std::uint64_t>(line.number), left});
-  add(trace, milliseconds / 1000, std::move(prompt), output_tokens);
+  add(trace, {milliseconds / 1000, std::move(prompt), output_tokens, {}});
 }
 
 std::vector<std::string_view> columns_of(std::string_view line) {
@@ -120,7 +135,7 @@ class BurstGpt {
     const std::int64_t request = line.tokens(kNames[1], static_cast<std::int64_t>(values[1]));
     const std::int64_t response = line.tokens(kNames[2], static_cast<std::int64_t>(values[2]));
     if (request > 0) prompt.push_back({kUnshared + static_cast<std::uint64_t>(line.number), request});
-    add(trace, line.time(kNames[0], values[0]), std::move(prompt), response);
+    add(trace, {line.time(kNames[0], values[0]), std::move(prompt), response, {}});
   }
 
  private:

@@ -18,7 +18,7 @@ struct Trace {
 /// Either form, told apart by the first character:
 ///   Mooncake: JSON lines {"timestamp": milliseconds, "input_length": tokens, "output_length": tokens, "hash_ids": [block, ...]}.
 ///     Prompts share the blocks, of `block_tokens` tokens each, whose ids are equal. hash_ids may be missing or too short: the rest of the
-///     prompt is then shared with no other.
+///     prompt is then shared with no other. "prompt_token_ids": [id, ...] in their place gives the prompt itself, input_length ids.
 ///   BurstGPT: CSV whose first line names the columns, of which Timestamp (seconds), Request tokens and Response tokens are read.
 /// Reads at most `max_requests`. Throws InvalidArgument, which names `path` and the line.
 Trace read_trace(std::istream& file, const std::string& path, std::int64_t block_tokens, std::int64_t max_requests);

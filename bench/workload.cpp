@@ -70,7 +70,7 @@ LengthDistribution parse_lengths(const std::string& option, const std::string& t
 }
 
 std::int64_t Arrival::prompt_tokens() const {
-  std::int64_t sum = 0;
+  auto sum = static_cast<std::int64_t>(token_ids.size());
   for (const PromptPart& part : prompt) sum += part.tokens;
   return sum;
 }
@@ -105,7 +105,7 @@ void speed_up(std::vector<Arrival>& arrivals, double factor) {
 }
 
 std::vector<TokenId> prompt_ids(const Arrival& arrival, std::span<const TokenId> tokens, std::uint64_t seed) {
-  std::vector<TokenId> ids;
+  std::vector<TokenId> ids = arrival.token_ids;
   ids.reserve(static_cast<std::size_t>(arrival.prompt_tokens()));
   for (const PromptPart& part : arrival.prompt) {
     Random random(seed, 5 + part.content);

@@ -30,7 +30,8 @@ struct PromptPart {
 struct Arrival {
   double seconds = 0;  // after the first
   std::vector<PromptPart> prompt;
-  std::int64_t output_tokens = 0;  // >= 1
+  std::int64_t output_tokens = 0;       // >= 1
+  std::vector<TokenId> token_ids = {};  // the prompt itself if it was recorded; `prompt` is empty then
 
   std::int64_t prompt_tokens() const;
 };
@@ -54,7 +55,7 @@ double mean_rate(std::span<const Arrival> arrivals);
 /// Makes everything happen `factor` times as fast; infinite: at once.
 void speed_up(std::vector<Arrival>& arrivals, double factor);
 
-/// The ids of a prompt, drawn from `tokens`.
+/// The ids of a prompt: those recorded, else drawn from `tokens`.
 std::vector<TokenId> prompt_ids(const Arrival& arrival, std::span<const TokenId> tokens, std::uint64_t seed);
 
 }  // namespace warploom::bench

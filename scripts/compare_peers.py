@@ -3,7 +3,6 @@
 Both generate greedily after random prompts of the same lengths; a batch of llama.cpp's is one llama_decode a step with a
 sequence id each. Sampling (an argmax on both sides) is timed with the rest. Each run is a process of its own.
 """
-import ctypes
 import json
 import statistics
 import subprocess
@@ -12,48 +11,28 @@ import time
 
 import numpy as np
 
+import peers
+
 PROMPT, CONTEXT, NEW = 512, 32, 128
 BATCHES = [1, 8, 32]
 
 
 def llama_rates(path, threads, batch, prompt, new):
     """(prompt tokens a second, generated tokens a second) of one run after a warm-up."""
-    import llama_cpp as lc
-    lc.llama_backend_init()
-    model = lc.llama_model_load_from_file(path.encode(), lc.llama_model_default_params())
-    params = lc.llama_context_default_params()
-    params.n_ctx = batch * (prompt + new + 16)
-    params.n_batch = max(512, batch * prompt)
-    params.n_seq_max = batch
-    params.n_threads = params.n_threads_batch = threads
-    context = lc.llama_init_from_model(model, params)
-    vocab = lc.llama_vocab_n_tokens(lc.llama_model_get_vocab(model))
-    work = lc.llama_batch_init(max(512, batch * prompt), 0, 1)
-
-    def put(k, token, position, sequence, logits):
-        work.token[k], work.pos[k], work.n_seq_id[k], work.logits[k] = token, position, 1, logits
-        work.seq_id[k][0] = sequence
-
-    def argmax(row):
-        return int(np.ctypeslib.as_array(lc.llama_get_logits_ith(context, row), shape=(vocab,)).argmax())
+    llama = peers.Llama(path, threads, batch, prompt + new + 16, max(512, batch * prompt))
 
     def run():
-        lc.llama_memory_clear(lc.llama_get_memory(context), True)
-        rng = np.random.default_rng(1)
+        llama.clear()
+        prompts = np.random.default_rng(1).integers(100, llama.vocab_size, (batch, prompt))
         for s in range(batch):
-            for i in range(prompt):
-                put(s * prompt + i, int(rng.integers(100, vocab)), i, s, i == prompt - 1)
-        work.n_tokens = batch * prompt
+            llama.put(prompts[s], 0, s, True)
         start = time.perf_counter()
-        assert lc.llama_decode(context, work) == 0
-        tokens = [argmax((s + 1) * prompt - 1) for s in range(batch)]
+        tokens = llama.decode()
         first = time.perf_counter()
         for step in range(new - 1):
             for s in range(batch):
-                put(s, tokens[s], prompt + step, s, True)
-            work.n_tokens = batch
-            assert lc.llama_decode(context, work) == 0
-            tokens = [argmax(s) for s in range(batch)]
+                llama.put(tokens[s : s + 1], prompt + step, s, True)
+            tokens = llama.decode()
         end = time.perf_counter()
         return batch * prompt / (first - start), batch * (new - 1) / max(end - first, 1e-9)
 
@@ -86,7 +65,7 @@ def main(path, threads, rounds):
             results[name][0].append(next(v for k, v in ours.items() if k.startswith("prompt 512" if new == 1 else f"generate {new}")))
     print(f"\n{threads} threads; tokens/s: median (min to max) of {rounds} rounds in turns\n")
     print("| test | Warploom | llama.cpp | ratio |\n|---|---:|---:|---:|")
-    show = lambda runs: f"{statistics.median(runs):.0f} ({min(runs):.0f} to {max(runs):.0f})"
+    show = peers.median_and_range
     for name, (ours, theirs) in results.items():
         print(f"| {name} | {show(ours)} | {show(theirs)} | {statistics.median(ours) / statistics.median(theirs):.2f} |")
 

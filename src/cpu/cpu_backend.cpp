@@ -129,7 +129,9 @@ class CpuBackend final : public Backend {
     if (args.metadata.num_tokens == 0) return;
     auto& rope = static_cast<RopeTable&>(*args.rope.tables);
     rope.extend(*std::max_element(args.metadata.positions, args.metadata.positions + args.metadata.num_tokens));
-    pool_.parallel_for(args.metadata.num_tokens, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    // Keys of one block lie in the same cache lines, which threads should not share.
+    const std::int64_t grain = args.metadata.num_tokens > 4 * kKvBlockSize ? kKvBlockSize : kRowGrain;
+    pool_.parallel_for(args.metadata.num_tokens, grain, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t t = begin; t < end; ++t) rope_append_token(args, rope, t);
     });
   }

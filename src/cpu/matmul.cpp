@@ -42,7 +42,8 @@ void Matmul::run(const MatmulArgs& args) {
       for (Scratch& scratch : own_) reserve(scratch);
     } else {
       reserve(shared_);
-      pool_.parallel_for(args.tokens, 4,
+      // Tokens of one group lie in the same cache lines: threads that share a group would wait for each other.
+      pool_.parallel_for(args.tokens, groups > 1 ? kTokenGroup : kTokenGroup / 2,
                          [&](std::int64_t begin, std::int64_t end, int) { quantise(shared_, args, begin, end); });
     }
   }

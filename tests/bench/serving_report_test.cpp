@@ -26,7 +26,7 @@ ServingReport example() {
   fast.rate = INFINITY, fast.good = 10;
   fast.failures = {{"context_full", 3}};
   fast.preemptions = 7;
-  return {{"a \"fast\" machine, new", 2, 16}, "cpu",       "model.gguf", {{"requests", "100"}, {"seed", "1"}},
+  return {{"a \"fast\" machine, new", 2, 16}, "cpu",       "model.gguf", {}, {{"requests", "100"}, {"seed", "1"}},
           {.ttft = 0.5, .itl = 0.05},         {slow, fast}};
 }
 
@@ -42,6 +42,21 @@ TEST(ServingReport, TableAndMarkdownShowTheSame) {
   }
   EXPECT_THAT(render(example(), "markdown"),
               HasSubstr("| 2 | 12.3 | 30.0 | 40.0 | 4.5 | 6.0 | 7.0 | 1.25 | 2.00 | 3.00 | 20.0 |"));
+}
+
+TEST(ServingReport, ModelledTimesAreCalledModelled) {
+  ServingReport report = example();
+  EXPECT_THAT(render(report, "table"), testing::Not(HasSubstr("modelled")));
+  report.modelled_gpu = "h100";
+  for (ServingResult& result : report.results) result.modelled = {200, 5000, 8e9, {1e-3, 9e-4, 2e-3, 3e-3, 4e-3}};
+  for (const char* format : {"table", "markdown"})
+    EXPECT_THAT(render(report, format), HasSubstr("every time is modelled for the h100")) << format;
+  EXPECT_THAT(render(report, "markdown"), HasSubstr("| 2 | 200 | 25.0 | 40.0 | 900 | 2000 | 3000 |"));
+  const auto all = nlohmann::json::parse(render(report, "json"));
+  EXPECT_EQ(all["modelled_gpu"], "h100");
+  EXPECT_EQ(all["results"][1]["modelled"]["steps"], 200);
+  EXPECT_EQ(all["results"][1]["modelled"]["step_seconds"]["p99"], 3e-3);
+  EXPECT_THAT(render(report, "csv"), HasSubstr(",\"cpu\",h100,"));
 }
 
 TEST(ServingReport, OneRateHasNoKnee) {

@@ -51,6 +51,20 @@ TEST(TraceFile, MooncakeBlocksMayHaveAnotherSize) {
             (std::vector<std::pair<std::uint64_t, std::int64_t>>{{1, 16}, {2, 16}, {3, 8}}));
 }
 
+TEST(TraceFile, RecordedPromptsAreTaken) {
+  const Trace trace = read(
+      "{\"timestamp\": 100, \"input_length\": 3, \"output_length\": 52, \"prompt_token_ids\": [5, 0, 49151]}\n"
+      "{\"timestamp\": 600, \"input_length\": 1, \"output_length\": 2, \"prompt_token_ids\": [7]}\n"
+      "{\"timestamp\": 700, \"input_length\": 0, \"output_length\": 2, \"prompt_token_ids\": []}\n");
+  ASSERT_EQ(trace.arrivals.size(), 2u);
+  EXPECT_EQ(trace.failed, 1);
+  EXPECT_EQ(trace.arrivals[0].prompt_tokens(), 3);
+  EXPECT_EQ(trace.arrivals[1].seconds, 0.5);
+  const std::vector<TokenId> tokens = {1, 2};
+  EXPECT_EQ(prompt_ids(trace.arrivals[0], tokens, 1), (std::vector<TokenId>{5, 0, 49151}));
+  EXPECT_EQ(prompt_ids(trace.arrivals[1], tokens, 1), (std::vector<TokenId>{7}));
+}
+
 TEST(TraceFile, BurstGptColumnsAreFoundByName) {
   const Trace trace = read(
       "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\r\n"
@@ -97,6 +111,12 @@ TEST(TraceFile, ErrorsNameTheLine) {
        "trace:1: \"hash_ids\" holds -3"},
       {"{\"timestamp\": 0, \"input_length\": 513, \"output_length\": 1, \"hash_ids\": [1, 2, 3]}",
        "trace:1: \"hash_ids\" has 3 blocks, more than 513 tokens take"},
+      {"{\"timestamp\": 0, \"input_length\": 2, \"output_length\": 1, \"prompt_token_ids\": [1]}",
+       "trace:1: \"prompt_token_ids\" is no list of the 2 ids"},
+      {"{\"timestamp\": 0, \"input_length\": 1, \"output_length\": 1, \"prompt_token_ids\": [-1]}",
+       "trace:1: \"prompt_token_ids\" holds -1"},
+      {"{\"timestamp\": 0, \"input_length\": 1, \"output_length\": 1, \"prompt_token_ids\": [2147483648]}",
+       "trace:1: \"prompt_token_ids\" holds 2147483648"},
       {"Time,Tokens\n1,2\n", "trace:1: is neither a JSON object nor names a column \"Timestamp\""},
       {heading + "1,m,5,6\n1,m,5\n", "trace:3: has 3 columns; \"Response tokens\" is number 4"},
       {heading + "1,m,five,6\n", "trace:2: Request tokens is \"five\", no number"},

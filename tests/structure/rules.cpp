@@ -64,9 +64,10 @@ bool may_read_neighbour(const std::string& from, const std::string& to) {
       {"src/model/", "src/checkpoint/"},
       {"src/model/", "src/tokenizer/"},
       {"src/model/", "src/kv/"},
-      // The tests ask the emulator what it saw.
+      // The tests and the benchmark ask the emulator what it saw.
       {"tools/gpu_emulator/", "tools/gpu_emulator/include/"},
       {"tests/", "tools/gpu_emulator/include/"},
+      {"bench/", "tools/gpu_emulator/include/"},
       // The tests of the command line, the benchmark and the sampler check reach their parts; the benchmark takes the command line's
       // options, the sampler check its reading of them and the benchmark's description of the machine.
       {"tests/", "src/cli/"},
