@@ -121,7 +121,7 @@ TEST(ChatTemplate, WhatIsNotSupportedIsRefusedByName) {
   const std::string turns = "{% for m in messages %}{{ m.role + m.content }}{% endfor %}";
   for (const auto& [source, why] : std::vector<std::pair<std::string, std::string>>{
            {"{{ messages | tojson }}", "line 1: the filter 'tojson' is not supported"},
-           {"\n\n{{ strftime_now('%Y') }}" + turns, "line 3: the function 'strftime_now' is not supported"},
+           {"\n\n{{ lipsum() }}" + turns, "line 3: the function 'lipsum' is not supported"},
            {"{{ 'x'.center(9) }}" + turns, "'center' of a string is not supported"},
            {"{{ 'x' is callable }}" + turns, "the test 'callable' is not supported"},
            {"{% include 'x' %}" + turns, "the block 'include' is not supported"},
