@@ -422,7 +422,7 @@ CONSTRUCTS = r"""
 {{ 'x'.startswith(prefix='x') }}
 {{ 1 is defined(2) }}
 {{ raise_exception is defined }}{{ range is defined }}{{ namespace is defined }}{{ strftime_now is defined }}{{ dict is defined }}{{ lipsum is defined }}{{ cycler is defined }}{{ joiner is defined }}{{ nope is defined }}
-{{ 'date' if strftime_now is not defined else 'now' }}{% set range = 3 %}{{ range }}
+{{ self is defined }}{{ 'date' if strftime_now is not defined else 'now' }}{% set range = 3 %}{{ range }}
 {% set r = range %}{{ r(3) | join }}
 {{ messages[0].get is defined }}{{ 'a'.upper is defined }}{{ messages.append is defined }}{{ messages.index is defined }}{{ messages[0].update is defined }}{{ messages[0].nope is defined }}{{ 'a'.nope is defined }}{{ ''.__class__ is defined }}
 {{ {'items': 3}['items'] }}{{ {'items': 3}.items is number }}{{ {}['get'] is defined }}{{ {'get': 1}['get'] }}

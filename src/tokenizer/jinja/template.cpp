@@ -24,7 +24,7 @@ std::size_t text_size(const Value& value) {
 
 // Of Jinja and of Hugging Face's library. Those that are not supported are defined all the same.
 constexpr auto kFunctions = std::to_array<std::string_view>(
-    {"raise_exception", "strftime_now", "namespace", "range", "dict", "lipsum", "cycler", "joiner"});
+    {"raise_exception", "strftime_now", "namespace", "range", "dict", "lipsum", "cycler", "joiner", "self"});
 
 }  // namespace
 
