@@ -79,6 +79,23 @@ Author author_of(std::span<const ChatMessage> messages, std::size_t i) {
 
 bool is_blank(std::string_view text) { return white_space_before(text) == text.size(); }
 
+std::string_view stripped(std::string_view text) {
+  text.remove_prefix(white_space_before(text));
+  text.remove_suffix(white_space_after(text));
+  return text;
+}
+
+// Ends in that white space, of which the template may have kept the end.
+Text with_space(const Text& text, std::string_view space) {
+  if (text.bytes.ends_with(space)) return text;
+  const std::size_t by_format = text.authors.find_last_not_of(static_cast<char>(Author::last_message));
+  const std::size_t kept = text.size() - (by_format == std::string::npos ? 0 : by_format + 1);
+  const bool is_end = kept < space.size() && text.bytes.ends_with(space.substr(space.size() - kept));
+  Text whole = is_end ? text.substr(0, text.size() - kept) : text;
+  whole.append(Text(space, Author::last_message));
+  return whole;
+}
+
 bool has_author(const Text& text, Author author) {
   return text.authors.find(static_cast<char>(author)) != std::string::npos;
 }
@@ -95,7 +112,12 @@ std::vector<ChatSegment> to_segments(const Text& text) {
 
 }  // namespace
 
-ChatTemplate::ChatTemplate(std::string_view source, std::string_view bos, std::string_view eos) : bos_(bos), eos_(eos) {
+ChatTemplate::ChatTemplate(std::string_view source, std::string_view bos, std::string_view eos, std::string_view unknown,
+                           std::string_view padding) {
+  const std::pair<std::string, std::string_view> tokens[] = {
+      {"bos_token", bos}, {"eos_token", eos}, {"unk_token", unknown}, {"pad_token", padding}};
+  for (const auto& [name, spelling] : tokens)
+    if (!spelling.empty()) special_tokens_.emplace_back(name, jinja::Value::text(spelling));
   if (source.empty()) return;
   try {
     template_.emplace(source);
@@ -148,8 +170,7 @@ Text ChatTemplate::run(std::span<const ChatMessage> messages, bool add_generatio
                               {"add_generation_prompt", {add_generation_prompt}},
                               {"tools", {jinja::None{}}},
                               {"documents", {jinja::None{}}}};
-  if (!bos_.empty()) variables.emplace_back("bos_token", Value::text(bos_));
-  if (!eos_.empty()) variables.emplace_back("eos_token", Value::text(eos_));
+  variables.insert(variables.end(), special_tokens_.begin(), special_tokens_.end());
   return template_->render(variables);
 }
 
@@ -170,18 +191,52 @@ Text ChatTemplate::run_checked(std::span<const ChatMessage> messages, bool add_g
   return text;
 }
 
-// Everything before the end of the last message's content.
+// Where the last message's words begin in `text`, which was rendered from it. Templates may cut and move what is said, so they
+// count only whole, and only at the end of what the template took from the message; or, if it took nothing of it but wrote the
+// same by itself, as some do with thoughts, where an answer begins.
+std::size_t ChatTemplate::place_of_last_message(const Text& text, std::span<const ChatMessage> messages) const {
+  const std::string_view words = stripped(messages.back().content);
+  const std::size_t last = text.authors.rfind(static_cast<char>(Author::last_message));
+  if (last != std::string::npos) {
+    const std::size_t end = last + 1 - white_space_after(std::string_view(text.bytes).substr(0, last + 1));
+    const std::size_t found = text.bytes.find(words, end - std::min(end, words.size()));
+    return found < end ? found : std::string::npos;
+  }
+  const std::string start = run_checked(messages.first(messages.size() - 1), true).bytes;
+  if (!text.bytes.starts_with(start)) return std::string::npos;
+  const std::size_t begin = start.size() + white_space_before(std::string_view(text.bytes).substr(start.size()));
+  return text.bytes.compare(begin, words.size(), words) == 0 ? begin : std::string::npos;
+}
+
+// Everything before the end of the last message's content, and white space of it that the template took away.
 Text ChatTemplate::up_to_last_message(std::span<const ChatMessage> messages) const {
+  const std::string_view given = messages.back().content;
+  const std::string_view words = stripped(given);
   Text text = run_checked(messages, false);
-  const char last = static_cast<char>(Author::last_message);
-  if (const std::size_t end = text.authors.rfind(last); end != std::string::npos) return text.substr(0, end + 1);
-  // Where something would have been.
-  std::vector<ChatMessage> marked(messages.begin(), messages.end());
-  marked.back().content = "x";
-  text = run_checked(marked, false);
-  const std::size_t end = text.authors.find(last);
-  if (end == std::string::npos) throw InvalidArgument("messages: the model's chat template leaves out the last message");
-  return text.substr(0, end);
+  if (words.empty()) {
+    const std::size_t last = text.authors.rfind(static_cast<char>(Author::last_message));
+    if (last != std::string::npos) {
+      text = text.substr(0, last + 1);
+    } else {  // where something would have been
+      std::vector<ChatMessage> marked(messages.begin(), messages.end());
+      marked.back().content = "x";
+      text = run_checked(marked, false);
+      const std::size_t end = text.authors.find(static_cast<char>(Author::last_message));
+      if (end == std::string::npos) throw InvalidArgument("messages: the model's chat template leaves out the last message");
+      text = text.substr(0, end);
+    }
+    return with_space(text, given);
+  }
+  const std::size_t begin = place_of_last_message(text, messages);
+  if (begin == std::string::npos)
+    throw InvalidArgument(fmt::format(
+        "messages[{}]: the model's chat template changes this beginning of an answer, so the model cannot go on with it",
+        messages.size() - 1));
+  const std::string_view before_words = given.substr(0, white_space_before(given));
+  Text whole = with_space(text.substr(0, begin), before_words);
+  whole.append(text.substr(begin, words.size()));
+  whole.append(Text(given.substr(before_words.size() + words.size()), Author::last_message));
+  return whole;
 }
 
 Text ChatTemplate::render_text(std::span<const ChatMessage> messages, ChatEnd end) const {

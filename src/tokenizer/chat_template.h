@@ -20,9 +20,10 @@ struct ChatSegment {
 
 class ChatTemplate {
  public:
-  /// `source` is the file's template, empty if it has none; `bos` and `eos` are those tokens' texts, empty if there are none.
-  /// Short conversations are rendered at once: a template that cannot do that is refused.
-  ChatTemplate(std::string_view source, std::string_view bos, std::string_view eos);
+  /// `source` is the file's template, empty if it has none; `bos`, `eos`, `unknown` and `padding` are those tokens' texts, empty
+  /// if there are none. Short conversations are rendered at once: a template that cannot do that is refused.
+  ChatTemplate(std::string_view source, std::string_view bos, std::string_view eos, std::string_view unknown = {},
+               std::string_view padding = {});
 
   /// What the template's markers look like: "chatml", "llama2", "llama3", "gemma" or "mistral", else "other"; empty if the
   /// template is missing or refused.
@@ -31,8 +32,9 @@ class ChatTemplate {
   const std::string& refusal() const { return refusal_; }
   /// Spelled as a marker, e.g. "<|user|>", and written by the template.
   bool is_marker(std::string_view token) const;
-  /// Throws InvalidArgument on a conversation that the template cannot express, ModelError if it does what is not supported.
-  /// Only if format() is not empty.
+  /// With ChatEnd::open, the text ends in what the last message says. Throws InvalidArgument on a conversation that the template
+  /// cannot express, and on an open one whose last message it changes; ModelError if it does what is not supported. Only if
+  /// format() is not empty.
   std::vector<ChatSegment> render(std::span<const ChatMessage> messages, ChatEnd end) const;
 
   /// Of a conversation that ends in an answer and a question: the text up to the answer's end, and what follows it, ready for the
@@ -49,8 +51,9 @@ class ChatTemplate {
   jinja::Text run(std::span<const ChatMessage> messages, bool add_generation_prompt) const;
   jinja::Text run_checked(std::span<const ChatMessage> messages, bool add_generation_prompt) const;
   jinja::Text up_to_last_message(std::span<const ChatMessage> messages) const;
+  std::size_t place_of_last_message(const jinja::Text& text, std::span<const ChatMessage> messages) const;
 
-  std::string bos_, eos_;
+  jinja::Entries special_tokens_;  // as Hugging Face's library names them
   std::optional<jinja::Template> template_;
   std::string_view format_;
   std::string refusal_;

@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""Writes tests/data/chat_templates.json: conversations as Jinja renders them, with templates of many formats.
+"""Writes tests/data/chat_templates.json: conversations as Jinja renders them, with templates of many formats, and beginnings of
+answers as Hugging Face's library continues them; and tests/data/jinja_constructs.json: single constructs as Jinja renders them.
 
     python make_chat_templates.py path/to/SmolLM2-135M-Instruct.Q4_1.gguf
 
 Needs the PyPI packages jinja2 (made with 3.1.6) and gguf (0.19.0). SmolLM2's template is the file's own. The others are written
 here after the published ones, with the same output and the same way of putting a turn together.
 """
+import datetime
 import json
 import pathlib
 import sys
 
 import gguf
+import jinja2
+import jinja2.exceptions
 import jinja2.ext
 import jinja2.nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -186,6 +190,29 @@ LLAMA3_SYSTEM_TURN = ("{{ bos_token }}{% if messages[0].role == 'system' %}{% se
 LLAMA3_ONE_BREAK = "{{ bos_token }}" + llama3_turns("\n")
 LLAMA2_DEFAULT = LLAMA2.replace("{% set loop_messages = messages %}{% endif %}",
                                 "{% set loop_messages = messages %}{% set system_message = 'Be kind.' %}{% endif %}")
+# Thoughts that the template writes by itself.
+THOUGHTS_APART = """{%- for message in messages %}
+    {%- if message.role == 'assistant' %}
+        {%- set content = message.content %}
+        {%- set thoughts = '' %}
+        {%- if '</think>' in message.content %}
+            {%- set content = message.content.split('</think>')[-1].lstrip('\\n') %}
+            {%- set thoughts = message.content.split('</think>')[0].rstrip('\\n').split('<think>')[-1].lstrip('\\n') %}
+        {%- endif %}
+        {%- if loop.last or thoughts %}
+            {{- '<|im_start|>assistant\\n<think>\\n' + thoughts.strip('\\n') + '\\n</think>\\n\\n' + content.lstrip('\\n') }}
+        {%- else %}
+            {{- '<|im_start|>assistant\\n' + content }}
+        {%- endif %}
+        {{- '<|im_end|>\\n' }}
+    {%- else %}
+        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+"""
 # Formats of other families.
 ZEPHYR = ("{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n"
           "{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n"
@@ -276,6 +303,7 @@ def templates(smollm2):
         ("default_in_variable", "chatml", DEFAULT_IN_VARIABLE), ("default_with_apostrophe", "chatml", DEFAULT_WITH_APOSTROPHE),
         ("default_with_escapes", "chatml", DEFAULT_WITH_ESCAPES), ("plain_system", "chatml", PLAIN_SYSTEM), ("other_roles", "chatml", OTHER_ROLES),
         ("openchat", "llama3", OPENCHAT), ("trimmed_once", "chatml", TRIMMED_ONCE), ("thoughts", "chatml", THOUGHTS),
+        ("thoughts_apart", "chatml", THOUGHTS_APART),
         ("llama3_default", "llama3", LLAMA3_DEFAULT), ("llama3_system_turn", "llama3", LLAMA3_SYSTEM_TURN),
         ("llama3_one_break", "llama3", LLAMA3_ONE_BREAK), ("llama2_default", "llama2", LLAMA2_DEFAULT), ("zephyr", "other", ZEPHYR),
         ("phi3", "other", PHI3), ("phi4", "chatml", PHI4), ("deepseek", "other", DEEPSEEK), ("language", "chatml", LANGUAGE),
@@ -297,20 +325,138 @@ def conversations():
                 yield messages, False
 
 
+class Refused(Exception):
+    pass
+
+
+def raise_exception(message):
+    raise Refused(message)
+
+
+def strftime_now(form):
+    return datetime.datetime.now().strftime(form)
+
+
+ENVIRONMENT = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation])
+ENVIRONMENT.globals["raise_exception"] = raise_exception
+ENVIRONMENT.globals["strftime_now"] = strftime_now
+
+
 def render(source, messages, add_generation_prompt, bos, eos):
-    class Refused(Exception):
-        pass
-
-    def raise_exception(message):
-        raise Refused(message)
-
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation])
-    env.globals["raise_exception"] = raise_exception
     try:
-        return env.from_string(source).render(
+        return ENVIRONMENT.from_string(source).render(
             messages=messages, add_generation_prompt=add_generation_prompt, bos_token=bos, eos_token=eos, tools=None, documents=None)
     except Refused:
         return None
+
+
+BEGINNINGS = ["Sure, ", " It is ", "4", "\n\n  So\n\tit \n", "<think>\n", "<think>\nhm", "<think>\nhm\n</think>\n\nYes", "<think>\n\n</think>\n\n"]
+
+
+def opened(source, given, bos, eos):
+    text = render(source, [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": given}], False, bos, eos)
+    return None if text is None or given.strip() not in text else text[:text.rindex(given.strip())]
+
+
+def continued(source, given, bos, eos):
+    """As transformers' continue_final_message finds the place; but white space around `given` is the model's to go on with, too."""
+    before = opened(source, given, bos, eos)
+    if before is None:
+        return None
+    front = given[:len(given) - len(given.lstrip())]
+    if not before.endswith(front):
+        before = opened(source, given.lstrip(), bos, eos) + front
+    return before + given.lstrip()
+
+
+# Each line is a template. Null if Jinja refuses it.
+CONSTRUCTS = r"""
+{% macro f(a, b=a) %}{{ a }}{{ b }}{% endmacro %}{{ f(1) }}|{{ f(1, 2) }}|{{ f(b=3, a=4) }}
+{% set b = 5 %}{% macro f(a, c=b) %}{{ a }}{{ c }}{{ b }}{% endmacro %}{% set b = 6 %}{{ f(1) }}
+{% macro f(a, b=c, c=2) %}{{ a }}{{ b is defined }}{{ c }}{% endmacro %}{{ f(1) }}
+{% set a = 4 %}{% macro f(a=a) %}{{ a is defined }}{% endmacro %}{{ f() }}
+{% for i in [1, 2] %}{% macro f() %}{{ i }}{% endmacro %}{{ f() }}{% endfor %}{{ f is defined }}
+{% for i in [1, 2] %}{% macro f() %}{{ loop.index }}{{ i }}{% set i = 3 %}{{ i }}{% endmacro %}{{ f() }}{{ i }}{% endfor %}
+{% for i in [1, 2] %}{% for j in [3] %}{% macro f(x) %}{{ i }}{{ j }}{{ x }}{% endmacro %}{{ f(loop.index) }}{% endfor %}{% endfor %}
+{% set q = 1 %}{% macro m() %}{{ q }}{{ loop is defined }}{% endmacro %}{% for i in [1, 2] %}{% set q = 5 %}{{ m() }}{% endfor %}
+{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}B{% endmacro %}{{ a() }}
+{% macro f(n) %}{% if n > 0 %}{{ n }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(5) }}
+{% macro outer(x) %}{% macro inner(y=x) %}{{ x }}{{ y }}{% endmacro %}{{ inner() }}{{ inner(2) }}{% endmacro %}{{ outer(1) }}{{ inner is defined }}
+{% macro f(a) %}{{ a }}/{{ varargs | join(',') }}/{{ kwargs.x }}{% endmacro %}{{ f(1, 2, 3, x=4) }}|{{ f() }}
+{% macro f(a) %}{{ a }}{{ kwargs.a }}{% endmacro %}{{ f(1, a=2) }}
+{% macro f() %}{{ varargs | length }}{{ kwargs | length }}{{ caller is defined }}{% endmacro %}{{ f() }}{{ f(1, 2, a=3) }}{{ varargs is defined }}
+{% macro f(a) %}{{ a }}{% endmacro %}{{ f(b=2) }}
+{% macro f(a) %}{{ a }}{% endmacro %}{{ f(1, a=2) }}
+{% macro f(a) %}{{ a }}{% endmacro %}{{ f(1, 2) }}
+{% macro f(a) %}{{ a }}{{ x.varargs }}{% endmacro %}{{ f(1, 2) }}
+{% set ns = namespace(f=none) %}{% macro f(a) %}<{{ a }}>{% endmacro %}{% set ns.f = f %}{{ ns.f(1) }}
+{% set a %}{% set b = 1 %}x{{ b }}{% endset %}{{ a }}{{ b is defined }}
+{% generation %}{% set x = 1 %}{{ x }}{% endgeneration %}{{ x is defined }}
+{{ [['a', 'b'], ['c']] | map('join', ',') | join('|') }}{{ [['a', 'b']] | map('join', d='-') | first }}
+{{ [none, nope, 'x'] | map('default', 'q') | join(',') }}{{ ['', 'x'] | map('default', 'q', true) | join(',') }}
+{{ ['xax', 'b'] | map('trim', 'x') | join(',') }}{{ ['abab'] | map('replace', 'a', 'z', 1) | join }}
+{{ [{'a': 1}, {}] | map(attribute='a', default='q') | join(',') }}{{ [{'a': 1}, {}] | map(attribute='a') | join(',') }}
+{{ [{'a': {'b': 1}}, {'a': {'b': 2}}] | map(attribute='a.b') | join(',') }}
+{{ [{'a': {'b': 1}}, {'a': {}}, {}] | map(attribute='a.b', default='q') | join(',') }}
+{{ [{}] | map(attribute='a.b') | join }}
+{{ [{'a': [{'b': 1}, {'b': 2}]}] | map(attribute='a.1.b') | join }}{{ [[1, 2], [3, 4]] | map(attribute=1) | join }}{{ [[1, 2]] | map(attribute='0') | join }}
+{{ [{}] | map(attribute='a', x=1) | join }}
+{{ [1] | map | join }}
+{{ none | map('upper') | list | length }}{{ nope | map('upper') | list | length }}{{ '' | selectattr('a') | list | length }}
+{{ [{'a': {'b': 1}}, {'a': {}}] | selectattr('a.b') | list | length }}{{ [{'a': {'b': 1}}, {'a': {'b': 2}}] | rejectattr('a.b', 'eq', 1) | map(attribute='a.b') | join }}
+{{ [1, 0, 2, 3] | select | join }}{{ [1, 2, 3] | select('odd') | join }}{{ [1, 2, 3] | reject('in', [1, 2]) | join }}{{ [1, 0] | reject | join }}
+{{ [{'a': {'b': 1}}, {'a': {'b': 2}}] | join(',', attribute='a.b') }}{{ [1, 2] | join(d='-') }}
+{{ 'aXbX' | replace('X', 'y', 1) }}{{ 'aXbX' | replace('X', 'y', count=1) }}{{ 'aXbX'.replace('X', 'y', 1) }}{{ 'aXbX'.replace('X', 'y', 0) }}{{ 'aXbX'.replace('X', 'y', -1) }}
+{{ 'aéc'.replace('', '-') }}{{ 'abc'.replace('', '-', 2) }}|{{ ''.replace('', '-') }}
+{{ ' a'.startswith('a', 1) }}{{ ' a'.startswith('a') }}{{ 'éabc'.startswith('ab', 1) }}{{ 'abc'.startswith('b', -2) }}{{ 'abc'.startswith('bc', 1, 2) }}{{ 'abc'.startswith('', 3) }}{{ 'abc'.startswith('', 4) }}{{ 'abc'.startswith('b', 1, none) }}
+{{ 'abc'.endswith('b', 0, 2) }}{{ 'abc'.endswith('b', 0, -1) }}{{ 'abc'.endswith('abc', 1) }}{{ 'abc'.endswith(('x', 'c')) }}{{ 'abc'.startswith(('x', 'b')) }}{{ 'abc'.endswith('') }}
+{{ 'éabcab'.find('ab') }}{{ 'éabcab'.find('ab', 2) }}{{ 'éabcab'.find('ab', 2, 5) }}{{ 'abc'.find('x') }}{{ 'éabcab'.rfind('ab') }}{{ 'abc'.find('', 3) }}{{ 'abc'.find('', 4) }}{{ 'abc'.rfind('') }}
+{{ 'abcab'.count('ab') }}{{ 'abcab'.count('ab', 1) }}{{ 'aaa'.count('aa') }}{{ 'aéc'.count('') }}{{ 'abc'.count('', 4) }}{{ 'abc'.count('c', 0, -1) }}
+{{ ' a  b c '.split() | join('|') }}{{ ' a  b c '.split(none, 1) | join('|') }}{{ ' a  b c '.split(maxsplit=1) | join('|') }}{{ ' a '.split(none, 0) | join('|') }}{{ ' a'.split(none, 1) | join('|') }}
+{{ 'a,b,,c'.split(',', 2) | join('|') }}{{ 'a,b,c'.split(sep=',', maxsplit=1) | join('|') }}{{ 'a,b'.split(',', -1) | join('|') }}{{ ''.split(',') | length }}{{ ''.split() | length }}
+{{ 'a,b,,c'.rsplit(',', 2) | join('|') }}{{ ' a  b c '.rsplit(none, 1) | join('|') }}{{ 'aaa'.rsplit('aa', 1) | join('|') }}{{ 'a b'.rsplit() | join('|') }}
+{{ 'xyaxy'.strip('yx') }}|{{ 'éaéb'.lstrip('éa') }}|{{ 'a→→'.rstrip('→') }}|{{ ' a '.strip(none) }}|{{ 'xax' | trim('x') }}|{{ 'xax' | trim(chars='x') }}
+{{ 'x' | trim(foo=1) }}
+{{ 'x' | upper('y') }}
+{{ 'x'.upper('y') }}
+{{ 'x'.startswith(prefix='x') }}
+{{ 1 is defined(2) }}
+{{ raise_exception is defined }}{{ range is defined }}{{ namespace is defined }}{{ strftime_now is defined }}{{ dict is defined }}{{ lipsum is defined }}{{ cycler is defined }}{{ joiner is defined }}{{ nope is defined }}
+{{ self is defined }}{{ 'date' if strftime_now is not defined else 'now' }}{% set range = 3 %}{{ range }}
+{% set r = range %}{{ r(3) | join }}
+{{ messages[0].get is defined }}{{ 'a'.upper is defined }}{{ messages.append is defined }}{{ messages.index is defined }}{{ messages[0].update is defined }}{{ messages[0].nope is defined }}{{ 'a'.nope is defined }}{{ ''.__class__ is defined }}
+{{ {'items': 3}['items'] }}{{ {'items': 3}.items is number }}{{ {}['get'] is defined }}{{ {'get': 1}['get'] }}
+{% set ns = namespace(items=3) %}{{ ns.items }}{{ ns.get is defined }}
+{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}{{ {'a': 1, 'b': 2}.values() | join(',') }}{{ {'a': 1}.get('b', 'q') }}{{ {'a': 1}.get('b') }}{{ nope | items | list | length }}
+{% for i in [5, 6] %}{% for j in [1] %}{{ loop.depth }}{{ loop.depth0 }}{% endfor %}{{ loop.depth }}{{ loop['index'] }}{{ loop.foo is defined }}{% endfor %}
+{% for i in range(4) %}{{ loop.cycle('a', 'b', 'c') }}{% endfor %}
+{% for i in [1, 1, 2, 2, 1] %}{{ loop.changed(i) }}{% endfor %}{% for i in [1, 2] %}{{ loop.changed() }}{% endfor %}
+{% for i in [1, 2] %}{% for j in [3, 3] %}{{ loop.changed(j, 'x') }}{% endfor %}{% endfor %}
+{% for i in [7, 8, 9] %}{{ loop.index }}{{ loop.index0 }}{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.first }}{{ loop.last }}{{ loop.length }}{{ loop.previtem }}{{ loop.nextitem }}{{ loop.previtem is defined }}{{ loop.nextitem is defined }}|{% endfor %}
+{% for i in [1, 2, 3, 4] if i % 2 == 0 %}{{ i }}{{ loop.index }}{{ loop.length }}{{ loop.revindex0 }}{{ loop.previtem }}{% endfor %}
+{% for i in [1, 2] %}{% set outer = loop %}{% for j in [3] %}{{ outer.index }}{{ loop.index }}{% endfor %}{% endfor %}{{ loop is iterable }}
+{% for i in [1] %}{{ loop is iterable }}{{ loop is sequence }}{{ loop is mapping }}{% endfor %}
+{% for i in [1] %}{{ loop.nope() }}{% endfor %}
+{% for k, v in {'a': 1, 'b': 3, 'a': 2}.items() %}{{ k }}{{ v }}{% endfor %}{{ {'a': 1, 'a': 2} | length }}
+{{ dict(a=1, a=2) }}
+{{ range() | length }}
+{{ nope() }}
+{{ nope.upper() }}
+{{ none.upper() }}
+"""
+
+
+def construct(source):
+    user = [{"role": "user", "content": "Who?"}]
+    try:
+        return ENVIRONMENT.from_string(source).render(messages=user)
+    except (jinja2.TemplateError, jinja2.exceptions.FilterArgumentError, TypeError, AttributeError, SyntaxError):
+        return None
+
+
+def write(name, entries):
+    path = pathlib.Path(__file__).parent / name
+    path.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n")
 
 
 def main():
@@ -321,9 +467,10 @@ def main():
         if name == "chatml_with_bos":
             bos = "<s>"
         cases = [{"messages": m, "add_generation_prompt": g, "text": render(source, m, g, bos, eos)} for m, g in conversations()]
-        out.append({"name": name, "format": form, "template": source, "bos": bos, "eos": eos, "cases": cases})
-    path = pathlib.Path(__file__).parent / "chat_templates.json"
-    path.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in out) + "\n]\n")
+        beginnings = [] if name == "language" else [{"given": given, "text": continued(source, given, bos, eos)} for given in BEGINNINGS]
+        out.append({"name": name, "format": form, "template": source, "bos": bos, "eos": eos, "cases": cases, "continued": beginnings})
+    write("chat_templates.json", out)
+    write("jinja_constructs.json", [{"template": line, "text": construct(line)} for line in CONSTRUCTS.strip().split("\n")])
 
 
 main()

@@ -35,7 +35,7 @@ const nlohmann::json& rendered() {
 }
 
 TEST(ChatTemplate, RendersAsJinjaDoes) {
-  EXPECT_EQ(rendered().size(), 31u);
+  EXPECT_EQ(rendered().size(), 32u);
   for (const auto& entry : rendered()) {
     SCOPED_TRACE(entry["name"].get<std::string>());
     const std::string source = entry["template"], bos = entry["bos"], eos = entry["eos"];
@@ -121,7 +121,7 @@ TEST(ChatTemplate, WhatIsNotSupportedIsRefusedByName) {
   const std::string turns = "{% for m in messages %}{{ m.role + m.content }}{% endfor %}";
   for (const auto& [source, why] : std::vector<std::pair<std::string, std::string>>{
            {"{{ messages | tojson }}", "line 1: the filter 'tojson' is not supported"},
-           {"\n\n{{ strftime_now('%Y') }}" + turns, "line 3: the function 'strftime_now' is not supported"},
+           {"\n\n{{ lipsum() }}" + turns, "line 3: the function 'lipsum' is not supported"},
            {"{{ 'x'.center(9) }}" + turns, "'center' of a string is not supported"},
            {"{{ 'x' is callable }}" + turns, "the test 'callable' is not supported"},
            {"{% include 'x' %}" + turns, "the block 'include' is not supported"},
@@ -183,32 +183,74 @@ TEST(ChatTemplate, ASystemMessageIsNotLeftOutSilently) {
   }
 }
 
-// As Hugging Face's continue_final_message cuts it: behind what the template keeps of the last message.
+// As Hugging Face's continue_final_message cuts it, but with the white space that was given.
 TEST(ChatTemplate, AnAnswerIsContinued) {
-  const std::vector<ChatMessage> messages = {{"user", "2 + 2?"}, {"assistant", " It is "}};
-  const auto open = [&](std::string_view name, std::span<const ChatMessage> what) {
+  for (const auto& entry : rendered()) {
+    SCOPED_TRACE(entry["name"].get<std::string>());
+    const ChatTemplate chat(entry["template"].get<std::string>(), entry["bos"].get<std::string>(),
+                            entry["eos"].get<std::string>());
+    for (const auto& one : entry["continued"]) {
+      const std::string given = one["given"];
+      const std::vector<ChatMessage> messages = {{"user", "2 + 2?"}, {"assistant", given}};
+      if (one["text"].is_null()) {
+        EXPECT_THROW((void)chat.render(messages, ChatEnd::open), InvalidArgument) << given;
+        continue;
+      }
+      const std::string text = join(chat.render(messages, ChatEnd::open));
+      EXPECT_EQ(text, one["text"].get<std::string>()) << given;
+      EXPECT_TRUE(text.ends_with(given)) << given;
+    }
+  }
+}
+
+// A model that is to go on with thoughts that its template takes away would go on with something else.
+TEST(ChatTemplate, AChangedBeginningOfAnAnswerIsRefused) {
+  const std::string_view turn = "{% for m in messages %}{{ '<' ~ m.role ~ '>' }}";
+  const std::vector<std::string> changes = {"{{ m.content.split('</think>')[-1] }}", "{{ m.content | upper }}",
+                                            "{{ m.content[:5] }}", "{{ m.content | replace('h', '-') }}",
+                                            "{{ '</think>' if m.role == 'assistant' else m.content }}"};
+  for (const std::string& change : changes) {
+    const ChatTemplate chat(std::string(turn) + change + "{% endfor %}", "", "");
+    const std::vector<ChatMessage> messages = {{"user", "u"}, {"assistant", "<think>h</think> Yes"}};
+    try {
+      (void)chat.render(messages, ChatEnd::open);
+      ADD_FAILURE() << "no error: " << change;
+    } catch (const InvalidArgument& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr("messages[1]: the model's chat template changes this beginning"))
+          << change;
+    }
+  }
+}
+
+TEST(ChatTemplate, AnEmptyAnswerIsContinued) {
+  const auto open = [&](std::string_view name, std::string given) {
+    const std::vector<ChatMessage> messages = {
+        {"user", "u"}, {"assistant", "a"}, {"user", "v"}, {"assistant", std::move(given)}};
     for (const auto& entry : rendered()) {
       if (entry["name"] != name) continue;
       const ChatTemplate chat(entry["template"].get<std::string>(), "<s>", "</s>");
-      return join(chat.render(what, ChatEnd::open));
+      return join(chat.render(messages, ChatEnd::open));
     }
     return std::string("no such template");
   };
-  EXPECT_EQ(open("chatml", messages), "<|im_start|>user\n2 + 2?<|im_end|>\n<|im_start|>assistant\n It is ");
-  EXPECT_EQ(open("gemma2", messages), "<s><start_of_turn>user\n2 + 2?<end_of_turn>\n<start_of_turn>model\nIt is");
-  EXPECT_EQ(open("llama2", messages), "<s>[INST] 2 + 2? [/INST] It is");
-  EXPECT_EQ(open("phi3", messages), "<|user|>\n2 + 2?<|end|>\n<|assistant|>\n It is ");
-  // Nothing of an empty beginning can be seen in the text, nor of one that is trimmed away.
-  for (const std::string_view nothing : {"", " \n"}) {
-    const std::vector<ChatMessage> empty = {
-        {"user", "u"}, {"assistant", "a"}, {"user", "v"}, {"assistant", std::string(nothing)}};
-    EXPECT_EQ(
-        open("gemma2", empty),
-        "<s><start_of_turn>user\nu<end_of_turn>\n<start_of_turn>model\na<end_of_turn>\n<start_of_turn>user\nv<end_of_turn>\n"
-        "<start_of_turn>model\n");
-  }
+  const std::string gemma =
+      "<s><start_of_turn>user\nu<end_of_turn>\n<start_of_turn>model\na<end_of_turn>\n<start_of_turn>user\nv<end_of_turn>\n"
+      "<start_of_turn>model\n";
+  EXPECT_EQ(open("gemma2", ""), gemma);
+  EXPECT_EQ(open("gemma2", " \n"), gemma + " \n");
+  EXPECT_EQ(open("gemma2", "\n \u3000"), gemma + "\n \u3000");
   const std::vector<ChatMessage> question = {{"user", "u"}};
-  EXPECT_THROW((void)open("chatml", question), InvalidArgument);
+  EXPECT_THROW((void)ChatTemplate(rendered()[1]["template"].get<std::string>(), "", "").render(question, ChatEnd::open),
+               InvalidArgument);
+}
+
+TEST(ChatTemplate, KnowsTheVocabularysTokens) {
+  const std::string_view source =
+      "{{ unk_token }}|{{ pad_token }}|{{ bos_token }}|{{ eos_token }}|{{ sep_token is defined }}{{ messages[0].content }}";
+  const std::vector<ChatMessage> messages = {{"user", "u"}};
+  EXPECT_EQ(join(ChatTemplate(source, "<s>", "</s>", "<unk>", "<pad>").render(messages, ChatEnd::generation_prompt)),
+            "<unk>|<pad>|<s>|</s>|Falseu");
+  EXPECT_EQ(join(ChatTemplate(source, "", "").render(messages, ChatEnd::generation_prompt)), "||||Falseu");
 }
 
 // None of these may take long, much memory or a deep stack.

@@ -1,112 +1,16 @@
 #include "tokenizer/jinja/builtins.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <map>
 
+#include "tokenizer/jinja/attributes.h"
 #include "tokenizer/jinja/error.h"
-#include "tokenizer/white_space.h"
+#include "tokenizer/jinja/string_methods.h"
 
 namespace warploom::jinja {
 namespace {
-
-const Text& text_of(const Value& value, std::string_view what, int line) {
-  if (!value.is_text()) fail(line, "{}: {} is where a string should be", what, type_name(value));
-  return value.as_text();
-}
-
-const Text& text_argument(const Arguments& arguments, std::size_t place, std::string_view what) {
-  const Value* given = arguments.find(place);
-  if (given == nullptr) fail(arguments.line, "{}: an argument is missing", what);
-  return text_of(*given, what, arguments.line);
-}
-
-Text strip(const Text& text, const Value* what, bool front, bool back, int line) {
-  const std::string_view bytes = text.bytes;
-  if (what == nullptr || what->is<None>()) {
-    const std::size_t begin = front ? white_space_before(bytes) : 0;
-    const std::size_t end = back ? white_space_after(bytes.substr(begin)) : 0;
-    return text.substr(begin, bytes.size() - begin - end);
-  }
-  const std::string& set = text_of(*what, "strip", line).bytes;
-  if (std::ranges::any_of(set, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }))
-    fail(line, "strip: only characters of ASCII can be taken away");
-  const auto in_set = [&](char c) { return set.find(c) != std::string::npos; };
-  std::size_t begin = 0, end = bytes.size();
-  while (front && begin < end && in_set(bytes[begin])) ++begin;
-  while (back && end > begin && in_set(bytes[end - 1])) --end;
-  return text.substr(begin, end - begin);
-}
-
-Text change_case(const Text& text, std::string_view how, int line) {
-  Text changed = text;
-  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  for (std::size_t i = 0; i < changed.size(); ++i) {
-    char& c = changed.bytes[i];
-    if (static_cast<unsigned char>(c) >= 0x80) fail(line, "{}: only supported of ASCII", how);
-    if (how == "title" && !is_letter(c)) fail(line, "title: only supported of one word");
-    const bool up = how == "upper" || ((how == "title" || how == "capitalize") && i == 0);
-    if (is_letter(c)) c = static_cast<char>(up ? c & ~0x20 : c | 0x20);
-  }
-  return changed;
-}
-
-Text replace(const Text& text, const Arguments& arguments) {
-  const Text& from = text_argument(arguments, 0, "replace");
-  const Text& to = text_argument(arguments, 1, "replace");
-  if (from.size() == 0 || arguments.find(2) != nullptr)
-    fail(arguments.line, "replace: only two strings, the first not empty");
-  Text out;
-  std::size_t at = 0;
-  for (std::size_t found = text.bytes.find(from.bytes); found != std::string::npos;
-       found = text.bytes.find(from.bytes, at)) {
-    out.append(text.substr(at, found - at));
-    out.append(to);
-    at = found + from.size();
-  }
-  out.append(text.substr(at));
-  return out;
-}
-
-List split(const Text& text, const Arguments& arguments) {
-  const Value* limit = arguments.find(1, "maxsplit");
-  if (limit != nullptr && !limit->is<std::int64_t>()) fail(arguments.line, "split: maxsplit is not a number");
-  std::int64_t left = limit == nullptr ? -1 : std::get<std::int64_t>(limit->of);
-  List parts;
-  const Value* by = arguments.find(0, "sep");
-  if (by == nullptr || by->is<None>()) {
-    if (limit != nullptr) fail(arguments.line, "split: maxsplit without a separator is not supported");
-    for (std::size_t at = white_space_before(text.bytes); at < text.size();) {
-      std::size_t end = at;
-      while (end < text.size() && white_space_before(std::string_view(text.bytes).substr(end)) == 0) ++end;
-      parts.push_back(Value::text(text.substr(at, end - at)));
-      at = end + white_space_before(std::string_view(text.bytes).substr(end));
-    }
-    return parts;
-  }
-  const std::string& separator = text_of(*by, "split", arguments.line).bytes;
-  if (separator.empty()) fail(arguments.line, "split: the separator is empty");
-  std::size_t at = 0;
-  for (std::size_t found = text.bytes.find(separator); found != std::string::npos && left != 0; --left) {
-    parts.push_back(Value::text(text.substr(at, found - at)));
-    at = found + separator.size();
-    found = text.bytes.find(separator, at);
-  }
-  parts.push_back(Value::text(text.substr(at)));
-  return parts;
-}
-
-Text join(const Value& list, const Value* separator, const Value* attribute, int line) {
-  Text out;
-  bool first = true;
-  for (const Value& each : elements(list, line)) {
-    if (!first && separator != nullptr) out.append(text_of(*separator, "join", line));
-    first = false;
-    const Value* part = attribute == nullptr ? &each : each.find(text_of(*attribute, "join", line).bytes);
-    if (part != nullptr) out.append(to_text(*part, line));
-  }
-  return out;
-}
 
 std::size_t length(const Value& value, int line) {
   if (value.is_text()) return character_starts(value.as_text().bytes).size() - 1;
@@ -117,46 +21,71 @@ std::size_t length(const Value& value, int line) {
 }
 
 List items(const Value& value, int line) {
-  if (value.entries() == nullptr) fail(line, "items: {} is where a dictionary should be", type_name(value));
+  if (value.is<Undefined>()) return {};
+  if (!value.is_dictionary()) fail(line, "items: {} is where a dictionary should be", type_name(value));
   List all;
   for (const auto& [key, each] : *value.entries()) all.push_back(Value::list({Value::text(key), each}));
   return all;
 }
 
-// selectattr and rejectattr: an attribute, the name of a test, and its argument.
-List select(const Value& list, bool keep, const Arguments& arguments) {
-  if (list.is<None>()) return {};
-  const std::string& attribute = text_argument(arguments, 0, "selectattr").bytes;
-  const Value* test = arguments.find(1);
-  Arguments rest{.positional = {}, .named = {}, .line = arguments.line};
-  if (arguments.positional.size() > 2) rest.positional.assign(arguments.positional.begin() + 2, arguments.positional.end());
+// Without the first `count` arguments, for the filter or the test that one of them names.
+Arguments without(const Arguments& arguments, std::size_t count) {
+  Arguments rest = arguments;
+  const auto given = static_cast<std::ptrdiff_t>(std::min(count, rest.positional.size()));
+  rest.positional.erase(rest.positional.begin(), rest.positional.begin() + given);
+  return rest;
+}
+
+// select, selectattr and their opposites: an attribute, the name of a test, and the test's arguments.
+List select(const Value& list, bool keep, bool by_attribute, const Arguments& arguments) {
+  if (!list.truthy()) return {};
+  const std::size_t before = by_attribute ? 1 : 0;
+  const Value* path = by_attribute ? arguments.find(0) : nullptr;
+  if (by_attribute && path == nullptr) fail(arguments.line, "selectattr: an argument is missing");
+  const bool has_test = arguments.find(before) != nullptr;
+  const Arguments rest = without(arguments, before + 1);
   List selected;
   for (const Value& each : elements(list, arguments.line)) {
-    const Value* found = each.find(attribute);
-    const Value value = found == nullptr ? Value{Undefined{attribute}} : *found;
-    const bool passes =
-        test == nullptr ? value.truthy() : apply_test(text_of(*test, "selectattr", arguments.line).bytes, value, rest);
+    const Value value = by_attribute ? follow_path(each, *path, nullptr, arguments.line) : each;
+    const bool passes = has_test ? apply_test(arguments.text(before, "select").bytes, value, rest) : value.truthy();
     if (passes == keep) selected.push_back(each);
   }
   return selected;
 }
 
+// Another filter with its arguments, or an attribute.
 List map(const Value& list, const Arguments& arguments) {
-  if (list.is<None>()) return {};
-  const Value* attribute = nullptr;
-  for (const auto& [name, value] : arguments.named)
-    if (name == "attribute") attribute = &value;
+  if (!list.truthy()) return {};
   List mapped;
-  for (const Value& each : elements(list, arguments.line)) {
-    if (attribute == nullptr) {
-      mapped.push_back(apply_filter(text_argument(arguments, 0, "map").bytes, each, {{}, {}, arguments.line}));
-      continue;
+  if (!arguments.positional.empty()) {
+    const std::string& filter = arguments.text(0, "map").bytes;
+    const Arguments rest = without(arguments, 1);
+    std::size_t left = kMaxTextBytes;
+    for (const Value& each : elements(list, arguments.line)) {
+      mapped.push_back(apply_filter(filter, each, rest));
+      const std::size_t size = mapped.back().is_text() ? mapped.back().as_text().size() : 0;
+      if (size > left) fail(arguments.line, "map: the template makes too much text");
+      left -= size;
     }
-    const std::string& name = text_of(*attribute, "map", arguments.line).bytes;
-    const Value* found = each.find(name);
-    mapped.push_back(found == nullptr ? Value{Undefined{name}} : *found);
+    return mapped;
   }
+  arguments.check("map", {"attribute", "default"});
+  const Value* path = arguments.find(0, "attribute");
+  if (path == nullptr) fail(arguments.line, "map: an argument is missing");
+  const Value* otherwise = arguments.find(1, "default");
+  if (otherwise != nullptr && otherwise->is<None>()) otherwise = nullptr;
+  for (const Value& each : elements(list, arguments.line))
+    mapped.push_back(follow_path(each, *path, otherwise, arguments.line));
   return mapped;
+}
+
+Text joined(const Value& list, const Arguments& arguments) {
+  List parts = elements(list, arguments.line);
+  const Value* path = arguments.find(1, "attribute");
+  if (path != nullptr && !path->is<None>())
+    for (Value& part : parts) part = follow_path(part, *path, nullptr, arguments.line);
+  const Value* separator = arguments.find(0, "d");
+  return join(parts, separator == nullptr ? Text() : to_text(*separator, arguments.line), arguments.line);
 }
 
 bool otherwise_needed(const Value& value, const Arguments& arguments) {
@@ -164,75 +93,60 @@ bool otherwise_needed(const Value& value, const Arguments& arguments) {
   return value.is<Undefined>() || (falsy_too != nullptr && falsy_too->truthy() && !value.truthy());
 }
 
-using Function = std::function<Value(const Value&, const Arguments&)>;
-using Functions = std::map<std::string_view, Function>;
+struct Filter {
+  Parameters parameters;
+  std::function<Value(const Value&, const Arguments&)> apply;
+  bool has_any = false;  // it looks at its arguments by itself
+};
+using Filters = std::map<std::string_view, Filter>;
 
-const Functions& filters() {
-  static const Functions known = [] {
-    Functions all;
-    all["trim"] = [](const Value& v, const Arguments& a) {
-      return Value::text(strip(to_text(v, a.line), a.find(0, "chars"), true, true, a.line));
-    };
+const Filters& filters() {
+  static const Filters known = [] {
+    Filters all;
+    all["trim"] = {{"chars"}, [](const Value& v, const Arguments& a) {
+                     return Value::text(strip(to_text(v, a.line), a.find(0, "chars"), true, true, a.line));
+                   }};
     for (const std::string_view how : {"upper", "lower", "title", "capitalize"})
-      all[how] = [how](const Value& v, const Arguments& a) {
-        return Value::text(change_case(to_text(v, a.line), how, a.line));
-      };
-    all["length"] = all["count"] = [](const Value& v, const Arguments& a) { return Value::integer(length(v, a.line)); };
-    all["first"] = [](const Value& v, const Arguments& a) { return at_index(Value::list(elements(v, a.line)), 0, a.line); };
-    all["last"] = [](const Value& v, const Arguments& a) { return at_index(Value::list(elements(v, a.line)), -1, a.line); };
-    all["list"] = [](const Value& v, const Arguments& a) { return Value::list(elements(v, a.line)); };
-    all["string"] = [](const Value& v, const Arguments& a) { return Value::text(to_text(v, a.line)); };
+      all[how] = {{}, [how](const Value& v, const Arguments& a) {
+                    return Value::text(change_case(to_text(v, a.line), how, a.line));
+                  }};
+    all["length"] = {{}, [](const Value& v, const Arguments& a) { return Value::integer(length(v, a.line)); }};
+    all["count"] = all["length"];
+    all["first"] = {
+        {}, [](const Value& v, const Arguments& a) { return at_index(Value::list(elements(v, a.line)), 0, a.line); }};
+    all["last"] = {
+        {}, [](const Value& v, const Arguments& a) { return at_index(Value::list(elements(v, a.line)), -1, a.line); }};
+    all["list"] = {{}, [](const Value& v, const Arguments& a) { return Value::list(elements(v, a.line)); }};
+    all["string"] = {{}, [](const Value& v, const Arguments& a) { return Value::text(to_text(v, a.line)); }};
     all["safe"] = all["string"];
-    all["replace"] = [](const Value& v, const Arguments& a) { return Value::text(replace(to_text(v, a.line), a)); };
-    all["join"] = [](const Value& v, const Arguments& a) {
-      return Value::text(join(v, a.find(0, "d"), a.find(1, "attribute"), a.line));
-    };
-    all["default"] = all["d"] = [](const Value& v, const Arguments& a) {
-      if (!otherwise_needed(v, a)) return v;
-      const Value* otherwise = a.find(0, "default_value");
-      return otherwise == nullptr ? Value::text("") : *otherwise;
-    };
-    all["reverse"] = [](const Value& v, const Arguments& a) {
-      if (v.is_text()) fail(a.line, "reverse: not supported of strings");
-      List list = elements(v, a.line);
-      std::ranges::reverse(list);
-      return Value::list(std::move(list));
-    };
-    all["items"] = [](const Value& v, const Arguments& a) { return Value::list(items(v, a.line)); };
-    all["selectattr"] = [](const Value& v, const Arguments& a) { return Value::list(select(v, true, a)); };
-    all["rejectattr"] = [](const Value& v, const Arguments& a) { return Value::list(select(v, false, a)); };
-    all["map"] = [](const Value& v, const Arguments& a) { return Value::list(map(v, a)); };
-    return all;
-  }();
-  return known;
-}
-
-const Functions& string_methods() {
-  static const Functions known = [] {
-    Functions all;
-    const auto stripper = [](bool front, bool back) {
-      return [=](const Value& v, const Arguments& a) {
-        return Value::text(strip(v.as_text(), a.find(0), front, back, a.line));
-      };
-    };
-    all["strip"] = stripper(true, true);
-    all["lstrip"] = stripper(true, false);
-    all["rstrip"] = stripper(false, true);
-    for (const std::string_view how : {"upper", "lower", "title", "capitalize"})
-      all[how] = [how](const Value& v, const Arguments& a) { return Value::text(change_case(v.as_text(), how, a.line)); };
-    all["replace"] = [](const Value& v, const Arguments& a) { return Value::text(replace(v.as_text(), a)); };
-    all["split"] = [](const Value& v, const Arguments& a) { return Value::list(split(v.as_text(), a)); };
-    all["join"] = [](const Value& v, const Arguments& a) {
-      const Value* list = a.find(0);
-      if (list == nullptr) fail(a.line, "join: an argument is missing");
-      return Value::text(join(*list, &v, nullptr, a.line));
-    };
-    all["startswith"] = [](const Value& v, const Arguments& a) {
-      return Value{v.as_text().bytes.starts_with(text_argument(a, 0, "startswith").bytes)};
-    };
-    all["endswith"] = [](const Value& v, const Arguments& a) {
-      return Value{v.as_text().bytes.ends_with(text_argument(a, 0, "endswith").bytes)};
-    };
+    all["replace"] = {
+        {"old", "new", "count"}, [](const Value& v, const Arguments& a) {
+          return Value::text(replace(to_text(v, a.line), a.text(0, "replace", "old"), a.text(1, "replace", "new"),
+                                     a.number(2, "replace", "count").value_or(-1)));
+        }};
+    all["join"] = {{"d", "attribute"}, [](const Value& v, const Arguments& a) { return Value::text(joined(v, a)); }};
+    all["default"] = {{"default_value", "boolean"}, [](const Value& v, const Arguments& a) {
+                        if (!otherwise_needed(v, a)) return v;
+                        const Value* otherwise = a.find(0, "default_value");
+                        return otherwise == nullptr ? Value::text("") : *otherwise;
+                      }};
+    all["d"] = all["default"];
+    all["reverse"] = {{}, [](const Value& v, const Arguments& a) {
+                        if (v.is_text()) fail(a.line, "reverse: not supported of strings");
+                        List list = elements(v, a.line);
+                        std::ranges::reverse(list);
+                        return Value::list(std::move(list));
+                      }};
+    all["items"] = {{}, [](const Value& v, const Arguments& a) { return Value::list(items(v, a.line)); }};
+    for (const bool keep : {true, false})
+      for (const bool by_attribute : {true, false})
+        all[keep ? (by_attribute ? "selectattr" : "select") : (by_attribute ? "rejectattr" : "reject")] = {
+            {},
+            [keep, by_attribute](const Value& v, const Arguments& a) {
+              return Value::list(select(v, keep, by_attribute, a));
+            },
+            true};
+    all["map"] = {{}, [](const Value& v, const Arguments& a) { return Value::list(map(v, a)); }, true};
     return all;
   }();
   return known;
@@ -253,9 +167,10 @@ const std::map<std::string_view, Test>& tests() {
     all["true"] = [](const Value& v, const Arguments&) { return v.is<bool>() && v.truthy(); };
     all["false"] = [](const Value& v, const Arguments&) { return v.is<bool>() && !v.truthy(); };
     all["mapping"] = [](const Value& v, const Arguments&) { return v.is_dictionary(); };
-    all["iterable"] = all["sequence"] = [](const Value& v, const Arguments&) {
+    all["sequence"] = [](const Value& v, const Arguments&) {
       return v.is_text() || v.is_list() || v.is_dictionary() || v.is<Undefined>();
     };
+    all["iterable"] = [](const Value& v, const Arguments& a) { return v.is<LoopPointer>() || apply_test("sequence", v, a); };
     all["odd"] = [](const Value& v, const Arguments& a) {
       if (!v.is<std::int64_t>()) fail(a.line, "odd: {} is where a number should be", type_name(v));
       return std::get<std::int64_t>(v.of) % 2 != 0;
@@ -282,37 +197,40 @@ const std::map<std::string_view, Test>& tests() {
 
 }  // namespace
 
-const Value* Arguments::find(std::size_t place, std::string_view name) const {
-  if (place < positional.size()) return &positional[place];
-  const auto found = std::ranges::find(named, name, &Entries::value_type::first);
-  return name.empty() || found == named.end() ? nullptr : &found->second;
-}
-
 Value apply_filter(std::string_view name, const Value& value, const Arguments& arguments) {
   const auto found = filters().find(name);
   if (found == filters().end()) fail(arguments.line, "the filter '{}' is not supported", name);
-  return found->second(value, arguments);
+  if (!found->second.has_any) arguments.check(name, found->second.parameters);
+  return found->second.apply(value, arguments);
 }
 
 bool apply_test(std::string_view name, const Value& value, const Arguments& arguments) {
   const auto found = tests().find(name);
   if (found == tests().end()) fail(arguments.line, "the test '{}' is not supported", name);
+  static constexpr auto kWithArgument = std::to_array<std::string_view>({"equalto", "eq", "==", "ne", "in"});
+  arguments.check(name, std::ranges::count(kWithArgument, name) > 0 ? Parameters{""} : Parameters{});
   return found->second(value, arguments);
 }
 
 Value call_method(std::string_view name, const Value& object, const Arguments& arguments) {
-  if (object.is_text()) {
-    const auto found = string_methods().find(name);
-    if (found != string_methods().end()) return found->second(object, arguments);
-  } else if (object.entries() != nullptr) {
+  if (object.is_text()) return call_string_method(name, object, arguments);
+  if (object.is_dictionary()) {
+    arguments.check(name, name == "get" ? Parameters{"", ""} : Parameters{});
     if (name == "items") return Value::list(items(object, arguments.line));
     if (name == "keys") return Value::list(elements(object, arguments.line));
-    if (name == "get" && !arguments.positional.empty()) {
-      const Value* found = object.find(text_argument(arguments, 0, "get").bytes);
+    if (name == "values") {
+      List all;
+      for (const auto& [key, each] : *object.entries()) all.push_back(each);
+      return Value::list(std::move(all));
+    }
+    if (name == "get") {
+      const Value* found = object.find(arguments.text(0, "get").bytes);
       const Value* otherwise = arguments.find(1);
       return found != nullptr ? *found : otherwise != nullptr ? *otherwise : Value{None{}};
     }
   }
+  if (object.is<Undefined>())
+    fail(arguments.line, "'{}' is undefined, so it has no '{}'", std::get<Undefined>(object.of).name, name);
   fail(arguments.line, "'{}' of {} is not supported", name, type_name(object));
 }
 

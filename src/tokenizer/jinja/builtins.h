@@ -1,20 +1,12 @@
-// Jinja's filters and tests, and the methods of Python's strings and dictionaries: those that chat templates use.
+// Jinja's filters and tests, and the methods of values: those that chat templates use.
 #pragma once
 
 #include <string_view>
 
+#include "tokenizer/jinja/arguments.h"
 #include "tokenizer/jinja/value.h"
 
 namespace warploom::jinja {
-
-struct Arguments {
-  List positional;
-  Entries named;
-  int line = 0;
-
-  /// The argument at that place or of that name; null if it was not given.
-  const Value* find(std::size_t place, std::string_view name = {}) const;
-};
 
 // Each throws TemplateError if there is no such thing, or not with such arguments.
 Value apply_filter(std::string_view name, const Value& value, const Arguments& arguments);

@@ -1,5 +1,7 @@
 #include <algorithm>
 
+#include "tokenizer/jinja/attributes.h"
+#include "tokenizer/jinja/clock.h"
 #include "tokenizer/jinja/error.h"
 #include "tokenizer/jinja/interpreter.h"
 
@@ -37,8 +39,11 @@ Value Interpreter::evaluate(const Expression& e) {
     case ExpressionType::name: return lookup(e);
     case ExpressionType::list: return Value::list(arguments(e).positional);
     case ExpressionType::dictionary: return dictionary(e);
-    case ExpressionType::attribute: return attribute(e);
-    case ExpressionType::subscript: return subscript(e);
+    case ExpressionType::attribute: return attribute_of(evaluate(e.operands[0]), e.name, e.line);
+    case ExpressionType::subscript: {
+      const Value object = evaluate(e.operands[0]);
+      return element_of(object, evaluate(e.operands[1]), e.line);
+    }
     case ExpressionType::slice:
       return slice(evaluate(e.operands[0]), evaluate(e.operands[1]), evaluate(e.operands[2]), evaluate(e.operands[3]),
                    e.line);
@@ -54,28 +59,11 @@ Value Interpreter::evaluate(const Expression& e) {
 }
 
 Value Interpreter::lookup(const Expression& e) const {
-  for (auto frame = frames_.rbegin(); frame != frames_.rend(); ++frame)
-    if (const auto found = frame->find(e.name); found != frame->end()) return found->second;
-  return undefined(e.name);
-}
-
-Value Interpreter::attribute(const Expression& e) {
-  const Value object = evaluate(e.operands[0]);
-  if (object.is<Undefined>())
-    fail(e.line, "'{}' is undefined, so it has no '{}'", std::get<Undefined>(object.of).name, e.name);
-  const Value* found = object.find(e.name);
-  return found == nullptr ? undefined(e.name) : *found;
-}
-
-Value Interpreter::subscript(const Expression& e) {
-  const Value object = evaluate(e.operands[0]), index = evaluate(e.operands[1]);
-  if (object.is<Undefined>()) fail(e.line, "'{}' is undefined, so it has no elements", std::get<Undefined>(object.of).name);
-  if (index.is_text()) {
-    const Value* found = object.find(index.as_text().bytes);
-    return found == nullptr ? undefined(index.as_text().bytes) : *found;
+  for (std::size_t frame = frames_.size() - 1;; frame = frames_[frame].parent) {
+    const auto& values = frames_[frame].values;
+    if (const auto found = values.find(e.name); found != values.end()) return found->second;
+    if (frame == 0) return undefined(e.name);
   }
-  if (!index.is<std::int64_t>()) fail(e.line, "{} is no index", type_name(index));
-  return at_index(object, std::get<std::int64_t>(index.of), e.line);
 }
 
 // All operands but the first, which is what they are given to; of a list all.
@@ -98,7 +86,13 @@ Value Interpreter::dictionary(const Expression& e) {
   for (std::size_t i = 0; i + 1 < e.operands.size(); i += 2) {
     const Value key = evaluate(e.operands[i]);
     if (!key.is_text()) fail(e.line, "a dictionary's key is {}, not a string", type_name(key));
-    entries.emplace_back(key.as_text().bytes, evaluate(e.operands[i + 1]));
+    Value value = evaluate(e.operands[i + 1]);
+    const auto before = std::ranges::find(entries, key.as_text().bytes, &Entries::value_type::first);
+    if (before == entries.end()) {
+      entries.emplace_back(key.as_text().bytes, std::move(value));
+    } else {
+      before->second = std::move(value);
+    }
   }
   return Value::dictionary(std::move(entries));
 }
@@ -107,46 +101,79 @@ Value Interpreter::call(const Expression& e) {
   const Expression& callee = e.operands[0];
   if (callee.type == ExpressionType::attribute) {
     const Value object = evaluate(callee.operands[0]);
-    Value result = call_method(callee.name, object, arguments(e));
+    const Arguments given = arguments(e);
+    if (const auto* loop = std::get_if<LoopPointer>(&object.of)) return call_loop(*loop, callee.name, given);
+    const Value* held = object.is<Entries*>() ? object.find(callee.name) : nullptr;  // a namespace may hold a macro
+    if (held != nullptr && held->is<Macro>()) return call_macro(std::get<Macro>(held->of), given);
+    Value result = call_method(callee.name, object, given);
     if (result.is_text()) spend(result.as_text().size() / 8, e.line);
     return result;
   }
   if (callee.type != ExpressionType::name) fail(e.line, "what is called is no function");
   const Value found = lookup(callee);
-  if (const auto* macro = std::get_if<const Statement*>(&found.of)) return call_macro(**macro, arguments(e));
-  if (!found.is<Undefined>()) fail(e.line, "'{}' is {}, not a function", callee.name, type_name(found));
-  return call_function(callee.name, arguments(e));
+  if (const auto* macro = std::get_if<Macro>(&found.of)) return call_macro(*macro, arguments(e));
+  if (const auto* function = std::get_if<Function>(&found.of)) return call_function(function->name, arguments(e));
+  if (found.is<Undefined>()) fail(e.line, "the function '{}' is not supported", callee.name);
+  fail(e.line, "'{}' is {}, not a function", callee.name, type_name(found));
+}
+
+Value Interpreter::call_loop(const LoopPointer& loop, std::string_view name, const Arguments& given) {
+  if (!given.named.empty()) fail(given.line, "loop.{} takes no argument '{}'", name, given.named[0].first);
+  if (name == "cycle") {
+    if (given.positional.empty()) fail(given.line, "loop.cycle: an argument is missing");
+    return given.positional[loop->index0 % given.positional.size()];
+  }
+  if (name != "changed") fail(given.line, "'{}' of a loop is not supported", name);
+  Value now = Value::list(given.positional);
+  const auto [before, is_first] = changed_.try_emplace(loop.get(), now);
+  if (!is_first && equal(before->second, now, given.line)) return {false};
+  before->second = std::move(now);
+  return {true};
 }
 
 Value Interpreter::call_function(std::string_view name, const Arguments& given) {
   if (name == "raise_exception") {
-    const Value* message = given.find(0);
+    const Value* message = given.find(0, "message");
     throw RaisedByTemplate(message == nullptr ? "" : to_text(*message, given.line).bytes);
+  }
+  if (name == "strftime_now") {
+    const Value* format = given.find(0, "format");
+    if (format == nullptr || !format->is_text() || given.positional.size() + given.named.size() > 1)
+      fail(given.line, "strftime_now: takes one string, the format");
+    // What was said stays that.
+    const std::string& authors = format->as_text().authors;
+    const std::size_t said = authors.find_first_not_of(static_cast<char>(Author::format));
+    const Author author = said == std::string::npos ? Author::format : static_cast<Author>(authors[said]);
+    return Value::text(Text(strftime_now(format->as_text().bytes, given.line), author));
   }
   if (name == "namespace" && given.positional.empty()) {
     namespaces_.push_back(given.named);
     return {&namespaces_.back()};
   }
   if (name == "dict" && given.positional.empty()) return Value::dictionary(given.named);
-  if (name == "range") {
-    const auto bound = [&](std::size_t i, std::int64_t otherwise) {
-      const Value* value = given.find(i);
-      if (value == nullptr) return otherwise;
-      if (!value->is<std::int64_t>()) fail(given.line, "range: {} is where a number should be", type_name(*value));
-      return std::get<std::int64_t>(value->of);
-    };
-    const bool one = given.positional.size() == 1;
-    const std::int64_t begin = one ? 0 : bound(0, 0), end = bound(one ? 0 : 1, 0), step = bound(2, 1);
-    if (step == 0) fail(given.line, "range: the step is 0");
-    List numbers;
-    for (std::int64_t i = begin; step > 0 ? i < end : i > end;) {
-      spend(1, given.line);
-      numbers.push_back({i});
-      if (__builtin_add_overflow(i, step, &i)) break;
-    }
-    return Value::list(std::move(numbers));
+  if (name == "range") return range(given);
+  fail(given.line, "the function '{}' is not supported{}", name, given.positional.empty() ? "" : " with such arguments");
+}
+
+Value Interpreter::range(const Arguments& given) {
+  if (given.positional.empty() || given.positional.size() > 3 || !given.named.empty())
+    fail(given.line, "range: takes one to three numbers");
+  const auto bound = [&](std::size_t i, std::int64_t otherwise) {
+    const Value* value = given.find(i);
+    if (value == nullptr) return otherwise;
+    if (!value->is<std::int64_t>()) fail(given.line, "range: {} is where a number should be", type_name(*value));
+    return std::get<std::int64_t>(value->of);
+  };
+  const bool one = given.positional.size() == 1;
+  const std::int64_t begin = one ? 0 : bound(0, 0), end = bound(one ? 0 : 1, 0), step = bound(2, 1);
+  if (step == 0) fail(given.line, "range: the step is 0");
+  List numbers;
+  for (std::int64_t i = begin; step > 0 ? i < end : i > end;) {
+    spend(1, given.line);
+    numbers.push_back({i});
+    if (__builtin_add_overflow(i, step, &i)) break;
   }
-  fail(given.line, "the function '{}' is not supported", name);
+  return Value::list(std::move(numbers));
 }
 
 Value Interpreter::unary(const Expression& e) {

@@ -79,6 +79,14 @@ std::string TokenReader::expect_name() {
   return next().value;
 }
 
+bool TokenReader::named_since(std::size_t position, std::string_view name) const {
+  for (std::size_t i = position; i < at_; ++i) {
+    const bool is_attribute = i > 0 && tokens_[i - 1].type == TokenType::op && tokens_[i - 1].value == ".";
+    if (tokens_[i].type == TokenType::name && tokens_[i].value == name && !is_attribute) return true;
+  }
+  return false;
+}
+
 // Expressions within expressions are read, evaluated and destroyed by recursion.
 class ExpressionParser::Depth {
  public:
@@ -317,7 +325,10 @@ void ExpressionParser::arguments(Expression& call) {
     }
     const Token& after = reader_.peek(1);
     if (reader_.peek().type == TokenType::name && after.type == TokenType::op && after.value == "=") {
-      call.keywords.push_back(reader_.next().value);
+      const Token keyword = reader_.next();
+      if (std::ranges::count(call.keywords, keyword.value) > 0)
+        fail(keyword.line, "the argument '{}' is given twice", keyword.value);
+      call.keywords.push_back(keyword.value);
       reader_.next();
     } else if (!call.keywords.empty()) {
       fail(reader_.line(), "an argument without a name follows one with a name");

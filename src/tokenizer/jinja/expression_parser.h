@@ -25,6 +25,9 @@ class TokenReader {
   void expect(TokenType type, std::string_view value);
   std::string expect_name();
   int line() const { return peek().line; }
+  std::size_t position() const { return at_; }
+  /// Whether a variable of that name was read since then.
+  bool named_since(std::size_t position, std::string_view name) const;
 
  private:
   std::vector<Token> tokens_;

@@ -38,6 +38,14 @@ class Parser {
     return statements;
   }
 
+  // A break or a continue within it cannot mean a loop around it.
+  Body body_without_loop(std::string_view end) {
+    const int loops = std::exchange(loops_, 0);
+    Body statements = body({end});
+    loops_ = loops;
+    return statements;
+  }
+
   void statement(Body& statements) {
     const Token token = reader_.next();
     if (token.type == TokenType::text) {
@@ -64,13 +72,15 @@ class Parser {
     } else if (word == "macro") {
       statements.push_back(macro(line));
     } else if (word == "break" || word == "continue") {
-      if (loops_ == 0) fail(line, "'{}' is outside every loop", word);
+      if (loops_ == 0) fail(line, "'{}' is outside every loop of its block", word);
       reader_.expect(TokenType::block_end, "");
       statements.push_back(make(word == "break" ? StatementType::leave_loop : StatementType::next_loop, line));
     } else if (word == "generation") {  // marks what is trained on, and does nothing else
       reader_.expect(TokenType::block_end, "");
-      for (Statement& inner : body({"endgeneration"})) statements.push_back(std::move(inner));
+      Statement scope = make(StatementType::scope, line);
+      scope.bodies.push_back(body_without_loop("endgeneration"));
       end_of("generation", "endgeneration", line);
+      statements.push_back(std::move(scope));
     } else {
       fail(line, "the block '{}' is not supported", word);
     }
@@ -143,7 +153,7 @@ class Parser {
     }
     if (set.names.size() > 1) fail(line, "a block cannot set that");
     reader_.expect(TokenType::block_end, "");
-    set.bodies.push_back(body({"endset"}));
+    set.bodies.push_back(body_without_loop("endset"));
     end_of("set", "endset", line);
     return set;
   }
@@ -161,9 +171,10 @@ class Parser {
       }
     }
     reader_.expect(TokenType::block_end, "");
-    const int loops = std::exchange(loops_, 0);
-    macro.bodies.push_back(body({"endmacro"}));
-    loops_ = loops;
+    const std::size_t begin = reader_.position();
+    macro.bodies.push_back(body_without_loop("endmacro"));
+    macro.takes_varargs = reader_.named_since(begin, "varargs");
+    macro.takes_kwargs = reader_.named_since(begin, "kwargs");
     end_of("macro", "endmacro", line);
     return macro;
   }

@@ -46,6 +46,7 @@ enum class StatementType : std::uint8_t {
   loop,        // expressions: what is iterated over, and the filter if there is one; names: targets; bodies: one, and `else`
   set,         // names: targets, or an object and its attribute; expressions: the value; without one, bodies: a text
   macro,       // name; names: parameters; expressions: defaults of the last ones; bodies: one
+  scope,       // bodies: one, whose names are its own
   leave_loop,  // break
   next_loop,   // continue
 };
@@ -55,6 +56,7 @@ struct Statement {
   int line = 0;
   std::string name;
   bool sets_attribute = false;
+  bool takes_varargs = false, takes_kwargs = false;  // of a macro: its body names them
   std::vector<std::string> names;
   std::vector<Expression> expressions;
   std::vector<std::vector<Statement>> bodies;

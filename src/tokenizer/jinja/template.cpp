@@ -1,6 +1,8 @@
 #include "tokenizer/jinja/template.h"
 
 #include <algorithm>
+#include <array>
+#include <memory>
 #include <utility>
 
 #include "tokenizer/jinja/error.h"
@@ -20,30 +22,24 @@ std::size_t text_size(const Value& value) {
   return size;
 }
 
-Value loop_value(const List& items, std::size_t i) {
-  const auto neighbour = [&](bool there, std::size_t at) { return there ? items[at] : Value{Undefined{"loop neighbour"}}; };
-  const bool first = i == 0, last = i + 1 == items.size();
-  return Value::dictionary({{"index", Value::integer(i + 1)},
-                            {"index0", Value::integer(i)},
-                            {"revindex", Value::integer(items.size() - i)},
-                            {"revindex0", Value::integer(items.size() - i - 1)},
-                            {"first", {first}},
-                            {"last", {last}},
-                            {"length", Value::integer(items.size())},
-                            {"previtem", neighbour(!first, i - 1)},
-                            {"nextitem", neighbour(!last, i + 1)}});
-}
+// Of Jinja and of Hugging Face's library. Those that are not supported are defined all the same.
+constexpr auto kFunctions = std::to_array<std::string_view>(
+    {"raise_exception", "strftime_now", "namespace", "range", "dict", "lipsum", "cycler", "joiner", "self"});
 
 }  // namespace
 
 Text Template::render(const Entries& variables) const { return Interpreter(variables).run(body_); }
 
-Interpreter::Interpreter(const Entries& variables) : frames_(1), budget_(1'000'000) {
+Interpreter::Interpreter(const Entries& variables) : budget_(1'000'000) {
+  push_frame(0);
   for (const auto& [name, value] : variables) {
     budget_ += 100 * text_size(value);
-    frames_[0].emplace(name, value);
+    names().emplace(name, value);
   }
+  for (const std::string_view name : kFunctions) names().emplace(name, Value{Function{name}});
 }
+
+void Interpreter::push_frame(std::size_t parent) { frames_.push_back({{}, parent, ++frames_made_}); }
 
 Text Interpreter::run(const Body& body) {
   execute(body);
@@ -69,7 +65,8 @@ Interpreter::Flow Interpreter::execute(const Statement& statement) {
     case StatementType::branch: return branch(statement);
     case StatementType::loop: return loop(statement);
     case StatementType::set: set(statement); break;
-    case StatementType::macro: frames_.back()[statement.name] = Value{&statement}; break;
+    case StatementType::macro: define_macro(statement); break;
+    case StatementType::scope: return execute_in_frame(statement.bodies[0]);
     case StatementType::leave_loop: return Flow::leave_loop;
     case StatementType::next_loop: return Flow::next_loop;
   }
@@ -87,7 +84,7 @@ Interpreter::Flow Interpreter::loop(const Statement& loop) {
   List items = elements(evaluate(loop.expressions[0]), loop.line);
   if (loop.expressions.size() > 1) {
     std::erase_if(items, [&](const Value& item) {
-      frames_.emplace_back();
+      push_frame(frames_.size() - 1);
       assign(loop, item);
       const bool keep = evaluate(loop.expressions[1]).truthy();
       frames_.pop_back();
@@ -95,10 +92,13 @@ Interpreter::Flow Interpreter::loop(const Statement& loop) {
     });
   }
   if (items.empty()) return loop.bodies.size() > 1 ? execute(loop.bodies[1]) : Flow::next;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    frames_.emplace_back();
-    frames_.back()["loop"] = loop_value(items, i);
-    assign(loop, items[i]);
+  const auto state = std::make_shared<Loop>(Loop{std::move(items), 0});
+  changed_.erase(state.get());
+  for (std::size_t i = 0; i < state->items.size(); ++i) {
+    state->index0 = i;
+    push_frame(frames_.size() - 1);
+    names()["loop"] = Value{LoopPointer(state)};
+    assign(loop, state->items[i]);
     const Flow flow = execute(loop.bodies[0]);
     frames_.pop_back();
     if (flow == Flow::leave_loop) break;
@@ -109,12 +109,12 @@ Interpreter::Flow Interpreter::loop(const Statement& loop) {
 void Interpreter::assign(const Statement& loop, const Value& item) {
   spend(1, loop.line);
   if (loop.names.size() == 1) {
-    frames_.back()[loop.names[0]] = item;
+    names()[loop.names[0]] = item;
     return;
   }
   const List parts = elements(item, loop.line);
   if (parts.size() != loop.names.size()) fail(loop.line, "{} values are given to {} names", parts.size(), loop.names.size());
-  for (std::size_t i = 0; i < parts.size(); ++i) frames_.back()[loop.names[i]] = parts[i];
+  for (std::size_t i = 0; i < parts.size(); ++i) names()[loop.names[i]] = parts[i];
 }
 
 void Interpreter::set(const Statement& set) {
@@ -135,34 +135,64 @@ void Interpreter::set(const Statement& set) {
   }
 }
 
+Interpreter::Flow Interpreter::execute_in_frame(const Body& body) {
+  push_frame(frames_.size() - 1);
+  const Flow flow = execute(body);
+  frames_.pop_back();
+  return flow;
+}
+
+// What is set within a text that is set is forgotten at its end.
 Text Interpreter::captured(const Body& body) {
   Text outer = std::exchange(output_, {});
-  execute(body);
+  execute_in_frame(body);
   return std::exchange(output_, std::move(outer));
 }
 
-// A macro sees its arguments and what is set outside of every loop and macro.
-Value Interpreter::call_macro(const Statement& macro, const Arguments& arguments) {
-  if (++macro_depth_ > 8) fail(macro.line, "the macro '{}' calls itself too often", macro.name);
-  if (arguments.positional.size() > macro.names.size())
-    fail(arguments.line, "the macro '{}' takes {} arguments", macro.name, macro.names.size());
-  Frame frame;
-  const std::size_t required = macro.names.size() - macro.expressions.size();
-  for (std::size_t i = 0; i < macro.names.size(); ++i) {
-    const Value* given = arguments.find(i, macro.names[i]);
-    if (given != nullptr) {
-      frame[macro.names[i]] = *given;
+void Interpreter::define_macro(const Statement& macro) {
+  names()[macro.name] = Value{Macro{&macro, frames_.size() - 1, frames_.back().serial}};
+}
+
+// A macro sees its arguments and what is set around its definition.
+Value Interpreter::call_macro(const Macro& macro, const Arguments& arguments) {
+  const Statement& definition = *macro.statement;
+  const std::vector<std::string>& parameters = definition.names;
+  if (macro.frame >= frames_.size() || frames_[macro.frame].serial != macro.serial)
+    fail(arguments.line, "the macro '{}' is called outside of the block that defines it", definition.name);
+  if (++macro_depth_ > 8) fail(definition.line, "the macro '{}' calls itself too often", definition.name);
+  const std::size_t placed = std::min(arguments.positional.size(), parameters.size());
+  if (arguments.positional.size() > placed && !definition.takes_varargs)
+    fail(arguments.line, "the macro '{}' takes {} arguments", definition.name, parameters.size());
+  push_frame(macro.frame);
+  for (const std::string& name : parameters) names()[name] = Value{Undefined{name}};
+  names().emplace("caller", Value{Undefined{"caller"}});
+  for (std::size_t i = 0; i < placed; ++i) names()[parameters[i]] = arguments.positional[i];
+  std::vector<bool> given(parameters.size());
+  std::fill_n(given.begin(), placed, true);
+  Entries rest;
+  for (const auto& [name, value] : arguments.named) {
+    const auto at = static_cast<std::size_t>(std::ranges::find(parameters, name) - parameters.begin());
+    const bool fits = at < parameters.size() && !given[at];
+    if (!fits && !definition.takes_kwargs)
+      fail(arguments.line, "the macro '{}' takes no argument '{}'{}", definition.name, name,
+           at < parameters.size() ? " twice" : "");
+    if (fits) {
+      given[at] = true;
+      names()[name] = value;
     } else {
-      frame[macro.names[i]] = i < required ? Value{Undefined{macro.names[i]}} : evaluate(macro.expressions[i - required]);
+      rest.emplace_back(name, value);
     }
   }
-  std::vector<Frame> inner;
-  inner.push_back(std::move(frames_[0]));
-  inner.push_back(std::move(frame));
-  std::vector<Frame> outer = std::exchange(frames_, std::move(inner));
-  Text text = captured(macro.bodies[0]);
-  outer[0] = std::move(frames_[0]);
-  frames_ = std::move(outer);
+  if (definition.takes_kwargs) names()["kwargs"] = Value::dictionary(std::move(rest));
+  if (definition.takes_varargs)
+    names()["varargs"] =
+        Value::list(List(arguments.positional.begin() + static_cast<std::ptrdiff_t>(placed), arguments.positional.end()));
+  // A default may name the parameters before it.
+  const std::size_t required = parameters.size() - definition.expressions.size();
+  for (std::size_t i = required; i < parameters.size(); ++i)
+    if (!given[i]) names()[parameters[i]] = evaluate(definition.expressions[i - required]);
+  Text text = captured(definition.bodies[0]);
+  frames_.pop_back();
   --macro_depth_;
   return Value::text(std::move(text));
 }

@@ -15,9 +15,7 @@ Text Text::substr(std::size_t begin, std::size_t count) const {
 }
 
 void Text::append(const Text& more) {
-  // A few replacements within one another could fill any memory.
-  constexpr std::size_t kMaxBytes = std::size_t{1} << 28;
-  if (more.size() > kMaxBytes - std::min(size(), kMaxBytes)) throw TemplateError("the template makes too much text");
+  if (more.size() > kMaxTextBytes - std::min(size(), kMaxTextBytes)) throw TemplateError("the template makes too much text");
   bytes += more.bytes;
   authors += more.authors;
 }
@@ -79,7 +77,10 @@ std::string_view type_name(const Value& value) {
   if (value.is<std::int64_t>()) return "a number";
   if (value.is_text()) return "a string";
   if (value.is_list()) return "a list";
-  return value.entries() != nullptr ? "a dictionary" : "a macro";
+  if (value.entries() != nullptr) return value.is_dictionary() ? "a dictionary" : "a namespace";
+  if (value.is<LoopPointer>()) return "a loop";
+  if (value.is<Macro>()) return "a macro";
+  return value.is<Function>() ? "a function" : "a method";
 }
 
 namespace {

@@ -17,6 +17,9 @@ struct Statement;
 /// Who wrote a byte: the template, or one of the messages given to it.
 enum class Author : char { format, system, earlier_message, message_before_last, last_message };
 
+/// A few replacements within one another could fill any memory.
+inline constexpr std::size_t kMaxTextBytes = std::size_t{1} << 28;
+
 struct Text {
   std::string bytes;
   std::string authors;  // an Author for each byte
@@ -33,6 +36,20 @@ struct Undefined {
   std::string name;  // what was looked up
 };
 struct None {};
+/// raise_exception, range, ...
+struct Function {
+  std::string_view name;
+};
+/// Of a string, a list or a dictionary; it is called where it is looked up, and nowhere else.
+struct Method {
+  std::string_view name;
+};
+struct Macro {
+  const Statement* statement;
+  std::size_t frame;     // where it is defined: it sees what is set there
+  std::uint64_t serial;  // that frame's
+};
+struct Loop;
 struct Value;
 using List = std::vector<Value>;
 using Entries = std::vector<std::pair<std::string, Value>>;
@@ -45,10 +62,12 @@ struct Container {
 using TextPointer = std::shared_ptr<const Text>;
 using ListPointer = std::shared_ptr<const Container<List>>;
 using DictionaryPointer = std::shared_ptr<const Container<Entries>>;
+using LoopPointer = std::shared_ptr<const Loop>;
 
 struct Value {
-  // An Entries* is a namespace, which belongs to the interpreter; a Statement* is a macro.
-  std::variant<Undefined, None, bool, std::int64_t, TextPointer, ListPointer, DictionaryPointer, Entries*, const Statement*>
+  // An Entries* is a namespace, which belongs to the interpreter.
+  std::variant<Undefined, None, bool, std::int64_t, TextPointer, ListPointer, DictionaryPointer, LoopPointer, Entries*,
+               Function, Method, Macro>
       of;
 
   static Value text(Text text) { return {std::make_shared<const Text>(std::move(text))}; }
@@ -73,6 +92,12 @@ struct Value {
   /// The value of that key; null if there is none.
   const Value* find(std::string_view key) const;
   bool truthy() const;
+};
+
+/// What `loop` is within a loop.
+struct Loop {
+  List items;
+  std::size_t index0 = 0;
 };
 
 /// For messages: "a string", "a list", ...
