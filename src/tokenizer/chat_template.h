@@ -20,8 +20,8 @@ struct ChatSegment {
 
 class ChatTemplate {
  public:
-  /// `source` is the file's template, empty if it has none; `bos`, `eos`, `unknown` and `padding` are those tokens' texts, empty
-  /// if there are none. Short conversations are rendered at once: a template that cannot do that is refused.
+  /// `source` is the file's template, empty if it has none; `bos`, `eos`, `unknown` and `padding` are those tokens' texts,
+  /// empty if there are none. Short conversations are rendered at once: a template that cannot do that is refused.
   ChatTemplate(std::string_view source, std::string_view bos, std::string_view eos, std::string_view unknown = {},
                std::string_view padding = {});
 

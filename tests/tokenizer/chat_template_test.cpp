@@ -272,6 +272,10 @@ TEST(ChatTemplate, ProgramsWithoutAnEnd) {
             ""},
            {"{% set ns = namespace(x=[]) %}{% for i in range(999) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}",
             "nested too deeply"},
+           {"{% set ns = namespace(x=1) %}{% for i in range(150000) %}{% for j in [ns.x] %}{% set ns.x = loop %}{% endfor %}"
+            "{% endfor %}",
+            "nested too deeply"},
+           {"{{ 'a' | map(" + repeated("'map', ", 100'000) + "'map') }}", "map: too many arguments"},
            {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "calls itself too often"},
            {"{{ " + repeated("(", 100'000) + "x" + repeated(")", 100'000) + " }}", "nested too deeply"},
            {"{{ " + repeated("not ", 100'000) + "x }}", "nested too deeply"},

@@ -1,5 +1,5 @@
-// What Jinja finds behind a dot and within brackets: a dictionary's entries, a list's elements, a loop's state, and the names of
-// Python's methods.
+// What Jinja finds behind a dot and within brackets: a dictionary's entries, a list's elements, a loop's state, and the names
+// of Python's methods.
 #pragma once
 
 #include <string_view>

@@ -58,6 +58,7 @@ List map(const Value& list, const Arguments& arguments) {
   if (!list.truthy()) return {};
   List mapped;
   if (!arguments.positional.empty()) {
+    if (arguments.positional.size() > 100) fail(arguments.line, "map: too many arguments");  // each may be map again
     const std::string& filter = arguments.text(0, "map").bytes;
     const Arguments rest = without(arguments, 1);
     std::size_t left = kMaxTextBytes;

@@ -92,7 +92,8 @@ Interpreter::Flow Interpreter::loop(const Statement& loop) {
     });
   }
   if (items.empty()) return loop.bodies.size() > 1 ? execute(loop.bodies[1]) : Flow::next;
-  const auto state = std::make_shared<Loop>(Loop{std::move(items), 0});
+  const int height = height_of(items);
+  const auto state = std::make_shared<Loop>(Loop{std::move(items), height});
   changed_.erase(state.get());
   for (std::size_t i = 0; i < state->items.size(); ++i) {
     state->index0 = i;

@@ -30,10 +30,15 @@ int checked_height(int height) {
 
 }  // namespace
 
-Value Value::list(List list) {
+int height_of(const List& items) {
   int height = 1;
-  for (const Value& each : list) height = std::max(height, each.height() + 1);
-  return {std::make_shared<const Container<List>>(Container<List>{std::move(list), checked_height(height)})};
+  for (const Value& each : items) height = std::max(height, each.height() + 1);
+  return checked_height(height);
+}
+
+Value Value::list(List list) {
+  const int height = height_of(list);
+  return {std::make_shared<const Container<List>>(Container<List>{std::move(list), height})};
 }
 
 Value Value::dictionary(Entries entries) {
@@ -44,6 +49,7 @@ Value Value::dictionary(Entries entries) {
 
 int Value::height() const {
   if (is_list()) return std::get<ListPointer>(of)->height;
+  if (is<LoopPointer>()) return std::get<LoopPointer>(of)->height;
   return is_dictionary() ? std::get<DictionaryPointer>(of)->height : 0;
 }
 

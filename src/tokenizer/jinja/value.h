@@ -97,8 +97,12 @@ struct Value {
 /// What `loop` is within a loop.
 struct Loop {
   List items;
+  int height;  // as a container's
   std::size_t index0 = 0;
 };
+
+/// Of a container of these. Throws TemplateError on too deep a nesting.
+int height_of(const List& items);
 
 /// For messages: "a string", "a list", ...
 std::string_view type_name(const Value& value);
