@@ -46,7 +46,8 @@ struct Tokenizer::State {
         vocabulary(std::move(words)),
         template_name(data.names.chat_template),
         template_source(data.chat_template),
-        chat(template_source, piece_or_nothing(vocabulary.bos), piece_or_nothing(vocabulary.eos)),
+        chat(template_source, piece_or_nothing(vocabulary.bos), piece_or_nothing(vocabulary.eos),
+             piece_or_nothing(vocabulary.unknown), piece_or_nothing(data.padding)),
         encoder(make_encoder(data, index, mark_special())),
         specials(vocabulary) {}
 
