@@ -31,7 +31,7 @@ class ModelledRun {
       step();
     }
     for (std::size_t i = 0; i < handles_.size(); ++i)
-      if (const std::string& error = handles_[i].output().error; !error.empty()) records_[i].failure = error;
+      if (records_[i].failure == name(FinishReason::error)) records_[i].failure = handles_[i].output().error;
     ServingResult result = summarise(records_, rate, options_.limits);
     const EngineStats stats = engine_.stats();
     result.cached_prompt_tokens = static_cast<std::int64_t>(stats.cached_prompt_tokens);

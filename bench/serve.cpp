@@ -83,7 +83,7 @@ class Run {
   void collect() {
     std::erase_if(open_, [](const Open& open) {
       if (!open.handle.finished()) return false;
-      if (const std::string& error = open.handle.output().error; !error.empty()) open.record->failure = error;
+      if (open.record->failure == name(FinishReason::error)) open.record->failure = open.handle.output().error;
       return true;
     });
   }

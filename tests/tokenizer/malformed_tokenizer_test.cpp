@@ -59,7 +59,7 @@ const std::vector<Damage>& damages() {
       {"merge_of_unknown_token", false, set("merges", GgufArray(Strings{"a x"})), "needs the token 'x'"},
       {"merge_into_unknown_token", false, set("merges", GgufArray(Strings{"b a"})), "needs the token 'ba'"},
       {"bos_out_of_range", false, set("bos_token_id", std::int64_t{8}), "bos_token_id is 8, outside the vocabulary of 8"},
-      {"bos_negative", false, set("bos_token_id", std::int64_t{-1}), "bos_token_id is -1"},
+      {"bos_negative", false, set("bos_token_id", std::int64_t{-2}), "bos_token_id is -2"},
       {"eos_huge", false, set("eos_token_id", std::int64_t{1} << 40), "eos_token_id is 1099511627776"},
       {"eot_out_of_range", false, set("eot_token_id", std::int64_t{99}), "eot_token_id is 99"},
       {"eom_out_of_range", false, set("eom_token_id", std::int64_t{99}), "eom_token_id is 99"},
