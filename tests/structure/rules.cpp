@@ -46,6 +46,7 @@ Folder folder_of(const std::string& path) {
                                               {"src/cli/", 6},
                                               {"bench/", 6},
                                               {"examples/", 6},
+                                              {"python/native/", 6},
                                               {"tools/gpu_emulator/include/", 6},
                                               {"tools/gpu_emulator/", 6},
                                               {"tools/sampler_check/", 6},
@@ -109,7 +110,7 @@ std::vector<Include> includes(const std::string& text) {
 std::string resolve(const Tree& tree, const std::string& from, const std::string& name) {
   const std::string beside = fs::path(from).parent_path().string() + "/";
   for (const std::string& base : {beside, std::string("include/"), std::string("src/"), std::string(), std::string("tests/"),
-                                  std::string("tools/gpu_emulator/include/")})
+                                  std::string("python/"), std::string("tools/gpu_emulator/include/")})
     if (tree.contains(base + name)) return base + name;
   return {};
 }

@@ -1,0 +1,168 @@
+// The steps of sampling one by one: probabilities, kept sets, draws from probabilities. docs/sampling.md has the arithmetic.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "core/half.h"
+#include "core/sampling_math.h"
+#include "native/sampling.h"
+#include "warploom/error.h"
+
+namespace warploom::python {
+
+namespace {
+
+/// The rows' kept tokens, by the filters that the options name.
+struct Kept {
+  SampleCall call;
+  std::vector<TokenId> ids, argmax;
+  std::vector<std::int64_t> offsets;
+  std::vector<std::uint64_t> total_weight;
+
+  Kept(nb::handle logits, const nb::dict& options) : call(logits, "logits") {
+    call.read(options);
+    const auto rows = static_cast<std::size_t>(call.rows().rows);
+    ids.resize(rows * static_cast<std::size_t>(call.rows().width));
+    argmax.resize(rows);
+    offsets.resize(rows + 1);
+    total_weight.resize(rows);
+    SampleArgs args;
+    args.kept = ids.data();
+    args.kept_offsets = offsets.data();
+    args.kept_capacity = static_cast<std::int64_t>(ids.size());
+    args.argmax = argmax.data();
+    args.total_weight = total_weight.data();
+    call.run(args);
+  }
+  std::span<const TokenId> of(std::int64_t row) const {
+    return {ids.data() + offsets[static_cast<std::size_t>(row)], ids.data() + offsets[static_cast<std::size_t>(row) + 1]};
+  }
+};
+
+float logit(const Rows& rows, std::int64_t row, std::int64_t token) {
+  const std::int64_t i = row * rows.stride + token;
+  if (rows.type == DType::f32) return static_cast<const float*>(rows.data)[i];
+  const std::uint16_t bits = static_cast<const std::uint16_t*>(rows.data)[i];
+  return rows.type == DType::f16 ? half_to_float(bits) : bfloat16_to_float(bits);
+}
+
+void softmax_row(const Kept& kept, std::int64_t row, float* out) {
+  const auto width = kept.call.rows().width;
+  const auto r = static_cast<std::size_t>(row);
+  if (kept.call.statuses()[r] != SampleStatus::ok) {
+    std::fill_n(out, width, std::numeric_limits<float>::quiet_NaN());
+    return;
+  }
+  std::fill_n(out, width, 0.0f);
+  if (kept.call.greedy(row)) {
+    out[kept.argmax[r]] = 1.0f;
+    return;
+  }
+  const float max = logit(kept.call.rows(), row, kept.argmax[r]),
+              scale = sampling::exponent_scale(kept.call.temperature(row));
+  const double total = static_cast<double>(kept.total_weight[r]);
+  const auto put = [&](std::int64_t token) {
+    const float x = logit(kept.call.rows(), row, token);
+    if (x == -std::numeric_limits<float>::infinity()) return;
+    out[token] = static_cast<float>(static_cast<double>(sampling::relative_probability(x, max, scale)) * 0x1p40 / total);
+  };
+  // Without a filter also tokens of weight 0, which are never drawn, keep their share.
+  if (kept.call.has_filters()) {
+    for (const TokenId token : kept.of(row)) put(token);
+  } else {
+    for (std::int64_t token = 0; token < width; ++token) put(token);
+  }
+}
+
+std::vector<std::size_t> shape_of(const Rows& rows) {
+  const auto width = static_cast<std::size_t>(rows.width);
+  return rows.single ? std::vector<std::size_t>{width}
+                     : std::vector<std::size_t>{static_cast<std::size_t>(rows.rows), width};
+}
+
+template <typename T>
+T* dense_output(nb::handle out, const Rows& rows) {
+  return rows.single ? output_of<T>(out, "out", rows.width) : output_of<T>(out, "out", rows.rows, rows.width);
+}
+
+nb::object softmax(nb::handle logits, const nb::dict& options, nb::handle out) {
+  const Kept kept(logits, options);
+  const Rows& rows = kept.call.rows();
+  std::vector<float> own(out.is_none() ? static_cast<std::size_t>(rows.rows * rows.width) : 0);
+  float* data = out.is_none() ? own.data() : dense_output<float>(out, rows);
+  {
+    const nb::gil_scoped_release release;
+    for (std::int64_t r = 0; r < rows.rows; ++r) softmax_row(kept, r, data + r * rows.width);
+  }
+  return out.is_none() ? to_numpy(std::move(own), shape_of(rows)) : nb::borrow(out);
+}
+
+/// One byte for each token: 1 if it is kept.
+nb::object kept_mask(nb::handle logits, const nb::dict& options) {
+  const Kept kept(logits, options);
+  const Rows& rows = kept.call.rows();
+  std::vector<std::uint8_t> mask(static_cast<std::size_t>(rows.rows * rows.width));
+  for (std::int64_t r = 0; r < rows.rows; ++r)
+    for (const TokenId token : kept.of(r)) mask[static_cast<std::size_t>(r * rows.width + token)] = 1;
+  return to_numpy(std::move(mask), shape_of(rows));
+}
+
+TokenId draw_by_probability(const float* row, std::int64_t width, std::uint64_t bits) {
+  float max = 0.0f;
+  for (std::int64_t i = 0; i < width; ++i) {
+    if (!(row[i] >= 0.0f) || std::isinf(row[i])) return -1;
+    max = std::max(max, row[i]);
+  }
+  if (max == 0.0f) return -1;
+  std::uint64_t total = 0;
+  for (std::int64_t i = 0; i < width; ++i) total += sampling::probability_weight(row[i], max);
+  const std::uint64_t drawn = sampling::draw(bits, total);
+  std::uint64_t sum = 0;
+  for (std::int64_t i = 0; i < width; ++i)
+    if ((sum += sampling::probability_weight(row[i], max)) > drawn) return static_cast<TokenId>(i);
+  return -1;
+}
+
+nb::object multinomial(nb::handle probabilities, nb::handle seed, nb::handle position, nb::handle subsequence,
+                       nb::handle out) {
+  const Rows rows = read_rows(probabilities, "probabilities");
+  if (rows.type != DType::f32) throw InvalidArgument("probabilities must have elements of type float32");
+  if (rows.width < 1 || rows.width > (std::int64_t{1} << 22))
+    throw InvalidArgument("probabilities has " + std::to_string(rows.width) + " columns; it must be in [1, 2^22]");
+  Column<std::uint64_t> seeds, positions;
+  Column<std::uint32_t> subsequences;
+  seeds.read(seed, "seed", rows.rows);
+  positions.read(position, "position", rows.rows);
+  subsequences.read(subsequence, "subsequence", rows.rows);
+  std::vector<TokenId> own(out.is_none() ? static_cast<std::size_t>(rows.rows) : 0);
+  TokenId* tokens = out.is_none() ? own.data() : output_of<TokenId>(out, "out", rows.rows);
+  {
+    const nb::gil_scoped_release release;
+    for (std::int64_t r = 0; r < rows.rows; ++r) {
+      const auto at = [r](const auto& column) { return column.data ? column.data[r] : 0; };
+      tokens[r] = draw_by_probability(static_cast<const float*>(rows.data) + r * rows.stride, rows.width,
+                                      sampling::random_bits(at(seeds), at(positions), at(subsequences)));
+    }
+  }
+  if (!out.is_none()) return nb::borrow(out);
+  return rows.single ? nb::object(nb::int_(own[0])) : to_numpy(std::move(own), {static_cast<std::size_t>(rows.rows)});
+}
+
+}  // namespace
+
+void bind_building_blocks(nb::module_& m) {
+  m.def("softmax", &softmax, nb::arg("logits"), nb::arg("options"), nb::arg("out").none(),
+        "Probabilities; see warploom.softmax.",
+        nb::sig("def softmax(logits: object, options: dict[str, object], out: object | None) -> typing.Any"));
+  m.def("kept_mask", &kept_mask, nb::arg("logits"), nb::arg("options"), "Which tokens the filters keep, a byte for each.",
+        nb::sig("def kept_mask(logits: object, options: dict[str, object]) -> typing.Any"));
+  m.def(
+      "multinomial", &multinomial, nb::arg("probabilities"), nb::arg("seed").none(), nb::arg("position").none(),
+      nb::arg("subsequence").none(), nb::arg("out").none(), "Draws by probabilities; see warploom.multinomial.",
+      nb::sig(
+          "def multinomial(probabilities: object, seed: object | None, position: object | None, subsequence: object | None, "
+          "out: object | None) -> typing.Any"));
+}
+
+}  // namespace warploom::python

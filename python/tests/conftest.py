@@ -1,0 +1,41 @@
+"""What several test files use: models, and the shared test data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import warploom
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DATA = REPOSITORY / "tests" / "data"
+MODEL = REPOSITORY / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@pytest.fixture(scope="session")
+def tiny() -> warploom.Model:
+    """A model that takes no time: its text is noise."""
+    shape = warploom.ModelShape(
+        vocab_size=300,
+        context_length=512,
+        num_layers=2,
+        hidden_size=64,
+        num_heads=4,
+        num_kv_heads=2,
+        head_dim=16,
+        intermediate_size=96,
+    )
+    return warploom.synthetic_model(shape, "F32", seed=7, device="cpu", threads=1)
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Iterator[warploom.Model]:
+    """SmolLM2-135M-Instruct, where scripts/setup has fetched it."""
+    if not MODEL.exists():
+        if os.environ.get("WARPLOOM_TEST_MODEL_REQUIRED"):
+            pytest.fail(f"{MODEL} is missing")
+        pytest.skip(f"{MODEL} is missing: scripts/test fetches it")
+    yield warploom.Model.load(MODEL, device="cpu")

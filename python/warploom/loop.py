@@ -1,0 +1,138 @@
+"""Anyone's model in a loop that draws as the library does: the same logits give the same tokens."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _native
+from .options import RequestOptions, Tokens
+from .sampling import sample
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class AnyModel(Protocol):
+    """What computes logits: a function, or an object that can be called, such as a PyTorch module."""
+
+    def __call__(self, tokens: Any, cache: Any, /) -> Any:
+        """The logits after the tokens, and what it keeps of them.
+
+        tokens: int64 [1, tokens], a NumPy array, or for a torch.nn.Module a tensor on its device. cache: None at first, then what it
+        returned the time before, in which case only the new token is passed.
+
+        Returns (logits, cache), or logits alone, which is the same as a cache of None: then the whole sequence is passed each time.
+        logits: [vocab_size], [tokens, vocab_size] or [1, tokens, vocab_size], of which the last row counts.
+        """
+        ...
+
+
+_TAKEN = frozenset(
+    "max_tokens min_tokens temperature top_k top_p min_p repetition_penalty frequency_penalty presence_penalty seed "
+    "stop_token_ids logit_bias allowed_token_ids banned_token_ids constraint logits_processor".split()
+)
+
+
+class _Caller:
+    """Calls a model, with PyTorch's tensors if it is a module of PyTorch's."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._torch = sys.modules.get("torch")
+        if self._torch is not None and not isinstance(model, self._torch.nn.Module):
+            self._torch = None
+
+    def __call__(self, tokens: Sequence[int], cache: Any) -> tuple[Any, Any]:
+        array = np.array([tokens], np.int64)
+        if self._torch is None:
+            result = self._model(array, cache)
+        else:
+            parameter = next(self._model.parameters(), None)
+            tensor = self._torch.from_numpy(array).to("cpu" if parameter is None else parameter.device)
+            with self._torch.inference_mode():
+                result = self._model(tensor, cache)
+        logits, cache = result if isinstance(result, tuple) else (result, None)
+        while logits.ndim > 1:
+            logits = logits[-1]
+        return self._on_cpu(logits), cache
+
+    @staticmethod
+    def _on_cpu(logits: Any) -> Any:
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(logits, torch.Tensor):
+            return logits.detach().cpu()
+        return logits
+
+
+def _allow(options: RequestOptions, vocab_size: int) -> npt.NDArray[np.bool_] | None:
+    allowed, banned = options.get("allowed_token_ids"), options.get("banned_token_ids")
+    if allowed is None and banned is None:
+        return None
+    mask = np.full(vocab_size, allowed is None)
+    if allowed is not None:
+        mask[np.asarray(allowed)] = True
+    if banned is not None:
+        mask[np.asarray(banned)] = False
+    return mask
+
+
+def _as_bools(mask: Any, vocab_size: int) -> npt.NDArray[np.bool_]:
+    array = np.asarray(mask)
+    if array.dtype == np.bool_:
+        return array
+    bits = np.unpackbits(array.view(np.uint8), bitorder="little")
+    return bits[:vocab_size].astype(np.bool_)
+
+
+def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOptions]) -> npt.NDArray[np.int32]:
+    """The tokens that follow `tokens`, int32 [generated]; one that ended the text is included.
+
+    model: see AnyModel. options: of RequestOptions max_tokens, min_tokens, temperature, top_k, top_p, min_p, the penalties, seed,
+    stop_token_ids, logit_bias, allowed_token_ids, banned_token_ids, constraint and logits_processor.
+
+    Raises InvalidArgument on another option, on parameters out of range, on no tokens and on logits that nothing can be drawn from; and
+    whatever the model raises.
+    """
+    history = [int(token) for token in np.asarray(tokens).ravel()]
+    if not history:
+        raise _native.InvalidArgument("the prompt is empty; it takes at least one token")
+    if unknown := sorted(set(options) - _TAKEN):
+        raise _native.InvalidArgument(f"a model of one's own does not take the option {unknown[0]}")
+    _native.Request(history, **options)  # checks types
+    parameters: dict[str, Any] = {
+        name: options[name]
+        for name in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty")
+        if options.get(name) is not None
+    }
+    if options.get("logit_bias"):
+        parameters["bias"] = options["logit_bias"]
+    stops = frozenset(int(token) for token in np.asarray(options.get("stop_token_ids") or (), np.int64))
+    call, cache, first = _Caller(model), None, len(history)
+    constraint, processor = options.get("constraint"), options.get("logits_processor")
+    for position in range(options.get("max_tokens", 100)):
+        logits, cache = call(history if cache is None else history[-1:], cache)
+        vocab_size, output = int(logits.shape[0]), np.array(history[first:], np.int32)
+        if processor is not None:
+            row = np.array(logits, np.float32)
+            changed = processor(output, row)
+            logits = row if changed is None else changed
+        allowed = _allow(options, vocab_size)
+        if constraint is not None and (bits := constraint.allowed(output)) is not None:
+            allowed = _as_bools(bits, vocab_size) if allowed is None else allowed & _as_bools(bits, vocab_size)
+        if stops and position < options.get("min_tokens", 0):
+            allowed = np.full(vocab_size, True) if allowed is None else allowed
+            allowed[list(stops)] = False
+        token = sample(
+            logits, seed=options.get("seed", 0), position=position, history=history, allowed=allowed, **parameters
+        )
+        if token < 0:
+            raise _native.InvalidArgument(f"nothing can be drawn after {position} tokens: the logits are NaN, +inf or all masked")
+        history.append(token)
+        if token in stops:
+            break
+    return np.array(history[first:], np.int32)

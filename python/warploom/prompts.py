@@ -1,0 +1,32 @@
+"""What a prompt is: text, token ids or a conversation, alone or in a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from . import _native, chat
+from .options import Messages, Prompt
+
+
+def is_messages(prompt: Any) -> bool:
+    """Whether the prompt is a conversation."""
+    return isinstance(prompt, (list, tuple)) and len(prompt) > 0 and isinstance(prompt[0], Mapping)
+
+
+def is_batch(prompt: Any) -> bool:
+    """Whether it is several prompts: a list of them, or an array [prompts, tokens]. An empty list is a batch without prompts."""
+    if isinstance(prompt, (str, bytes)):
+        return False
+    if isinstance(prompt, (list, tuple)):
+        return len(prompt) == 0 or not isinstance(prompt[0], (int, np.integer, Mapping))
+    return bool(getattr(prompt, "ndim", 1) == 2)
+
+
+def request_for(tokenizer: _native.Tokenizer, prompt: Prompt, options: Mapping[str, Any]) -> _native.Request:
+    """The request for one prompt. A conversation that the library's own templates do not fit is rendered by Jinja2."""
+    if is_messages(prompt) and not tokenizer.chat_format:
+        prompt = chat.encode_chat(tokenizer, cast(Messages, prompt))
+    return _native.Request(prompt, **options)
