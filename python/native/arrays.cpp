@@ -42,28 +42,30 @@ bool is_numpy_bfloat16(nb::handle object) {
          nb::cast<std::string>(nb::str(object.attr("dtype").attr("name"))) == "bfloat16";
 }
 
+[[noreturn]] void refuse_device(const char* name, int kind) {
+  refuse(name, "is on a device that this build of Warploom cannot read (DLPack device type " + std::to_string(kind) +
+                   "): move it to the CPU");
+}
+
 void check_device(nb::handle object, const char* name) {
-  // NumPy's arrays are asked nothing: they are on the CPU.
-  if (nb::ndarray_check(object) && nb::hasattr(object, "__dlpack_device__")) {
-    const nb::object device = object.attr("__dlpack_device__")();
-    const auto kind = nb::cast<int>(device[0]);
-    if (kind != nb::device::cpu::value && kind != nb::device::cuda_host::value)
-      refuse(name, "is on a device that this build of Warploom cannot read (DLPack device type " + std::to_string(kind) +
-                       "): move it to the CPU");
+  if (!nb::hasattr(object, "__dlpack_device__")) return;
+  int kind = 0;
+  try {
+    kind = nb::cast<int>(object.attr("__dlpack_device__")()[0]);
+  } catch (const std::exception& error) {
+    refuse(name, std::string("does not say where it is: ") + error.what());
   }
+  if (kind != nb::device::cpu::value && kind != nb::device::cuda_host::value) refuse_device(name, kind);
 }
 
 Array import(nb::handle object, const char* name) {
   Array array;
   if (!nb::try_cast(object, array) || !array.is_valid()) {
     check_device(object, name);
-    refuse(name,
-           "is a " + python_type(object) + ", not an array that DLPack or the buffer protocol can export" +
-               (nb::hasattr(object, "requires_grad") ? " (a tensor that requires a gradient has to be detached)" : ""));
+    refuse(name, "is a " + python_type(object) + ", not an array that DLPack or the buffer protocol can export");
   }
   if (array.device_type() != nb::device::cpu::value && array.device_type() != nb::device::cuda_host::value)
-    refuse(name, "is on a device that this build of Warploom cannot read (DLPack device type " +
-                     std::to_string(array.device_type()) + "): move it to the CPU");
+    refuse_device(name, array.device_type());
   return array;
 }
 
@@ -195,7 +197,7 @@ Rows read_rows(nb::handle object, const char* name) {
   rows.rows = rows.single ? 1 : static_cast<std::int64_t>(rows.array.shape(0));
   rows.width = static_cast<std::int64_t>(rows.array.shape(ndim - 1));
   rows.data = rows.array.data();
-  if (rows.width > 1 && rows.array.stride(ndim - 1) != 1)
+  if (rows.rows > 0 && rows.width > 1 && rows.array.stride(ndim - 1) != 1)
     refuse(name, "has a stride of " + std::to_string(rows.array.stride(ndim - 1)) +
                      " elements between the logits of a row; it must be 1: make a contiguous copy");
   rows.stride = rows.single || rows.rows <= 1 ? rows.width : rows.array.stride(0);

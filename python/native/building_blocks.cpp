@@ -152,13 +152,14 @@ nb::object multinomial(nb::handle probabilities, nb::handle seed, nb::handle pos
 }  // namespace
 
 void bind_building_blocks(nb::module_& m) {
-  m.def("softmax", &softmax, nb::arg("logits"), nb::arg("options"), nb::arg("out").none(),
+  m.def("softmax", &softmax, nb::arg("logits").none(), nb::arg("options"), nb::arg("out").none(),
         "Probabilities; see warploom.softmax.",
         nb::sig("def softmax(logits: object, options: dict[str, object], out: object | None) -> typing.Any"));
-  m.def("kept_mask", &kept_mask, nb::arg("logits"), nb::arg("options"), "Which tokens the filters keep, a byte for each.",
+  m.def("kept_mask", &kept_mask, nb::arg("logits").none(), nb::arg("options"),
+        "Which tokens the filters keep, a byte for each.",
         nb::sig("def kept_mask(logits: object, options: dict[str, object]) -> typing.Any"));
   m.def(
-      "multinomial", &multinomial, nb::arg("probabilities"), nb::arg("seed").none(), nb::arg("position").none(),
+      "multinomial", &multinomial, nb::arg("probabilities").none(), nb::arg("seed").none(), nb::arg("position").none(),
       nb::arg("subsequence").none(), nb::arg("out").none(), "Draws by probabilities; see warploom.multinomial.",
       nb::sig(
           "def multinomial(probabilities: object, seed: object | None, position: object | None, subsequence: object | None, "

@@ -338,10 +338,10 @@ nb::dict sample_details(nb::handle logits, int top, bool kept, const nb::dict& o
 }  // namespace
 
 void bind_sampling(nb::module_& m) {
-  m.def("sample", &sample, nb::arg("logits"), nb::arg("options"), "Draws one token a row; see warploom.sample.",
+  m.def("sample", &sample, nb::arg("logits").none(), nb::arg("options"), "Draws one token a row; see warploom.sample.",
         nb::sig("def sample(logits: object, options: dict[str, object]) -> typing.Any"));
   m.def(
-      "sample_details", &sample_details, nb::arg("logits"), nb::arg("top"), nb::arg("kept"), nb::arg("options"),
+      "sample_details", &sample_details, nb::arg("logits").none(), nb::arg("top"), nb::arg("kept"), nb::arg("options"),
       "Draws one token a row, and tells everything about it; see warploom.sample_details.",
       nb::sig(
           "def sample_details(logits: object, top: int, kept: bool, options: dict[str, object]) -> dict[str, typing.Any]"));

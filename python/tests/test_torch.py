@@ -1,0 +1,53 @@
+"""With PyTorch, where it is installed: its tensors, its distributions, torch.compile, and transformers' filters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import warploom
+from test_sampling import DRAWS, chi_square, rows_of, row_of
+
+torch: Any = pytest.importorskip("torch")
+
+
+def test_tensors_in_and_out() -> None:
+    rows = torch.from_numpy(rows_of())
+    tokens = warploom.sample(rows, seed=1)
+    assert isinstance(tokens, torch.Tensor) and tokens.dtype == torch.int32
+    assert tokens.tolist() == warploom.sample(rows.numpy(), seed=1).tolist()
+    out = torch.zeros(5, dtype=torch.int32)
+    assert warploom.sample(rows, seed=torch.ones(5, dtype=torch.int64), out=out) is out
+    assert out.tolist() == tokens.tolist()
+    assert isinstance(warploom.sample(rows[0]), int)
+
+
+def test_half_precision() -> None:
+    for dtype in (torch.float16, torch.bfloat16):
+        rows = torch.from_numpy(rows_of()).to(dtype)
+        assert warploom.sample(rows, seed=1).tolist() == warploom.sample(rows.float(), seed=1).tolist()
+
+
+def test_a_tensor_elsewhere() -> None:
+    with pytest.raises(warploom.InvalidArgument, match="logits"):
+        warploom.sample(torch.zeros(5, device="meta"))
+
+
+def test_softmax_is_torchs() -> None:
+    rows = torch.from_numpy(rows_of())
+    np.testing.assert_allclose(warploom.softmax(rows), torch.softmax(rows.double(), -1).numpy(), rtol=3e-6, atol=1e-12)
+
+
+def test_draws_are_distributed_as_torchs() -> None:
+    row = torch.from_numpy(row_of(50, scale=1.5))
+    probabilities = torch.softmax(row.double(), -1)
+    ours = warploom.sample(row.expand(DRAWS, 50).contiguous(), seed=2, position=np.arange(DRAWS), threads=2).numpy()
+    theirs = torch.multinomial(probabilities, DRAWS, replacement=True, generator=torch.Generator().manual_seed(1)).numpy()
+    assert chi_square(ours, probabilities.numpy()) > 1e-4
+    # Two samples of one distribution.
+    counts = np.stack([np.bincount(tokens, minlength=50) for tokens in (ours, theirs)])
+    from scipy import stats
+
+    assert stats.chi2_contingency(counts[:, counts.sum(0) > 10]).pvalue > 1e-4
