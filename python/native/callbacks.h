@@ -13,26 +13,29 @@ namespace warploom::python {
 
 namespace nb = nanobind;
 
-/// What a request's callback raised: the library only keeps its text.
-class CallbackFailure {
+/// The callbacks of one run of a request: what is called, and what it raised, of which the library only keeps the text. The library may
+/// keep a request's functions longer than the run, so they refer to this, and release() lets the objects go.
+class RunCallbacks : public std::enable_shared_from_this<RunCallbacks> {
  public:
-  void keep(std::exception_ptr raised) {
-    const std::lock_guard lock(mutex_);
-    if (!raised_) raised_ = std::move(raised);
-  }
-  std::exception_ptr take() {
-    const std::lock_guard lock(mutex_);
-    return std::exchange(raised_, nullptr);
-  }
+  ~RunCallbacks() { release(); }
+
+  /// Has the method allowed(history) say before each draw which tokens may be drawn.
+  TokenConstraint constraint(const nb::object& allowed);
+  /// Has processor(history, logits) change the logits before each draw.
+  LogitsProcessor logits_processor(const nb::object& processor);
+
+  /// After the run, with or without the GIL.
+  void release();
+  /// Throws what a callback raised, once.
+  void rethrow();
 
  private:
-  std::mutex mutex_;
+  template <typename Call>
+  void guarded(const Call& call);
+
+  nb::object allowed_, processor_;  // touched with the GIL alone
+  std::mutex mutex_;                // of what follows
   std::exception_ptr raised_;
 };
-
-/// Has an object's method allowed(history) say before each draw which tokens may be drawn.
-TokenConstraint constraint_of(const nb::object& object, std::shared_ptr<CallbackFailure> failure);
-/// Has processor(history, logits) change the logits before each draw.
-LogitsProcessor logits_processor_of(const nb::object& processor, std::shared_ptr<CallbackFailure> failure);
 
 }  // namespace warploom::python

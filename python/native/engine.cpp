@@ -23,7 +23,7 @@ struct PyEngine {
 
 struct PyHandle {
   RequestHandle handle;
-  std::shared_ptr<CallbackFailure> failure;
+  std::shared_ptr<RunCallbacks> callbacks;
 };
 
 constexpr std::uint64_t kWake = ~std::uint64_t{0};  // the request of an event that only wakes who waits
@@ -41,9 +41,9 @@ void make(PyEngine* self, const PyModel& model, const PyTokenizer* tokenizer, co
 
 PyHandle submit(const PyEngine& self, const PyRequest& request, const EventQueue& queue) {
   const std::shared_ptr<Engine> engine = self.engine.get();
-  Request asked = request.request;
+  ArmedRequest armed = request.arm();
   const nb::gil_scoped_release release;
-  return {engine->submit(std::move(asked), queue), request.failure};
+  return {engine->submit(std::move(armed.request), queue), std::move(armed.callbacks)};
 }
 
 std::vector<TokenEvent> await_events(EventQueue& queue, double timeout) {
@@ -58,7 +58,7 @@ RequestOutput output_of(const PyHandle& self) {
     const nb::gil_scoped_release release;
     output = self.handle.output();
   }
-  if (const std::exception_ptr raised = self.failure->take()) std::rethrow_exception(raised);
+  self.callbacks->rethrow();
   return output;
 }
 
@@ -120,6 +120,7 @@ void bind_queue(nb::module_& m) {
       .def(
           "cancel", [](const PyHandle& self) { self.handle.cancel(); }, nb::call_guard<nb::gil_scoped_release>(),
           "Ends it before the next step.")
+      .def("release", [](const PyHandle& self) { self.callbacks->release(); }, "Lets its callbacks go, after its last event.")
       .def("output", &output_of, "Waits for the end. Raises what a callback of the request raised.");
 }
 

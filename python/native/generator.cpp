@@ -26,12 +26,6 @@ struct PyGenerator {
   Owned<Generator> generator;
 };
 
-// Raises what a callback of one of the requests raised.
-void rethrow(const std::vector<std::shared_ptr<CallbackFailure>>& failures) {
-  for (const auto& failure : failures)
-    if (const std::exception_ptr raised = failure->take()) std::rethrow_exception(raised);
-}
-
 void make(PyGenerator* self, const PyModel& model, const PyTokenizer* tokenizer, const nb::kwargs& options) {
   const EngineOptions read = read_engine_options(options);
   auto made = tokenizer ? std::make_shared<Generator>(model.model.get(), tokenizer->tokenizer, read)
@@ -39,12 +33,21 @@ void make(PyGenerator* self, const PyModel& model, const PyTokenizer* tokenizer,
   new (self) PyGenerator{Owned<Generator>(std::move(made), "generator")};
 }
 
+/// Lets callbacks go, however a run ends.
+struct Releases {
+  const std::vector<std::shared_ptr<RunCallbacks>>& called;
+  ~Releases() {
+    for (const auto& callbacks : called) callbacks->release();
+  }
+};
+
 std::vector<RequestOutput> run(const PyGenerator& self, const std::vector<const PyRequest*>& requests) {
   std::vector<Request> all;
-  std::vector<std::shared_ptr<CallbackFailure>> failures;
+  std::vector<std::shared_ptr<RunCallbacks>> called;
   for (const PyRequest* request : requests) {
-    all.push_back(request->request);
-    failures.push_back(request->failure);
+    ArmedRequest armed = request->arm();
+    all.push_back(std::move(armed.request));
+    called.push_back(std::move(armed.callbacks));
   }
   const std::shared_ptr<Generator> generator = self.generator.get();
   std::vector<RequestOutput> outputs;
@@ -56,25 +59,26 @@ std::vector<RequestOutput> run(const PyGenerator& self, const std::vector<const 
       check();
       return false;
     };
+    const Releases releases{called};
     outputs = generator->generate(all, callbacks);
-    all.clear();
   }
-  rethrow(failures);
+  for (const auto& callbacks : called) callbacks->rethrow();
   return outputs;
 }
 
 /// One request's events as they come. It runs on a thread of its own, and is cancelled when this is closed.
 class EventStream {
  public:
-  EventStream(std::shared_ptr<Generator> generator, const PyRequest& request)
-      : shared_(std::make_shared<Shared>()), failure_(request.failure) {
-    thread_ = std::thread([shared = shared_, generator = std::move(generator), asked = request.request]() mutable {
+  EventStream(std::shared_ptr<Generator> generator, ArmedRequest request)
+      : shared_(std::make_shared<Shared>()), callbacks_(std::move(request.callbacks)) {
+    thread_ = std::thread([shared = shared_, callbacks = callbacks_, generator = std::move(generator),
+                           asked = std::move(request.request)]() mutable {
       try {
         run(*shared, *generator, asked);
       } catch (...) {
         shared->error = std::current_exception();
       }
-      asked = {};
+      callbacks->release();
       generator.reset();
       TokenEvent end;  // the sentinel, which is given to nobody
       end.request = kEnd;
@@ -109,7 +113,7 @@ class EventStream {
  private:
   void raise() {
     if (shared_->error) std::rethrow_exception(std::exchange(shared_->error, nullptr));
-    if (const std::exception_ptr raised = failure_->take()) std::rethrow_exception(raised);
+    callbacks_->rethrow();
   }
 
   static constexpr std::uint64_t kEnd = ~std::uint64_t{0};
@@ -132,7 +136,7 @@ class EventStream {
   }
 
   std::shared_ptr<Shared> shared_;
-  std::shared_ptr<CallbackFailure> failure_;
+  std::shared_ptr<RunCallbacks> callbacks_;
   std::mutex mutex_;  // of what follows
   std::thread thread_;
   std::atomic<bool> ended_ = false;
@@ -194,7 +198,7 @@ void bind_generator(nb::module_& m) {
           "stream",
           [](const PyGenerator& self, const PyRequest& request) {
             return new PyEventStream{
-                Owned<EventStream>(std::make_shared<EventStream>(self.generator.get(), request), "stream")};
+                Owned<EventStream>(std::make_shared<EventStream>(self.generator.get(), request.arm()), "stream")};
           },
           nb::arg("request"), nb::rv_policy::take_ownership, "Runs one request on a thread of its own.")
       .def_prop_ro(

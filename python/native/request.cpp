@@ -24,6 +24,7 @@ Prompt read_prompt(nb::handle prompt) {
 std::vector<std::string> read_stop(nb::handle stop) {
   if (nb::isinstance<nb::str>(stop) || nb::isinstance<nb::bytes>(stop)) return {read_text(stop, "stop")};
   std::vector<std::string> strings;
+  if (!nb::isinstance<nb::sequence>(stop)) throw InvalidArgument("stop must be a str or a sequence of str");
   for (nb::handle text : nb::borrow(stop)) strings.push_back(read_text(text, "stop"));
   return strings;
 }
@@ -42,6 +43,10 @@ LogprobsMode read_mode(nb::handle value) {
   if (mode == "raw") return LogprobsMode::raw;
   if (mode == "processed") return LogprobsMode::processed;
   throw InvalidArgument("logprobs_mode is \"" + mode + "\"; it must be \"raw\" or \"processed\"");
+}
+
+[[noreturn]] void refuse_callback(const char* name, nb::handle value, const char* what) {
+  throw InvalidArgument(std::string(name) + " is a " + nb::type_name(value.type()).c_str() + "; it must " + what);
 }
 
 using Set = void (*)(PyRequest&, nb::handle);
@@ -83,9 +88,15 @@ const std::unordered_map<std::string_view, Set>& request_setters() {
        [](PyRequest& r, nb::handle v) { r.request.allowed_token_ids = read_tokens(v, "allowed_token_ids"); }},
       {"banned_token_ids",
        [](PyRequest& r, nb::handle v) { r.request.banned_token_ids = read_tokens(v, "banned_token_ids"); }},
-      {"constraint", [](PyRequest& r, nb::handle v) { r.request.constraint = constraint_of(nb::borrow(v), r.failure); }},
+      {"constraint", [](PyRequest& r, nb::handle v) {
+         if (!nb::hasattr(v, "allowed")) refuse_callback("constraint", v, "have a method allowed(history)");
+         r.allowed = v.attr("allowed");
+       }},
       {"logits_processor",
-       [](PyRequest& r, nb::handle v) { r.request.logits_processor = logits_processor_of(nb::borrow(v), r.failure); }},
+       [](PyRequest& r, nb::handle v) {
+         if (!PyCallable_Check(v.ptr())) refuse_callback("logits_processor", v, "be callable");
+         r.logits_processor = nb::borrow(v);
+       }},
       {"logprobs", [](PyRequest& r, nb::handle v) { r.request.logprobs = read_flag(v, "logprobs"); }},
       {"top_logprobs",
        [](PyRequest& r, nb::handle v) { r.request.top_logprobs = read_number<std::int32_t>(v, "top_logprobs"); }},
@@ -112,14 +123,42 @@ void make_request(PyRequest* self, nb::handle prompt, const nb::kwargs& options)
   new (self) PyRequest(std::move(made));
 }
 
+// A callback may refer to what refers to the request.
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  if (!nb::inst_ready(self)) return 0;
+  const auto* request = nb::inst_ptr<PyRequest>(self);
+  Py_VISIT(request->allowed.ptr());
+  Py_VISIT(request->logits_processor.ptr());
+  return 0;
+}
+
+int clear(PyObject* self) {
+  auto* request = nb::inst_ptr<PyRequest>(self);
+  request->allowed.reset();
+  request->logits_processor.reset();
+  return 0;
+}
+
+PyType_Slot slots[] = {
+    {Py_tp_traverse, reinterpret_cast<void*>(traverse)}, {Py_tp_clear, reinterpret_cast<void*>(clear)}, {0, nullptr}};
+
 }  // namespace
+
+ArmedRequest PyRequest::arm() const {
+  ArmedRequest armed{request, std::make_shared<RunCallbacks>()};
+  if (allowed.is_valid()) armed.request.constraint = armed.callbacks->constraint(allowed);
+  if (logits_processor.is_valid()) armed.request.logits_processor = armed.callbacks->logits_processor(logits_processor);
+  return armed;
+}
 
 void bind_request(nb::module_& m) {
   nb::class_<PyRequest>(
       m, "Request",
       "A prompt and what is asked for: the keyword arguments are those of RequestOptions, which says what they mean. "
       "A value that has the wrong type raises InvalidArgument here; one that the model cannot honour, when it is "
-      "submitted.")
+      "submitted.",
+                        nb::type_slots(slots))
       .def("__init__", &make_request, nb::arg("prompt"), nb::arg("options"),
            nb::sig("def __init__(self, prompt: object, **options: typing.Any) -> None"));
 }

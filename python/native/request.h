@@ -10,9 +10,17 @@
 
 namespace warploom::python {
 
-struct PyRequest {
+/// A request that is about to run, with its callbacks.
+struct ArmedRequest {
   Request request;
-  std::shared_ptr<CallbackFailure> failure = std::make_shared<CallbackFailure>();
+  std::shared_ptr<RunCallbacks> callbacks;
+};
+
+struct PyRequest {
+  Request request;                        // without callbacks
+  nb::object allowed, logits_processor;   // a method and a callable; may be null
+
+  ArmedRequest arm() const;
 };
 
 void bind_request(nb::module_& m);

@@ -120,6 +120,8 @@ class _Dispatcher:
         if event.last:
             del self._live[event.request]
         receiver, handle = found
+        if event.last:
+            handle.release()
         receiver.deliver(event, handle, later)
 
     @staticmethod

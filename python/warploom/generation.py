@@ -27,11 +27,14 @@ _running: weakref.WeakSet[_native.EventStream] = weakref.WeakSet()
 
 @atexit.register
 def _close_streams() -> None:
-    for stream in list(_running):
-        try:
+    running = list(_running)
+    try:
+        for stream in running:
+            stream.cancel()
+        for stream in running:
             stream.close()
-        except _native.BackendError:
-            pass  # of the process that this one was forked from
+    except _native.BackendError:
+        pass  # they are of the process that this one was forked from
 
 
 class Generator:

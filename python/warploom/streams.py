@@ -32,7 +32,7 @@ class Stream(Iterator[_native.TokenEvent]):
         return self._events.popleft()
 
     def close(self) -> None:
-        """Ends the request, and waits until it has ended."""
+        """Ends the request, and waits until it has ended; if another request of the generator runs, for that one's end, too."""
         self._events.clear()
         self._native.close()
 
