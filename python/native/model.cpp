@@ -53,8 +53,12 @@ PyModel load(nb::handle path, const std::string& device, int threads, int gpu, b
 }
 
 PyModel synthetic(nb::handle shape, const std::string& type, std::uint64_t seed, const std::string& device, int threads) {
-  const ModelShape given =
-      nb::isinstance<nb::str>(shape) ? model_shape(nb::cast<std::string>(shape)) : nb::cast<ModelShape>(shape);
+  ModelShape given;
+  if (nb::isinstance<nb::str>(shape)) {
+    given = model_shape(read_text(shape, "shape"));
+  } else if (!nb::try_cast(shape, given)) {
+    throw nb::type_error("shape must be a ModelShape or a name of model_shape_names()");
+  }
   const ModelOptions options = read_model_options(device, threads, 0, false, nb::none());
   const nb::gil_scoped_release release;
   return PyModel(synthetic_model(given, type, seed, options));

@@ -89,13 +89,13 @@ def test_no_rows() -> None:
 )
 def test_parameters_are_scalars_or_arrays(name: str, values: list[Any]) -> None:
     rows = rows_of()
-    single: list[int] = [warploom.sample(row, **{name: value}) for row, value in zip(rows, values)]  # type: ignore[misc]
+    single: list[int] = [warploom.sample(row, **{name: value}) for row, value in zip(rows, values)]
     dtypes: list[Any] = [np.float32, np.float64] if isinstance(values[0], float) else [np.uint64]
     for given in [values, tuple(values), *(np.array(values, dtype) for dtype in dtypes)]:
-        assert warploom.sample(rows, **{name: given}).tolist() == single  # type: ignore[misc]
-    one = [warploom.sample(row, **{name: values[2]}) for row in rows]  # type: ignore[misc]
+        assert warploom.sample(rows, **{name: given}).tolist() == single
+    one = [warploom.sample(row, **{name: values[2]}) for row in rows]
     for scalar in [values[2], np.array(values[2]), np.array(values, dtypes[0])[2]]:
-        assert warploom.sample(rows, **{name: scalar}).tolist() == one  # type: ignore[misc]
+        assert warploom.sample(rows, **{name: scalar}).tolist() == one
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_wrong_parameter_of_one_row_names_it() -> None:
 
 def test_unknown_options() -> None:
     with pytest.raises(TypeError, match='no option "topp"'):
-        warploom.sample(row_of(), topp=0.5)  # type: ignore[call-arg]
+        warploom.sample(row_of(), topp=0.5)
 
 
 def test_masks_of_bits_and_bools() -> None:

@@ -51,3 +51,41 @@ def test_draws_are_distributed_as_torchs() -> None:
     from scipy import stats
 
     assert stats.chi2_contingency(counts[:, counts.sum(0) > 10]).pvalue > 1e-4
+
+
+def test_the_operator() -> None:
+    import warploom.torch
+
+    rows = torch.from_numpy(rows_of())
+    seed, position = torch.arange(5), torch.full((5,), 7)
+    expected = warploom.sample(rows, seed=seed.numpy(), position=7, temperature=0.8, top_k=40, top_p=0.9).tolist()
+    operator = torch.ops.warploom.sample
+    assert operator(rows, seed, position, temperature=0.8, top_k=40, top_p=0.9).tolist() == expected
+    torch.library.opcheck(operator, (rows, seed, position), test_utils=("test_schema", "test_faketensor"))
+
+    @torch.compile(backend="eager", fullgraph=True)
+    def step(logits: Any, seed: Any, position: Any) -> Any:
+        return operator(logits * 2, seed, position, temperature=1.6, top_k=40, top_p=0.9) + 0
+
+    assert step(rows, seed, position).tolist() == expected
+    with pytest.raises(warploom.InvalidArgument):
+        operator(rows, seed, position, top_p=-1.0)
+
+
+def test_a_module_in_the_loop() -> None:
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.table = torch.nn.Embedding(100, 100)
+
+        def forward(self, tokens: Any, cache: Any) -> Any:
+            assert tokens.dtype == torch.int64 and not torch.is_grad_enabled()
+            return self.table(tokens), len(tokens)
+
+    net = Net()
+    table = net.table.weight.detach().numpy()
+    expected = [3]
+    for position in range(10):
+        expected.append(warploom.sample(table[expected[-1]], seed=2, position=position, temperature=0.5))
+    assert warploom.generate(net, [3], max_tokens=10, seed=2, temperature=0.5).tolist() == expected[1:]
