@@ -27,7 +27,7 @@ from rich.table import Table
 import warploom
 from generate import model_path
 
-STRATEGIES: dict[str, dict[str, float]] = {
+STRATEGIES: dict[str, warploom.FilterOptions] = {
     "greedy": {"temperature": 0.0},
     "temperature 0.7": {"temperature": 0.7},
     "top-k 50": {"top_k": 50},
@@ -45,7 +45,7 @@ LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 class Probe:
     """Looks at the logits that each token is drawn from, and changes nothing."""
 
-    filters: dict[str, float]
+    filters: warploom.FilterOptions
     entropies: list[float] = field(default_factory=list)  # of the whole distribution, in bits
     kept: list[int] = field(default_factory=list)  # tokens that the filters left
 
@@ -76,7 +76,7 @@ def distinct_pairs(sequences: list[list[int]]) -> float:
 
 
 def measure(
-    generator: warploom.Generator, name: str, filters: dict[str, float], prompt: str, max_tokens: int, texts: int
+    generator: warploom.Generator, name: str, filters: warploom.FilterOptions, prompt: str, max_tokens: int, texts: int
 ) -> Measured:
     """Runs a strategy: once for speed, once with the probe."""
     common: Any = {"max_tokens": max_tokens, "ignore_eos": True, **filters}
@@ -119,7 +119,7 @@ def plot_filters(model: warploom.Model, prompt: str, path: Path) -> None:
     logits = model.logits(model.tokenizer.encode(prompt), last=True)
     order = np.argsort(-logits, kind="stable")[:60]
     before = warploom.softmax(logits)[order]
-    panels: dict[str, dict[str, float]] = {
+    panels: dict[str, warploom.FilterOptions] = {
         "temperature 0.7": {"temperature": 0.7},
         "top-k 20": {"top_k": 20},
         "top-p 0.7": {"top_p": 0.7},
@@ -232,7 +232,9 @@ def main() -> None:
     console = Console()
     model = warploom.Model.load(model_path(arguments.model))
     generator = warploom.Generator(model, enable_prefix_caching=False)
-    runs = STRATEGIES | {f"temperature {t:g} alone": {"temperature": t} for t in TEMPERATURES}
+    runs = dict(STRATEGIES)
+    for temperature in TEMPERATURES:
+        runs[f"temperature {temperature:g} alone"] = {"temperature": temperature}
     results = [
         measure(generator, name, filters, arguments.prompt, arguments.max_tokens, arguments.texts)
         for name, filters in runs.items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ class LlGuidance:
         return self._mask[0]
 
 
-GRAMMARS = {"xgrammar": XGrammar, "llguidance": LlGuidance}
+GRAMMARS: dict[str, Callable[[warploom.Tokenizer, dict[str, Any]], warploom.Constraint]] = {"xgrammar": XGrammar, "llguidance": LlGuidance}
 
 
 def generate(model: warploom.Model, grammar: str, seed: int = 0) -> Any:

@@ -55,7 +55,8 @@ def main() -> None:
     @torch.compile(backend="eager", fullgraph=True)
     def step(hidden: torch.Tensor, head: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         seed = torch.zeros_like(position)
-        return torch.ops.warploom.sample(hidden @ head, seed, position, temperature=0.8, top_p=0.9)
+        tokens: torch.Tensor = torch.ops.warploom.sample(hidden @ head, seed, position, temperature=0.8, top_p=0.9)
+        return tokens
 
     print("compiled:         ", step(torch.randn(4, 64), torch.randn(64, 1000), torch.arange(4)).tolist())
 

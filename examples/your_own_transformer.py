@@ -155,10 +155,12 @@ def main() -> None:
     # Without its cache the model gives the same text, more slowly.
     def uncached(tokens: Any, cache: Any) -> torch.Tensor:
         with torch.inference_mode():
-            return model(torch.from_numpy(tokens))[0]
+            logits: torch.Tensor = model(torch.from_numpy(tokens))[0]
+            return logits
 
     prompt = characters.encode(arguments.prompt)
-    for name, callable_model in {"with its cache": model, "without": uncached}.items():
+    models: dict[str, Any] = {"with its cache": model, "without": uncached}
+    for name, callable_model in models.items():
         started = time.perf_counter()
         tokens = warploom.generate(callable_model, prompt, max_tokens=max_tokens, seed=1, temperature=0.7)
         print(f"{name:20} {len(tokens) / (time.perf_counter() - started):.0f} tokens/s")
