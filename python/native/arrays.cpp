@@ -268,6 +268,7 @@ void Column<T>::read(nb::handle value, const char* name, std::int64_t rows) {
 
 template struct Column<float>;
 template struct Column<std::int32_t>;
+template struct Column<std::int64_t>;
 template struct Column<std::uint64_t>;
 template struct Column<std::uint32_t>;
 

@@ -120,7 +120,8 @@ void bind_queue(nb::module_& m) {
       .def(
           "cancel", [](const PyHandle& self) { self.handle.cancel(); }, nb::call_guard<nb::gil_scoped_release>(),
           "Ends it before the next step.")
-      .def("release", [](const PyHandle& self) { self.callbacks->release(); }, "Lets its callbacks go, after its last event.")
+      .def(
+          "release", [](const PyHandle& self) { self.callbacks->release(); }, "Lets its callbacks go, after its last event.")
       .def("output", &output_of, "Waits for the end. Raises what a callback of the request raised.");
 }
 

@@ -88,7 +88,8 @@ std::vector<float> compute_logits(const std::shared_ptr<const Model>& model, con
   };
   const RequestOutput output = generate(model, request, {}, callbacks);
   const auto expected = static_cast<std::size_t>(request.max_tokens * model->shape().vocab_size);
-  if (rows.size() != expected && !output.error.empty()) throw Error("the logits could not be computed: " + output.error);
+  if (rows.size() != expected && output.completions.at(0).finish_reason == FinishReason::error)
+    throw Error("the logits could not be computed: " + output.error);
   if (rows.size() != expected)
     throw InvalidArgument("the logits of " + std::to_string(tokens.size()) + " tokens do not fit the context or the memory");
   return rows;

@@ -37,6 +37,8 @@ void bind_completion(nb::module_& m) {
       .def_ro("decode_seconds", &Timings::decode_seconds, "From the first token to the last.");
   nb::class_<Completion>(m, "Completion", "One continuation of a prompt.")
       .def_ro("index", &Completion::index, "Which of the request's n.")
+      .def_ro("subsequence", &Completion::subsequence,
+              "Which random numbers it drew from; see RequestOptions.first_subsequence.")
       .def_ro("token_ids", &Completion::token_ids, "Its tokens; the one that ended it is included.")
       .def_prop_ro(
           "text", [](const Completion& c) { return to_str(c.text); }, nb::sig("def text(self) -> str"),
@@ -111,7 +113,8 @@ void bind_outputs(nb::module_& m) {
           nb::sig("def text(self) -> str"), "The first completion's text.")
       .def_prop_ro(
           "error", [](const RequestOutput& o) { return to_str(o.error); }, nb::sig("def error(self) -> str"),
-          "What went wrong, if completions ended as \"error\".")
+          "What went wrong: why completions ended as \"error\" or \"invalid_logits\", or for want of KV cache. Empty "
+          "otherwise.")
       .def("__repr__", [](const RequestOutput& o) {
         return nb::str("RequestOutput(text={!r}, completions={})")
             .format(to_str(o.completions.empty() ? "" : o.completions[0].text), o.completions.size());

@@ -77,6 +77,11 @@ const std::unordered_map<std::string_view, Set>& request_setters() {
   static const std::unordered_map<std::string_view, Set> setters = {
       {"max_tokens", [](PyRequest& r, nb::handle v) { r.request.max_tokens = read_number<std::int64_t>(v, "max_tokens"); }},
       {"min_tokens", [](PyRequest& r, nb::handle v) { r.request.min_tokens = read_number<std::int64_t>(v, "min_tokens"); }},
+      {"first_subsequence",
+       [](PyRequest& r, nb::handle v) { r.request.first_subsequence = read_number<std::uint32_t>(v, "first_subsequence"); }},
+      {"penalize_prompt", [](PyRequest& r, nb::handle v) { r.request.penalize_prompt = read_flag(v, "penalize_prompt"); }},
+      {"penalty_window",
+       [](PyRequest& r, nb::handle v) { r.request.penalty_window = read_number<std::int64_t>(v, "penalty_window"); }},
       {"n", [](PyRequest& r, nb::handle v) { r.request.n = read_number<std::int32_t>(v, "n"); }},
       {"best_of", [](PyRequest& r, nb::handle v) { r.request.best_of = read_number<std::int32_t>(v, "best_of"); }},
       {"stop", [](PyRequest& r, nb::handle v) { r.request.stop = read_stop(v); }},
@@ -88,7 +93,8 @@ const std::unordered_map<std::string_view, Set>& request_setters() {
        [](PyRequest& r, nb::handle v) { r.request.allowed_token_ids = read_tokens(v, "allowed_token_ids"); }},
       {"banned_token_ids",
        [](PyRequest& r, nb::handle v) { r.request.banned_token_ids = read_tokens(v, "banned_token_ids"); }},
-      {"constraint", [](PyRequest& r, nb::handle v) {
+      {"constraint",
+       [](PyRequest& r, nb::handle v) {
          if (!nb::hasattr(v, "allowed")) refuse_callback("constraint", v, "have a method allowed(history)");
          r.allowed = v.attr("allowed");
        }},
@@ -158,7 +164,7 @@ void bind_request(nb::module_& m) {
       "A prompt and what is asked for: the keyword arguments are those of RequestOptions, which says what they mean. "
       "A value that has the wrong type raises InvalidArgument here; one that the model cannot honour, when it is "
       "submitted.",
-                        nb::type_slots(slots))
+      nb::type_slots(slots))
       .def("__init__", &make_request, nb::arg("prompt"), nb::arg("options"),
            nb::sig("def __init__(self, prompt: object, **options: typing.Any) -> None"));
 }

@@ -17,8 +17,8 @@ struct ArmedRequest {
 };
 
 struct PyRequest {
-  Request request;                        // without callbacks
-  nb::object allowed, logits_processor;   // a method and a callable; may be null
+  Request request;                       // without callbacks
+  nb::object allowed, logits_processor;  // a method and a callable; may be null
 
   ArmedRequest arm() const;
 };

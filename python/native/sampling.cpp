@@ -101,6 +101,7 @@ const std::unordered_map<std::string_view, SampleOption::Set>& SampleOption::all
       {"presence_penalty",
        [](SampleCall& c, nb::handle v) { c.presence_penalty_.read(v, "presence_penalty", c.rows_.rows); }},
       {"history", [](SampleCall& c, nb::handle v) { c.read_history(v); }},
+      {"count_begin", [](SampleCall& c, nb::handle v) { c.count_begin_.read(v, "count_begin", c.rows_.rows); }},
       {"bias", [](SampleCall& c, nb::handle v) { c.read_bias(v); }},
       {"allowed", [](SampleCall& c, nb::handle v) { c.allowed_.read(v, "allowed", c.rows_.rows, c.rows_.width); }},
       {"threads",
@@ -225,6 +226,7 @@ void SampleCall::run(SampleArgs& args) {
   args.presence_penalty = presence_penalty_.data;
   args.history = vector_or_null(history_);
   args.history_offsets = vector_or_null(history_offsets_);
+  args.count_begin = count_begin_.data;
   args.bias = vector_or_null(bias_);
   args.bias_offsets = vector_or_null(bias_offsets_);
   args.allowed = allowed_.data;
@@ -252,6 +254,7 @@ void SampleCall::run(SampleArgs& args) {
 
 // Says what is out of range of a row that was refused.
 void SampleCall::refuse_row(std::int64_t r) const {
+  const auto row = static_cast<std::size_t>(r);
   const std::string where = rows_.single ? std::string() : "row " + std::to_string(r) + ": ";
   SamplingParams params;
   params.temperature = temperature(r);
@@ -266,6 +269,10 @@ void SampleCall::refuse_row(std::int64_t r) const {
   } catch (const InvalidArgument& error) {
     throw InvalidArgument(where + error.what());
   }
+  const std::int64_t length = history_offsets_.empty() ? 0 : history_offsets_[row + 1] - history_offsets_[row];
+  if (count_begin_.data && (count_begin_.data[r] < 0 || count_begin_.data[r] > length))
+    throw InvalidArgument(where + "count_begin is " + std::to_string(count_begin_.data[r]) + "; it must be in [0, " +
+                          std::to_string(length) + "], the length of history");
   throw InvalidArgument(where + "a token of history or bias is not in [0, " + std::to_string(rows_.width) + ")");
 }
 
@@ -338,6 +345,14 @@ nb::dict sample_details(nb::handle logits, int top, bool kept, const nb::dict& o
 }  // namespace
 
 void bind_sampling(nb::module_& m) {
+  m.def(
+      "request_seed",
+      [](std::uint64_t seed, nb::handle prompt) { return request_seed(seed, read_tokens(prompt, "prompt")); },
+      nb::arg("seed"), nb::arg("prompt"),
+      "The seed from which a request's tokens are drawn: `seed` mixed with the prompt's token ids, so that prompts do not "
+      "share random "
+      "numbers. Requests use it by themselves; it is for those who call sample() in a loop of their own.",
+      nb::sig("def request_seed(seed: int, prompt: object) -> int"));
   m.def("sample", &sample, nb::arg("logits").none(), nb::arg("options"), "Draws one token a row; see warploom.sample.",
         nb::sig("def sample(logits: object, options: dict[str, object]) -> typing.Any"));
   m.def(

@@ -49,6 +49,7 @@ class SampleCall {
   Column<float> temperature_, top_p_, min_p_, repetition_penalty_, frequency_penalty_, presence_penalty_;
   Column<std::int32_t> top_k_;
   Column<std::uint64_t> seed_, position_;
+  Column<std::int64_t> count_begin_;
   Column<std::uint32_t> subsequence_;
   std::vector<TokenId> history_;
   std::vector<LogitBias> bias_;

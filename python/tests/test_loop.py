@@ -19,6 +19,8 @@ DRAWN: list[Any] = [
     {"temperature": 0.0},
     {"temperature": 0.7, "top_k": 20, "top_p": 0.9, "seed": 3},
     {"min_p": 0.1, "repetition_penalty": 1.3, "frequency_penalty": 0.2, "presence_penalty": 0.1},
+    {"frequency_penalty": 0.5, "presence_penalty": 0.5, "penalize_prompt": True, "seed": 9},
+    {"repetition_penalty": 1.5, "frequency_penalty": 0.5, "penalty_window": 4, "first_subsequence": 7},
     {"logit_bias": {65: 2.0, 66: float("-inf")}, "banned_token_ids": [67]},
     {"allowed_token_ids": [65, 66, 67, 68]},
     {"stop_token_ids": list(range(0, 300, 7)), "min_tokens": 3},

@@ -129,6 +129,7 @@ def test_parameters_are_scalars_or_arrays(name: str, values: list[Any]) -> None:
         ({"repetition_penalty": 0.0}, "repetition_penalty is 0"),
         ({"temperature": object()}, "temperature is a object"),
         ({"history": [1000], "presence_penalty": 1.0}, "a token of history or bias is not in"),
+        ({"history": [1, 2], "count_begin": 3, "presence_penalty": 1.0}, r"count_begin is 3; it must be in \[0, 2\]"),
         ({"bias": {1000: 1.0}}, "a token of history or bias is not in"),
         ({"bias": [1, 2]}, "bias must be a dict|bias has"),
         ({"allowed": np.zeros(31, np.uint32)}, r"allowed has the shape \(31,\)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import ml_dtypes
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 import warploom
+from conftest import DATA
 from vectors import Case, load
 
 SAMPLING = load("sampling_vectors.json")
 MASKS = load("mask_vectors.json")
+COUNTS = load("count_vectors.json")
 
 
 def bfloat16(values: Any) -> Any:
@@ -48,13 +51,19 @@ def check(case: Case, row: Any) -> None:
 def test_all_are_there() -> None:
     assert len(SAMPLING) == 160
     assert len(MASKS) == 128
+    assert len(COUNTS) == 64
 
 
 @pytest.mark.parametrize("make", [numpy_row, torch_row], ids=["numpy", "torch"])
-@pytest.mark.parametrize("cases", [SAMPLING, MASKS], ids=["sampling", "masks"])
+@pytest.mark.parametrize("cases", [SAMPLING, MASKS, COUNTS], ids=["sampling", "masks", "counts"])
 def test_vectors(cases: list[Case], make: Any) -> None:
     for case in cases:
         check(case, make(case))
+
+
+def test_seeds_of_requests() -> None:
+    for case in json.loads((DATA / "request_seed_vectors.json").read_text()):
+        assert warploom.request_seed(int(case["seed"]), case["prompt"]) == int(case["expect"]), case["id"]
 
 
 def test_vectors_as_one_batch() -> None:

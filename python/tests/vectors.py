@@ -68,6 +68,7 @@ def load(name: str) -> list[Case]:
             "position": case["position"],
             "subsequence": case["stream"],
             "history": case["history"],
+            "count_begin": case.get("count_begin", 0),
             "bias": None,
             "allowed": mask_of(case),
         }

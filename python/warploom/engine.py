@@ -32,7 +32,7 @@ _Later = dict[asyncio.AbstractEventLoop, "list[tuple[_AsyncQueue, _native.TokenE
 
 def _output(handle: _native.RequestHandle) -> _native.RequestOutput:
     output = handle.output()
-    if output.error:
+    if any(completion.finish_reason == "error" for completion in output.completions):
         raise _native.BackendError(output.error)
     return output
 

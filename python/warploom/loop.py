@@ -33,7 +33,8 @@ class AnyModel(Protocol):
 
 
 _TAKEN = frozenset(
-    "max_tokens min_tokens temperature top_k top_p min_p repetition_penalty frequency_penalty presence_penalty seed "
+    "max_tokens min_tokens temperature top_k top_p min_p repetition_penalty frequency_penalty presence_penalty penalize_prompt "
+    "penalty_window seed first_subsequence "
     "stop_token_ids logit_bias allowed_token_ids banned_token_ids constraint logits_processor".split()
 )
 
@@ -89,11 +90,18 @@ def _as_bools(mask: Any, vocab_size: int) -> npt.NDArray[np.bool_]:
     return bits[:vocab_size].astype(np.bool_)
 
 
+def _history(tokens: list[int], first: int, options: RequestOptions) -> dict[str, Any]:
+    """What penalties look at; `first`: the first generated token's index."""
+    begin = max(0, len(tokens) - options["penalty_window"]) if options.get("penalty_window") else 0
+    counted = 0 if options.get("penalize_prompt") else max(0, first - begin)
+    return {"history": tokens[begin:], "count_begin": counted}
+
+
 def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOptions]) -> npt.NDArray[np.int32]:
     """The tokens that follow `tokens`, int32 [generated]; one that ended the text is included.
 
-    model: see AnyModel. options: of RequestOptions max_tokens, min_tokens, temperature, top_k, top_p, min_p, the penalties, seed,
-    stop_token_ids, logit_bias, allowed_token_ids, banned_token_ids, constraint and logits_processor.
+    model: see AnyModel. options: of RequestOptions max_tokens, min_tokens, temperature, top_k, top_p, min_p, the penalties,
+    penalize_prompt, penalty_window, seed, first_subsequence, stop_token_ids, logit_bias, allowed_token_ids, banned_token_ids, constraint and logits_processor.
 
     Raises InvalidArgument on another option, on parameters out of range, on no tokens and on logits that nothing can be drawn from; and
     whatever the model raises.
@@ -113,6 +121,7 @@ def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOp
         parameters["bias"] = options["logit_bias"]
     stops = frozenset(int(token) for token in np.asarray(options.get("stop_token_ids") or (), np.int64))
     call, cache, first = _Caller(model), None, len(history)
+    seed = _native.request_seed(options.get("seed", 0), history)
     constraint, processor = options.get("constraint"), options.get("logits_processor")
     for position in range(options.get("max_tokens", 100)):
         logits, cache = call(history if cache is None else history[-1:], cache)
@@ -128,7 +137,13 @@ def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOp
             allowed = np.full(vocab_size, True) if allowed is None else allowed
             allowed[list(stops)] = False
         token = sample(
-            logits, seed=options.get("seed", 0), position=position, history=history, allowed=allowed, **parameters
+            logits,
+            seed=seed,
+            position=position,
+            subsequence=options.get("first_subsequence", 0),
+            allowed=allowed,
+            **_history(history, first, options),
+            **parameters,
         )
         if token < 0:
             raise _native.InvalidArgument(f"nothing can be drawn after {position} tokens: the logits are NaN, +inf or all masked")

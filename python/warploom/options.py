@@ -56,11 +56,18 @@ class RequestOptions(TypedDict, total=False):
     repetition_penalty: float | None
     """Divides positive logits of tokens in prompt and output and multiplies negative ones; > 0, 1: off, the default."""
     frequency_penalty: float | None
-    """Is subtracted from a token's logit for each time that it is in prompt and output. Default 0."""
+    """Is subtracted from a token's logit for each time that it is in the output. Default 0."""
     presence_penalty: float | None
-    """Is subtracted once from the logits of tokens in prompt and output. Default 0."""
+    """Is subtracted once from the logits of tokens in the output. Default 0."""
+    penalize_prompt: bool
+    """The frequency and presence penalties count the prompt's tokens, too. Default False."""
+    penalty_window: int
+    """All penalties look at this many of the last tokens, the prompt's included; 0: at every token, the default."""
     seed: int
-    """Which random numbers are drawn, in [0, 2^64). Default 0. The same request with the same seed gives the same tokens."""
+    """Which random numbers are drawn, in [0, 2^64). Default 0. The same prompt with the same seed gives the same tokens; other prompts
+    draw other numbers."""
+    first_subsequence: int
+    """Completion i draws from subsequence first_subsequence + i, below 2^32: tells requests with equal prompts and seeds apart. Default 0."""
     n: int
     """Completions, in [1, 65536]. Default 1."""
     best_of: int | None
@@ -158,11 +165,13 @@ class DrawOptions(TypedDict, total=False):
     repetition_penalty: Any
     """Divides positive logits of tokens in `history` and multiplies negative ones; > 0, 1: off, the default."""
     frequency_penalty: Any
-    """Is subtracted from a token's logit for each time that it is in `history`. Default 0."""
+    """Is subtracted from a token's logit for each time that it is in the counted part of `history`. Default 0."""
     presence_penalty: Any
-    """Is subtracted once from the logits of tokens in `history`. Default 0."""
+    """Is subtracted once from the logits of tokens in the counted part of `history`. Default 0."""
     history: Any
-    """Token ids that the penalties count: a sequence, or for several rows one for each."""
+    """Token ids that are penalised: a sequence, or for several rows one for each."""
+    count_begin: Any
+    """Index into `history` at which the counted part begins; the end of the prompt, for instance. Default 0."""
     bias: Any
     """Added to logits: a dict of token ids and numbers for all rows, or one for each; -inf removes a token."""
     allowed: Any

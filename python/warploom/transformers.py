@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import LogitsProcessor
 from transformers.generation import logits_process
 
+from ._native import request_seed
 from .options import FilterOptions
 from .sampling import kept_mask, sample
 
@@ -40,12 +43,27 @@ class FilterLogitsProcessor(LogitsProcessor):
         return (scores / temperature).masked_fill(~kept, float("-inf"))
 
 
+def _draws(
+    seed: int | Sequence[int], input_ids: torch.Tensor, attention_mask: torch.Tensor | None
+) -> tuple[npt.NDArray[np.uint64], list[int]]:
+    """Each row's seed and subsequence."""
+    mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    seeds, subsequences, seen = [], [], Counter[int]()
+    for row, (ids, real) in enumerate(zip(input_ids, mask)):
+        own = request_seed(seed if isinstance(seed, int) else seed[row], ids[real.bool()].cpu().numpy())
+        seeds.append(own)
+        subsequences.append(seen[own])
+        seen[own] += 1
+    return np.array(seeds, np.uint64), subsequences
+
+
 def sampler(seed: int | Sequence[int] = 0) -> Callable[..., Any]:
     """A function for model.generate(custom_generate=...): the model draws with this library's sampler.
 
-    seed: in [0, 2^64), for all rows or one for each; row i draws from subsequence i, so rows differ. Temperature, top_k, top_p and min_p of
-    the generation's configuration (do_sample=False: temperature 0) are applied by the sampler; other processors run before it.
-    The same logits and seed give the same tokens as everywhere in this library.
+    seed: in [0, 2^64), for all rows or one for each. Each row draws as a request with its prompt does, padding left out; rows with equal
+    prompts (num_return_sequences) from subsequences 0, 1 and so on. Temperature, top_k, top_p and min_p of the generation's configuration
+    (do_sample=False: temperature 0) are applied by the sampler; other processors run before it. The same logits and seed give the
+    same tokens as everywhere in this library.
 
     The function returns what generate() returns: int64 [rows, prompt and new tokens]. It raises ValueError if nothing can be drawn.
     """
@@ -65,6 +83,7 @@ def sampler(seed: int | Sequence[int] = 0) -> Callable[..., Any]:
             options = {
                 name: getattr(generation_config, name, None) for name in ("temperature", "top_k", "top_p", "min_p")
             }
+        seeds, subsequences = _draws(seed, input_ids, model_kwargs.get("attention_mask"))
         fill = generation_config.pad_token_id
         unfinished = torch.ones(rows, dtype=torch.bool, device=input_ids.device)
         for position in range(generation_config.max_length - first):
@@ -76,7 +95,7 @@ def sampler(seed: int | Sequence[int] = 0) -> Callable[..., Any]:
             scores = outputs.logits[:, -1].to(dtype=torch.float32, copy=True)
             for processor in processors:
                 scores = processor(input_ids, scores)
-            tokens = sample(scores.cpu(), seed=seed, position=position, subsequence=list(range(rows)), **options)
+            tokens = sample(scores.cpu(), seed=seeds, position=position, subsequence=subsequences, **options)
             tokens = tokens.to(device=input_ids.device, dtype=torch.int64)
             if bool((tokens[unfinished] < 0).any()):
                 raise ValueError(f"nothing can be drawn at position {position}: the logits are NaN, +inf or all masked")
