@@ -3,8 +3,9 @@
 
     python examples/compare_strategies.py [MODEL] [--output FOLDER]
 
-Writes filters.png (the distribution of one token before and after each filter), entropy.png (the model's uncertainty along the text),
-diversity.png (how varied texts are against how likely the model finds them) and kv_cache.png (what the KV cache is worth).
+Writes filters.png (the distribution of one token before and after each filter), entropy.png (the model's uncertainty along the
+text), diversity.png (how varied texts are against how likely the model finds them) and kv_cache.png (what the KV cache is
+worth).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Generates text interactively: ask for a prompt, a strategy and a temperature, and watch the text come.
 
-    python examples/generate.py [MODEL]
-    python examples/generate.py --prompt "Once upon a time" --strategy top-p --temperature 0.8
+python examples/generate.py [MODEL]
+python examples/generate.py --prompt "Once upon a time" --strategy top-p --temperature 0.8
 """
 
 from __future__ import annotations

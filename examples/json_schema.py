@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Output that fits a JSON schema, by grammars of xgrammar and of llguidance (pip install xgrammar llguidance).
 
-    python examples/json_schema.py [MODEL] [--grammar xgrammar|llguidance]
+python examples/json_schema.py [MODEL] [--grammar xgrammar|llguidance]
 """
 
 from __future__ import annotations
@@ -99,7 +99,10 @@ class LlGuidance:
         return self._mask[0]
 
 
-GRAMMARS: dict[str, Callable[[warploom.Tokenizer, dict[str, Any]], warploom.Constraint]] = {"xgrammar": XGrammar, "llguidance": LlGuidance}
+GRAMMARS: dict[str, Callable[[warploom.Tokenizer, dict[str, Any]], warploom.Constraint]] = {
+    "xgrammar": XGrammar,
+    "llguidance": LlGuidance,
+}
 
 
 def generate(model: warploom.Model, grammar: str, seed: int = 0) -> Any:

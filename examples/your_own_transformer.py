@@ -91,7 +91,7 @@ def train(model: SmallGpt, data: torch.Tensor, steps: int) -> list[float]:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     length = min(model.context, len(data) - 1)
     losses = []
-    for _ in range(steps):
+    for step in range(steps):
         starts = torch.randint(len(data) - length, (16,))
         batch = torch.stack([data[start : start + length + 1] for start in starts.tolist()])
         logits, _cache = model(batch[:, :-1])
@@ -101,6 +101,8 @@ def train(model: SmallGpt, data: torch.Tensor, steps: int) -> list[float]:
         optimizer.step()
         schedule.step()
         losses.append(loss.item())
+        if step % 50 == 0:
+            print(f"step {step}: loss {losses[-1]:.2f}", flush=True)
     return losses
 
 
@@ -147,9 +149,7 @@ def main() -> None:
 
     max_tokens = min(arguments.max_tokens, model.context - len(arguments.prompt))
     for name, options in STRATEGIES.items():
-        generated = warploom.generate(
-            model, arguments.prompt, tokenizer=characters, max_tokens=max_tokens, seed=1, **options
-        )
+        generated = warploom.generate(model, arguments.prompt, tokenizer=characters, max_tokens=max_tokens, seed=1, **options)
         print(f"{name:20} {arguments.prompt}{generated}".replace("\n", " "))
 
     # Without its cache the model gives the same text, more slowly.

@@ -212,6 +212,9 @@ T* output_of(nb::handle object, const char* name, std::int64_t length, std::int6
   nb::ndarray<> array;
   if (!nb::try_cast(object, array) || !array.is_valid())
     refuse(name, "is a " + python_type(object) + " that cannot be written: it must be a writable array");
+  // JAX exports its immutable arrays as if they could be written.
+  if (nb::cast<std::string>(nb::str(object.type().attr("__module__"))).starts_with("jax"))
+    refuse(name, "is an array of JAX, which nothing may write: it must be a writable array");
   const Array shown(array);
   if (array.device_type() != nb::device::cpu::value && array.device_type() != nb::device::cuda_host::value)
     refuse(name, "is not in host memory, as the logits are");

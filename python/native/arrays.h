@@ -41,7 +41,7 @@ struct Column {
   void read(nb::handle value, const char* name, std::int64_t rows);
 };
 
-/// A Python number, or one of NumPy's. T: float, double or an integer type. Throws InvalidArgument if it is none or does not fit.
+/// A Python number, or one of NumPy's. Throws InvalidArgument if it is none or does not fit.
 template <typename T>
 T read_number(nb::handle value, const char* name);
 

@@ -13,8 +13,8 @@ namespace warploom::python {
 
 namespace nb = nanobind;
 
-/// The callbacks of one run of a request: what is called, and what it raised, of which the library only keeps the text. The library may
-/// keep a request's functions longer than the run, so they refer to this, and release() lets the objects go.
+/// The callbacks of one run of a request: what is called, and what it raised, of which the library only keeps the text. The
+/// library may keep a request's functions longer than the run, so they refer to this, and release() lets the objects go.
 class RunCallbacks : public std::enable_shared_from_this<RunCallbacks> {
  public:
   ~RunCallbacks() { release(); }

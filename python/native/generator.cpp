@@ -14,6 +14,7 @@
 #include "native/request.h"
 #include "native/signals.h"
 #include "native/tokenizer.h"
+#include "native/turns.h"
 #include "warploom/engine.h"
 #include "warploom/error.h"
 #include "warploom/generator.h"
@@ -24,6 +25,7 @@ namespace {
 
 struct PyGenerator {
   Owned<Generator> generator;
+  std::shared_ptr<Turns> turns = std::make_shared<Turns>();  // of its streams
 };
 
 void make(PyGenerator* self, const PyModel& model, const PyTokenizer* tokenizer, const nb::kwargs& options) {
@@ -45,6 +47,7 @@ std::vector<RequestOutput> run(const PyGenerator& self, const std::vector<const 
   std::vector<Request> all;
   std::vector<std::shared_ptr<RunCallbacks>> called;
   for (const PyRequest* request : requests) {
+    if (!request) throw InvalidArgument("requests holds None");
     ArmedRequest armed = request->arm();
     all.push_back(std::move(armed.request));
     called.push_back(std::move(armed.callbacks));
@@ -66,24 +69,32 @@ std::vector<RequestOutput> run(const PyGenerator& self, const std::vector<const 
   return outputs;
 }
 
-/// One request's events as they come. It runs on a thread of its own, and is cancelled when this is closed.
+/// One request's events as they come. It runs on a thread of its own, after the streams that were asked for before, and is
+/// cancelled when this is closed.
 class EventStream {
  public:
-  EventStream(std::shared_ptr<Generator> generator, ArmedRequest request)
-      : shared_(std::make_shared<Shared>()), callbacks_(std::move(request.callbacks)) {
-    thread_ = std::thread([shared = shared_, callbacks = callbacks_, generator = std::move(generator),
-                           asked = std::move(request.request)]() mutable {
+  EventStream(std::shared_ptr<Generator> generator, std::shared_ptr<Turns> turns, ArmedRequest request)
+      : shared_(std::make_shared<Shared>()), turns_(std::move(turns)), callbacks_(std::move(request.callbacks)) {
+    const std::uint64_t turn = turns_->join();
+    const auto work = [shared = shared_, turns = turns_, turn, callbacks = callbacks_, generator = std::move(generator),
+                       asked = std::move(request.request)] {
       try {
-        run(*shared, *generator, asked);
+        if (turns->await(turn, shared->cancelled)) run(*shared, *generator, asked);
       } catch (...) {
         shared->error = std::current_exception();
       }
+      turns->leave(turn);
       callbacks->release();
-      generator.reset();
       TokenEvent end;  // the sentinel, which is given to nobody
       end.request = kEnd;
       shared->queue.push(std::move(end));
-    });
+    };
+    try {
+      thread_ = std::thread(work);
+    } catch (...) {
+      turns_->leave(turn);
+      throw;
+    }
   }
 
   /// The events that are there, or, if there are none, the next ones; empty at the end and after `timeout` seconds.
@@ -101,7 +112,7 @@ class EventStream {
   }
   /// Whether take() has given everything.
   bool ended() const { return ended_; }
-  void cancel() { shared_->cancelled = true; }
+  void cancel() { turns_->cancel(shared_->cancelled); }
   void close() {
     cancel();  // ends a take() that waits
     const std::lock_guard lock(mutex_);
@@ -136,6 +147,7 @@ class EventStream {
   }
 
   std::shared_ptr<Shared> shared_;
+  std::shared_ptr<Turns> turns_;
   std::shared_ptr<RunCallbacks> callbacks_;
   std::mutex mutex_;  // of what follows
   std::thread thread_;
@@ -197,8 +209,8 @@ void bind_generator(nb::module_& m) {
       .def(
           "stream",
           [](const PyGenerator& self, const PyRequest& request) {
-            return new PyEventStream{
-                Owned<EventStream>(std::make_shared<EventStream>(self.generator.get(), request.arm()), "stream")};
+            return new PyEventStream{Owned<EventStream>(
+                std::make_shared<EventStream>(self.generator.get(), self.turns, request.arm()), "stream")};
           },
           nb::arg("request"), nb::rv_policy::take_ownership, "Runs one request on a thread of its own.")
       .def_prop_ro(

@@ -22,7 +22,9 @@ std::filesystem::path read_path(nb::handle path) {
   const nb::object text = nb::steal(PyOS_FSPath(path.ptr()));
   if (!text.is_valid()) throw nb::python_error();
   const nb::object bytes = nb::module_::import_("os").attr("fsencode")(text);
-  return nb::borrow<nb::bytes>(bytes).c_str();
+  const std::string path_bytes = read_text(bytes, "path");
+  if (path_bytes.find('\0') != std::string::npos) throw InvalidArgument("path holds a null character");
+  return path_bytes;
 }
 
 namespace {
@@ -68,6 +70,13 @@ PyModel synthetic(nb::handle shape, const std::string& type, std::uint64_t seed,
 std::vector<float> compute_logits(const std::shared_ptr<const Model>& model, const std::vector<TokenId>& tokens, bool last) {
   check_prompt(tokens, model->shape());
   std::vector<float> rows;
+  if (!last && tokens.size() > 1 && static_cast<std::int64_t>(tokens.size()) == model->shape().context_length) {
+    // After the last token there is no room for a draw.
+    rows = compute_logits(model, {tokens.begin(), tokens.end() - 1}, false);
+    const std::vector<float> row = compute_logits(model, tokens, true);
+    rows.insert(rows.end(), row.begin(), row.end());
+    return rows;
+  }
   Request request;
   const std::size_t given = last ? tokens.size() : 1;
   request.prompt = std::vector<TokenId>(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(given));

@@ -165,7 +165,7 @@ void bind_request(nb::module_& m) {
       "A value that has the wrong type raises InvalidArgument here; one that the model cannot honour, when it is "
       "submitted.",
       nb::type_slots(slots))
-      .def("__init__", &make_request, nb::arg("prompt"), nb::arg("options"),
+      .def("__init__", &make_request, nb::arg("prompt").none(), nb::arg("options"),
            nb::sig("def __init__(self, prompt: object, **options: typing.Any) -> None"));
 }
 

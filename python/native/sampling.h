@@ -18,7 +18,7 @@ class SampleCall {
   SampleCall(nb::handle logits, const char* name) : rows_(read_rows(logits, name)) {}
   /// Reads the options. Throws TypeError on a name that is none, InvalidArgument on a value that fits no row.
   void read(const nb::dict& options);
-  /// Draws. `args` has the outputs that the caller wants beside token and status. Throws InvalidArgument on a parameter out of range.
+  /// Draws. `args` has the outputs that are wanted beside token and status. Throws InvalidArgument on a parameter out of range.
   void run(SampleArgs& args);
 
   const Rows& rows() const { return rows_; }

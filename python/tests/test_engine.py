@@ -169,3 +169,12 @@ def test_engines_come_and_go(tiny: warploom.Model) -> None:
         del engine  # without close()
         gc.collect()
     assert threading.active_count() == before
+
+
+def test_closing_takes_no_time(tiny: warploom.Model) -> None:
+    engine = warploom.Engine(tiny, kv_cache_tokens=4096)
+    futures = [engine.submit(PROMPT, constraint=Slow(), **LONG) for _ in range(8)]
+    started = time.perf_counter()
+    engine.close()
+    assert {future.result(1).completions[0].finish_reason for future in futures} == {"shutdown"}
+    assert time.perf_counter() - started < 0.9

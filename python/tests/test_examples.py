@@ -54,9 +54,7 @@ def test_compare_strategies(smollm2: warploom.Model, tmp_path: Path) -> None:
 
 def test_your_own_transformer(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    shown = run(
-        EXAMPLES / "your_own_transformer.py", "--steps", "30", "--max-tokens", "20", "--output", str(tmp_path)
-    )
+    shown = run(EXAMPLES / "your_own_transformer.py", "--steps", "30", "--max-tokens", "20", "--output", str(tmp_path))
     assert "min-p 0.1            The " in shown and shown.count("tokens/s") == 2
     assert is_picture(tmp_path / "loss.png")
 

@@ -36,7 +36,10 @@ def command_line(*arguments: str) -> Any:
 # The same as the C++ command line
 
 
-@pytest.mark.parametrize("options", [{"temperature": 0.8, "top_k": 0, "top_p": 1, "seed": 5}, {"temperature": 1.2, "top_k": 40, "top_p": 0.9, "seed": 6}])
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": 0.8, "top_k": 0, "top_p": 1, "seed": 5}, {"temperature": 1.2, "top_k": 40, "top_p": 0.9, "seed": 6}],
+)
 def test_equal_to_the_command_line(smollm2: warploom.Model, options: Any) -> None:
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     said = command_line("The old lighthouse", "--max-tokens=24", *flags)
@@ -107,6 +110,16 @@ def test_logits_and_score_agree_with_reported_logprobs(tiny: warploom.Model) -> 
     score = warploom.score(tiny, PROMPT)
     np.testing.assert_allclose(score.logprobs, expected, atol=1e-9)
     assert score.perplexity == pytest.approx(np.exp(-np.mean(expected)))
+
+
+def test_logits_of_as_many_tokens_as_the_context_holds(tiny: warploom.Model) -> None:
+    tokens = (PROMPT * 103)[:512]
+    logits = tiny.logits(tokens)
+    assert logits.shape == (512, 300)
+    np.testing.assert_array_equal(logits[-1], tiny.logits(tokens, last=True))
+    np.testing.assert_array_equal(logits[:5], tiny.logits(PROMPT))
+    with pytest.raises(warploom.InvalidArgument, match="513"):
+        tiny.logits([*tokens, 1])
 
 
 def test_greedy_is_the_argmax_of_the_logits(tiny: warploom.Model) -> None:
@@ -236,6 +249,19 @@ def test_wrong_requests(tiny: warploom.Model, prompt: Any, options: Any, message
         warploom.Generator(tiny).generate([prompt] if isinstance(prompt, list) and not prompt else prompt, **options)
 
 
+def test_what_is_no_request(tiny: warploom.Model, tmp_path: Path) -> None:
+    generator = warploom.Generator(tiny)
+    with pytest.raises(warploom.InvalidArgument, match="None"):
+        generator.run([None])  # type: ignore[list-item]
+    with pytest.raises(warploom.InvalidArgument, match="prompt is a NoneType"):
+        generator.generate(None)  # type: ignore[call-overload]
+    with pytest.raises(warploom.InvalidArgument, match="null character"):
+        warploom.Model.load(f"{tmp_path}\0.gguf")
+    for kind in (warploom.Model, warploom.TokenEvent, warploom.RequestOutput):
+        with pytest.raises(TypeError):
+            kind()
+
+
 def test_wrong_names_of_options(tiny: warploom.Model) -> None:
     with pytest.raises(TypeError, match='no option "max_token"'):
         warploom.Generator(tiny).generate("a", max_token=1)
@@ -350,7 +376,6 @@ class Slow:
         time.sleep(0.01)
 
 
-
 LONG: Any = {"max_tokens": 450, "ignore_eos": True}
 
 
@@ -367,6 +392,20 @@ def test_closing_a_stream_cancels(tiny: warploom.Model) -> None:
     del entered, stream
     # The generator is free at once.
     assert len(list(generator.stream(PROMPT, max_tokens=2, ignore_eos=True))) == 2
+
+
+def test_streams_run_in_order_and_end_while_they_wait(tiny: warploom.Model) -> None:
+    generator = warploom.Generator(tiny)
+    first = generator.stream(PROMPT, constraint=Slow(), **LONG)
+    others = [generator.stream(PROMPT, seed=i, max_tokens=5, ignore_eos=True) for i in range(5)]
+    started = time.perf_counter()
+    next(first)  # though the others' threads may have started before its own
+    others[2].close()
+    assert list(others[2]) == [] and others[2].output is None
+    first.close()
+    assert time.perf_counter() - started < 3  # of the 4.5 s that the first takes
+    del others[2]
+    assert [len(list(stream)) for stream in others] == [5] * 4
 
 
 def test_output_of_a_stream(tiny: warploom.Model) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import warploom
 from conftest import MODEL
+from warploom import loop
 from test_generation import PROMPT, Alternate, Failing, Failure
 
 DRAWN: list[Any] = [
@@ -47,6 +48,19 @@ def test_the_same_tokens_as_the_engine(tiny: warploom.Model, options: Any, cache
     assert tokens.dtype == np.int32
     np.testing.assert_array_equal(tokens, expected)
     assert calls == ([5] + [1] * (len(tokens) - 1) if cached else list(range(5, 5 + len(tokens))))
+
+
+def test_none_stands_for_the_default(tiny: warploom.Model) -> None:
+    def model(tokens: Any, cache: Any) -> Any:
+        return tiny.logits(tokens[0], last=True)
+
+    defaults: Any = dict.fromkeys(warploom.RequestOptions.__annotations__)
+    expected = warploom.generate(tiny, PROMPT)
+    assert warploom.generate(tiny, PROMPT, **defaults).tolist() == expected.tolist()
+    assert warploom.Generator(tiny).generate(PROMPT, **defaults) == tiny.tokenizer.decode(expected)
+    taken: Any = {name: None for name in defaults if name in loop._TAKEN}
+    stops: Any = {"stop_token_ids": tiny.tokenizer.eog_token_ids}
+    assert warploom.generate(model, PROMPT, **(taken | stops)).tolist() == expected.tolist()
 
 
 def test_text_takes_a_tokenizer(tiny: warploom.Model) -> None:
@@ -142,3 +156,11 @@ def test_everything_public_is_documented() -> None:
         for attribute, value in vars(thing).items() if isinstance(thing, type) else []:
             if not attribute.startswith("_") and (callable(value) or isinstance(value, property)):
                 assert getattr(thing, attribute).__doc__, f"{name}.{attribute}"
+
+
+def test_help_tells_of_every_option() -> None:
+    for kind in (warploom.RequestOptions, warploom.EngineOptions, warploom.FilterOptions, warploom.DrawOptions):
+        assert kind.__doc__ is not None
+        for option in vars(kind)["__annotations__"]:
+            assert f"\n{option}: " in kind.__doc__, option
+    assert "Tokens to generate, >= 0" in (warploom.RequestOptions.__doc__ or "")

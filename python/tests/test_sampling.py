@@ -359,7 +359,8 @@ def test_multinomial_takes_float32() -> None:
 
 
 def test_a_call_costs_less_than_10_microseconds() -> None:
-    """Beyond the draw itself. Nothing is copied, so the cost is that of a draw from 8 logits, where hardly anything else is left."""
+    """Beyond the draw itself. Nothing is copied, so the cost is that of a draw from 8 logits, where hardly anything else is
+    left."""
     row = row_of(8)
     options: Any = {"temperature": 0.8, "top_k": 50, "top_p": 0.9, "seed": 1, "position": 2}
     best = min(timeit.repeat(lambda: warploom.sample(row, **options), number=200, repeat=30)) / 200

@@ -6,9 +6,11 @@ import tomllib
 with open(sys.argv[1], "rb") as file:
     pyproject = tomllib.load(file)
 project = pyproject["project"]
-for requirement in sorted({
-    *pyproject["build-system"]["requires"],
-    *project["dependencies"],
-    *project["optional-dependencies"]["test"],
-}):
+for requirement in sorted(
+    {
+        *pyproject["build-system"]["requires"],
+        *project["dependencies"],
+        *project["optional-dependencies"]["test"],
+    }
+):
     print(requirement)

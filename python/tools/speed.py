@@ -1,6 +1,8 @@
-"""speed.py [MODEL]: what Python costs. One draw from a row of 128,256 logits; streaming at batch 1; 32 requests through asyncio.
+"""speed.py [MODEL]: what Python costs. One draw from a row of 128,256 logits; streaming at batch 1; 32 requests through
+asyncio.
 
-The library's own speed is that of Generator.run(), one call into C++ for the whole text. Rounds take turns, and the best of each counts.
+The library's own speed is that of Generator.run(), one call into C++ for the whole text. Rounds take turns, and the best of
+each counts.
 """
 
 import asyncio
@@ -31,7 +33,8 @@ def compare(name: str, native: Callable[[], object], python: Callable[[], object
 
 
 def draw() -> None:
-    """The cost of a call does not depend on the vocabulary, since nothing is copied: on 8 logits hardly anything else is left."""
+    """The cost of a call does not depend on the vocabulary, since nothing is copied: on 8 logits hardly anything else is
+    left."""
     options: warploom.SampleOptions = {"temperature": 0.8, "top_k": 50, "top_p": 0.9, "seed": 1}
     for size in (8, 128256):
         row = np.random.default_rng(0).normal(size=size).astype(np.float32)

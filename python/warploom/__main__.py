@@ -18,9 +18,9 @@ def main() -> None:
     path = package / "bin" / program
     if not path.exists():
         sys.exit(f"python -m warploom: {path} is missing; install the package again")
-    # The CUDA module lies beside the extension module.
     environment = dict(os.environ)
-    environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(package), environment.get("LD_LIBRARY_PATH")]))
+    if (package / "libwarploom_cuda_backend.so").exists():  # which the extension module finds beside itself
+        environment["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, [str(package), environment.get("LD_LIBRARY_PATH")]))
     os.execve(path, [program, *arguments], environment)
 
 

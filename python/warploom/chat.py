@@ -1,4 +1,5 @@
-"""Chat templates by Jinja2 itself, in its sandbox, for templates that the library's own interpreter refuses and for one's own."""
+"""Chat templates by Jinja2 itself, in its sandbox, for templates that the library's own interpreter refuses and for one's
+own."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def render(template: str, messages: Messages, *, add_generation_prompt: bool = T
     """The text that a chat template makes of messages.
 
     template: Jinja source as Hugging Face's tokenizers have it; what it may do is what Jinja2's immutable sandbox allows.
-    add_generation_prompt: end with the opening of the answer. variables: whatever else the template reads: bos_token, eos_token, tools.
+    add_generation_prompt: end with the opening of the answer. variables: whatever else the template reads: bos_token,
+    eos_token, tools.
 
     Raises ImportError if Jinja2 is not installed, InvalidArgument if the template refuses the messages or is no valid template.
     """
@@ -75,8 +77,8 @@ def encode_chat(
 ) -> list[int]:
     """The tokens of a conversation, up to the opening of the answer.
 
-    The library's own interpreter does it (Tokenizer.encode_chat) unless it refuses the file's template, or a `template` or `tools` are
-    given: then Jinja2 does, and a message that spells a special token is refused, since it could forge a turn.
+    The library's own interpreter does it (Tokenizer.encode_chat) unless it refuses the file's template, or a `template` or
+    `tools` are given: then Jinja2 does, and a message that spells a special token is refused, since it could forge a turn.
 
     Raises ModelError if there is no template, InvalidArgument if it refuses the messages, ImportError if it takes Jinja2.
     """

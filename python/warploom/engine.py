@@ -75,7 +75,8 @@ def _put(events: list[tuple[_AsyncQueue, _native.TokenEvent]]) -> None:
 
 
 class _Dispatcher:
-    """Takes the engine's events from its queue, on a thread, to their receivers. The engine's own thread never waits for the GIL."""
+    """Takes the engine's events from its queue, on a thread, to their receivers. The engine's own thread never waits for the
+    GIL."""
 
     def __init__(self) -> None:
         self.queue = _native.EventQueue()
@@ -109,7 +110,7 @@ class _Dispatcher:
                 for event in events:
                     self._deliver(event, later)
             self._wake_loops(later)
-            if self._closing and not events:
+            if self._closing and not self._live:
                 return
 
     def _deliver(self, event: _native.TokenEvent, later: _Later) -> None:
@@ -169,9 +170,7 @@ class EngineStream(Iterator[_native.TokenEvent]):
     def __enter__(self) -> EngineStream:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
 
@@ -220,13 +219,13 @@ def _close(native: _native.Engine, dispatcher: _Dispatcher, process: int) -> Non
 
 
 class Engine:
-    """Runs requests on one model by continuous batching: each step computes what the requests at hand need next. A request's tokens depend on
-    the request alone, whatever else runs (on CUDA this takes a model loaded with deterministic=True).
+    """Runs requests on one model by continuous batching: each step computes what the requests at hand need next. A request's
+    tokens depend on the request alone, whatever else runs (on CUDA this takes a model loaded with deterministic=True).
 
     model, tokenizer: as Generator takes them. options: EngineOptions says what they mean.
 
-    For any number of threads and event loops. close() or a `with` block ends it: requests that still run end as "shutdown". Not usable in a
-    process that was forked after it was made.
+    For any number of threads and event loops. close() or a `with` block ends it: requests that still run end as "shutdown". Not
+    usable in a process that was forked after it was made.
     """
 
     def __init__(
@@ -253,8 +252,8 @@ class Engine:
 
         prompt: text, token ids or messages. options: RequestOptions says what they mean.
 
-        Raises InvalidArgument or ModelError if the request cannot be honoured, QueueFull, EngineStopped. The future raises BackendError if
-        the device fails, and what a callback of the request raises.
+        Raises InvalidArgument or ModelError if the request cannot be honoured, QueueFull, EngineStopped. The future raises
+        BackendError if the device fails, and what a callback of the request raises.
         """
         receiver = _ToFuture()
         handle = self._submit(prompt, options, receiver)
@@ -307,7 +306,5 @@ class Engine:
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()

@@ -38,14 +38,15 @@ def _close_streams() -> None:
 
 
 class Generator:
-    """Generates again and again with one KV cache: a prompt that begins like earlier text is computed only from where it differs.
+    """Generates again and again with one KV cache: a prompt that begins like earlier text is computed only from where it
+    differs.
 
-    model: what computes. tokenizer: another than the model file's. options: EngineOptions says what they mean; memory is taken at the first
-    call.
+    model: what computes. tokenizer: another than the model file's. options: EngineOptions says what they mean; memory is taken
+    at the first call.
 
-    For any number of threads: calls run one after the other, without the GIL. A callback of a request must not call the generator that runs
-    it. After an exception a generator stays usable, unless it was a BackendError. Not usable in a process that was forked after the
-    model was loaded.
+    For any number of threads: calls run one after the other, without the GIL. A callback of a request must not call the
+    generator that runs it. After an exception a generator stays usable, unless it was a BackendError. Not usable in a process
+    that was forked after the model was loaded.
     """
 
     def __init__(
@@ -75,13 +76,14 @@ class Generator:
     def generate(self, prompt: Any, **options: Unpack[RequestOptions]) -> str | list[str]:
         """The text that follows a prompt, or a list of texts for a list of prompts, which run as one batch.
 
-        prompt: text, token ids or messages (dicts with "role" and "content"), or a list of them. options: RequestOptions says what they
-        mean; in a batch they are the same for all, the seed too. run() takes requests that differ, and gives more than texts.
+        prompt: text, token ids or messages (dicts with "role" and "content"), or a list of them. options: RequestOptions says
+        what they mean; in a batch they are the same for all, the seed too. run() takes requests that differ, and gives more
+        than texts.
 
         Raises InvalidArgument on a prompt or an option out of range, ModelError if messages find no chat template, OutOfMemory,
         BackendError, KeyboardInterrupt on Ctrl-C, and what a callback raises.
         """
-        if options.get("n", 1) != 1:
+        if options.get("n") not in (None, 1):
             raise _native.InvalidArgument("generate() gives one text for each prompt; run() gives all of a request's n")
         batch = is_batch(prompt)
         outputs = self.run([self.request(one, **options) for one in (prompt if batch else [prompt])])
@@ -101,7 +103,8 @@ class Generator:
         return stream
 
     def stream(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Stream:
-        """Generates on a thread of its own: an iterator over TokenEvents. Raises from the iterator what generate() raises."""
+        """Generates on a thread of its own: an iterator over TokenEvents. A generator's streams run one after the other, in the
+        order in which they were asked for. Raises from the iterator what generate() raises."""
         return Stream(self._start(prompt, options))
 
     def astream(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> AsyncStream:
@@ -138,9 +141,9 @@ def generate(
 ) -> str | npt.NDArray[np.int32]:
     """What follows a prompt: text for text, token ids, int32 [tokens], for token ids.
 
-    model: a Model, or anyone's: a callable (tokens, cache) -> logits, cache, see loop.AnyModel. tokenizer: what encodes and decodes text,
-    with methods encode(text) and decode(ids); a Model has its own. options: RequestOptions says what they mean; a callable takes those
-    that loop.generate_tokens() lists.
+    model: a Model, or anyone's: a callable (tokens, cache) -> logits, cache, see loop.AnyModel. tokenizer: what encodes and
+    decodes text, with methods encode(text) and decode(ids); a Model has its own. options: RequestOptions says what they mean; a
+    callable takes those that loop.generate_tokens() lists.
 
     Raises as Generator.generate() does, and what the callable raises.
     """
@@ -152,5 +155,3 @@ def generate(
         raise _native.InvalidArgument("a text prompt for a model of one's own takes a tokenizer")
     tokens = loop.generate_tokens(model, tokenizer.encode(prompt) if text else prompt, **options)
     return str(tokenizer.decode(tokens.tolist())) if text else tokens
-
-

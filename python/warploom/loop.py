@@ -23,11 +23,11 @@ class AnyModel(Protocol):
     def __call__(self, tokens: Any, cache: Any, /) -> Any:
         """The logits after the tokens, and what it keeps of them.
 
-        tokens: int64 [1, tokens], a NumPy array, or for a torch.nn.Module a tensor on its device. cache: None at first, then what it
-        returned the time before, in which case only the new token is passed.
+        tokens: int64 [1, tokens], a NumPy array, or for a torch.nn.Module a tensor on its device. cache: None at first, then
+        what it returned the time before, in which case only the new token is passed.
 
-        Returns (logits, cache), or logits alone, which is the same as a cache of None: then the whole sequence is passed each time.
-        logits: [vocab_size], [tokens, vocab_size] or [1, tokens, vocab_size], of which the last row counts.
+        Returns (logits, cache), or logits alone, which is the same as a cache of None: then the whole sequence is passed each
+        time. logits: [vocab_size], [tokens, vocab_size] or [1, tokens, vocab_size], of which the last row counts.
         """
         ...
 
@@ -101,10 +101,11 @@ def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOp
     """The tokens that follow `tokens`, int32 [generated]; one that ended the text is included.
 
     model: see AnyModel. options: of RequestOptions max_tokens, min_tokens, temperature, top_k, top_p, min_p, the penalties,
-    penalize_prompt, penalty_window, seed, first_subsequence, stop_token_ids, logit_bias, allowed_token_ids, banned_token_ids, constraint and logits_processor.
+    penalize_prompt, penalty_window, seed, first_subsequence, stop_token_ids, logit_bias, allowed_token_ids, banned_token_ids,
+    constraint and logits_processor.
 
-    Raises InvalidArgument on another option, on parameters out of range, on no tokens and on logits that nothing can be drawn from; and
-    whatever the model raises.
+    Raises InvalidArgument on another option, on parameters out of range, on no tokens and on logits that nothing can be drawn
+    from; and whatever the model raises.
     """
     history = [int(token) for token in np.asarray(tokens).ravel()]
     if not history:
@@ -121,9 +122,10 @@ def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOp
         parameters["bias"] = options["logit_bias"]
     stops = frozenset(int(token) for token in np.asarray(options.get("stop_token_ids") or (), np.int64))
     call, cache, first = _Caller(model), None, len(history)
-    seed = _native.request_seed(options.get("seed", 0), history)
+    seed = _native.request_seed(options.get("seed") or 0, history)
     constraint, processor = options.get("constraint"), options.get("logits_processor")
-    for position in range(options.get("max_tokens", 100)):
+    max_tokens, min_tokens = options.get("max_tokens"), options.get("min_tokens") or 0
+    for position in range(100 if max_tokens is None else max_tokens):
         logits, cache = call(history if cache is None else history[-1:], cache)
         vocab_size, output = int(logits.shape[0]), np.array(history[first:], np.int32)
         if processor is not None:
@@ -133,20 +135,22 @@ def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOp
         allowed = _allow(options, vocab_size)
         if constraint is not None and (bits := constraint.allowed(output)) is not None:
             allowed = _as_bools(bits, vocab_size) if allowed is None else allowed & _as_bools(bits, vocab_size)
-        if stops and position < options.get("min_tokens", 0):
+        if stops and position < min_tokens:
             allowed = np.full(vocab_size, True) if allowed is None else allowed
             allowed[list(stops)] = False
         token = sample(
             logits,
             seed=seed,
             position=position,
-            subsequence=options.get("first_subsequence", 0),
+            subsequence=options.get("first_subsequence"),
             allowed=allowed,
             **_history(history, first, options),
             **parameters,
         )
         if token < 0:
-            raise _native.InvalidArgument(f"nothing can be drawn after {position} tokens: the logits are NaN, +inf or all masked")
+            raise _native.InvalidArgument(
+                f"nothing can be drawn after {position} tokens: the logits are NaN, +inf or all masked"
+            )
         history.append(token)
         if token in stops:
             break

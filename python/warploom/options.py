@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol, TypedDict, Union
 import numpy as np
 import numpy.typing as npt
 
+from ._field_docs import document_fields
+
 Tokens = Union[Sequence[int], npt.NDArray[np.integer[Any]]]
 """Token ids: a sequence of integers, or an array of any integer type, [tokens]."""
 
@@ -107,8 +109,8 @@ class RequestOptions(TypedDict, total=False):
 
 
 class EngineOptions(TypedDict, total=False):
-    """How a Generator or an Engine is set up. Only kv_type changes which tokens are drawn (on CUDA the others may, too, unless the model was
-    loaded with deterministic=True)."""
+    """How a Generator or an Engine is set up. Only kv_type changes which tokens are drawn (on CUDA the others may, too, unless
+    the model was loaded with deterministic=True)."""
 
     kv_cache_tokens: int
     """Capacity of the KV cache in tokens; 0: enough for max_num_seqs sequences that fill the context, within kv_cache_share."""
@@ -154,7 +156,8 @@ class FilterOptions(TypedDict, total=False):
 
 
 class DrawOptions(TypedDict, total=False):
-    """What decides a draw besides the filters. A parameter is a number for all rows or an array [rows]; None stands for the default."""
+    """What decides a draw besides the filters. A parameter is a number for all rows or an array [rows]; None stands for the
+    default."""
 
     seed: Any
     """In [0, 2^64). Default 0."""
@@ -175,7 +178,8 @@ class DrawOptions(TypedDict, total=False):
     bias: Any
     """Added to logits: a dict of token ids and numbers for all rows, or one for each; -inf removes a token."""
     allowed: Any
-    """Tokens that may be drawn, for all rows or for each: bits, uint32 or int32 [vocab_size / 32 rounded up], or bool [vocab_size]."""
+    """Tokens that may be drawn, for all rows or for each: bits, uint32 or int32 [vocab_size / 32 rounded up], or bool
+    [vocab_size]."""
     out: Any
     """Where the tokens go, int32 [rows]: a writable array, which is then what is returned."""
     out_status: Any
@@ -194,3 +198,6 @@ class DrawOptions(TypedDict, total=False):
 
 class SampleOptions(FilterOptions, DrawOptions, total=False):
     """How tokens are drawn: everything in FilterOptions and DrawOptions."""
+
+
+document_fields(RequestOptions, EngineOptions, FilterOptions, DrawOptions)

@@ -17,7 +17,8 @@ def is_messages(prompt: Any) -> bool:
 
 
 def is_batch(prompt: Any) -> bool:
-    """Whether it is several prompts: a list of them, or an array [prompts, tokens]. An empty list is a batch without prompts."""
+    """Whether it is several prompts: a list of them, or an array [prompts, tokens]. An empty list is a batch without
+    prompts."""
     if isinstance(prompt, (str, bytes)):
         return False
     if isinstance(prompt, (list, tuple)):

@@ -1,5 +1,5 @@
-"""Drawing tokens from anyone's logits, exactly as docs/sampling.md says: the same logits, parameters, seed and position give the same token,
-in every batch and on every device."""
+"""Drawing tokens from anyone's logits, exactly as docs/sampling.md says: the same logits, parameters, seed and position give
+the same token, in every batch and on every device."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def sample(logits: Any, **options: Unpack[SampleOptions]) -> Any:
     """Draws a token from each row of logits.
 
-    logits: float32, float16 or bfloat16, [vocab_size] or [rows, vocab_size], in host memory: a NumPy array or anything with DLPack. They
-    are read where they are; each row has to be contiguous, rows may lie apart. The vocabulary has at most 2^22 tokens.
-    options: SampleOptions says what they mean.
+    logits: float32, float16 or bfloat16, [vocab_size] or [rows, vocab_size], in host memory: a NumPy array or anything with
+    DLPack. They are read where they are; each row has to be contiguous, rows may lie apart. The vocabulary has at most 2^22
+    tokens. options: SampleOptions says what they mean.
 
-    Returns an int for one row, int32 [rows] for several: a tensor if the logits are PyTorch's, else a NumPy array; or `out`, if it is
-    given. A row that holds NaN or +inf, or where every token is masked, gets -1 and disturbs no other.
+    Returns an int for one row, int32 [rows] for several: a tensor if the logits are PyTorch's, else a NumPy array; or `out`, if
+    it is given. A row that holds NaN or +inf, or where every token is masked, gets -1 and disturbs no other.
 
     Raises InvalidArgument on arrays of other types, shapes or strides, and on parameters out of range.
     """
@@ -70,8 +70,8 @@ def sample_details(logits: Any, *, top: int = 0, kept: bool = False, **options: 
 def softmax(logits: Any, *, out: Any = None, **options: Unpack[FilterOptions]) -> Any:
     """Probabilities of the tokens that pass the filters, 0 for the others: float32 of the shape of `logits`.
 
-    logits: as sample() takes them. out: a writable contiguous float32 array of that shape. A row with NaN or +inf, or without a finite
-    logit, becomes NaN. At temperature 0 the largest logit has it all.
+    logits: as sample() takes them. out: a writable contiguous float32 array of that shape. A row with NaN or +inf, or without a
+    finite logit, becomes NaN. At temperature 0 the largest logit has it all.
 
     Raises InvalidArgument as sample() does.
     """
@@ -88,9 +88,11 @@ def kept_mask(logits: Any, **options: Unpack[FilterOptions]) -> npt.NDArray[np.b
 
 
 def top_k_mask(logits: Any, k: Integers) -> npt.NDArray[np.bool_]:
-    """Which tokens are among the k largest logits of their row: bool, of the shape of `logits`. Of equal logits, those with lower ids.
+    """Which tokens are among the k largest logits of their row: bool, of the shape of `logits`. Of equal logits, those with
+    lower ids.
 
-    k: an integer >= 0 for all rows, or one for each; 0 keeps all. Tokens of less than 2^-40 of the largest probability are never kept.
+    k: an integer >= 0 for all rows, or one for each; 0 keeps all. Tokens of less than 2^-40 of the largest probability are
+    never kept.
 
     Raises InvalidArgument as sample() does.
     """
@@ -98,8 +100,8 @@ def top_k_mask(logits: Any, k: Integers) -> npt.NDArray[np.bool_]:
 
 
 def top_p_mask(logits: Any, p: Any, *, temperature: Any = 1.0) -> npt.NDArray[np.bool_]:
-    """Which tokens are in the nucleus: the most probable ones, as many as it takes for their probabilities to add up to p (Holtzman et al.
-    2020, arXiv:1904.09751). bool, of the shape of `logits`.
+    """Which tokens are in the nucleus: the most probable ones, as many as it takes for their probabilities to add up to p
+    (Holtzman et al. 2020, arXiv:1904.09751). bool, of the shape of `logits`.
 
     p: > 0, for all rows or for each; 1 and above keep all. Raises InvalidArgument as sample() does.
     """
@@ -119,8 +121,8 @@ def multinomial(
 ) -> Any:
     """Draws a token from each row of probabilities.
 
-    probabilities: float32 [n] or [rows, n], not negative, of any sum; n at most 2^22. seed, position, subsequence: for all rows or for
-    each. out: int32 [rows] to write.
+    probabilities: float32 [n] or [rows, n], not negative, of any sum; n at most 2^22. seed, position, subsequence: for all rows
+    or for each. out: int32 [rows] to write.
 
     Returns an int for one row, else int32 [rows]; -1 for a row with a negative number, NaN or +inf, and for one of zeros.
     Raises InvalidArgument on arrays of other types, shapes or strides.

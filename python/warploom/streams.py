@@ -13,7 +13,8 @@ from . import _native
 class Stream(Iterator[_native.TokenEvent]):
     """The events of one request, each as soon as its token is there; the texts add up to the completions'.
 
-    Leaving a `with` block, close() and dropping the stream end the request. What goes wrong is raised after the events that came before.
+    Leaving a `with` block, close() and dropping the stream end the request. What goes wrong is raised after the events that
+    came before.
     """
 
     def __init__(self, native: _native.EventStream) -> None:
@@ -32,7 +33,7 @@ class Stream(Iterator[_native.TokenEvent]):
         return self._events.popleft()
 
     def close(self) -> None:
-        """Ends the request, and waits until it has ended; if another request of the generator runs, for that one's end, too."""
+        """Ends the request, and waits until it has ended."""
         self._events.clear()
         self._native.close()
 
@@ -44,9 +45,7 @@ class Stream(Iterator[_native.TokenEvent]):
     def __enter__(self) -> Stream:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
 

@@ -1,4 +1,5 @@
-"""Hugging Face's models (transformers 5) with this sampler: filters as LogitsProcessors, and a function for generate(custom_generate=...)."""
+"""Hugging Face's models (transformers 5) with this sampler: filters as LogitsProcessors, and a function for
+generate(custom_generate=...)."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ _WARPERS = tuple(
 class FilterLogitsProcessor(LogitsProcessor):
     """Divides scores by the temperature and sets those that the filters drop to -inf: top-k, then top-p, then min-p.
 
-    options: FilterOptions says what they mean. For model.generate(logits_processor=[...]). Raises InvalidArgument on parameters out of range.
+    options: FilterOptions says what they mean. For model.generate(logits_processor=[...]). Raises InvalidArgument on parameters
+    out of range.
     """
 
     def __init__(self, **options: Unpack[FilterOptions]) -> None:
@@ -60,12 +62,13 @@ def _draws(
 def sampler(seed: int | Sequence[int] = 0) -> Callable[..., Any]:
     """A function for model.generate(custom_generate=...): the model draws with this library's sampler.
 
-    seed: in [0, 2^64), for all rows or one for each. Each row draws as a request with its prompt does, padding left out; rows with equal
-    prompts (num_return_sequences) from subsequences 0, 1 and so on. Temperature, top_k, top_p and min_p of the generation's configuration
-    (do_sample=False: temperature 0) are applied by the sampler; other processors run before it. The same logits and seed give the
-    same tokens as everywhere in this library.
+    seed: in [0, 2^64), for all rows or one for each. Each row draws as a request with its prompt does, padding left out; rows
+    with equal prompts (num_return_sequences) from subsequences 0, 1 and so on. Temperature, top_k, top_p and min_p of the
+    generation's configuration (do_sample=False: temperature 0) are applied by the sampler; other processors run before it. The
+    same logits and seed give the same tokens as everywhere in this library.
 
-    The function returns what generate() returns: int64 [rows, prompt and new tokens]. It raises ValueError if nothing can be drawn.
+    The function returns what generate() returns: int64 [rows, prompt and new tokens]. It raises ValueError if nothing can be
+    drawn.
     """
 
     def generate(
@@ -80,9 +83,7 @@ def sampler(seed: int | Sequence[int] = 0) -> Callable[..., Any]:
         processors = [one for one in logits_processor if not isinstance(one, _WARPERS)]
         options: dict[str, Any] = {"temperature": 0.0}
         if generation_config.do_sample:
-            options = {
-                name: getattr(generation_config, name, None) for name in ("temperature", "top_k", "top_p", "min_p")
-            }
+            options = {name: getattr(generation_config, name, None) for name in ("temperature", "top_k", "top_p", "min_p")}
         seeds, subsequences = _draws(seed, input_ids, model_kwargs.get("attention_mask"))
         fill = generation_config.pad_token_id
         unfinished = torch.ones(rows, dtype=torch.bool, device=input_ids.device)
