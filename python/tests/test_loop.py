@@ -105,7 +105,7 @@ def test_command_line() -> None:
     assert run_module("--version").stdout.strip() == f"warploom {warploom.__version__}"
     assert "COMMAND" in run_module("--help").stdout.upper()
     assert run_module("nonsense").returncode == 2
-    bench = run_module("bench", "--shape", "smollm2-135m", "-p", "8", "-n", "2", "--json")
+    bench = run_module("bench", "--shape", "smollm2-135m", "-p", "8", "-n", "2", "-b", "1", "-r", "1", "--json")
     assert bench.returncode == 0, bench.stderr
     assert json.loads(bench.stdout)
 
