@@ -467,6 +467,7 @@ import signal, threading, os, time, warploom
 shape = warploom.ModelShape(vocab_size=300, context_length=100000, num_layers=2, hidden_size=64, num_heads=4, num_kv_heads=2,
                             head_dim=16, intermediate_size=96)
 generator = warploom.Generator(warploom.synthetic_model(shape, "F32", threads=1), kv_cache_tokens=100000)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
     generator.generate([1, 2], max_tokens=90000, ignore_eos=True)
