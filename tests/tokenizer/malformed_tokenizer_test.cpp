@@ -28,10 +28,12 @@ struct Damage {
 };
 
 const std::vector<Damage>& damages() {
-  const auto set = [](std::string key, GgufValue value) {
+  const auto set = [](const std::string& key, const GgufValue& value) {
     return [=](GgufInMemory& file) { file.values["tokenizer.ggml." + key] = value; };
   };
-  const auto drop = [](std::string key) { return [=](GgufInMemory& file) { file.values.erase("tokenizer.ggml." + key); }; };
+  const auto drop = [](const std::string& key) {
+    return [=](GgufInMemory& file) { file.values.erase("tokenizer.ggml." + key); };
+  };
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const double infinity = std::numeric_limits<double>::infinity();
   static const std::vector<Damage> all = {
