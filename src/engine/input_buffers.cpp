@@ -190,12 +190,13 @@ SampleArgs pack_rows(Packer& packer, const ModelInput& input, const Sizes& sizes
   field(&args.repetition_penalty, [](const SampledRow& r) { return r.params->repetition_penalty; });
   field(&args.frequency_penalty, [](const SampledRow& r) { return r.params->frequency_penalty; });
   field(&args.presence_penalty, [](const SampledRow& r) { return r.params->presence_penalty; });
+  field(&args.count_begin, [](const SampledRow& r) { return count_begin_of(r); });
+  // Last, because it grows: what lies behind it would be elsewhere in each step.
   pack_lists(packer, input, sizes.rows, sizes.history, &args.history, &args.history_offsets,
              [](const SampledRow& r, auto to) {
                if (!is_penalised(r)) return to;
                return std::ranges::copy(r.output, std::ranges::copy(r.prompt, to).out).out;
              });
-  field(&args.count_begin, [](const SampledRow& r) { return count_begin_of(r); });
   return args;
 }
 
