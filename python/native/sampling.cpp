@@ -11,6 +11,7 @@
 #include <nanobind/stl/string.h>
 
 #include "native/fork.h"
+#include "native/options.h"
 #include "warploom/device.h"
 #include "warploom/error.h"
 
@@ -63,6 +64,19 @@ void draw(int threads, const SampleArgs& args) {
 template <typename T>
 T* vector_or_null(std::vector<T>& values) {
   return values.empty() ? nullptr : values.data();
+}
+
+/// Calls visit(element) for each element of `value`, of which there must be one for each row.
+template <typename Visit>
+void for_each_row(nb::handle value, const char* name, std::int64_t rows, const Visit& visit) {
+  std::int64_t count = 0;
+  for (nb::handle row : nb::borrow(value)) {
+    visit(row);
+    ++count;
+  }
+  if (count != rows)
+    throw InvalidArgument(std::string(name) + " has " + std::to_string(count) + " rows for " + std::to_string(rows) +
+                          " rows of logits");
 }
 
 const char* status_name(SampleStatus status) {
@@ -147,12 +161,10 @@ const std::unordered_map<std::string_view, SampleOption::Set>& SampleOption::all
 void SampleCall::read(const nb::dict& options) {
   const auto& setters = SampleOption::all();
   for (const auto& [key, value] : options) {
-    Py_ssize_t length = 0;
-    const char* text = PyUnicode_AsUTF8AndSize(key.ptr(), &length);
-    if (!text) throw nb::python_error();
-    const auto setter = setters.find(std::string_view(text, static_cast<std::size_t>(length)));
+    const std::string_view name = option_name(key);
+    const auto setter = setters.find(name);
     if (setter == setters.end())
-      throw nb::type_error(("sampling has no option \"" + std::string(text) + "\"; SampleOptions lists them").c_str());
+      throw nb::type_error(("sampling has no option \"" + std::string(name) + "\"; SampleOptions lists them").c_str());
     setter->second(*this, value);
   }
 }
@@ -165,14 +177,7 @@ void SampleCall::read_history(nb::handle value) {
     history_offsets_.push_back(static_cast<std::int64_t>(history_.size()));
   };
   if (rows_.single) return add(value);
-  std::int64_t count = 0;
-  for (nb::handle row : nb::borrow(value)) {
-    add(row);
-    ++count;
-  }
-  if (count != rows_.rows)
-    throw InvalidArgument("history has " + std::to_string(count) + " rows for " + std::to_string(rows_.rows) +
-                          " rows of logits");
+  for_each_row(value, "history", rows_.rows, add);
 }
 
 void SampleCall::read_biases_of_row(nb::handle value) {
@@ -197,14 +202,7 @@ void SampleCall::read_bias(nb::handle value) {
     for (std::int64_t r = 0; r < rows_.rows; ++r) read_biases_of_row(value);
     return;
   }
-  std::int64_t count = 0;
-  for (nb::handle row : nb::borrow(value)) {
-    read_biases_of_row(row);
-    ++count;
-  }
-  if (count != rows_.rows)
-    throw InvalidArgument("bias has " + std::to_string(count) + " rows for " + std::to_string(rows_.rows) +
-                          " rows of logits");
+  for_each_row(value, "bias", rows_.rows, [this](nb::handle row) { read_biases_of_row(row); });
 }
 
 void SampleCall::run(SampleArgs& args) {
