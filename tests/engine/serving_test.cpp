@@ -201,13 +201,17 @@ TEST_F(Serving, AFullQueueIsFullDuringAStepToo) {
 
 TEST_F(Serving, WaitingInACallbackIsRefused) {
   Engine engine(model_, small());
-  RequestHandle other = engine.submit(request(200));
-  const RequestHandle handle = engine.submit(request(), [&](const TokenEvent&) { return other.output().error.empty(); });
-  EXPECT_EQ(handle.output().completions[0].finish_reason, FinishReason::error);
-  EXPECT_THAT(handle.output().error, HasSubstr("must not be called in a callback"));
-  EXPECT_EQ(other.output().completions[0].token_ids.size(), 200u);
+  std::optional<RequestHandle> other;
+  const RequestHandle waits = engine.submit(request(), [&](const TokenEvent&) {
+    other = engine.submit(request(200));  // cannot have ended before the callback has
+    return other->output().error.empty();
+  });
+  EXPECT_EQ(waits.output().completions[0].finish_reason, FinishReason::error);
+  EXPECT_THAT(waits.output().error, HasSubstr("must not be called in a callback"));
+  ASSERT_TRUE(other);
+  EXPECT_EQ(other->output().completions[0].token_ids.size(), 200u);
   // What has ended may be looked at.
-  const RequestHandle looks = engine.submit(request(), [&](const TokenEvent&) { return other.output().error.empty(); });
+  const RequestHandle looks = engine.submit(request(), [&](const TokenEvent&) { return other->output().error.empty(); });
   EXPECT_EQ(looks.output().completions[0].finish_reason, FinishReason::length);
 }
 
