@@ -63,4 +63,7 @@ struct DeviceInfo {
 /// "generic", "avx2", "avx2_vnni", "avx512", "avx512_vnni" or "automatic".
 [[nodiscard]] WARPLOOM_EXPORT std::string_view name(CpuIsa isa);
 
+/// The inverse of name(). Throws InvalidArgument on anything else.
+[[nodiscard]] WARPLOOM_EXPORT CpuIsa parse_cpu_isa(std::string_view text);
+
 }  // namespace warploom

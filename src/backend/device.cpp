@@ -67,4 +67,14 @@ std::string_view name(CpuIsa isa) {
   return "unknown";
 }
 
+CpuIsa parse_cpu_isa(std::string_view text) {
+  using enum CpuIsa;
+  std::string names;
+  for (const CpuIsa isa : {automatic, generic, avx2, avx2_vnni, avx512, avx512_vnni}) {
+    if (text == name(isa)) return isa;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", name(isa));
+  }
+  throw InvalidArgument(fmt::format("isa: \"{}\" is not one of {}", text, names));
+}
+
 }  // namespace warploom

@@ -37,6 +37,8 @@ void add_model_options(CLI::App& command, ModelChoice& choice) {
   command.add_option("--threads", choice.threads, "CPU threads; 0: one for each core that this process may use")
       ->check(whole_number<int>())
       ->capture_default_str();
+  command.add_option("--isa", choice.isa, "CPU: an instruction set below this machine's best, to compare: e.g. avx2")
+      ->capture_default_str();
   command.add_option("--gpu", choice.gpu, "CUDA: which GPU, from 0")->check(whole_number<int>())->capture_default_str();
   command.add_option("--weights", choice.weights, "CUDA: packed (4 bits stay 4 bits) or half (unpacked to 16 bits)")
       ->capture_default_str();
@@ -101,6 +103,7 @@ std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* secon
   ModelOptions options;
   options.device.kind = parse_device_kind(choice.device);
   options.device.threads = choice.threads;
+  options.device.isa = parse_cpu_isa(choice.isa);
   CudaOptions& cuda = options.device.cuda;
   cuda.gpu = choice.gpu;
   cuda.weights =

@@ -19,6 +19,7 @@ struct ModelChoice {
   std::string weights = "packed";
   std::string compute_type = "f16";
   int threads = 0;
+  std::string isa = "automatic";
   int gpu = 0;
   bool deterministic = false;
   bool no_graphs = false;
