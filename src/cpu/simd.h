@@ -11,6 +11,7 @@
 #endif
 
 #define WARPLOOM_INLINE static inline __attribute__((always_inline))
+#define WARPLOOM_INLINE_MEMBER inline __attribute__((always_inline))
 
 namespace warploom::cpu::WARPLOOM_ISA {
 constexpr int kLanes = 16;
@@ -18,9 +19,10 @@ constexpr int kLanes = 16;
 
 // Each of these headers defines F (16 floats), I (16 int32), U (16 uint64) and B (64 bytes, 4 a lane), the same functions
 // for them, and
-//   template <int kBits> I dot16(const B* w, const std::int8_t* x, I acc)
-// which adds the dot product over 16 inputs to acc, exactly. w[q] holds, for lane l, the unsigned codes of inputs 4q to 4q +
-// 3 at bytes 4l to 4l + 3, each below 2^kBits. x holds the 16 signed inputs, each in [-127, 127].
+//   template <int kBits, bool kSymmetric> class Dot
+// which sums up, exactly, for each lane, codes times inputs: Dot(x_sum), then add<kStep>(w, x) for the steps 0 to `steps` - 1,
+// then sum(). w holds at bytes 4l to 4l + 3 the unsigned codes of lane l, each below 2^kBits, for 4 inputs at x, each in
+// [-127, 127]. If it is symmetric, 2^(kBits - 1) is taken off the codes; x_sum is the sum of all inputs then.
 #if defined(__AVX512F__)
 #include "cpu/simd/avx512.h"
 #elif defined(__AVX2__)

@@ -16,28 +16,45 @@ constexpr int kTile = 4;
 
 WARPLOOM_INLINE F load_half(const std::uint8_t* p) { return load_f16(reinterpret_cast<const std::uint16_t*>(p)); }
 
-// Loads the 8 code vectors of a block.
-template <CodeBits kBits>
-WARPLOOM_INLINE void load_codes(const std::uint8_t* p, B (&w)[8]) {
+// The codes of inputs 4 kStep to 4 kStep + 3 of a block.
+template <CodeBits kBits, int kStep>
+WARPLOOM_INLINE B load_codes(const std::uint8_t* p) {
   if constexpr (kBits == CodeBits::eight) {
-#pragma GCC unroll 8
-    for (int q = 0; q < 8; ++q) w[q] = load_bytes(p + 64 * q);
+    return load_bytes(p + 64 * kStep);
   } else {
-#pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) {
-      const B both = load_bytes(p + 64 * g);
-      w[g] = low_nibbles(both);
-      w[g + 4] = high_nibbles(both);
-    }
-    if constexpr (kBits != CodeBits::four) {
-#pragma GCC unroll 8
-      for (int q = 0; q < 8; ++q) w[q] = add_masked(w[q], p + 256 + 8 * q, 16);
-    }
-    if constexpr (kBits == CodeBits::six) {
-#pragma GCC unroll 8
-      for (int q = 0; q < 8; ++q) w[q] = add_masked(w[q], p + 320 + 8 * q, 32);
-    }
+    const B both = load_bytes(p + 64 * (kStep % 4));
+    B w = kStep < 4 ? low_nibbles(both) : high_nibbles(both);
+    if constexpr (kBits != CodeBits::four) w = add_masked(w, p + 256 + 8 * kStep, 16);
+    if constexpr (kBits == CodeBits::six) w = add_masked(w, p + 320 + 8 * kStep, 32);
+    return w;
   }
+}
+
+// Steps [kStep, kEnd) of a block, each for all tokens before the next, so that few codes are in registers at a time.
+template <CodeBits kBits, int kStep, int kEnd, int kFirst, int kTokens, typename AnyDot>
+WARPLOOM_INLINE void add_steps(const std::uint8_t* codes, const std::int8_t* x, AnyDot* dots) {
+  const B w = load_codes<kBits, kStep>(codes);
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t) dots[t].template add<kStep - kFirst>(w, x + t * kQuantBlockInputs + 4 * kStep);
+  if constexpr (kStep + 1 < kEnd) add_steps<kBits, kStep + 1, kEnd, kFirst, kTokens>(codes, x, dots);
+}
+
+// The dot products of the steps [kFirst, kEnd) of a block with its kTokens inputs; x_sums are the sums of those inputs.
+template <CodeBits kBits, bool kSymmetric, int kFirst, int kEnd, int kTokens>
+WARPLOOM_INLINE void block_dots(const std::uint8_t* codes, const std::int8_t* x, const std::int32_t* x_sums, I* out) {
+  using AnyDot = Dot<static_cast<int>(kBits), kSymmetric>;
+  AnyDot dots[kTokens];
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t) dots[t] = AnyDot(x_sums[t]);
+  add_steps<kBits, kFirst, kEnd, kFirst, kTokens>(codes, x, dots);
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t) out[t] = dots[t].template sum<kEnd - kFirst>();
+}
+
+template <int kTokens>
+WARPLOOM_INLINE void add_scaled(const I* dot, F scale, const float* d, F* sum) {
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t) sum[t] = fma(to_float(dot[t]), mul(scale, set(d[t])), sum[t]);
 }
 
 WARPLOOM_INLINE void finish(F sum, const float* bias, int lanes, float* out) {
@@ -55,8 +72,6 @@ WARPLOOM_INLINE void finish(F sum, const float* bias, int lanes, float* out) {
 template <CodeBits kBits, ScaleKind kScales, int kTokens>
 WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t blocks, const ActivationBlock* inputs, int slot,
                                     const float* bias, int lanes, float* out, std::int64_t out_stride) {
-  constexpr int kBitCount = static_cast<int>(kBits);
-  constexpr std::int32_t kOffset = 1 << (kBitCount - 1);
   F sum[kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) sum[t] = zero();
@@ -70,43 +85,30 @@ WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t blocks, 
         p += super_block_scale_bytes(kScales);
       }
     }
-    F scale, other = zero();  // other: the second half's scale, or the minimum
-    if constexpr (kScales == ScaleKind::symmetric) {
-      scale = load_half(p);
-    } else if constexpr (kScales == ScaleKind::affine) {
-      scale = load_half(p);
-      other = load_half(p + 32);
-    } else if constexpr (kScales == ScaleKind::super_block_affine) {
-      scale = mul(super_block_d, load_u8(p));
-      other = mul(super_block_min, load_u8(p + 16));
+    const std::uint8_t* codes = p + block_scale_bytes(kScales);
+    const ActivationBlock& in = inputs[b];
+    const std::int8_t* x = in.q[slot];
+    I dot[kTokens];
+    // Scales are read when the dot products are done, which leaves these all registers.
+    if constexpr (kScales == ScaleKind::super_block_symmetric) {
+      block_dots<kBits, true, 0, 4, kTokens>(codes, x, in.first_sum + slot, dot);
+      add_scaled<kTokens>(dot, mul(super_block_d, load_s8(reinterpret_cast<const std::int8_t*>(p))), in.d + slot, sum);
+      block_dots<kBits, true, 4, 8, kTokens>(codes, x, in.second_sum + slot, dot);
+      add_scaled<kTokens>(dot, mul(super_block_d, load_s8(reinterpret_cast<const std::int8_t*>(p + 16))), in.d + slot, sum);
     } else {
-      scale = mul(super_block_d, load_s8(reinterpret_cast<const std::int8_t*>(p)));
-      other = mul(super_block_d, load_s8(reinterpret_cast<const std::int8_t*>(p + 16)));
-    }
-    p += block_scale_bytes(kScales);
-    B w[8];
-    load_codes<kBits>(p, w);
-    p += block_code_bytes(kBits);
-
+      constexpr bool kSymmetric = kScales == ScaleKind::symmetric;
+      std::int32_t x_sums[kTokens];
+      for (int t = 0; t < kTokens; ++t) x_sums[t] = in.first_sum[slot + t] + in.second_sum[slot + t];
+      block_dots<kBits, kSymmetric, 0, 8, kTokens>(codes, x, x_sums, dot);
+      add_scaled<kTokens>(dot, kScales == ScaleKind::super_block_affine ? mul(super_block_d, load_u8(p)) : load_half(p),
+                          in.d + slot, sum);
+      if constexpr (!kSymmetric) {
+        const F minimum = kScales == ScaleKind::affine ? load_half(p + 32) : mul(super_block_min, load_u8(p + 16));
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) {
-      const ActivationBlock& in = inputs[b];
-      const int s = slot + t;
-      const std::int8_t* x = in.q[s];
-      const F d = set(in.d[s]);
-      if constexpr (kScales == ScaleKind::super_block_symmetric) {
-        const I first = dot16<kBitCount>(w, x, set_int(-kOffset * in.first_sum[s]));
-        const I second = dot16<kBitCount>(w + 4, x + 16, set_int(-kOffset * in.second_sum[s]));
-        sum[t] = fma(to_float(first), mul(scale, d), sum[t]);
-        sum[t] = fma(to_float(second), mul(other, d), sum[t]);
-      } else {
-        constexpr bool kSymmetric = kScales == ScaleKind::symmetric;
-        const I start = set_int(kSymmetric ? -kOffset * (in.first_sum[s] + in.second_sum[s]) : 0);
-        const I dot = dot16<kBitCount>(w + 4, x + 16, dot16<kBitCount>(w, x, start));
-        sum[t] = fma(to_float(dot), mul(scale, d), sum[t]);
-        if constexpr (!kSymmetric) sum[t] = fma(other, set(in.ds[s]), sum[t]);
+        for (int t = 0; t < kTokens; ++t) sum[t] = fma(minimum, set(in.ds[slot + t]), sum[t]);
       }
     }
+    p = codes + block_code_bytes(kBits);
   }
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) finish(sum[t], bias, lanes, out + t * out_stride);

@@ -205,41 +205,96 @@ WARPLOOM_INLINE std::int32_t sum_lanes(I x) {
   return sum;
 }
 
-template <int kBits>
-WARPLOOM_INLINE I dot16(const B* w, const std::int8_t* x, I acc) {
-#if defined(__AVXVNNI__)
-#pragma GCC unroll 4
-  for (int q = 0; q < 4; ++q) {
-    std::int32_t four;
-    __builtin_memcpy(&four, x + 4 * q, 4);
-    acc.a = _mm256_dpbusd_avx_epi32(acc.a, w[q].a, _mm256_set1_epi32(four));
-    acc.b = _mm256_dpbusd_avx_epi32(acc.b, w[q].b, _mm256_set1_epi32(four));
-  }
-  return acc;
-#else
-  __m256i pairs_a = _mm256_setzero_si256(), pairs_b = _mm256_setzero_si256();
-#pragma GCC unroll 4
-  for (int q = 0; q < 4; ++q) {
-    std::int32_t four;
-    __builtin_memcpy(&four, x + 4 * q, 4);
-    if constexpr (kBits <= 6) {
-      pairs_a = _mm256_add_epi16(pairs_a, _mm256_maddubs_epi16(w[q].a, _mm256_set1_epi32(four)));
-      pairs_b = _mm256_add_epi16(pairs_b, _mm256_maddubs_epi16(w[q].b, _mm256_set1_epi32(four)));
-      if (q == 3 || (kBits == 6 && q == 1)) {
-        acc.a = _mm256_add_epi32(acc.a, _mm256_madd_epi16(pairs_a, _mm256_set1_epi16(1)));
-        acc.b = _mm256_add_epi32(acc.b, _mm256_madd_epi16(pairs_b, _mm256_set1_epi16(1)));
-        pairs_a = pairs_b = _mm256_setzero_si256();
-      }
-    } else {
-      const __m256i wide = _mm256_cvtepi8_epi16(_mm_set1_epi32(four)), none = _mm256_setzero_si256();
-      acc.a = _mm256_add_epi32(acc.a, _mm256_hadd_epi32(_mm256_madd_epi16(_mm256_unpacklo_epi8(w[q].a, none), wide),
-                                                        _mm256_madd_epi16(_mm256_unpackhi_epi8(w[q].a, none), wide)));
-      acc.b = _mm256_add_epi32(acc.b, _mm256_hadd_epi32(_mm256_madd_epi16(_mm256_unpacklo_epi8(w[q].b, none), wide),
-                                                        _mm256_madd_epi16(_mm256_unpackhi_epi8(w[q].b, none), wide)));
-    }
-  }
-  return acc;
-#endif
+WARPLOOM_INLINE __m256i broadcast_four(const std::int8_t* x) {
+  std::int32_t four;
+  __builtin_memcpy(&four, x, sizeof four);
+  return _mm256_set1_epi32(four);
 }
+
+#if defined(__AVXVNNI__)
+template <int kBits, bool kSymmetric>
+class Dot {
+ public:
+  Dot() = default;
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : sum_(set_int(kSymmetric ? -(1 << (kBits - 1)) * x_sum : 0)) {}
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
+    const __m256i four = broadcast_four(x);
+    sum_.a = _mm256_dpbusd_avx_epi32(sum_.a, w.a, four);
+    sum_.b = _mm256_dpbusd_avx_epi32(sum_.b, w.b, four);
+  }
+  template <int kSteps>
+  WARPLOOM_INLINE_MEMBER I sum() const {
+    return sum_;
+  }
+
+ private:
+  I sum_;
+};
+#else
+// Keeps the compiler from putting off this sum, which would leave the products of all steps without registers.
+WARPLOOM_INLINE void pin(__m256i& sum) { asm volatile("" : "+x"(sum)); }
+
+WARPLOOM_INLINE __m256i add_pairs(__m256i sum, __m256i pairs) {
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+// Sums of 16 bits hold the products of several steps: |sum| <= 2 * kPairSteps * (2^kBits - 1) * 127 < 2^15.
+template <int kBits, bool kSymmetric>
+class Dot {
+  static_assert(kBits <= 6);
+  static constexpr int kPairSteps = kBits == 4 ? 8 : kBits == 5 ? 4 : 2;
+
+ public:
+  Dot() = default;
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : start_(-(1 << (kBits - 1)) * x_sum) {}
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
+    const __m256i four = broadcast_four(x);
+    const __m256i a = _mm256_maddubs_epi16(w.a, four), b = _mm256_maddubs_epi16(w.b, four);
+    pairs_.a = kStep % kPairSteps == 0 ? a : _mm256_add_epi16(pairs_.a, a);
+    pairs_.b = kStep % kPairSteps == 0 ? b : _mm256_add_epi16(pairs_.b, b);
+    pin(pairs_.a), pin(pairs_.b);
+    if constexpr ((kStep + 1) % kPairSteps == 0) widen<kStep / kPairSteps>();
+  }
+  template <int kSteps>
+  WARPLOOM_INLINE_MEMBER I sum() {
+    if constexpr (kSteps % kPairSteps != 0) widen<kSteps / kPairSteps>();
+    return kSymmetric ? cpu::WARPLOOM_ISA::add(sum_, set_int(start_)) : sum_;
+  }
+
+ private:
+  template <int kTimes>
+  WARPLOOM_INLINE_MEMBER void widen() {
+    const __m256i ones = _mm256_set1_epi16(1);
+    const I wide{_mm256_madd_epi16(pairs_.a, ones), _mm256_madd_epi16(pairs_.b, ones)};
+    sum_ = kTimes == 0 ? wide : cpu::WARPLOOM_ISA::add(sum_, wide);
+  }
+
+  std::int32_t start_;
+  I pairs_, sum_;
+};
+// Whole codes, less 128: their magnitude, at most 128, times the input with their sign. |2 * 128 * 127| < 2^15.
+template <>
+class Dot<8, true> {
+ public:
+  Dot() = default;
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t) : sum_(set_int(0)) {}
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
+    const __m256i bias = _mm256_set1_epi8(-128), four = broadcast_four(x);
+    const __m256i a = _mm256_xor_si256(w.a, bias), b = _mm256_xor_si256(w.b, bias);
+    sum_.a = add_pairs(sum_.a, _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(four, a)));
+    sum_.b = add_pairs(sum_.b, _mm256_maddubs_epi16(_mm256_abs_epi8(b), _mm256_sign_epi8(four, b)));
+    pin(sum_.a), pin(sum_.b);
+  }
+  template <int kSteps>
+  WARPLOOM_INLINE_MEMBER I sum() const {
+    return sum_;
+  }
+
+ private:
+  I sum_;
+};
+#endif
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

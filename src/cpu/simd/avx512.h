@@ -121,40 +121,89 @@ WARPLOOM_INLINE B add_masked(B a, const std::uint8_t* mask, std::int8_t value) {
 WARPLOOM_INLINE std::int32_t max_lanes(I a) { return _mm512_reduce_max_epi32(a.v); }
 WARPLOOM_INLINE std::int32_t sum_lanes(I a) { return _mm512_reduce_add_epi32(a.v); }
 
-template <int kBits>
-WARPLOOM_INLINE I dot16(const B* w, const std::int8_t* x, I acc) {
-#if defined(__AVX512VNNI__)
-#pragma GCC unroll 4
-  for (int q = 0; q < 4; ++q) {
-    std::int32_t four;
-    __builtin_memcpy(&four, x + 4 * q, 4);
-    acc.v = _mm512_dpbusd_epi32(acc.v, w[q].v, _mm512_set1_epi32(four));
-  }
-  return acc;
-#else
-  __m512i pairs = _mm512_setzero_si512();
-#pragma GCC unroll 4
-  for (int q = 0; q < 4; ++q) {
-    std::int32_t four;
-    __builtin_memcpy(&four, x + 4 * q, 4);
-    if constexpr (kBits <= 6) {
-      // 16-bit sums hold 4 products of 5 bits, 4 * 2 * 31 * 127 < 2^15, or 2 of 6 bits.
-      pairs = _mm512_add_epi16(pairs, _mm512_maddubs_epi16(w[q].v, _mm512_set1_epi32(four)));
-      if (q == 3 || (kBits == 6 && q == 1)) {
-        acc.v = _mm512_add_epi32(acc.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
-        pairs = _mm512_setzero_si512();
-      }
-    } else {
-      const __m512i wide = _mm512_cvtepi8_epi16(_mm256_set1_epi32(four));
-      const __m512i low = _mm512_madd_epi16(_mm512_unpacklo_epi8(w[q].v, _mm512_setzero_si512()), wide);
-      const __m512i high = _mm512_madd_epi16(_mm512_unpackhi_epi8(w[q].v, _mm512_setzero_si512()), wide);
-      const __m512 l = _mm512_castsi512_ps(low), h = _mm512_castsi512_ps(high);
-      acc.v = _mm512_add_epi32(acc.v, _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(l, h, 0x88)),
-                                                       _mm512_castps_si512(_mm512_shuffle_ps(l, h, 0xdd))));
-    }
-  }
-  return acc;
-#endif
+WARPLOOM_INLINE __m512i broadcast_four(const std::int8_t* x) {
+  std::int32_t four;
+  __builtin_memcpy(&four, x, sizeof four);
+  return _mm512_set1_epi32(four);
 }
+
+#if defined(__AVX512VNNI__)
+template <int kBits, bool kSymmetric>
+class Dot {
+ public:
+  Dot() = default;
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : sum_(set_int(kSymmetric ? -(1 << (kBits - 1)) * x_sum : 0)) {}
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
+    sum_.v = _mm512_dpbusd_epi32(sum_.v, w.v, broadcast_four(x));
+  }
+  template <int kSteps>
+  WARPLOOM_INLINE_MEMBER I sum() const {
+    return sum_;
+  }
+
+ private:
+  I sum_;
+};
+#else
+// Keeps the compiler from putting off this sum, which would leave the products of all steps without registers.
+WARPLOOM_INLINE void pin(__m512i& sum) { asm volatile("" : "+v"(sum)); }
+
+// Sums of 16 bits hold the products of several steps: |sum| <= 2 * kPairSteps * (2^kBits - 1) * 127 < 2^15.
+template <int kBits, bool kSymmetric>
+class Dot {
+  static_assert(kBits <= 6);
+  static constexpr int kPairSteps = kBits == 4 ? 8 : kBits == 5 ? 4 : 2;
+
+ public:
+  Dot() = default;
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : start_(-(1 << (kBits - 1)) * x_sum) {}
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
+    const __m512i pairs = _mm512_maddubs_epi16(w.v, broadcast_four(x));
+    pairs_ = kStep % kPairSteps == 0 ? pairs : _mm512_add_epi16(pairs_, pairs);
+    pin(pairs_);
+    if constexpr ((kStep + 1) % kPairSteps == 0) widen<kStep / kPairSteps>();
+  }
+  template <int kSteps>
+  WARPLOOM_INLINE_MEMBER I sum() {
+    if constexpr (kSteps % kPairSteps != 0) widen<kSteps / kPairSteps>();
+    return kSymmetric ? cpu::WARPLOOM_ISA::add(sum_, set_int(start_)) : sum_;
+  }
+
+ private:
+  template <int kTimes>
+  WARPLOOM_INLINE_MEMBER void widen() {
+    const I wide{_mm512_madd_epi16(pairs_, _mm512_set1_epi16(1))};
+    sum_ = kTimes == 0 ? wide : cpu::WARPLOOM_ISA::add(sum_, wide);
+  }
+
+  std::int32_t start_;
+  __m512i pairs_;
+  I sum_;
+};
+// Whole codes, less 128: their magnitude, at most 128, times the input with their sign. |2 * 128 * 127| < 2^15.
+template <>
+class Dot<8, true> {
+ public:
+  Dot() = default;
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t) : sum_(set_int(0)) {}
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
+    const __m512i code = _mm512_xor_si512(w.v, _mm512_set1_epi8(-128)), four = broadcast_four(x);
+    const __m512i signed_x = _mm512_mask_sub_epi8(four, _mm512_movepi8_mask(code), _mm512_setzero_si512(), four);
+    const __m512i pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(code), signed_x);
+    sum_.v = _mm512_add_epi32(sum_.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+    pin(sum_.v);
+  }
+  template <int kSteps>
+  WARPLOOM_INLINE_MEMBER I sum() const {
+    return sum_;
+  }
+
+ private:
+  I sum_;
+};
+#endif
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

@@ -260,13 +260,24 @@ WARPLOOM_INLINE std::int32_t sum_lanes(I a) {
   return sum;
 }
 
-template <int kBits>
-WARPLOOM_INLINE I dot16(const B* w, const std::int8_t* x, I acc) {
-  for (int q = 0; q < 4; ++q)
+template <int kBits, bool kSymmetric>
+class Dot {
+ public:
+  Dot() = default;
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : sum_(set_int(kSymmetric ? -(1 << (kBits - 1)) * x_sum : 0)) {}
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
     for (int i = 0; i < 16; ++i)
-      for (int j = 0; j < 4; ++j) acc.v[i] += w[q].v[4 * i + j] * x[4 * q + j];
-  return acc;
-}
+      for (int j = 0; j < 4; ++j) sum_.v[i] += w.v[4 * i + j] * x[j];
+  }
+  template <int kSteps>
+  WARPLOOM_INLINE_MEMBER I sum() const {
+    return sum_;
+  }
+
+ private:
+  I sum_;
+};
 #undef WARPLOOM_EACH
 
 }  // namespace warploom::cpu::WARPLOOM_ISA
