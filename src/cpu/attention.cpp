@@ -8,7 +8,7 @@
 namespace warploom::cpu {
 
 struct Attention::Queries {
-  const float* pointers[kMaxQueries];
+  alignas(64) float transposed[kMaxHeadDim * kMaxQueries];  // a load gets the same dimension of several queries
   std::int32_t positions[kMaxQueries];
   float* out[kMaxQueries];
   AttentionTile tile;
@@ -18,12 +18,13 @@ struct Attention::Queries {
     int n = 0;
     for (std::int32_t t = item.token; t < item.token + item.tokens; ++t) {
       for (std::int32_t h = item.head; h < item.head + item.heads; ++h, ++n) {
-        pointers[n] = static_cast<const float*>(args.queries.data) + t * args.queries.stride + h * kv.head_dim;
+        const float* query = static_cast<const float*>(args.queries.data) + t * args.queries.stride + h * kv.head_dim;
+        for (std::int64_t d = 0; d < kv.head_dim; ++d) transposed[d * kMaxQueries + n] = query[d];
         positions[n] = args.metadata.positions[t];
         out[n] = static_cast<float*>(args.out.data) + t * args.out.stride + h * kv.head_dim;
       }
     }
-    tile.queries = pointers;
+    tile.queries = transposed;
     tile.positions = positions;
     tile.count = n;
     tile.window = args.window;
@@ -42,9 +43,11 @@ namespace {
 /// Where results are summed up. The kernels write whole vectors: if a head is no whole number of them, into memory of its own.
 class Sums {
  public:
-  Sums(float* const* out, int count, int head_dim) : out_(out), count_(count), head_dim_(head_dim) {}
+  Sums(float* const* out, int count, int head_dim) : out_(out), count_(count), head_dim_(head_dim) {
+    for (int i = 0; i < count; ++i) rows_[i] = direct() ? out[i] : own_[i];
+  }
 
-  float* operator[](int i) { return direct() ? out_[i] : own_[i]; }
+  float* const* rows() const { return rows_; }
   void finish() const {
     if (direct()) return;
     for (int i = 0; i < count_; ++i) std::copy_n(own_[i], head_dim_, out_[i]);
@@ -55,7 +58,14 @@ class Sums {
 
   float* const* out_;
   int count_, head_dim_;
+  float* rows_[kMaxQueries];
   alignas(64) float own_[kMaxQueries][kMaxHeadDim];
+};
+
+/// Of each query, over the chunks so far.
+struct RunningSoftmax {
+  alignas(64) float max[kMaxQueries], sum[kMaxQueries] = {};
+  RunningSoftmax() { std::fill_n(max, kMaxQueries, -std::numeric_limits<float>::infinity()); }
 };
 
 }  // namespace
@@ -118,21 +128,16 @@ void Attention::run(const PagedAttentionArgs& args) {
 void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& item) {
   const Queries queries(args, item);
   const int head_dim = queries.tile.head_dim;
-  float max[kMaxQueries], sum[kMaxQueries], chunk_max[kMaxQueries], chunk_sum[kMaxQueries];
-  alignas(64) float chunk_values[kMaxQueries][kMaxHeadDim];
+  RunningSoftmax total;
+  alignas(64) float chunk_max[kMaxQueries] = {}, chunk_sum[kMaxQueries] = {}, chunk_values[kMaxQueries][kMaxHeadDim];
   float* values[kMaxQueries];
+  for (int i = 0; i < queries.tile.count; ++i) values[i] = chunk_values[i];
   Sums sums(queries.out, queries.tile.count, head_dim);
-  for (int i = 0; i < queries.tile.count; ++i) {
-    max[i] = -std::numeric_limits<float>::infinity();
-    sum[i] = 0.0f;
-    values[i] = chunk_values[i];
-  }
   for (std::int64_t c = item.first_chunk; c < item.first_chunk + item.chunks; ++c) {
     kernels_.attend_chunk(queries.tile, c, chunk_max, chunk_sum, values);
-    for (int i = 0; i < queries.tile.count; ++i)
-      kernels_.merge_chunk(&max[i], &sum[i], sums[i], chunk_max[i], chunk_sum[i], chunk_values[i], head_dim);
+    kernels_.merge_chunks(queries.tile.count, head_dim, chunk_max, chunk_sum, values, total.max, total.sum, sums.rows());
   }
-  for (int i = 0; i < queries.tile.count; ++i) kernels_.scale_row(sums[i], sum[i], head_dim);
+  for (int i = 0; i < queries.tile.count; ++i) kernels_.scale_row(sums.rows()[i], total.sum[i], head_dim);
   sums.finish();
 }
 
@@ -167,16 +172,15 @@ void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks
   for (const WorkItem& item : work_items_) {
     const Queries queries(args, item);
     Sums sums(queries.out, queries.tile.count, static_cast<int>(head_dim));
-    for (int i = 0; i < queries.tile.count; ++i) {
-      float max = -std::numeric_limits<float>::infinity(), sum = 0.0f;
-      for (std::int64_t c = item.partials; c < item.partials + item.chunks; ++c) {
-        const std::int64_t slot = c * kMaxQueries + i;
-        kernels_.merge_chunk(&max, &sum, sums[i], partial_max_[static_cast<std::size_t>(slot)],
-                             partial_sum_[static_cast<std::size_t>(slot)], partial_values_.data() + slot * width,
-                             static_cast<int>(head_dim));
-      }
-      kernels_.scale_row(sums[i], sum, static_cast<int>(head_dim));
+    RunningSoftmax total;
+    for (std::int64_t c = item.partials; c < item.partials + item.chunks; ++c) {
+      const float* values[kMaxQueries];
+      for (int i = 0; i < queries.tile.count; ++i) values[i] = partial_values_.data() + (c * kMaxQueries + i) * width;
+      kernels_.merge_chunks(queries.tile.count, static_cast<int>(head_dim), partial_max_.data() + c * kMaxQueries,
+                            partial_sum_.data() + c * kMaxQueries, values, total.max, total.sum, sums.rows());
     }
+    for (int i = 0; i < queries.tile.count; ++i)
+      kernels_.scale_row(sums.rows()[i], total.sum[i], static_cast<int>(head_dim));
     sums.finish();
   }
 }

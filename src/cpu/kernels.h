@@ -11,7 +11,7 @@ namespace warploom::cpu {
 
 // Query vectors that read the same keys: tokens of one sequence, query heads of one kv head.
 struct AttentionTile {
-  const float* const* queries = nullptr;    // [count] -> [head_dim]
+  const float* queries = nullptr;           // [head_dim, kMaxQueries]
   const std::int32_t* positions = nullptr;  // [count], ascending; query i attends to [first_i, positions[i]]
   int count = 0;                            // <= kMaxQueries
   std::int64_t window = 0;                  // 0: first_i = 0, else max(0, positions[i] - window + 1)
@@ -78,9 +78,10 @@ struct Kernels {
   // the positions of [chunk * kChunkTokens, (chunk + 1) * kChunkTokens) that its mask allows. For a query without any, the
   // maximum is -inf, the sum 0 and the values stay as they were; at least one query must have some. values[i]: [head_dim].
   void (*attend_chunk)(const AttentionTile& tile, std::int64_t chunk, float* maxima, float* sums, float* const* values);
-  // Merges a chunk's result into the running one, in place. The running maximum starts at -inf.
-  void (*merge_chunk)(float* max, float* sum, float* values, float chunk_max, float chunk_sum, const float* chunk_values,
-                      int head_dim);
+  // Merges `count` queries' results of a chunk into the running ones, in place. Running maxima start at -inf, sums at 0. Maxima
+  // and sums are arrays of kMaxQueries.
+  void (*merge_chunks)(int count, int head_dim, const float* chunk_maxima, const float* chunk_sums,
+                       const float* const* chunk_values, float* maxima, float* sums, float* const* values);
   void (*scale_row)(float* values, float divisor, int count);  // values /= divisor
 
   SampleKernels sample;

@@ -13,10 +13,13 @@ constexpr int kBlockTokens = 16;
 constexpr int kChunkBlocks = kChunkTokens / kBlockTokens;
 #if defined(__AVX512F__)
 constexpr int kScoreQueries = 8;
-constexpr int kValueQueries = 4;
+constexpr int kValueQueries = 6, kValueVectors = 4;
+// Blocks at a time: enough sums to hide the latency of an fma, and as many as the registers hold.
+constexpr int score_blocks_at_once(int queries) { return queries == 1 ? 8 : queries <= 3 ? 4 : 2; }
 #else
 constexpr int kScoreQueries = 4;
-constexpr int kValueQueries = 2;
+constexpr int kValueQueries = 3, kValueVectors = 2;
+constexpr int score_blocks_at_once(int queries) { return queries == 1 ? 4 : queries <= 3 ? 2 : 1; }
 #endif
 
 template <bool kHalf>
@@ -25,25 +28,46 @@ WARPLOOM_INLINE F load_element(const std::byte* base, std::int64_t index) {
   return load(reinterpret_cast<const float*>(base) + index);
 }
 
-// scores[i][16 b ...] = scale * q_i k for the blocks [from, to) of the chunk.
+WARPLOOM_INLINE const std::byte* block_at(const AttentionTile& tile, std::int64_t chunk, int b) {
+  return tile.cache + static_cast<std::size_t>(tile.blocks[chunk * kChunkBlocks + b]) * tile.block_stride;
+}
+
+// scores[i][16 b ...] = scale * q_i k for the blocks [from, from + kBlocks) of the chunk.
+template <bool kHalf, int kQueries, int kBlocks>
+WARPLOOM_INLINE void score_some(const AttentionTile& tile, int first, std::int64_t chunk, int from,
+                                float (*scores)[kChunkTokens]) {
+  const float* q = tile.queries + first;
+  const std::byte* keys[kBlocks];
+  for (int b = 0; b < kBlocks; ++b) keys[b] = block_at(tile, chunk, from + b);
+  F sum[kQueries][kBlocks];
+#pragma GCC unroll 8
+  for (int i = 0; i < kQueries; ++i)
+#pragma GCC unroll 8
+    for (int b = 0; b < kBlocks; ++b) sum[i][b] = zero();
+  for (int d = 0; d < tile.head_dim; ++d, q += kMaxQueries) {
+    F k[kBlocks];
+#pragma GCC unroll 8
+    for (int b = 0; b < kBlocks; ++b) k[b] = load_element<kHalf>(keys[b], d * kBlockTokens);
+#pragma GCC unroll 8
+    for (int i = 0; i < kQueries; ++i) {
+      const F x = set(q[i]);
+#pragma GCC unroll 8
+      for (int b = 0; b < kBlocks; ++b) sum[i][b] = fma(x, k[b], sum[i][b]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kQueries; ++i)
+#pragma GCC unroll 8
+    for (int b = 0; b < kBlocks; ++b)
+      store(scores[first + i] + (from + b) * kBlockTokens, mul(sum[i][b], set(tile.scale)));
+}
+
 template <bool kHalf, int kQueries>
 WARPLOOM_INLINE void score_blocks(const AttentionTile& tile, int first, std::int64_t chunk, int from, int to,
                                   float (*scores)[kChunkTokens]) {
-  const float* q[kQueries];
-  for (int i = 0; i < kQueries; ++i) q[i] = tile.queries[first + i];
-  for (int b = from; b < to; ++b) {
-    const std::byte* keys = tile.cache + static_cast<std::size_t>(tile.blocks[chunk * kChunkBlocks + b]) * tile.block_stride;
-    F sum[kQueries];
-#pragma GCC unroll 8
-    for (int i = 0; i < kQueries; ++i) sum[i] = zero();
-    for (int d = 0; d < tile.head_dim; ++d) {
-      const F k = load_element<kHalf>(keys, d * kBlockTokens);
-#pragma GCC unroll 8
-      for (int i = 0; i < kQueries; ++i) sum[i] = fma(set(q[i][d]), k, sum[i]);
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < kQueries; ++i) store(scores[first + i] + b * kBlockTokens, mul(sum[i], set(tile.scale)));
-  }
+  constexpr int kAtOnce = score_blocks_at_once(kQueries);
+  for (; from + kAtOnce <= to; from += kAtOnce) score_some<kHalf, kQueries, kAtOnce>(tile, first, chunk, from, scores);
+  for (; from < to; ++from) score_some<kHalf, kQueries, 1>(tile, first, chunk, from, scores);
 }
 
 template <bool kHalf>
@@ -67,13 +91,12 @@ template <bool kHalf, int kQueries, int kVectors>
 WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, std::int64_t chunk, int from, int to, int dim,
                                         const float (*weights)[kChunkTokens], float* const* values) {
   F sum[kQueries][kVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[i][v] = load(values[i] + dim + v * kLanes);
   for (int t = from; t < to;) {
-    const std::byte* block =
-        tile.cache + static_cast<std::size_t>(tile.blocks[chunk * kChunkBlocks + t / kBlockTokens]) * tile.block_stride;
+    const std::byte* block = block_at(tile, chunk, t / kBlockTokens);
     const std::int64_t row = static_cast<std::int64_t>(kBlockTokens) * tile.head_dim;  // values follow the block's keys
     const int end = (t / kBlockTokens + 1) * kBlockTokens < to ? (t / kBlockTokens + 1) * kBlockTokens : to;
     for (; t < end; ++t) {
@@ -82,7 +105,7 @@ WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, std::int64_t 
       for (int j = 0; j < kVectors; ++j)
         v[j] =
             load_element<kHalf>(block, row + static_cast<std::int64_t>(t % kBlockTokens) * tile.head_dim + dim + j * kLanes);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int i = 0; i < kQueries; ++i) {
         const F w = set(weights[i][t]);
 #pragma GCC unroll 4
@@ -90,7 +113,7 @@ WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, std::int64_t 
       }
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) store(values[i] + dim + v * kLanes, sum[i][v]);
@@ -101,8 +124,8 @@ WARPLOOM_INLINE void accumulate_pv(const AttentionTile& tile, std::int64_t chunk
                                    const float (*weights)[kChunkTokens], float* const* values) {
   if (from >= to) return;
   int dim = 0;
-  for (; dim + 4 * kLanes <= tile.head_dim; dim += 4 * kLanes)
-    accumulate_pv_dims<kHalf, kQueries, 4>(tile, chunk, from, to, dim, weights, values);
+  for (; dim + kValueVectors * kLanes <= tile.head_dim; dim += kValueVectors * kLanes)
+    accumulate_pv_dims<kHalf, kQueries, kValueVectors>(tile, chunk, from, to, dim, weights, values);
   for (; dim < tile.head_dim; dim += kLanes)
     accumulate_pv_dims<kHalf, kQueries, 1>(tile, chunk, from, to, dim, weights, values);
 }
@@ -197,11 +220,18 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
   int i = 0;
   for (; i + kValueQueries <= tile.count; i += kValueQueries)
     accumulate_pv_group<kHalf, kValueQueries>(tile, chunk, ranges + i, scores + i, values + i);
-  if constexpr (kValueQueries == 4) {
-    if (tile.count - i == 3) return accumulate_pv_group<kHalf, 3>(tile, chunk, ranges + i, scores + i, values + i);
-    if (tile.count - i == 2) return accumulate_pv_group<kHalf, 2>(tile, chunk, ranges + i, scores + i, values + i);
+  if constexpr (kValueQueries > 4) {
+    if (i + 4 <= tile.count) {
+      accumulate_pv_group<kHalf, 4>(tile, chunk, ranges + i, scores + i, values + i);
+      i += 4;
+    }
   }
-  for (; i < tile.count; ++i) accumulate_pv_group<kHalf, 1>(tile, chunk, ranges + i, scores + i, values + i);
+  switch (tile.count - i) {
+    case 3: return accumulate_pv_group<kHalf, 3>(tile, chunk, ranges + i, scores + i, values + i);
+    case 2: return accumulate_pv_group<kHalf, 2>(tile, chunk, ranges + i, scores + i, values + i);
+    case 1: return accumulate_pv_group<kHalf, 1>(tile, chunk, ranges + i, scores + i, values + i);
+    default: return;
+  }
 }
 
 }  // namespace
@@ -210,25 +240,27 @@ void attend_chunk(const AttentionTile& tile, std::int64_t chunk, float* maxima, 
   tile.half ? attend<true>(tile, chunk, maxima, sums, values) : attend<false>(tile, chunk, maxima, sums, values);
 }
 
-void merge_chunk(float* max_, float* sum, float* values, float chunk_max, float chunk_sum, const float* chunk_values,
-                 int head_dim) {
-  if (chunk_max == -__builtin_inff() && chunk_sum == 0.0f) return;  // the mask hides the whole chunk from this query
-  if (*max_ == -__builtin_inff() && *sum == 0.0f) {
-    *max_ = chunk_max;
-    *sum = chunk_sum;
-    for (int d = 0; d < head_dim; d += kLanes) store(values + d, load(chunk_values + d));
-    return;
+void merge_chunks(int count, int head_dim, const float* chunk_maxima, const float* chunk_sums,
+                  const float* const* chunk_values, float* maxima, float* sums, float* const* values) {
+  const F old_max = load(maxima), chunk_max = load(chunk_maxima), top = max(old_max, chunk_max);
+  const F old_factor = exp(sub(old_max, top)), chunk_factor = exp(sub(chunk_max, top));
+  alignas(64) float tops[kLanes], merged_sums[kLanes], old_factors[kLanes], chunk_factors[kLanes];
+  store(tops, top), store(old_factors, old_factor), store(chunk_factors, chunk_factor);
+  store(merged_sums, fma(load(sums), old_factor, mul(load(chunk_sums), chunk_factor)));
+  for (int i = 0; i < count; ++i) {
+    if (chunk_maxima[i] == -__builtin_inff() && chunk_sums[i] == 0.0f) continue;  // the mask hides the chunk from this query
+    if (maxima[i] == -__builtin_inff() && sums[i] == 0.0f) {
+      maxima[i] = chunk_maxima[i];
+      sums[i] = chunk_sums[i];
+      for (int d = 0; d < head_dim; d += kLanes) store(values[i] + d, load(chunk_values[i] + d));
+      continue;
+    }
+    maxima[i] = tops[i];
+    sums[i] = merged_sums[i];
+    const F f = set(old_factors[i]), g = set(chunk_factors[i]);
+    for (int d = 0; d < head_dim; d += kLanes)
+      store(values[i] + d, fma(load(values[i] + d), f, mul(load(chunk_values[i] + d), g)));
   }
-  const float top = *max_ > chunk_max ? *max_ : chunk_max;
-  float factors[kLanes] = {*max_ - top, chunk_max - top};
-  store(factors, exp(load(factors)));
-  const F old_factor = set(factors[0]), new_factor = set(factors[1]);
-  *max_ = top;
-  float sums[kLanes] = {chunk_sum * factors[1]};
-  store(sums, fma(set(*sum), old_factor, load(sums)));
-  *sum = sums[0];
-  for (int d = 0; d < head_dim; d += kLanes)
-    store(values + d, fma(load(values + d), old_factor, mul(load(chunk_values + d), new_factor)));
 }
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

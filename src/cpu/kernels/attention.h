@@ -6,7 +6,7 @@
 namespace warploom::cpu::WARPLOOM_ISA {
 
 void attend_chunk(const AttentionTile& tile, std::int64_t chunk, float* maxima, float* sums, float* const* values);
-void merge_chunk(float* max, float* sum, float* values, float chunk_max, float chunk_sum, const float* chunk_values,
-                 int head_dim);
+void merge_chunks(int count, int head_dim, const float* chunk_maxima, const float* chunk_sums,
+                  const float* const* chunk_values, float* maxima, float* sums, float* const* values);
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

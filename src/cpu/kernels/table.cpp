@@ -14,7 +14,7 @@ const Kernels kKernels = {
     .narrow_row = narrow_row,
     .swiglu_row = swiglu_row,
     .attend_chunk = attend_chunk,
-    .merge_chunk = merge_chunk,
+    .merge_chunks = merge_chunks,
     .scale_row = scale_row,
     .sample = {.widen = widen,
                .mask = mask,
