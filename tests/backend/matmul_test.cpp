@@ -90,6 +90,42 @@ TEST_P(Matmul, EqualsTheOracleOnInputsThatEightBitsHold) {
   }
 }
 
+// The bytes of a block that hold codes alone: with all bits set or none, sums of products reach their limits.
+struct CodeBytes {
+  WeightType type;
+  std::ptrdiff_t first, last;
+};
+constexpr CodeBytes kCodeBytes[] = {{WeightType::q4_0, 2, 18},   {WeightType::q4_1, 4, 20}, {WeightType::q5_0, 2, 22},
+                                    {WeightType::q5_1, 4, 24},   {WeightType::q8_0, 2, 34}, {WeightType::q4_k, 16, 144},
+                                    {WeightType::q5_k, 16, 176}, {WeightType::q6_k, 0, 192}};
+
+TEST_P(Matmul, SumsOfTheLargestProductsAreExact) {
+  for (const CodeBytes& codes : kCodeBytes) {
+    const std::int64_t cols = traits(codes.type).block == 256 ? 512 : 96, rows = 17;
+    for (const int fill : {0x00, 0xff, 0x80, 0x7f}) {
+      RandomWeight weight(rng, codes.type, rows, cols);
+      const auto block = static_cast<std::ptrdiff_t>(traits(codes.type).block_bytes);
+      for (auto at = weight.bytes.begin(); at != weight.bytes.end(); at += block)
+        std::fill(at + codes.first, at + codes.last, static_cast<std::byte>(fill));
+      for (const float sign : {-1.0f, 1.0f}) {
+        const std::int64_t tokens = 9;
+        const std::vector<float> x(static_cast<std::size_t>(tokens * cols), sign * 127.0f / 64);
+        const std::vector<float> w = dequantised(weight.view);
+        const Product want = product(w, x, rows, cols, tokens);
+        const std::vector<double> rounded = rounding_bounds(*backend, w, x, rows, cols, tokens);
+        const auto prepared = backend->load_weight({&weight.view, 1});
+        Activations in(*backend, x);
+        Guarded out(*backend, static_cast<std::size_t>(rows * tokens));
+        backend->matmul({prepared.get(), in.data(), nullptr, tokens, out.data()});
+        const std::vector<float> got = out.read();
+        for (std::size_t i = 0; i < got.size(); ++i)
+          ASSERT_NEAR(got[i], want.exact[i], 1e-5 * want.magnitude[i] + rounded[i])
+              << traits(codes.type).name << " " << fill << " at " << i;
+      }
+    }
+  }
+}
+
 // The bound: each input is off by at most half a step of its group, amax / 254.
 TEST_P(Matmul, StaysWithinHalfAStepOfTheInputs) {
   for (const WeightType type : test::kAllWeightTypes) {

@@ -286,6 +286,7 @@ TEST(CommandErrors, Options) {
                                                        {"--stop", "", "stop string"},
                                                        {"--threads", "-1", "threads: -1"},
                                                        {"--device", "tpu", "\"tpu\""},
+                                                       {"--isa", "sse9", "\"sse9\""},
                                                        {"--kv-type", "f8", "\"f8\""},
                                                        {"--weights", "thin", "\"thin\""},
                                                        {"--compute-type", "f32", "\"f32\""}};

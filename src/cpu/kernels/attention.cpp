@@ -58,8 +58,7 @@ WARPLOOM_INLINE void score_some(const AttentionTile& tile, int first, std::int64
 #pragma GCC unroll 8
   for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 8
-    for (int b = 0; b < kBlocks; ++b)
-      store(scores[first + i] + (from + b) * kBlockTokens, mul(sum[i][b], set(tile.scale)));
+    for (int b = 0; b < kBlocks; ++b) store(scores[first + i] + (from + b) * kBlockTokens, mul(sum[i][b], set(tile.scale)));
 }
 
 template <bool kHalf, int kQueries>
