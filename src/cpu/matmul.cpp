@@ -43,7 +43,7 @@ void Matmul::run(const MatmulArgs& args) {
     } else {
       reserve(shared_);
       // Tokens of one group lie in the same cache lines: threads that share a group would wait for each other.
-      pool_.parallel_for(args.tokens, groups > 1 ? kTokenGroup : kTokenGroup / 2,
+      pool_.parallel_for(args.tokens, kTokenGroup,
                          [&](std::int64_t begin, std::int64_t end, int) { quantise(shared_, args, begin, end); });
     }
   }
