@@ -5,10 +5,14 @@
 #include "cli/model_options.h"
 #include "cli/program.h"
 #include "cli/say.h"
+#if defined(WARPLOOM_BENCH_OPS)
+#include "cpu/cpu_ops.h"
+#endif
 #include "format.h"
 #include "report.h"
 #include "serve_command.h"
 #include "warploom/error.h"
+#include "warploom/synthetic.h"
 
 namespace {
 
@@ -23,7 +27,7 @@ struct Options {
   std::int64_t context = 32;
   int repeats = 5;
   std::string format = "table", strategy = "greedy", logits;
-  bool no_kv_cache = false, sampler = false;
+  bool no_kv_cache = false, sampler = false, ops = false;
 };
 
 void note(const Options& o, const Measurement& m) {
@@ -48,9 +52,33 @@ void check_lengths(const Options& o, std::int64_t context) {
   }
 }
 
+void run_ops([[maybe_unused]] const Options& o) {
+#if defined(WARPLOOM_BENCH_OPS)
+  CpuOpsOptions options;
+  options.device.kind = DeviceKind::cpu;
+  options.device.threads = o.model.threads;
+  options.device.isa = parse_cpu_isa(o.model.isa);
+  options.repeats = o.repeats;
+  options.shape = model_shape(o.model.shape.empty() ? "smollm2-135m" : o.model.shape);
+  const auto ops = measure_cpu_ops(options, [&](const CpuOp& op) {
+    if (!o.model.quiet) cli::say("{}: {:.1f} us\n", op.name, 1e6 * op.seconds);
+  });
+  const Machine machine = this_machine();
+  const CpuIsa isa = options.device.isa == CpuIsa::automatic ? available_cpu_isas().back() : options.device.isa;
+  const int threads = o.model.threads > 0 ? o.model.threads : machine.cores;
+  fmt::print("{}", render(ops, heading(machine, fmt::format("cpu: {}, {} threads", name(isa), threads), ""), o.format));
+#else
+  throw InvalidArgument("--ops: this build's library is shared and hides its ops; build with BUILD_SHARED_LIBS=OFF");
+#endif
+}
+
 int run(const Options& o) {
   check_format(o.format);
   if (o.repeats < 1) throw InvalidArgument("--repeats must be at least 1");
+  if (o.ops) {
+    run_ops(o);
+    return 0;
+  }
   check_positive("-p", o.prompts), check_positive("-n", o.lengths), check_positive("-b", o.batches),
       check_positive("--rows", o.rows), check_positive("--vocab", o.vocabs), check_positive("-c", {o.context});
   const SamplingParams sampling = strategy_params(o.strategy);
@@ -105,6 +133,8 @@ int main(int argc, char** argv) {
   app.add_option("--strategy", o.strategy, "sampling strategy of generation")->capture_default_str();
   app.add_flag("--no-kv-cache", o.no_kv_cache, "also measure batch 1 without the KV cache");
   app.add_flag("--sampler", o.sampler, "measure the sampler alone instead (no model)");
+  app.add_flag("--ops", o.ops,
+               "measure the CPU's ops one by one, in the sizes of --shape, beside what the machine can do at most");
   app.add_option("--rows", o.rows, "rows of logits a call, for --sampler")->delimiter(',')->capture_default_str();
   app.add_option("--vocab", o.vocabs, "vocabulary sizes, for --sampler")->delimiter(',')->capture_default_str();
   app.add_option("--logits", o.logits, "file of raw f32 rows for --sampler, instead of normal(0, 3) ones")

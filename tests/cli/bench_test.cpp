@@ -42,6 +42,19 @@ TEST(Bench, JsonDescribesTheMachineAndEveryRun) {
   }
 }
 
+TEST(Bench, OpsStandBesideTheMachinesCeilings) {
+  const auto got = bench({"--ops", "-r", "1", "--threads", "2", "--json"});
+  ASSERT_EQ(got.status, 0) << got.err;
+  const json all = json::parse(got.out);
+  EXPECT_EQ(all["ops"].size(), 4u * 4 + 6);  // products of types whose blocks divide 576, and attention
+  for (const json& op : all["ops"]) {
+    EXPECT_GT(op["seconds"].get<double>(), 0.0) << op;
+    EXPECT_GT(op["share"].get<double>(), 0.0) << op;
+    EXPECT_LT(op["share"].get<double>(), 3.0) << op;
+  }
+  EXPECT_THAT(bench({"--ops", "--shape", "gpt-9"}).err, HasSubstr("gpt-9"));
+}
+
 TEST(Bench, ShapesNeedNoFile) {
   const auto run = [](const char* seed) {
     const auto got = bench({"--shape", "smollm2-135m", "--type", "Q4_K_M", "--seed", seed, "-p", "4", "-n", "3", "-b", "2",

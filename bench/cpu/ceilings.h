@@ -1,0 +1,29 @@
+// What this machine can do at most: how fast threads read, and multiply and add.
+#pragma once
+
+#include <cstddef>
+#include <map>
+
+#include "peaks.h"
+#include "warploom/device.h"
+
+namespace warploom::bench {
+
+/// Measures each ceiling when it is first asked for.
+class Ceilings {
+ public:
+  /// isa: one of available_cpu_isas().
+  Ceilings(int threads, CpuIsa isa);
+
+  double int8();                   ///< multiply-adds a second of all threads
+  double f32();                    ///< the same
+  double read(std::size_t bytes);  ///< bytes a second, of threads that read as many bytes in all over and over
+
+ private:
+  const Peaks& peaks_;
+  int threads_;
+  double int8_ = 0, f32_ = 0;
+  std::map<std::size_t, double> read_;
+};
+
+}  // namespace warploom::bench
