@@ -16,7 +16,7 @@ class Kit(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         kit = pathlib.Path(cls.folder.name, "kit")
         bundle = [SOURCE / "scripts/gpu-bundle", kit, "--from", BUILD, "--layers", "1", "--most-kilobytes", "400000"]
-        subprocess.run(bundle, check=True, timeout=120)
+        subprocess.run(bundle, check=True, timeout=300)
         # From another place, and without the folders of this machine: data and libraries come from the kit.
         cls.process = subprocess.run([kit / "run", "--small", "--planted"], cwd="/", stdout=subprocess.PIPE, text=True, timeout=400)
         print(cls.process.stdout)
