@@ -9,6 +9,7 @@
 #include "cpu/cpu_ops.h"
 #endif
 #include "format.h"
+#include "gpu_command.h"
 #include "report.h"
 #include "serve_command.h"
 #include "warploom/error.h"
@@ -27,7 +28,8 @@ struct Options {
   std::int64_t context = 32;
   int repeats = 5;
   std::string format = "table", strategy = "greedy", logits;
-  bool no_kv_cache = false, sampler = false, ops = false;
+  bool no_kv_cache = false, sampler = false, ops = false, gpu_ops = false;
+  GpuOpsOptions gpu;
 };
 
 void note(const Options& o, const Measurement& m) {
@@ -84,6 +86,12 @@ int run(const Options& o) {
   const SamplingParams sampling = strategy_params(o.strategy);
   for (const std::int64_t b : o.batches)
     if (b > kMaxBatch) throw InvalidArgument(fmt::format("-b: {} is not at most {}", b, kMaxBatch));
+  if (o.gpu_ops) {
+    GpuOpsOptions ops = o.gpu;
+    ops.repeats = o.repeats;
+    run_gpu_ops({ops, o.model, o.batches, o.context, o.format});
+    return 0;
+  }
   Report report;
   report.machine = this_machine();
   const auto add = [&](const Measurement& m) {
@@ -139,6 +147,15 @@ int main(int argc, char** argv) {
   app.add_option("--vocab", o.vocabs, "vocabulary sizes, for --sampler")->delimiter(',')->capture_default_str();
   app.add_option("--logits", o.logits, "file of raw f32 rows for --sampler, instead of normal(0, 3) ones")
       ->check(CLI::ExistingFile);
+  const auto gpu_ops = app.add_flag("--gpu-ops", o.gpu_ops,
+                                    "measure single CUDA ops instead; with --shape, that shape's decode steps (-b, -c)");
+  app.add_option("--only", o.gpu.only, "parts of the names of tests that --gpu-ops runs (default: all)")
+      ->delimiter(',')
+      ->needs(gpu_ops);
+  app.add_flag("--small", o.gpu.small, "sizes for --gpu-ops that take an emulator seconds")->needs(gpu_ops);
+  app.add_option("--modelled-gpu", o.gpu.modelled_gpu, "whose times --gpu-ops models on the emulator of CUDA")
+      ->needs(gpu_ops)
+      ->capture_default_str();
   app.add_option("-r,--repeats", o.repeats, "runs of each test, after one to warm up")->capture_default_str();
   const auto format = app.add_option("--format", o.format, "table, markdown, json or csv")->capture_default_str();
   app.add_flag_callback(

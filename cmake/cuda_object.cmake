@@ -2,13 +2,17 @@
 # sets RESULT to the object's path.
 set(WARPLOOM_CUDA_CODE "-gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90,code=sm_90 \
 -gencode arch=compute_120,code=[sm_120,compute_120]" CACHE STRING "What nvcc generates: machine code for some GPUs, PTX for the rest")
+option(WARPLOOM_CUDA_LINE_TABLES "Source lines in CUDA code, for profilers and sanitisers: objects are three times as large" OFF)
 separate_arguments(cuda_code UNIX_COMMAND "${WARPLOOM_CUDA_CODE}")
+if(WARPLOOM_CUDA_LINE_TABLES)
+  list(APPEND cuda_code -lineinfo)
+endif()
 
 function(cuda_object result source)
   string(REPLACE "/" "_" stem ${source})
   set(object ${CMAKE_CURRENT_BINARY_DIR}/${stem}.o)
   add_custom_command(OUTPUT ${object}
-    COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${WARPLOOM_NVCC} -std=c++20 -O3 ${cuda_code} -lineinfo -ccbin ${CMAKE_CXX_COMPILER}
+    COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${WARPLOOM_NVCC} -std=c++20 -O3 ${cuda_code} -ccbin ${CMAKE_CXX_COMPILER}
             -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra -I ${PROJECT_SOURCE_DIR}/include -I ${PROJECT_SOURCE_DIR}/src
             -I ${PROJECT_SOURCE_DIR} -MD -MF ${object}.d -c ${CMAKE_CURRENT_SOURCE_DIR}/${source} -o ${object}
     DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${source} DEPFILE ${object}.d VERBATIM)

@@ -145,6 +145,14 @@ TEST(Bench, LengthsBeyondTheContextAreRefusedBeforeAnythingIsMeasured) {
   }
 }
 
+TEST(Bench, OpsOfAGpuSayWhatIsMissing) {
+  if (std::filesystem::exists("/dev/nvidiactl")) GTEST_SKIP() << "there is one";
+  const auto got = bench({"--gpu-ops", "--small"});
+  EXPECT_EQ(got.status, 1);
+  EXPECT_THAT(got.err, testing::AnyOf(HasSubstr("libwarploom_gpu_ops.so is not there"), HasSubstr("CUDA")));
+  EXPECT_EQ(bench({"--only", "sample"}).status, 2);  // belongs to --gpu-ops
+}
+
 TEST(Bench, BadInputIsAnError) {
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"--bogus"},
                                                                      {"--json", "--format", "table"},

@@ -49,6 +49,7 @@ Folder folder_of(const std::string& path) {
                                               {"python/native/", 6},
                                               {"tools/gpu_emulator/include/", 6},
                                               {"tools/gpu_emulator/", 6},
+                                              {"tools/gpu_kit/", 6},
                                               {"tools/sampler_check/", 6},
                                               {"tests/", 6}};
   for (const Folder& folder : folders)
@@ -65,10 +66,11 @@ bool may_read_neighbour(const std::string& from, const std::string& to) {
       {"src/model/", "src/checkpoint/"},
       {"src/model/", "src/tokenizer/"},
       {"src/model/", "src/kv/"},
-      // The tests and the benchmark ask the emulator what it saw.
+      // The tests, the benchmark and the probes ask the emulator what it saw.
       {"tools/gpu_emulator/", "tools/gpu_emulator/include/"},
       {"tests/", "tools/gpu_emulator/include/"},
       {"bench/", "tools/gpu_emulator/include/"},
+      {"tools/gpu_kit/", "tools/gpu_emulator/include/"},
       // The tests of the command line, the benchmark and the sampler check reach their parts; the benchmark takes the command line's
       // options, the sampler check its reading of them and the benchmark's description of the machine.
       {"tests/", "src/cli/"},
@@ -177,7 +179,7 @@ Violations cuda_headers(const Tree& tree) {
   Violations violations;
   for (const auto& [path, text] : tree) {
     if (!is_source(path) || starts_with_any(path, {"cuda/", "include/warploom/cuda/", "tools/sampler_check/",
-                                                   "tools/gpu_emulator/", "tests/cuda/"}))
+                                                   "tools/gpu_emulator/", "tools/gpu_kit/", "bench/gpu/", "tests/cuda/"}))
       continue;
     for (const Include& include : includes(text))
       if (!include.quoted && std::regex_search(include.name, cuda))

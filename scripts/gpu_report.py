@@ -1,0 +1,154 @@
+"""Measured figures of a GPU into bench/README.md, beside the modelled ones."""
+import argparse
+import json
+import pathlib
+import re
+import statistics
+import sys
+
+README = pathlib.Path(__file__).resolve().parent.parent / "bench" / "README.md"
+HEADING = "## Measured on "
+BEFORE = "## Scheduler"  # where a first section goes
+
+
+class Refused(Exception):
+    """A report that cannot be used; the text says why."""
+
+
+def read(path):
+    try:
+        found = json.loads(pathlib.Path(path).read_text())
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}")
+    except ValueError as error:
+        raise Refused(f"{path} is no JSON: {error}")
+    if not isinstance(found, dict) or not ("steps" in found or "measurements" in found):
+        raise Refused(f"{path} is neither a report of the kit nor one of warploom-bench --gpu-ops")
+    return found
+
+
+def measurements(found):
+    """By test and state of the L2 cache: those of all steps of a kit's report, or of one run of warploom-bench --gpu-ops."""
+    by_test = {}
+    figures = [step.get("figures") for step in found["steps"]] if "steps" in found else [found]
+    for one in figures:
+        if not isinstance(one, dict):
+            continue
+        model = one.get("model") or ""
+        for m in one.get("measurements", []):
+            if m.get("unit") == "us" and m.get("median", 0) > 0:
+                by_test[(f"{model.split(',')[0]}: {m['test']}" if model else m["test"], m.get("l2", ""))] = m
+    return by_test
+
+
+def modelled_in_tables(readme):
+    """H100's times of the table of cuda::sample, named as warploom-bench --gpu-ops names its tests."""
+    times, columns = {}, []
+    for line in readme.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.startswith("|"):
+            columns = []
+        elif not columns:
+            columns = cells
+        elif "blocks" in columns and "H100 us" in columns and not set(line) <= set("|-: "):
+            row = dict(zip(columns, cells))
+            times[(f"sample {row['rows']} {row['logits']} {row['row']} {row['strategy']}", "cold")] = float(row["H100 us"])
+    return times
+
+
+def modelled_times(readme, files, device):
+    times = modelled_in_tables(readme) if "H100" in device else {}
+    for path in files:
+        found = read(path)
+        for key, m in measurements(found).items():
+            if not m.get("timed", "").startswith("modelled"):
+                raise Refused(f"--modelled {path}: \"{key[0]}\" was measured, not modelled")
+            times[key] = m["median"]
+    return times
+
+
+def kernel(test):
+    """What the ratios are summed up by."""
+    words = test.split()
+    return " ".join(words[:2]) if words[0] in ("attention", "product") else "step" if ": step " in test else words[0]
+
+
+def table(measured, modelled):
+    rows = ["| test | L2 | modelled us | measured us | modelled / measured | GB/s | of memory | TFLOP/s | of products |",
+            "|---|---|---:|---:|---:|---:|---:|---:|---:|"]
+    for (test, l2), m in measured.items():
+        model = modelled.get((test, l2))
+        number = lambda key, form: format(m[key], form) if key in m else ""  # noqa: E731
+        rows.append("| " + " | ".join([test, l2, f"{model:.1f}" if model else "", f"{m['median']:.1f}", f"{model / m['median']:.2f}" if model else "",
+                                       number("gb_per_s", ".0f"), number("memory_share", ".0%"), number("tflop_per_s", ".1f"),
+                                       number("matrix_share", ".0%")]) + " |")
+    return "\n".join(rows)
+
+
+def claims(found):
+    rows = ["| claim | expected | measured | verdict |", "|---|---|---|---|"]
+    rows += [f"| {r['claim']} | {r['expected']} | {r['measured']} | {r['verdict']} |".replace("\n", " ") for r in found["rows"]]
+    return "\n".join(rows)
+
+
+def section(found, modelled):
+    device, kit = found["device"], found.get("kit", {})
+    clocks = f", {device['clocks.sm']} MHz at the start and at most {device.get('clocks.max.sm', '?')}" if "clocks.sm" in device else ""
+    driver = device.get("driver_version", device.get("cuda_driver", "unknown"))
+    about = (f"*Measured* by `tools/gpu_kit` on one {device['name']} (driver {driver}{clocks}), commit {kit.get('commit', 'unknown')}, {kit.get('began', '')[:10]}. "
+             "By CUDA events; cold: other data was read through the L2 cache before each run; warm: a replayed graph. Whole steps by the host's "
+             "clock. Shares are of what the device itself reads or copies and multiplies.")
+    return f"{HEADING}{device['name']}\n\n{about}\n\n{claims(found)}\n\n{table(measurements(found), modelled)}\n\n"
+
+
+def with_section(readme, text):
+    """The section of that heading is replaced; a new one goes before BEFORE, or to the end."""
+    heading = text.split("\n", 1)[0]
+    parts = re.split(r"(?m)^(?=## )", readme)
+    kept = [part for part in parts if part.split("\n", 1)[0] != heading]
+    at = next((i for i, part in enumerate(parts) if part.split("\n", 1)[0] == heading), None)
+    if at is None:
+        at = next((i for i, part in enumerate(kept) if part.startswith(BEFORE)), len(kept))
+    if at == len(kept) and kept and not kept[-1].endswith("\n\n"):
+        kept[-1] = kept[-1].rstrip("\n") + "\n\n"
+    kept.insert(at, text)
+    return "".join(kept).rstrip("\n") + "\n"
+
+
+def ratios(measured, modelled):
+    by_kernel = {}
+    for key, m in measured.items():
+        if key in modelled:
+            by_kernel.setdefault(kernel(key[0]), []).append(modelled[key] / m["median"])
+    lines = [f"{'kernel':24} {'tests':>5} {'modelled / measured: median':>28} {'lowest':>7} {'highest':>8}"]
+    lines += [f"{name:24} {len(r):5} {statistics.median(r):28.2f} {min(r):7.2f} {max(r):8.2f}" for name, r in by_kernel.items()]
+    return "\n".join(lines) if by_kernel else "no test has a modelled time: --modelled takes the JSON of warploom-bench --gpu-ops on the emulator"
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="gpu-report", description=__doc__)
+    parser.add_argument("report", help="report.json of the kit")
+    parser.add_argument("--modelled", action="append", default=[], help="JSON of warploom-bench --gpu-ops on the emulator; may be repeated")
+    parser.add_argument("--readme", type=pathlib.Path, default=README, help="where the figures go (default: bench/README.md)")
+    options = parser.parse_args(arguments)
+    try:
+        found = read(options.report)
+        if "rows" not in found:
+            raise Refused(f"{options.report} is no report of the kit: OUT/run writes results/report.json")
+        if found.get("device", {}).get("emulated"):
+            raise Refused(f"{options.report}: an emulator ran this, so nothing in it was measured")
+        if "name" not in found.get("device", {}):
+            raise Refused(f"{options.report}: it names no device, so its figures cannot be told apart: {found.get('device', {}).get('error', '')}")
+        measured = measurements(found)
+        if not measured:
+            raise Refused(f"{options.report}: no step has figures")
+        readme = options.readme.read_text()
+        modelled = modelled_times(readme, options.modelled, found["device"]["name"])
+        options.readme.write_text(with_section(readme, section(found, modelled)))
+    except (Refused, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(ratios(measured, modelled))
+
+
+if __name__ == "__main__":
+    main()

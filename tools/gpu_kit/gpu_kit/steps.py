@@ -1,0 +1,155 @@
+"""The steps, the most telling first, and what each claims."""
+import dataclasses
+import typing
+
+from gpu_kit import judges
+
+MODEL = "models/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@dataclasses.dataclass
+class Claim:
+    text: str
+    expected: str
+    judge: typing.Callable
+
+
+@dataclasses.dataclass
+class Step:
+    name: str
+    limit: int  # seconds
+    command: list
+    claims: list
+    needs: str = ""  # a program, without which the step is skipped
+    gpu: bool = True  # false: runs on an emulator too
+    emulated: typing.Optional[bool] = None  # set by the runner when the device is known
+
+
+def _tests(name, limit, program, filter_, small_filter, claim, small):
+    command = [f"bin/{program}", f"--gtest_filter={small_filter if small else filter_}"]
+    return Step(name, limit, command, [Claim(claim, "all pass", judges.tests_pass)], gpu=False)
+
+
+def _ops(name, limit, only, claims, small, gpu=False):
+    command = ["bin/warploom-bench", "--gpu-ops", "--only", only, "--json", "-q", "-r", "9"] + (["--small"] if small else [])
+    return Step(name, limit, command, claims, gpu=gpu)
+
+
+def _correct(small):
+    is_small = ["--small"] if small else []
+    mma = Step("mma", 30, ["bin/gpu_probe", "mma"] + is_small,
+               [Claim("a sum stays when mma adds products that are zero: attention's bits do not depend on the batch", "no case differs",
+                      judges.sums_stay)], gpu=False)
+    hist = Step("hist", 40, ["bin/gpu_probe", "hist"] + is_small, [], gpu=False)
+    hist.claims = [Claim("64-bit atomics in shared memory cost more than 32-bit ones", "at least 1.5x",
+                         judges.wide_atomics_cost(1.5, lambda: bool(hist.emulated)))]
+    tests = lambda *arguments: _tests(*arguments, small)  # noqa: E731
+    return [
+        mma,
+        hist,
+        tests("vectors", 90, "cuda_test", "*DeviceVectors*", "*DeviceVectors.InOneBatch*", "the tokens that the CPU draws, for every number of blocks"),
+        tests("stacks", 30, "cuda_matmul_test", "CudaMatmul.StacksPartsOfDifferentTypes", "CudaMatmul.StacksPartsOfDifferentTypes",
+              "cuBLASLt takes a bias that begins anywhere"),
+        tests("products", 120, "cuda_matmul_test", "*EqualsTheExactProduct*:*ATokenAlone*", "*ATokenAlone*/Q4_0",
+              "products are exact to rounding; a token alone has the bits that it has among others"),
+        tests("products-rest", 90, "cuda_matmul_test", "-*StacksParts*:*EqualsTheExactProduct*:*ATokenAlone*", "CudaMatmul.NoTokensNoWork:CudaMatmul.Refuses*",
+              "products at the edges: NaN, saturation, large grids, refusals"),
+        tests("attention-bits", 90, "kv_cache_test", "*ChunksCrowds*:*SplitContexts*:*Workspace*:*Replays*:*Padding*:*BlocksBefore*",
+              "*PaddingAndEmpty*", "prompt at once, token by token and split contexts give the same bits"),
+        tests("attention", 120, "kv_cache_test", "*EqualsTheOracle*:*LongContexts*:*Windows*:*Queries*", "*QueriesOfAnySize*",
+              "attention is within its tolerances of the oracle"),
+        tests("cache-rest", 60, "kv_cache_test", "RopeAppend.*:CopyBlock.*:KvCacheArgs.*:*Nan*", "CopyBlock.*:RopeAppend.OneToken",
+              "the rest of the paged cache"),
+        tests("sampling-rest", 150, "cuda_test", "-*DeviceVectors*:*DrawsFollow*:FullSort*", "SampleDefects.ATie*",
+              "random rows draw the tokens that the CPU draws"),
+        tests("ops", 90, "backend_test", "*cuda*", "*Swiglu*EqualsTheOracle/cuda_packed_f16", "every op of the backend is near its oracle"),
+    ]
+
+
+def _fast(small):
+    rows = lambda n, kind: f"sample {n} f32 peaked {kind}"  # noqa: E731
+    sizes = dict(middle=512, usual=16, longest=2048, prompt=8, prefill=(8, 128)) if small else dict(
+        middle=32768, usual=1024, longest=131072, prompt=512, prefill=(512, 8192))
+    middle, usual = sizes["middle"], sizes["usual"]
+    decode, verify = f"attention decode 1 x {middle} f16", f"attention verify 4 after {middle} f16"
+    together = f"attention prompt {sizes['prompt']} beside 64 decodes x {usual} f16"
+    apart = [f"attention prompt {sizes['prompt']} alone f16", f"attention 64 decodes x {usual} alone f16"]
+    matrix = "256x256" if small else "28672x4096"
+    product = lambda tokens: f"product Q4_0 {matrix} {tokens} tokens"  # noqa: E731
+    sample = _ops("sample", 240, "sample 1 f32 peaked,sample 63 f32 peaked top-k 50,sample 64 f32 peaked t" if small else "sample", [
+        Claim("top-k at 64 rows is no slower than temperature", "at most 1x", judges.ratio(rows(64, "top-k 50"), rows(64, "temperature"), 1.0)),
+        Claim("64 rows are no slower than 63 beyond their share", "at most 1.1x", judges.ratio(rows(64, "top-k 50"), rows(63, "top-k 50"), 1.1)),
+        Claim("one row of top-p", "at most 15 us", judges.time_below(rows(1, "top-p 0.9"), 15)),
+    ], small)
+    return [
+        sample,
+        _ops("decode", 60, f"attention decode 1 x {middle} f16,attention decode 3" if small else "attention decode", [
+            Claim("decoding over one long context moves keys and values at memory's rate", "at least 70%", judges.share(decode, "memory_share", 0.7)),
+            Claim("33 sequences are no slower than 32 beyond their share", "at most 1.1x",
+                  judges.ratio(f"attention decode 33 x {sizes['middle'] // 8} f16", f"attention decode 32 x {sizes['middle'] // 8} f16", 1.1)),
+            Claim("a mixed crowd moves keys and values at memory's rate", "at least 50%",
+                  judges.share(f"attention decode 39 x {usual} and 1 x {sizes['longest']} f16", "memory_share", 0.5)),
+        ], small),
+        _ops("mixed", 60, f"attention verify 4,attention prompt,attention 64,attention decode 1 x {middle} f16", [
+            Claim(f"4 new tokens over {middle} cost little more than one", "at most 1.5x", judges.ratio(verify, decode, 1.5)),
+            Claim("a prompt beside decodes costs no more than both apart", "at most 1x", judges.ratio(together, apart, 1.0)),
+        ], small),
+        _ops("prefill", 60, f"attention prefill {sizes['prefill'][0]} f16" if small else "attention prefill", [
+            Claim("attention over a prompt uses the tensor cores", "at least 30%",
+                  judges.share(f"attention prefill {sizes['prefill'][0 if small else 1]} f16", "matrix_share", 0.3)),
+        ], small),
+        _ops("matmul", 120, f"product Q4_0 {matrix}" if small else "product", [
+            Claim("packed products read weights at memory's rate up to 16 tokens", "at least 60%", judges.share(product(16), "memory_share", 0.6)),
+            Claim("64 tokens: the same", "at least 60%", judges.share(product(64), "memory_share", 0.6)),
+            Claim("65 tokens do not fall off a cliff", "at most 2x", judges.ratio(product(65), product(64), 2.0)),
+        ], small),
+    ]
+
+
+def _sanitizers():
+    tool = lambda name, program, filter_: Step(  # noqa: E731
+        name, 90, ["compute-sanitizer", "--tool", name, f"bin/{program}", f"--gtest_filter={filter_}"],
+        [Claim(f"{name} finds nothing", "no report", judges.no_report)], needs="compute-sanitizer")
+    return [tool("memcheck", "kv_cache_test", "*SplitContexts*"), tool("racecheck", "cuda_test", "SampleDefects.ATie*"),
+            tool("synccheck", "cuda_test", "SampleDefects.ATie*"), tool("initcheck", "cuda_test", "SampleDefects.ATie*")]
+
+
+def _models(small):
+    steps = [
+        Step("draws", 90, ["bin/warploom-check-sampler", "--device", "cuda", "--draws", "200000", "-q"],
+             [Claim("draws have the right distributions", "the check passes", judges.ends_well)]),
+        _tests("model", 150, "cuda_model_test", "*", "CudaGeneration.BadOptionsAreRefused", "a model on CUDA: logits of the CPU, alone equals in a crowd", small),
+    ]
+    for shape, batches in [("smollm2-135m", "1" if small else "1,16,64,256"), ("llama-3.2-1b", "1,16,64,256"), ("llama-3.1-8b", "1,16,64,256")]:
+        command = ["bin/warploom-bench", "--gpu-ops", "--shape", shape, "-b", batches, "-c", "8" if small else "512", "--json", "-q"]
+        steps.append(Step(f"step-{shape}", 240, command, [Claim(f"decode steps of {shape}", "figures", judges.measured)],
+                          gpu=shape != "smollm2-135m"))
+    for name, extra in [("generate", []), ("generate-same", ["--deterministic"])]:
+        sizes = ["-p", "8", "-n", "2", "-c", "8", "-b", "1", "-r", "1"] if small else ["-p", "512", "-n", "128", "-b", "1,16,64,65,256", "-r", "2"]
+        command = ["bin/warploom-bench", "-m", MODEL, "--device", "cuda", *sizes, "--json", "-q", *extra]
+        steps.append(Step(name, 120, command, [Claim("generation with the model's file", "it runs", judges.runs)], gpu=False))
+    peers = ["python3", "-B", "peers.py"] + (["--small"] if small else [])
+    steps.append(Step("peers", 180, peers, [Claim("PyTorch's and FlashInfer's times for the same work", "figures", judges.measured)], gpu=False))
+    return steps
+
+
+def _planted():
+    return [
+        Step("planted-hang", 5, ["bin/gpu_probe", "hang"], [Claim("a kernel that never ends", "must fail", judges.ends_well)], gpu=False),
+        Step("planted-fault", 30, ["bin/gpu_probe", "fault"], [Claim("a kernel that writes nowhere", "must fail", judges.ends_well)], gpu=False),
+        Step("planted-wrong", 30, ["bin/gpu_probe", "wrong"], [Claim("a wrong sum", "must fail", judges.sums_stay)], gpu=False),
+    ]
+
+
+def all_steps(small=False, planted=False):
+    return (_planted() if planted else []) + _correct(small) + _fast(small) + _sanitizers() + _models(small)
+
+
+def choose(steps, only):
+    """Those named in `only`, in their order; all if it is empty. Raises ValueError for a name that is none's."""
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    fits = lambda step, name: step.name.startswith(name[:-1]) if name.endswith("*") else step.name == name  # noqa: E731
+    for name in names:
+        if not any(fits(step, name) for step in steps):
+            raise ValueError(f"--only: no step is called {name}; known are {', '.join(step.name for step in steps)}")
+    return [step for step in steps if not names or any(fits(step, name) for name in names)]
