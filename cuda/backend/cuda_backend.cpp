@@ -1,6 +1,5 @@
 // The ops on a GPU, launched on one stream. Nothing waits but synchronise(), upload() and download(), and what makes memory:
 // that has a stream of its own, so that it never gets into a step that another thread is recording.
-#include <algorithm>
 #include <atomic>
 
 #include <fmt/format.h>
@@ -12,6 +11,7 @@
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/raii.h"
 #include "cuda/toolkit/attention/kv_cache_args.h"
+#include "cuda/toolkit/sampling/sample_args.h"
 #include "warploom/cuda/kv_cache.h"
 #include "warploom/cuda/sampling.h"
 #include "warploom/error.h"
@@ -142,13 +142,9 @@ class CudaBackend final : public Backend {
   std::size_t workspace_bytes(const PagedAttentionArgs& args) const override {
     return cuda::paged_attention_workspace_bytes(args);
   }
-  // Fewer rows can need more: they are shared by several blocks each.
   std::size_t workspace_bytes(const SampleArgs& args) const override {
     check(cudaSetDevice(options_.gpu), "choosing the GPU");
-    std::size_t bytes = 0;
-    for (SampleArgs a = args; a.rows > 0; a.rows = a.rows > 64 ? 64 : a.rows - 1)
-      bytes = std::max(bytes, cuda::sample_workspace_bytes(a));
-    return bytes;
+    return cuda::max_sample_workspace_bytes(args);
   }
 
   void run_step(StagingBuffer& in, std::size_t in_bytes, StagingBuffer& out, std::size_t out_bytes, bool is_decode,
