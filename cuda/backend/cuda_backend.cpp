@@ -1,6 +1,5 @@
 // The ops on a GPU, launched on one stream. Nothing waits but synchronise(), upload() and download(), and what makes memory:
 // that has a stream of its own, so that it never gets into a step that another thread is recording.
-#include <algorithm>
 #include <atomic>
 
 #include <fmt/format.h>
@@ -12,6 +11,7 @@
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/raii.h"
 #include "cuda/toolkit/attention/kv_cache_args.h"
+#include "cuda/toolkit/sampling/sample_args.h"
 #include "warploom/cuda/kv_cache.h"
 #include "warploom/cuda/sampling.h"
 #include "warploom/error.h"
@@ -105,10 +105,10 @@ class CudaBackend final : public Backend {
   }
 
   void upload(void* device, const void* host, std::size_t bytes) override {
-    if (bytes > 0) guarded([&] { copy(device, host, bytes, cudaMemcpyHostToDevice, "upload"); });
+    if (bytes > 0) guarded([&] { copy(device, host, bytes, cudaMemcpyHostToDevice, stream_, "upload"); });
   }
   void download(void* host, const void* device, std::size_t bytes) override {
-    if (bytes > 0) guarded([&] { copy(host, device, bytes, cudaMemcpyDeviceToHost, "download"); });
+    if (bytes > 0) guarded([&] { copy(host, device, bytes, cudaMemcpyDeviceToHost, stream_, "download"); });
   }
   void synchronise() override {
     guarded([&] { check(cudaStreamSynchronize(stream_.get()), "a step on the GPU"); });
@@ -122,7 +122,8 @@ class CudaBackend final : public Backend {
       const std::vector<double> frequencies = rope_frequencies(params, factors);
       auto rope = std::make_unique<Rope>(params, frequencies);
       if (!frequencies.empty())
-        copy(rope->frequencies(), frequencies.data(), frequencies.size() * sizeof(double), cudaMemcpyHostToDevice, "upload");
+        copy(rope->frequencies(), frequencies.data(), frequencies.size() * sizeof(double), cudaMemcpyHostToDevice,
+             memory_stream_, "upload");
       return rope;
     });
   }
@@ -142,13 +143,9 @@ class CudaBackend final : public Backend {
   std::size_t workspace_bytes(const PagedAttentionArgs& args) const override {
     return cuda::paged_attention_workspace_bytes(args);
   }
-  // Fewer rows can need more: they are shared by several blocks each.
   std::size_t workspace_bytes(const SampleArgs& args) const override {
     check(cudaSetDevice(options_.gpu), "choosing the GPU");
-    std::size_t bytes = 0;
-    for (SampleArgs a = args; a.rows > 0; a.rows = a.rows > 64 ? 64 : a.rows - 1)
-      bytes = std::max(bytes, cuda::sample_workspace_bytes(a));
-    return bytes;
+    return cuda::max_sample_workspace_bytes(args);
   }
 
   void run_step(StagingBuffer& in, std::size_t in_bytes, StagingBuffer& out, std::size_t out_bytes, bool is_decode,
@@ -160,10 +157,17 @@ class CudaBackend final : public Backend {
       const auto launch_all = [this] {
         for (const OpCall& call : calls_) std::visit([this](const auto& args) { launch(args); }, call);
       };
-      if (is_decode && options_.cuda_graphs)
-        input.run_captured(step, calls_, stream_.get(), launch_all);
-      else
-        input.run(step, stream_.get(), launch_all);
+      try {
+        if (is_decode && options_.cuda_graphs)
+          input.run_captured(step, calls_, stream_.get(), launch_all);
+        else
+          input.run(step, stream_.get(), launch_all);
+      } catch (const cuda::DeviceFault&) {
+        throw;
+      } catch (...) {  // what was launched before reads the step's input, which the next step overwrites
+        check(cudaStreamSynchronize(stream_.get()), "a step on the GPU");
+        throw;
+      }
     });
   }
 
@@ -222,7 +226,7 @@ class CudaBackend final : public Backend {
     try {
       check(cudaSetDevice(options_.gpu), "choosing the GPU");
       return work();
-    } catch (const BackendError&) {
+    } catch (const cuda::DeviceFault&) {
       failed_ = true;
       throw;
     }
@@ -234,9 +238,10 @@ class CudaBackend final : public Backend {
     check(cudaStreamSynchronize(memory_stream_.get()), "clearing memory");
   }
 
-  void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, const char* what) {
-    check(cudaMemcpyAsync(to, from, bytes, kind, stream_.get()), what);
-    check(cudaStreamSynchronize(stream_.get()), what);
+  static void copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, const cuda::Stream& stream,
+                   const char* what) {
+    check(cudaMemcpyAsync(to, from, bytes, kind, stream.get()), what);
+    check(cudaStreamSynchronize(stream.get()), what);
   }
 
   CudaOptions options_;

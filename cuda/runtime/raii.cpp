@@ -22,6 +22,11 @@ void check_allocation(cudaError_t error, std::size_t bytes, const char* what, co
 
 }  // namespace
 
+bool is_unloading() {
+  int device = 0;
+  return cudaGetDevice(&device) == cudaErrorCudartUnloading;
+}
+
 Stream create_stream() {
   cudaStream_t stream = nullptr;
   check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating a stream");

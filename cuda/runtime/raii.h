@@ -8,6 +8,9 @@
 
 namespace warploom::cuda {
 
+/// Whether the program ends and CUDA is gone already: nothing is to be released then, and some libraries crash if asked to.
+bool is_unloading();
+
 /// Owns a handle, which `destroy` releases.
 template <typename Handle, auto destroy>
 class Owner {
@@ -20,7 +23,7 @@ class Owner {
     return *this;
   }
   ~Owner() {
-    if (handle_) static_cast<void>(destroy(handle_));
+    if (handle_ && !is_unloading()) static_cast<void>(destroy(handle_));
   }
   Handle get() const { return handle_; }
   explicit operator bool() const { return handle_ != nullptr; }

@@ -32,8 +32,8 @@ class WARPLOOM_EXPORT OutOfMemory : public Error {
   using Error::Error;
 };
 
-/// The device failed or is not available. After a failure of the device, every later call that uses the model throws this, too:
-/// load the model again.
+/// The device failed, is not available, or refused a call. After a failure of the device, every later call that uses the model
+/// throws this, too, and says so: load the model again.
 class WARPLOOM_EXPORT BackendError : public Error {
  public:
   using Error::Error;

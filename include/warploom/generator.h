@@ -31,7 +31,7 @@ WARPLOOM_EXPORT RequestOutput generate(const std::shared_ptr<const Model>& model
 /// call, so that a prompt that shares a prefix with earlier text is computed only from the first block that differs. Safe to
 /// use from several threads: calls run one after the other, and each waits until the one in progress has ended. A callback must
 /// not call the Generator that it was given to: that throws InvalidArgument. After an exception a Generator stays usable,
-/// unless it was a BackendError. Keeps the model alive. A Generator that was moved from may only be assigned to or destroyed.
+/// unless the device failed. Keeps the model alive. A Generator that was moved from may only be assigned to or destroyed.
 class WARPLOOM_EXPORT Generator {
  public:
   /// Memory is taken at the first call. Throws InvalidArgument.

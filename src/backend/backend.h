@@ -24,9 +24,9 @@ class StagingBuffer {
   virtual std::size_t bytes() const = 0;
 };
 
-/// Hold step_mutex() for a whole step, and for uploads, downloads and copies. alloc(), create_*() and prepare*() may be called
-/// by one thread while another runs a step. After a BackendError every further call throws one: nothing on the device can be
-/// trusted.
+/// Hold step_mutex() for a whole step, and for uploads, downloads and copies. alloc(), create_*() and load_*() may be called
+/// by one thread while another runs a step. Once the device has failed every call throws a BackendError: nothing on it can be
+/// trusted. A BackendError of a call that was refused, such as a launch, leaves the others as they were.
 class Backend {
  public:
   virtual ~Backend() = default;

@@ -1,4 +1,6 @@
 // What products do when memory runs out or a call fails: an error that says so, and nothing is left behind.
+#include <thread>
+
 #include "cuda/matmul_fixture.h"
 
 #include "emulator/emulator.h"
@@ -87,6 +89,47 @@ TEST_F(CudaMatmulFaults, AFailingCallIsNamed) {
             3);
   EXPECT_EQ(fail_each<BackendError>("cublasLtMatmul", cudaErrorUnknown, "cublasLtMatmul"), 3);
   EXPECT_GE(fail_each<BackendError>("cudaLaunchKernel", cudaErrorInvalidConfiguration, "launching"), 3);
+}
+
+// A model loads while another thread records a step.
+TEST_F(CudaMatmulFaults, LoadingStaysOutOfARecordedStep) {
+  for (const bool dense : {false, true}) {
+    const cuda::Stream stream = cuda::create_stream();
+    cuda::Matmul matmul({DType::f16, dense, false}, stream.get());
+    test::throw_on_cuda_error(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal));
+    std::string failure;
+    std::thread([&] {
+      try {
+        matmul.load_weight({&a_.view, 1});
+      } catch (const std::exception& error) {
+        failure = error.what();
+      }
+    }).join();
+    cudaGraph_t graph = nullptr;
+    EXPECT_EQ(cudaStreamEndCapture(stream.get(), &graph), cudaSuccess);
+    const cuda::Graph owner(graph);
+    std::size_t nodes = 1;
+    if (graph) test::throw_on_cuda_error(cudaGraphGetNodes(graph, nullptr, &nodes));
+    EXPECT_EQ(nodes, 0u);
+    EXPECT_EQ(failure, "");
+  }
+}
+
+// What outlives CUDA, as a model with static storage may, is not given back: libraries crash if asked to.
+TEST_F(CudaMatmulFaults, NothingIsGivenBackOnceCudaIsGone) {
+  const auto released = [](bool gone) {
+    cuda::DeviceBuffer buffer(16, "buffer");
+    void* memory = buffer.data();
+    const auto before = warploom_emulator_calls("cudaFree");
+    if (gone) warploom_emulator_inject("cudaGetDevice", 1, cudaErrorCudartUnloading);
+    buffer = {};
+    const bool freed = warploom_emulator_calls("cudaFree") != before;
+    if (!freed) test::throw_on_cuda_error(cudaFree(memory));
+    return freed;
+  };
+  EXPECT_TRUE(released(false));
+  EXPECT_FALSE(released(true));
+  EXPECT_EQ(warploom_emulator_injections(), 1);
 }
 
 // Once a shape was seen, its work can be captured, and replays give the same.

@@ -64,8 +64,9 @@ double expect_oracle(const PagedCase& c, const PagedData& data, const std::vecto
 }
 
 // What rounding queries and weights to 11 bits (f16), to two parts of 8 (bf16) and to three (f32) does to results of order
-// one: some four times the largest difference that was seen.
-double tolerance(DType type) { return type == DType::f16 ? 3e-3 : type == DType::bf16 ? 4e-5 : 4e-6; }
+// one, and what tensor cores cut off of sums: some three times the largest difference that was seen, which is 9.7e-4, 1.5e-5 and
+// 1.1e-5 (256 dimensions, sums as an A100's; as an H100's 7.2e-6).
+double tolerance(DType type) { return type == DType::f16 ? 3e-3 : type == DType::bf16 ? 4e-5 : 3e-5; }
 
 void expect_oracle_both(const PagedCase& c, std::mt19937& rng, double allowed, const RowTypes& types = {},
                         float spread = 1.0f) {

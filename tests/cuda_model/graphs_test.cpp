@@ -1,6 +1,8 @@
 // A captured step is replayed only for steps whose ops are equal in every argument: each argument varies here in turn, after the step
 // was captured, and the results must be those of a fresh launch.
+#include <atomic>
 #include <functional>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -49,6 +51,34 @@ class CudaGraphs : public testing::Test {
   std::unique_ptr<StagingBuffer> in, out;
   std::mt19937 rng{5};
 };
+
+// Steps are recorded one after the other while another thread loads.
+TEST_F(CudaGraphs, LoadingStaysOutOfRecordedSteps) {
+  const std::vector<float> x = test::random_floats(rng, 64 * 64);
+  test::Guarded residual(*backend, x), delta(*backend, x), scale(*backend, test::random_floats(rng, 64));
+  test::Activations normed(*backend, 64 * 64);
+  test::RandomWeight weight(rng, WeightType::q8_0, 16, 64);
+  std::atomic<bool> done = false;
+  std::string failure;
+  std::thread loader([&] {
+    try {
+      while (!done) {
+        backend->load_rope({.dims = 64}, nullptr);
+        backend->load_weight({&weight.view, 1});
+      }
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+  });
+  for (std::int64_t tokens = 1; tokens <= 64; ++tokens)
+    for (int run = 0; run < 3; ++run)
+      EXPECT_NO_THROW(step([&] {
+        backend->rms_norm({residual.data(), delta.data(), scale.data(), nullptr, tokens, 64, 1e-5f, normed.data()});
+      })) << tokens;
+  done = true;
+  loader.join();
+  EXPECT_EQ(failure, "");
+}
 
 TEST_F(CudaGraphs, AreKeyedByEveryArgumentOfAnOp) {
   constexpr std::int64_t kTokens = 3, kWidth = 64;

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "cuda/backend/matmul/kernels.h"
-#include "warploom/error.h"
+#include "cuda/runtime/check.h"
 
 namespace warploom::cuda {
 
@@ -18,7 +18,10 @@ constexpr std::size_t kMaxPlans = 4096;                         // each prompt l
 void check_lt(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   if (status == CUBLAS_STATUS_ALLOC_FAILED) throw OutOfMemory(fmt::format("{}: cannot allocate memory", call));
-  throw BackendError(fmt::format("{}: {} ({})", call, cublasLtGetStatusName(status), cublasLtGetStatusString(status)));
+  const std::string message =
+      fmt::format("{}: {} ({})", call, cublasLtGetStatusName(status), cublasLtGetStatusString(status));
+  if (status == CUBLAS_STATUS_EXECUTION_FAILED || status == CUBLAS_STATUS_INTERNAL_ERROR) throw DeviceFault(message);
+  throw BackendError(message);
 }
 
 // The largest power of two that divides the address, up to 16, the most that kernels exploit.

@@ -21,7 +21,7 @@ constexpr std::size_t kUnpackedBytes = std::size_t{32} << 20;  // of a slice, wh
 }  // namespace
 
 struct Matmul::State {
-  State(const MatmulOptions& o, cudaStream_t s) : options(o), stream(s), uploader(o, s) {
+  State(const MatmulOptions& o, cudaStream_t s) : options(o), stream(s), uploader(o) {
     if (options.compute_type != DType::f16 && options.compute_type != DType::bf16)
       throw InvalidArgument("activations of matrix products are f32; f16 or bf16 are supported");
     if (options.deterministic) return;

@@ -25,8 +25,8 @@ class Matmul {
   Matmul(const MatmulOptions& options, cudaStream_t stream);
   ~Matmul();
 
-  /// As Backend::load_weight. Synchronous: the parts may be freed afterwards. Limits: 2^30 rows, 2^20 columns. Throws
-  /// InvalidArgument, OutOfMemory, BackendError.
+  /// As Backend::load_weight, on a stream of its own. Synchronous: the parts may be freed afterwards. Limits: 2^30 rows, 2^20
+  /// columns. Throws InvalidArgument, OutOfMemory, BackendError.
   std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts);
 
   /// As Backend::matmul, on the stream. x has the compute type; the weight comes from load_weight() of this object. With

@@ -133,8 +133,8 @@ void WeightUploader::copy_in_pieces(std::int64_t units, std::size_t unit_bytes, 
     const std::int64_t count = std::min(piece, units - at);
     const std::size_t bytes = static_cast<std::size_t>(count) * unit_bytes;
     pack_in_parallel(at, count, unit_bytes, staging, pack);
-    check(cudaMemcpyAsync(to, staging, bytes, cudaMemcpyHostToDevice, stream_), "copying weights to the device");
-    check(cudaStreamSynchronize(stream_), "copying weights to the device");
+    check(cudaMemcpyAsync(to, staging, bytes, cudaMemcpyHostToDevice, stream_.get()), "copying weights to the device");
+    check(cudaStreamSynchronize(stream_.get()), "copying weights to the device");
     to += bytes;
   }
 }

@@ -19,10 +19,12 @@ inline constexpr std::int64_t kMaxCols = std::int64_t{1} << 20;  // a tile row o
 /// Elements between rows of 16-bit floats. Each row starts on a 16-byte boundary.
 constexpr std::int64_t dense_stride(std::int64_t cols) { return align_up(cols, 8); }
 
-/// Keeps a staging buffer between weights. Not thread-safe; starts threads of its own.
+/// Keeps a staging buffer between weights. Not thread-safe; starts threads of its own. Copies on a stream of its own, so that
+/// they never get into a step that another thread is recording.
 class WeightUploader {
  public:
-  WeightUploader(const MatmulOptions& options, cudaStream_t stream) : options_(options), stream_(stream) {}
+  /// Throws BackendError.
+  explicit WeightUploader(const MatmulOptions& options) : options_(options), stream_(create_stream()) {}
 
   /// As Matmul::load_weight.
   std::unique_ptr<DeviceWeight> upload(std::span<const WeightView> parts);
@@ -35,7 +37,7 @@ class WeightUploader {
                       const std::function<void(std::int64_t, std::int64_t, std::byte*)>& pack);
 
   MatmulOptions options_;
-  cudaStream_t stream_;
+  Stream stream_;
   PinnedBuffer staging_;
 };
 

@@ -6,8 +6,9 @@
 //           temperature or top-k of a short list, 2 for top-p, 3 where more than 1024 equal logits lie at the pivot, 5 or
 //           more where as many different ones do. Where parts share a row, a part keeps its logits in shared memory, and
 //           the parts exchange under 2.5 kB a row.
-// Launch:   512 threads. One block a row where rows are many, up to 128 where they are few; those are launched
-//           cooperatively and meet at barriers in device memory.
+// Launch:   512 threads. One block a row if rows are more than half the multiprocessors, else up to 128, together one a
+//           multiprocessor, so that other streams find room; those are launched cooperatively and meet at barriers in device
+//           memory.
 // Limits:   vocab_size in [1, 2^22].
 // Capture:  yes: a fill of the exchanges where parts share rows, and one kernel.
 // Numerics: docs/sampling.md. All sums are of 64-bit integers; no result depends on the launch.
@@ -21,6 +22,7 @@
 //           one flat row: 22 us, now 17; sectors asked for, bf16: 4.2 times the logits, now 3.0).
 #include <cmath>
 
+#include "cuda/runtime/check.h"
 #include "cuda/toolkit/sampling/plan.cuh"
 #include "cuda/toolkit/sampling/request.h"
 #include "cuda/toolkit/sampling/select.cuh"
@@ -350,33 +352,40 @@ const void* kernel_of(const SampleArgs& a) {
   });
 }
 
-// Shared memory beside the kernel's own: marks and counts, and the part's logits where they fit beside a second block.
+// Shared memory beside the kernel's own: marks and counts, and the part's logits where they fit. Blocks that share rows have a
+// multiprocessor each, of which the smallest gives a block 99 KiB; others leave room for a second one.
 struct DynamicBytes {
   std::size_t sparse, cache;
 };
-constexpr std::size_t kDynamicRoom = 48 * 1024 - sizeof(CtaScratch) - sizeof(Plan<float>) - 64;
+constexpr std::size_t kStaticBytes = sizeof(CtaScratch) + sizeof(Plan<float>) + 64;
+constexpr std::size_t kRoom = 48 * 1024 - kStaticBytes, kSharedRowRoom = 99 * 1024 - kStaticBytes;
 
 DynamicBytes dynamic_bytes(const SampleArgs& a, const RowShape& shape) {
   DynamicBytes bytes{sparse_bytes(a), 0};
   const std::size_t logits =
       static_cast<std::size_t>(shape.segments) * static_cast<std::size_t>(shape.segment) * sizeof(float);
-  if (bytes.sparse + logits <= kDynamicRoom) bytes.cache = logits;
+  if (bytes.sparse + logits <= (shape.ctas_per_row > 1 ? kSharedRowRoom : kRoom)) bytes.cache = logits;
   return bytes;
 }
 
 }  // namespace
 
-RowShape draw_shape(const SampleArgs& a) { return shape_for(a, kernel_of(a), kDynamicRoom); }
-
 void launch_draw(const SampleArgs& a, const RowShape& shape, const SampleScratch& scratch, cudaStream_t stream) {
   SampleArgs args = a;
   RowShape cut = shape;
   SampleScratch s = scratch;
-  const DynamicBytes dynamic = dynamic_bytes(a, shape);
-  bool aligned = rows_aligned(a), cached = dynamic.cache > 0;
+  bool aligned = rows_aligned(a), cached = false;
+  const auto bytes = [&] {
+    const DynamicBytes dynamic = dynamic_bytes(a, cut);
+    cached = dynamic.cache > 0;
+    return dynamic.sparse + dynamic.cache;
+  };
+  const void* kernel = kernel_of(a);
+  if (cut.ctas_per_row > 1)  // always the same, as threads may be at it at once
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kSharedRowRoom)),
+          "cudaFuncSetAttribute");
   void* arguments[] = {&args, &cut, &aligned, &cached, &s.row_workspaces, &s.lists, &s.records};
-  launch_cta_group(a, kernel_of(a), shape, dynamic.sparse + dynamic.cache, arguments, scratch, "launching sample_kernel",
-                   stream);
+  launch_cta_group(a, kernel, cut, bytes, arguments, scratch, "launching sample_kernel", stream);
 }
 
 }  // namespace warploom::cuda

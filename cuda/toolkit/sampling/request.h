@@ -1,6 +1,9 @@
 // What the kernels of sampling share with the host: how a row is cut up, and what a draw leaves for the kernels after it.
 #pragma once
 
+#include <functional>
+#include <optional>
+
 #include "warploom/cuda/sampling.h"
 
 namespace warploom::cuda {
@@ -34,18 +37,19 @@ struct SampleScratch {
   unsigned long long* tiles = nullptr;  // of the list of kept tokens, a ticket before them
 };
 
-/// What parts of one row need, and how rows are cut for a kernel of which every block must be running at once.
+/// What parts of one row need, and how rows are cut for a kernel of which every block must be running at once: on what the
+/// stream has of the GPU, or without a stream on all of it.
 std::size_t row_workspace_bytes();
 std::size_t row_lists_bytes();
-RowShape shape_for(const SampleArgs& a, const void* kernel, std::size_t dynamic_bytes);
-/// Clears the exchanges where parts share rows, and launches.
-void launch_cta_group(const SampleArgs& a, const void* kernel, const RowShape& shape, std::size_t dynamic_bytes,
-                      void** arguments, const SampleScratch& scratch, const char* what, cudaStream_t stream);
+RowShape shape_for(const SampleArgs& a, std::optional<cudaStream_t> stream);
+/// Clears the exchanges where parts share rows, and launches. If so many blocks cannot run at once, rows are cut into half as
+/// many parts; `dynamic_bytes` and `arguments` follow `shape`.
+void launch_cta_group(const SampleArgs& a, const void* kernel, RowShape& shape,
+                      const std::function<std::size_t()>& dynamic_bytes, void** arguments, const SampleScratch& scratch,
+                      const char* what, cudaStream_t stream);
 
 /// The kernels, each in its own file.
-RowShape draw_shape(const SampleArgs& a);
 void launch_draw(const SampleArgs& a, const RowShape& shape, const SampleScratch& scratch, cudaStream_t stream);
-RowShape top_shape(const SampleArgs& a);
 void launch_top(const SampleArgs& a, const RowShape& shape, const SampleScratch& scratch, cudaStream_t stream);
 std::int64_t kept_tiles(const SampleArgs& a);
 void launch_kept(const SampleArgs& a, const SampleScratch& scratch, cudaStream_t stream);

@@ -16,6 +16,8 @@ void check_workspace(const Workspace& workspace, std::size_t needed);
 /// sample() and sample_workspace_bytes(), arguments checked but for the workspace; here token and status may be null.
 void run(const SampleArgs& args, cudaStream_t stream);
 std::size_t workspace_bytes_of(const SampleArgs& args);
+/// What suffices for these rows and for any fewer, of which several blocks may share each. Throws like sample_workspace_bytes().
+std::size_t max_sample_workspace_bytes(const SampleArgs& args);
 
 /// The same where `logits` are 64-bit weights.
 void run_weighted(const SampleArgs& args, cudaStream_t stream);

@@ -81,15 +81,14 @@ const void* kernel_of(const SampleArgs& a) {
 
 }  // namespace
 
-RowShape top_shape(const SampleArgs& a) { return shape_for(a, kernel_of(a), sparse_bytes(a)); }
-
 void launch_top(const SampleArgs& a, const RowShape& shape, const SampleScratch& scratch, cudaStream_t stream) {
   SampleArgs args = a;
   RowShape cut = shape;
   SampleScratch s = scratch;
   bool aligned = rows_aligned(a), cached = false;
   void* arguments[] = {&args, &cut, &aligned, &cached, &s.row_workspaces, &s.lists, &s.records};
-  launch_cta_group(a, kernel_of(a), shape, sparse_bytes(a), arguments, scratch, "launching top_kernel", stream);
+  launch_cta_group(
+      a, kernel_of(a), cut, [&] { return sparse_bytes(a); }, arguments, scratch, "launching top_kernel", stream);
 }
 
 }  // namespace warploom::cuda

@@ -65,20 +65,20 @@ __global__ void __launch_bounds__(kThreads, 2)
   }
 }
 
-RowShape weighted_shape(const SampleArgs& a) { return shape_for(a, reinterpret_cast<const void*>(weighted_kernel), 0); }
-
 std::size_t cta_group_bytes(const SampleArgs& a, const RowShape& shape) {
   return shape.ctas_per_row > 1 ? static_cast<std::size_t>(a.rows) * (row_workspace_bytes() + row_lists_bytes()) : 0;
 }
 
 }  // namespace
 
-std::size_t weighted_workspace_bytes(const SampleArgs& a) { return a.rows == 0 ? 0 : cta_group_bytes(a, weighted_shape(a)); }
+std::size_t weighted_workspace_bytes(const SampleArgs& a) {
+  return a.rows == 0 ? 0 : cta_group_bytes(a, shape_for(a, std::nullopt));
+}
 
 void run_weighted(const SampleArgs& args, cudaStream_t stream) {
   if (args.rows == 0) return;
   SampleArgs a = args;
-  RowShape shape = weighted_shape(a);
+  RowShape shape = shape_for(a, stream);
   check_workspace(a.workspace, cta_group_bytes(a, shape));
   SampleScratch scratch;
   if (shape.ctas_per_row > 1) {
@@ -86,8 +86,9 @@ void run_weighted(const SampleArgs& args, cudaStream_t stream) {
     scratch.lists = static_cast<std::byte*>(a.workspace.data) + static_cast<std::size_t>(a.rows) * row_workspace_bytes();
   }
   void* arguments[] = {&a, &shape, &scratch.row_workspaces, &scratch.lists};
-  launch_cta_group(a, reinterpret_cast<const void*>(weighted_kernel), shape, 0, arguments, scratch,
-                   "launching weighted_kernel", stream);
+  launch_cta_group(
+      a, reinterpret_cast<const void*>(weighted_kernel), shape, [] { return std::size_t{0}; }, arguments, scratch,
+      "launching weighted_kernel", stream);
 }
 
 }  // namespace warploom::cuda

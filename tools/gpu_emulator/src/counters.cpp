@@ -117,6 +117,21 @@ void count_shared(Tally& tally, uint32_t lanes, const uint64_t* address, uint32_
   }
 }
 
+void count_swaps(Tally& tally, Block& block, uint32_t lanes, const uint64_t* address) {
+  uint64_t most = 0;
+  for (uint32_t left = lanes; left != 0;) {
+    const uint64_t here = address[std::countr_zero(left)];
+    uint32_t same = 0;
+    for (uint32_t rest = left; rest != 0; rest &= rest - 1)
+      same |= static_cast<uint32_t>(address[std::countr_zero(rest)] == here) << std::countr_zero(rest);
+    const auto count = static_cast<uint64_t>(std::popcount(same));
+    most = std::max(most, count);
+    block.swapped[here] += count;
+    left &= ~same;
+  }
+  tally.counts.swap_rounds += most;
+}
+
 struct Table {
   std::mutex mutex;
   std::map<LaunchKind, WarploomCounters> counts;
@@ -172,6 +187,7 @@ void count_access(Tally& tally, Warp& w, const Inst& in, const InstructionCost& 
     tally.counts.global_atomics += static_cast<uint64_t>(std::popcount(others));
   }
   if (shared != 0) count_shared(tally, shared & cost.lanes, address, cost.bytes, atomic);
+  if (shared != 0 && cost.swaps) count_swaps(tally, *w.block, shared, address);
   if (cost.access == InstructionCost::Access::kCopy) {
     const uint64_t* from = reg<uint64_t>(w, in.op[1]);
     const uint32_t* size = reg<uint32_t>(w, in.op[2]);
@@ -182,6 +198,13 @@ void count_access(Tally& tally, Warp& w, const Inst& in, const InstructionCost& 
     count_global(tally, others, address, bytes, cost.access != InstructionCost::Access::kWrite,
                  cost.access != InstructionCost::Access::kRead);
   }
+}
+
+void count_block(Tally& tally, Block& block) {
+  uint64_t most = 0;
+  for (const auto& [address, lanes] : block.swapped) most = std::max(most, lanes);
+  tally.counts.swap_chain += most;
+  block.swapped.clear();
 }
 
 bool counting() { return table().on; }

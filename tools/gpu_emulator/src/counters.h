@@ -25,6 +25,9 @@ struct Tally {
 // Before the handler of an instruction with cost.access runs, while its address registers are whole.
 void count_access(Tally& tally, Warp& warp, const Inst& inst, const InstructionCost& cost);
 
+// When a block has ended.
+void count_block(Tally& tally, Block& block);
+
 bool counting();
 uint32_t next_counted_launch();  // never 0
 

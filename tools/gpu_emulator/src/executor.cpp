@@ -176,6 +176,7 @@ void work(Grid& grid) {
         continue;
       }
       grid.launch.issued_since_end = 0;
+      if (block->tally != nullptr) count_block(tally, *block);
       for (Warp& w : block->warps) {
         grid.launch.issued += w.issued;
         grid.launch.lanes_issued += w.lanes_issued;

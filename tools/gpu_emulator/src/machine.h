@@ -7,6 +7,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "ptx_ast.h"
@@ -45,6 +46,7 @@ struct InstructionCost {
   uint8_t kind = 0;     // WarploomInstructionClass
   bool counted = true;  // false for the further Insts of one PTX instruction
   bool block_barrier = false;
+  bool swaps = false;  // an atomic that shared memory has no instruction for: a loop of compare-and-swap there
   Access access = Access::kNone;
   uint8_t address = 0;         // which operand
   uint8_t bytes = 0;           // of a lane
@@ -160,6 +162,8 @@ struct Block {
   bool synchronised = false;  // has looked at other blocks' doings: a fence, a lock, a volatile or stronger access
   RaceCell* cells = nullptr;  // one a word of shared memory
   Tally* tally = nullptr;     // where counting is on
+  std::unordered_map<uint64_t, uint64_t>
+      swapped;  // lanes that a loop of compare-and-swap brought to an address, where counting is on
   uint64_t shared = 0, locals = 0;
   std::vector<uint8_t> storage;
 };

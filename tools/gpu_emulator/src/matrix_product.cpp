@@ -183,6 +183,7 @@ cublasStatus_t injected_status(const char* entry_point) {
   switch (warploom_emulator_injected(entry_point)) {
     case cudaSuccess: return CUBLAS_STATUS_SUCCESS;
     case cudaErrorMemoryAllocation: return CUBLAS_STATUS_ALLOC_FAILED;
+    case cudaErrorNotSupported: return CUBLAS_STATUS_NOT_SUPPORTED;
     default: return CUBLAS_STATUS_EXECUTION_FAILED;
   }
 }

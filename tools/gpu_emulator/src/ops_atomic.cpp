@@ -164,6 +164,12 @@ Handler integer_handler(Encoder& e, Type type) {
   }
 }
 
+// What ptxas makes of an atomic of shared memory, sm_80 to sm_120: an instruction for these, else a loop of compare-and-swap.
+bool has_shared_instruction(std::string_view op, Type type) {
+  if (op == "exch" || op == "cas") return true;
+  return type == Type::kU32 || type == Type::kS32 || type == Type::kB32;
+}
+
 void encode(Encoder& e) {
   const bool reduction = e.in().parts[0] == "red";
   bool orders = false;
@@ -217,6 +223,7 @@ void encode(Encoder& e) {
   in.target = mode | (orders ? kSynchronises : 0);
   in.imm = offset;
   e.accesses(InstructionCost::Access::kAtomic, 1, static_cast<size_t>(ptx::size_of(type)));
+  e.last().cost.swaps = !has_shared_instruction(op, type);
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
-// ldmatrix and mma.sync of f16, bf16 and bytes. PTX ISA 9.7.15.5. Products are exact; a sum is rounded once, where the
-// hardware's order is its own (PTX leaves it open).
+// ldmatrix and mma.sync of f16, bf16 and bytes. PTX ISA 9.7.15.5; sums as fused_sum.h says, by the emulated device.
 #include <algorithm>
 
 #include "access.h"
 #include "decoder.h"
-#include "float_bits.h"
+#include "device_models.h"
+#include "fused_sum.h"
 #include "races.h"
 
 namespace emulator {
@@ -75,21 +75,18 @@ template <int kDepth, bool kBfloat, bool kHalfSum>
 void multiply(Warp& w, const Inst& in) {
   need_all_lanes(w, in, "mma");
   constexpr size_t kA = kDepth / 4, kB = kDepth / 8, kC = kHalfSum ? 2 : 4;
-  // Gathered as bits first: conversions and sums of whole rows become vector code.
-  using Row [[gnu::vector_size(64)]] = double;
-  alignas(64) uint16_t a_bits[16][kDepth], b_bits[kDepth][8];
-  alignas(64) double a[16][kDepth];
-  alignas(64) float b[kDepth][8], c[16][8];
+  Factors<kDepth> factors;
+  alignas(64) float c[16][8];
   for (size_t k = 0; k < kA; ++k) {
     const uint32_t* v = reg<uint32_t>(w, operand_code(in, kC + k));
-    for (size_t g = 0; g < 8; ++g) std::memcpy(&a_bits[g + (k % 2) * 8][(k / 2) * 8], v + 4 * g, 16);
+    for (size_t g = 0; g < 8; ++g) std::memcpy(&factors.a[g + (k % 2) * 8][(k / 2) * 8], v + 4 * g, 16);
   }
   for (size_t k = 0; k < kB; ++k) {
     const uint32_t* v = reg<uint32_t>(w, operand_code(in, kC + kA + k));
     for (size_t t = 0; t < 4; ++t)
       for (size_t g = 0; g < 8; ++g) {
-        b_bits[2 * t + 8 * k][g] = static_cast<uint16_t>(v[4 * g + t]);
-        b_bits[2 * t + 8 * k + 1][g] = static_cast<uint16_t>(v[4 * g + t] >> 16);
+        factors.b[2 * t + 8 * k][g] = static_cast<uint16_t>(v[4 * g + t]);
+        factors.b[2 * t + 8 * k + 1][g] = static_cast<uint16_t>(v[4 * g + t] >> 16);
       }
   }
   for (size_t k = 0; k < kC; ++k) {
@@ -104,31 +101,18 @@ void multiply(Warp& w, const Inst& in) {
         }
       }
   }
-  const auto widen = [](const uint16_t* from, auto* to, int count) {
-    for (int i = 0; i < count; ++i) to[i] = kBfloat ? from_bfloat(from[i]) : from_half(from[i]);
-  };
-  widen(a_bits[0], a[0], 16 * kDepth);
-  widen(b_bits[0], b[0], kDepth * 8);
-  const auto row = [](const float* from) {
-    Row r;
-    for (int n = 0; n < 8; ++n) r[n] = static_cast<double>(from[n]);
-    return r;
-  };
-  Row factors[kDepth], sums[16];
-  for (int k = 0; k < kDepth; ++k) factors[k] = row(b[k]);
-  for (int m = 0; m < 16; ++m) {
-    Row sum = row(c[m]);
-    for (int k = 0; k < kDepth; ++k) sum += a[m][k] * factors[k];
-    sums[m] = sum;
-  }
+  if (device_model().major >= 9)
+    add_products<kHopperSum, kDepth, kBfloat, kHalfSum>(factors, c);
+  else
+    add_products<kAmpereSum, kDepth, kBfloat, kHalfSum>(factors, c);
   for (size_t k = 0; k < kC; ++k) {
     uint32_t* d = reg<uint32_t>(w, operand_code(in, k));
     for (size_t g = 0; g < 8; ++g)
       for (size_t t = 0; t < 4; ++t) {
         if (kHalfSum)
-          d[4 * g + t] = to_half(sums[g + 8 * k][2 * t]) | static_cast<uint32_t>(to_half(sums[g + 8 * k][2 * t + 1])) << 16;
+          d[4 * g + t] = to_half(c[g + 8 * k][2 * t]) | static_cast<uint32_t>(to_half(c[g + 8 * k][2 * t + 1])) << 16;
         else
-          d[4 * g + t] = std::bit_cast<uint32_t>(canonical(static_cast<float>(sums[g + 8 * (k / 2)][2 * t + k % 2])));
+          d[4 * g + t] = std::bit_cast<uint32_t>(canonical(c[g + 8 * (k / 2)][2 * t + k % 2]));
       }
   }
 }

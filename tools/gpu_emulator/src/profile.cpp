@@ -16,6 +16,9 @@ constexpr double kLaunchSeconds = 2.5e-6;        // from one kernel's end to the
 constexpr double kAchievable = 0.92;             // of DRAM's data sheet bandwidth: what copies reach on A100 and H100
 constexpr double kSector = 32, kPortBytes = 64;  // a multiprocessor draws this much from L2 in a clock
 constexpr double kIssueSlots = 4;                // warp instructions a clock
+// Of a round of a compare-and-swap loop in shared memory: load, two halves of a sum, swap, branch; and the clocks from a load
+// to the swap's answer, each of the two taking some 23 to 30 (the latency of shared memory: arXiv:2402.13499).
+constexpr double kSwapInstructions = 5, kSwapClocks = 50;
 
 // Clocks that one block's instructions keep the arithmetic units busy: the busiest of them, warps of 32.
 double arithmetic_clocks(const WarploomCounters& c, const DeviceModel& m) {
@@ -39,17 +42,24 @@ WarploomModelledTime modelled(const LaunchKind& kind, const WarploomCounters& c,
   const double share = std::ceil(blocks / m.processors) / blocks / m.clock();
   double instructions = 0;
   for (const uint64_t n : c.warp_instructions) instructions += static_cast<double>(n);
-  t.issue = share * instructions / kIssueSlots;
+  const double rounds = static_cast<double>(c.swap_rounds);
+  t.issue = share * (instructions + kSwapInstructions * rounds) / kIssueSlots;
   t.arithmetic = share * arithmetic_clocks(c, m);
-  t.shared = share * static_cast<double>(c.shared_passes + c.warp_instructions[kWarploomWarp]);
+  t.shared = share * (static_cast<double>(c.shared_passes + c.warp_instructions[kWarploomWarp]) + rounds);
+  // Blocks that share a multiprocessor spin side by side.
+  const int resident =
+      occupancy(m, 0, kind.code->static_shared + kind.dynamic_shared, static_cast<int>(kind.threads)).blocks;
+  const double waves = std::ceil(blocks / (m.processors * std::max(resident, 1)));
+  t.swaps = waves / blocks / m.clock() * kSwapClocks * static_cast<double>(c.swap_chain);
   t.l2 = std::max(t.l2, share * asked / kPortBytes);
-  t.total = t.launch + std::max({t.dram, t.l2, t.issue, t.arithmetic, t.shared});
+  t.total = t.launch + std::max({t.dram, t.l2, t.issue, t.arithmetic, t.shared, t.swaps});
   return t;
 }
 
 const char* bound_by(const WarploomModelledTime& t) {
   const std::pair<double, const char*> parts[] = {{t.dram, "DRAM"},      {t.l2, "L2"},         {t.issue, "issue"},
-                                                  {t.arithmetic, "ALU"}, {t.shared, "shared"}, {t.launch, "launch"}};
+                                                  {t.arithmetic, "ALU"}, {t.shared, "shared"}, {t.swaps, "swaps"},
+                                                  {t.launch, "launch"}};
   return std::max_element(std::begin(parts), std::end(parts), [](auto& a, auto& b) { return a.first < b.first; })->second;
 }
 
@@ -153,7 +163,7 @@ int warploom_emulator_modelled(const char* kernel, const char* gpu, WarploomMode
     if (kind.kernel.find(kernel) == std::string::npos) continue;
     const WarploomModelledTime t = modelled(kind, counts, *model);
     out->total += t.total, out->launch += t.launch, out->dram += t.dram, out->l2 += t.l2;
-    out->issue += t.issue, out->arithmetic += t.arithmetic, out->shared += t.shared;
+    out->issue += t.issue, out->arithmetic += t.arithmetic, out->shared += t.shared, out->swaps += t.swaps;
     ++matches;
   }
   return matches;

@@ -78,6 +78,7 @@ void trim_pools();  // gives back what they keep beyond their thresholds, as eve
 
 // ---- Device (runtime_device.cpp)
 int blocks_per_processor(const Code& code, int block_size, size_t dynamic_shared);
+int processors_at_hand();  // of all, those that the program's share has (runtime_partition.cpp)
 
 }  // namespace emulator
 

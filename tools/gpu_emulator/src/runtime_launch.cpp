@@ -53,7 +53,7 @@ cudaError_t prepare(const void* function, dim3 grid, dim3 block, void** args, si
   if (shared > dynamic_shared_limit(*kernel, *code)) return cudaErrorInvalidValue;
   if (cooperative && uint64_t{grid.x} * grid.y * grid.z >
                          static_cast<uint64_t>(blocks_per_processor(*code, static_cast<int>(threads), shared)) *
-                             static_cast<uint64_t>(device_model().processors))
+                             static_cast<uint64_t>(processors_at_hand()))
     return cudaErrorCooperativeLaunchTooLarge;
   l = {kernel, function, grid, block, shared, cooperative, std::vector<uint8_t>(code->param_bytes + 1)};
   for (size_t i = 0; i < code->ast->params.size(); ++i)

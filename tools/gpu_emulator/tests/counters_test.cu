@@ -193,6 +193,48 @@ TEST_F(Counters, AtomicsAndBarriers) {
   EXPECT_EQ(c.shared_conflicts, 2u * kWarps * 3);  // four lanes a word
 }
 
+// Every warp's lanes come to `ways` words each, which all warps share.
+template <class T>
+__global__ void sum_kernel(int ways, T* out) {
+  __shared__ T sums[32];
+  const int t = threadIdx.x;
+  if (t < 32) sums[t] = T(0);
+  __syncthreads();
+  atomicAdd(&sums[t % ways], T(1));
+  __syncthreads();
+  if (t < 32) out[t] = sums[t];
+}
+template <class T>
+WarploomCounters sums_of(int ways) {
+  DeviceBuffer<T> out(32);
+  warploom_emulator_reset_counters();
+  sum_kernel<T><<<3, kThreads>>>(ways, out.data());
+  return counts_of("sum_kernel");
+}
+
+TEST_F(Counters, AtomicsThatAreLoopsOfCompareAndSwap) {
+  for (const int ways : {1, 2, 8, 32}) {
+    for (const WarploomCounters& c : {sums_of<unsigned long long>(ways), sums_of<double>(ways), sums_of<float>(ways)}) {
+      EXPECT_EQ(c.shared_atomics, 3u * kThreads);
+      EXPECT_EQ(c.swap_rounds, 3u * kWarps * (32 / ways)) << ways;
+      EXPECT_EQ(c.swap_chain, 3u * kThreads / ways) << ways;
+    }
+    for (const WarploomCounters& c : {sums_of<unsigned>(ways), sums_of<int>(ways)}) {
+      EXPECT_EQ(c.swap_rounds, 0u);
+      EXPECT_EQ(c.swap_chain, 0u);
+    }
+  }
+}
+
+__global__ void global_sum_kernel(unsigned long long* out) { atomicAdd(out, 1ull); }
+
+TEST_F(Counters, GlobalMemoryAddsSixtyFourBitsByItself) {
+  DeviceBuffer<unsigned long long> out{std::vector<unsigned long long>(1)};
+  global_sum_kernel<<<2, kThreads>>>(out.data());
+  EXPECT_EQ(counts_of("global_sum_kernel").swap_rounds, 0u);
+  EXPECT_EQ(out.host()[0], 2ull * kThreads);
+}
+
 __global__ void classes_kernel(float* f, double* d, unsigned* out) {
   const int t = threadIdx.x;
   float a = f[t];

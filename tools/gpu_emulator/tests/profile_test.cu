@@ -152,6 +152,32 @@ TEST_F(Profile, StridesAndSmallGridsCost) {
   EXPECT_GE(modelled("copy_kernel").total, 10 * 2.5e-6);
 }
 
+template <class T>
+__global__ void hot_kernel(T* out) {
+  __shared__ T sum;
+  if (threadIdx.x == 0) sum = T(0);
+  __syncthreads();
+  for (int k = 0; k < 100; ++k) atomicAdd(&sum, T(1));
+  __syncthreads();
+  if (threadIdx.x == 0) out[blockIdx.x] = sum;
+}
+
+// 12,800 additions to one word: one after the other, 50 clocks each, if they are of 64 bits.
+TEST_F(Profile, AHotSumOfSixtyFourBitsSpins) {
+  DeviceBuffer<unsigned long long> wide(108 * 16);
+  DeviceBuffer<unsigned> narrow(108 * 16);
+  hot_kernel<<<1, 128>>>(wide.data());
+  hot_kernel<<<1, 128>>>(narrow.data());
+  const WarploomModelledTime t = modelled("hot_kernel<unsigned long long>");
+  EXPECT_NEAR(t.swaps, 12800 * 50 / 1.41e9, 1e-9);
+  EXPECT_DOUBLE_EQ(t.total, t.swaps + t.launch);
+  EXPECT_EQ(modelled("hot_kernel<unsigned int>").swaps, 0.0);
+  // 16 blocks fit a multiprocessor and spin side by side.
+  warploom_emulator_reset_counters();
+  hot_kernel<<<108 * 16, 128>>>(wide.data());
+  EXPECT_DOUBLE_EQ(modelled("hot_kernel<unsigned long long>").swaps, t.swaps);
+}
+
 __global__ void shared_kernel(int* p) {
   __shared__ int values[100];
   values[threadIdx.x] = 1;

@@ -24,6 +24,9 @@ __attribute__((weak)) const char* warploom_emulator_struck(
 __attribute__((weak)) uint64_t warploom_emulator_calls(const char* entry_point);
 // What cudaMalloc and its kin may have together; 8 GiB, or WARPLOOM_EMULATOR_MEMORY (in MiB).
 __attribute__((weak)) void warploom_emulator_limit_memory(size_t bytes);
+// The program's share of the device's multiprocessors from now on, as a green context has it; 0: all. Attributes go on telling
+// of the whole device.
+__attribute__((weak)) void warploom_emulator_partition(int processors);
 // A launch in which no block ends for so many warp instructions is stopped (cudaErrorLaunchTimeout).
 // WARPLOOM_EMULATOR_WATCHDOG.
 __attribute__((weak)) void warploom_emulator_watchdog(unsigned long long warp_instructions);
@@ -70,6 +73,10 @@ struct WarploomCounters {
   uint64_t shared_passes, shared_conflicts;
   uint64_t global_atomics, shared_atomics;  // lanes
   uint64_t barriers;                        // warps that arrive at bar or barrier (bar.warp.sync is not one)
+  // Atomics that shared memory has no instruction for (of 64 bits, of floats) are loops of compare-and-swap, of which one lane
+  // wins a round at an address. Rounds: the most lanes of a warp instruction at one address, summed over instructions. Chain: the
+  // most lanes of a block at one address, summed over blocks; they win one after the other.
+  uint64_t swap_rounds, swap_chain;
 };
 
 // Counting is off until asked for: it takes time. `kernel`: any part of a demangled name; instantiations are summed. Counts
@@ -94,11 +101,11 @@ __attribute__((weak)) int warploom_emulator_occupancy(const char* gpu, int regis
                                                       struct WarploomOccupancy* out);
 
 // ---- Modelled time: what the counted work takes at least on a GPU, by its data sheet: the slowest of DRAM (distinct
-// sectors), L2 (sectors asked for), and the busiest multiprocessor's issue slots, arithmetic units, shared memory and L2
-// port, plus a constant a launch. Caches are cold, latencies hidden. No measurement; it compares variants and shows what
-// bounds them.
+// sectors), L2 (sectors asked for), the busiest multiprocessor's issue slots, arithmetic units, shared memory and L2 port, and a
+// block's longest chain of compare-and-swaps; plus a constant a launch. Caches are cold, other latencies hidden. No
+// measurement; it compares variants and shows what bounds them.
 struct WarploomModelledTime {  // seconds of all counted launches
-  double total, launch, dram, l2, issue, arithmetic, shared;
+  double total, launch, dram, l2, issue, arithmetic, shared, swaps;
 };
 __attribute__((weak)) int warploom_emulator_modelled(const char* kernel, const char* gpu, struct WarploomModelledTime* out);
 __attribute__((weak)) const char* warploom_emulator_profile(
