@@ -23,7 +23,8 @@ auto load_module() {
   std::error_code error;
   const auto path = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / kModule;
   if (!std::filesystem::exists(path, error))
-    throw BackendError(fmt::format("--gpu-ops: {} is not there: a build with nvcc of CUDA 13 has it beside warploom-bench", path.string()));
+    throw BackendError(
+        fmt::format("--gpu-ops: {} is not there: a build with nvcc of CUDA 13 has it beside warploom-bench", path.string()));
   void* module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!module) throw BackendError(fmt::format("--gpu-ops: {} cannot be loaded: {}", kModule, dlerror()));
   void* entry = dlsym(module, "warploom_gpu_ops");
