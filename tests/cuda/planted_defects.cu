@@ -20,3 +20,13 @@ extern "C" __global__ void conflicts(const float* in, float* out) {
   __syncthreads();
   out[threadIdx.x] = table[threadIdx.x % 32 * 32 + threadIdx.x / 32];
 }
+
+// Sums of 64 bits in shared memory.
+extern "C" __global__ void swaps(const unsigned long long* in, unsigned long long* out) {
+  __shared__ unsigned long long sums[64];
+  if (threadIdx.x < 64) sums[threadIdx.x] = 0;
+  __syncthreads();
+  atomicAdd(&sums[in[threadIdx.x] % 64], in[threadIdx.x]);
+  __syncthreads();
+  if (threadIdx.x < 64) out[threadIdx.x] = sums[threadIdx.x];
+}

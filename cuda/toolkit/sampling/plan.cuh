@@ -68,7 +68,7 @@ __device__ CtaGroup::MinMax scan_row(const R& row, CtaGroup& ctas, bool by_count
     min_max.max = pack(key, id) > min_max.max ? pack(key, id) : min_max.max;
     if (key <= kMaskedKey) return;
     min_max.min = min(min_max.min, key);
-    if (by_count) atomicAdd(&ctas.scratch().histogram[key >> kFirstDigit], u64{1});
+    if (by_count) ctas.scratch().histogram.count(key >> kFirstDigit);
   });
   min_max.flag |= invalid;
   ctas.publish_min_max(min_max);

@@ -25,17 +25,21 @@ struct Keys {
   __device__ int bin_shift() const { return max(0, 32 - 11 - __clz(static_cast<int>(high - low))); }
 };
 
-// Histogram over the row of place(id, y, weight), which gives a bin, or -1, and its weight.
-template <class R, class Place>
+// Histogram over the row of place(id, y, weight), which gives a bin, or -1, and its weight: 0 or 1 where kCounts.
+template <bool kCounts, class R, class Place>
 __device__ void make_histogram(const R& row, CtaGroup& ctas, Place place) {
   ctas.clear_histogram();
-  u64* histogram = ctas.scratch().histogram;
+  Histogram& histogram = ctas.scratch().histogram;
   for_each_token(
       row, ctas,
       [&](int id, float y) {
         u64 weight = 0;
         const int bin = place(id, y, weight);
-        if (bin >= 0 && weight != 0) atomicAdd(&histogram[bin], weight);
+        if (bin < 0 || weight == 0) return;
+        if constexpr (kCounts)
+          histogram.count(static_cast<u32>(bin));
+        else
+          histogram.add(bin, weight);
       },
       [](int) {});
   ctas.publish_histogram();
@@ -93,7 +97,7 @@ __device__ Cut select(const R& row, CtaGroup& ctas, Pivot& pivot, bool bounded, 
     if (!bounded) refine(row, ctas, pivot, weight);
     if (pivot.above + pivot.inside == pivot.need) return {pivot.keys.low, 0xffffffffu};
     if (pivot.keys.low == pivot.keys.high) break;
-    make_histogram(row, ctas, [&](int id, float y, u64& m) {
+    make_histogram<kListable>(row, ctas, [&](int id, float y, u64& m) {
       const u32 key = order_key(y);
       if (!pivot.keys.hold(key)) return -1;
       m = weight(id, y, key);

@@ -48,10 +48,30 @@ struct RowLists {  // needs no initialisation
 using BlockSort = cub::BlockRadixSort<u64, kThreads, kListed, cub::NullType, 4, false>;  // false: fewer registers
 using BlockScan = cub::BlockScan<u64, kThreads, cub::BLOCK_SCAN_WARP_SCANS>;
 
+// high:low += value, in shared memory, where an addition of 64 bits is no instruction but a loop of compare-and-swap.
+__device__ inline void add_wide(u32& low, u32& high, u64 value) {
+  const u32 part = static_cast<u32>(value), before = atomicAdd(&low, part);
+  const u32 rest = static_cast<u32>(value >> 32) + (before + part < part ? 1u : 0u);
+  if (rest != 0) atomicAdd(&high, rest);
+}
+__device__ inline void add_wide(u64& sum, u64 value) {
+  u32* words = reinterpret_cast<u32*>(&sum);
+  add_wide(words[0], words[1], value);
+}
+
+// Sums of bins: `low` alone counts, both add up weights.
+struct Histogram {
+  u32 low[kBins], high[kBins];
+
+  __device__ u64 operator[](int bin) const { return static_cast<u64>(high[bin]) << 32 | low[bin]; }
+  __device__ void count(u32 bin) { atomicAdd(&low[bin], 1u); }
+  __device__ void add(int bin, u64 weight) { add_wide(low[bin], high[bin], weight); }
+};
+
 // Shared memory of a CTA.
 struct CtaScratch {
   union {
-    u64 histogram[kBins];
+    Histogram histogram;
     u64 list[kListRoom];
     BlockSort::TempStorage sort;
   };
@@ -137,14 +157,15 @@ class CtaGroup {
 
   __device__ void clear_histogram() {
     if (threadIdx.x == 0) ++scratch_.histogram_phase;
-    for (int i = 0; i < kBins; i += kThreads) scratch_.histogram[i + threadIdx.x] = 0;  // a constant trip count
+    for (int i = 0; i < kBins; i += kThreads)  // a constant trip count
+      scratch_.histogram.low[i + threadIdx.x] = scratch_.histogram.high[i + threadIdx.x] = 0;
     __syncthreads();
   }
   /// Publishes the sums of kFineBins bins each; after the next barrier they cover all CTAs.
   __device__ void publish_histogram() {
     __syncthreads();
     for (int i = 0; i < kBins; i += kThreads) {
-      const u64 sum = warp_sum(scratch_.histogram[i + threadIdx.x]);
+      const u64 sum = warp_sum(scratch_.histogram[i + static_cast<int>(threadIdx.x)]);
       if (threadIdx.x % 32 == 0) scratch_.coarse[(i + threadIdx.x) / kFineBins] = sum;
     }
     if (single_cta()) return;
@@ -170,16 +191,17 @@ class CtaGroup {
   /// histogram.
   __device__ Bin find_bin(u64 need) {
     const Bin coarse = find_among(scratch_.coarse, kCoarseBins, need);
-    const u64* fine = scratch_.histogram + coarse.bin * kFineBins;
+    u64 fine = 0;
+    if (threadIdx.x < kFineBins) fine = scratch_.histogram[static_cast<int>(coarse.bin * kFineBins + threadIdx.x)];
     if (!single_cta()) {
       u64* shared = workspace().bins[scratch_.histogram_phase % 2] + kCoarseBins;
-      if (threadIdx.x < kFineBins && fine[threadIdx.x] != 0) atomicAdd(shared + threadIdx.x, fine[threadIdx.x]);
+      if (threadIdx.x < kFineBins && fine != 0) atomicAdd(shared + threadIdx.x, fine);
       barrier();
-      if (threadIdx.x < kFineBins) scratch_.fine[threadIdx.x] = shared[threadIdx.x];
-      __syncthreads();
-      fine = scratch_.fine;
+      if (threadIdx.x < kFineBins) fine = shared[threadIdx.x];
     }
-    Bin bin = find_among(fine, kFineBins, need - coarse.above);
+    if (threadIdx.x < kFineBins) scratch_.fine[threadIdx.x] = fine;
+    __syncthreads();
+    Bin bin = find_among(scratch_.fine, kFineBins, need - coarse.above);
     bin.bin += coarse.bin * kFineBins;
     bin.above += coarse.above;
     __syncthreads();
