@@ -176,6 +176,8 @@ def main():
             comparison.run_round(r)
     except WorkerFailed as error:
         sys.exit(f"{WARPLOOM}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     finally:
         comparison.close()
     text = peer_table.report(comparison.results())

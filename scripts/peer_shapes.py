@@ -63,12 +63,12 @@ def write_f16(name, shape, path):
     writer.add_vocab_size(shape["vocab_size"])
     spellings = byte_spellings()
     end = len(spellings)
-    spellings += ["<|end|>"] + [f"<{i}>" for i in range(end + 1, shape["vocab_size"])]
+    spellings += ["<|end|>", "!!"] + [f"<{i}>" for i in range(end + 2, shape["vocab_size"])]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(spellings)
     writer.add_token_types([gguf.TokenType.CONTROL if i == end else gguf.TokenType.NORMAL for i in range(len(spellings))])
-    writer.add_token_merges(["< 2"])
+    writer.add_token_merges(["! !"])  # no tokenizer is without any
     writer.add_bos_token_id(end)
     writer.add_eos_token_id(end)
     for tensor, rows, columns in tensors(shape):
@@ -86,12 +86,17 @@ def write_f16(name, shape, path):
     writer.close()
 
 
-def quantise(source, target, type):
+def quantise(source, target, type, log):
     import llama_cpp as lc
     params = lc.llama_model_quantize_default_params()
     params.ftype = TYPES[type]
-    if lc.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params)) != 0:
-        sys.exit(f"llama.cpp could not quantise {source} to {type}")
+    errors = os.dup(2)
+    with open(log, "w") as file:
+        os.dup2(file.fileno(), 2)  # a line for each tensor
+    status = lc.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params))
+    os.dup2(errors, 2)
+    if status != 0:
+        sys.exit(f"llama.cpp could not quantise {source} to {type}: {log} says why")
 
 
 def main(name, type):
@@ -103,11 +108,11 @@ def main(name, type):
         shape = shape_of(name)
     except WorkerFailed as error:
         sys.exit(f"--shape: {error}")
-    f16, part = (peer_models.FOLDER / f"{name}.{end}" for end in ("F16.part", f"{type}.part"))
+    f16, part, log = (peer_models.FOLDER / f"{name}.{end}" for end in ("F16.part", f"{type}.part", f"{type}.log"))
     print(f"Drawing weights in the shape of {name}", file=sys.stderr)
     write_f16(name, shape, f16)
-    print(f"Quantising them to {type}", file=sys.stderr)
-    quantise(f16, part, type)
+    print(f"Quantising them to {type} ({log} says how)", file=sys.stderr)
+    quantise(f16, part, type, log)
     os.remove(f16)
     part.rename(target)
     return target

@@ -14,6 +14,7 @@ sys.path.insert(0, sys.argv.pop())
 import compare_peers as script
 import peer_models
 import peer_programs
+import peer_shapes
 import peer_table
 import peers
 from peer_programs import MEMORY, START, WARPLOOM
@@ -92,12 +93,13 @@ class Process(unittest.TestCase):
         self.assertFalse(worker.alive())
 
     def test_the_time_of_the_worker_is_its_own(self):
-        program = "while sum(os.times()[:2]) < 0.5: pass\nprint('{}', flush=True)\nsys.stdin.read()"
-        worker = self.worker("import os, sys\n" + program)
+        program = "import os, sys\nprint('{}', flush=True)\nfor line in sys.stdin:\n  while sum(os.times()[:2]) < 1: pass\n  print('{}', flush=True)"
+        worker = self.worker(program)
+        worker.wait_until_ready()
         before = peers.processor_seconds(worker.process.pid)
         watch, blind = peers.Watch(worker.process.pid), peers.Watch()
-        worker.wait_until_ready()
-        self.assertGreaterEqual(peers.processor_seconds(worker.process.pid) - before, 0.3)
+        worker.ask({})
+        self.assertGreaterEqual(peers.processor_seconds(worker.process.pid) - before, 0.5)
         self.assertLess(watch.others(), blind.others())
 
 
@@ -158,6 +160,24 @@ class Models(unittest.TestCase):
         with mock.patch.object(peer_models, "FORMATS", {"a": (None, "gguf", ["no-such-package"])}):
             with self.assertRaisesRegex(peer_models.ConversionFailed, "no-such-package is not installed"):
                 peer_models.path_of("a", __file__)
+
+
+class Shapes(unittest.TestCase):
+    SHAPE = {"hidden_size": 64, "intermediate_size": 96, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8, "vocab_size": 300, "num_layers": 2}
+
+    def test_matrices_have_their_rows_and_columns(self):
+        tied = {name: (rows, columns) for name, rows, columns in peer_shapes.tensors(self.SHAPE | {"tie_word_embeddings": True})}
+        self.assertEqual(len(tied), 1 + 2 * 7)
+        self.assertEqual(tied["token_embd"], (300, 64))
+        self.assertEqual([tied[f"blk.1.{name}"] for name in ("attn_q", "attn_k", "attn_output", "ffn_up", "ffn_down")],
+                         [(32, 64), (16, 64), (64, 32), (96, 64), (64, 96)])
+        untied = {name for name, *_ in peer_shapes.tensors(self.SHAPE | {"tie_word_embeddings": False})}
+        self.assertEqual(untied - set(tied), {"output"})
+
+    def test_every_byte_has_a_spelling_of_its_own(self):
+        spellings = peer_shapes.byte_spellings()
+        self.assertEqual(len(set(spellings)), 256)
+        self.assertEqual((spellings[0], spellings[-1], spellings[188:190]), ("!", "\u0143", ["\u0100", "\u0101"]))
 
 
 class Planted:
@@ -235,7 +255,8 @@ class Script(unittest.TestCase):
         for arguments, message in ((["--only", "vllm"], "vllm is none of llama.cpp"), (["-r", "0"], "0 is no number of rounds"),
                                    (["-t", "x"], "x is no number of threads"), (["-m", "no.gguf"], "there is no file"),
                                    (["-t"], "-t takes a value"), (["--fast"], "--fast is no option"),
-                                   (["--type", "Q9"], "Q9 is none of F16")):
+                                   (["--type", "Q9"], "Q9 is none of F16"),
+                                   (["-m", __file__, "--shape", "llama-3.2-1b"], "-m and --shape both name a model")):
             path = os.path.join(sys.path[0], "compare-peers")
             done = subprocess.run([path, *arguments], capture_output=True, text=True)
             self.assertEqual(done.returncode, 1)
