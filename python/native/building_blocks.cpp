@@ -6,6 +6,7 @@
 
 #include "core/half.h"
 #include "core/sampling_math.h"
+#include "native/cuda_module.h"
 #include "native/sampling.h"
 #include "warploom/error.h"
 
@@ -47,32 +48,54 @@ float logit(const Rows& rows, std::int64_t row, std::int64_t token) {
   return rows.type == DType::f16 ? half_to_float(bits) : bfloat16_to_float(bits);
 }
 
+// The tokens that keep a share: those that a draw picks from, and where nothing but top-k can have removed them also those of weight 0,
+// by logit and then by id (docs/sampling.md section 7).
+std::vector<TokenId> tokens_with_share(const Kept& kept, std::int64_t row, const SamplingParams& params) {
+  const Rows& rows = kept.call.rows();
+  const auto drawn = kept.of(row);
+  std::vector<TokenId> tokens(drawn.begin(), drawn.end());
+  if (params.top_p < 1.0f || params.min_p > 0.0f) return tokens;
+  std::vector<TokenId> rest;
+  auto next = drawn.begin();
+  for (TokenId token = 0; token < rows.width; ++token) {
+    if (next != drawn.end() && *next == token) {
+      ++next;
+    } else if (logit(rows, row, token) > -std::numeric_limits<float>::infinity()) {
+      rest.push_back(token);
+    }
+  }
+  const auto before = [&](TokenId a, TokenId b) {
+    const float x = logit(rows, row, a), y = logit(rows, row, b);
+    return x != y ? x > y : a < b;
+  };
+  const auto k = static_cast<std::size_t>(params.top_k);
+  if (k > 0 && k < tokens.size() + rest.size()) {
+    const auto end = rest.begin() + static_cast<std::ptrdiff_t>(k - tokens.size());
+    std::nth_element(rest.begin(), end, rest.end(), before);
+    rest.erase(end, rest.end());
+  }
+  tokens.insert(tokens.end(), rest.begin(), rest.end());
+  return tokens;
+}
+
 void softmax_row(const Kept& kept, std::int64_t row, float* out) {
-  const auto width = kept.call.rows().width;
+  const Rows& rows = kept.call.rows();
   const auto r = static_cast<std::size_t>(row);
   if (kept.call.statuses()[r] != SampleStatus::ok) {
-    std::fill_n(out, width, std::numeric_limits<float>::quiet_NaN());
+    std::fill_n(out, rows.width, std::numeric_limits<float>::quiet_NaN());
     return;
   }
-  std::fill_n(out, width, 0.0f);
-  if (kept.call.greedy(row)) {
+  std::fill_n(out, rows.width, 0.0f);
+  const SamplingParams params = kept.call.parameters().params(row);
+  if (params.temperature == 0.0f) {
     out[kept.argmax[r]] = 1.0f;
     return;
   }
-  const float max = logit(kept.call.rows(), row, kept.argmax[r]),
-              scale = sampling::exponent_scale(kept.call.temperature(row));
-  const double total = static_cast<double>(kept.total_weight[r]);
-  const auto put = [&](std::int64_t token) {
-    const float x = logit(kept.call.rows(), row, token);
-    if (x == -std::numeric_limits<float>::infinity()) return;
-    out[token] = static_cast<float>(static_cast<double>(sampling::relative_probability(x, max, scale)) * 0x1p40 / total);
-  };
-  // Without a filter also tokens of weight 0, which are never drawn, keep their share.
-  if (kept.call.has_filters()) {
-    for (const TokenId token : kept.of(row)) put(token);
-  } else {
-    for (std::int64_t token = 0; token < width; ++token) put(token);
-  }
+  const float max = logit(rows, row, kept.argmax[r]), scale = sampling::exponent_scale(params.temperature);
+  const double share = 0x1p40 / static_cast<double>(kept.total_weight[r]);
+  for (const TokenId token : tokens_with_share(kept, row, params))
+    out[token] =
+        static_cast<float>(static_cast<double>(sampling::relative_probability(logit(rows, row, token), max, scale)) * share);
 }
 
 std::vector<std::size_t> shape_of(const Rows& rows) {
@@ -87,6 +110,7 @@ T* dense_output(nb::handle out, const Rows& rows) {
 }
 
 nb::object softmax(nb::handle logits, const nb::dict& options, nb::handle out) {
+  if (is_on_gpu(logits, "logits")) return cuda_module("logits").attr("softmax")(logits, options, out);
   const Kept kept(logits, options);
   const Rows& rows = kept.call.rows();
   std::vector<float> own(out.is_none() ? static_cast<std::size_t>(rows.rows * rows.width) : 0);
@@ -98,14 +122,18 @@ nb::object softmax(nb::handle logits, const nb::dict& options, nb::handle out) {
   return out.is_none() ? to_numpy(std::move(own), shape_of(rows)) : nb::borrow(out);
 }
 
-/// One byte for each token: 1 if it is kept.
-nb::object kept_mask(nb::handle logits, const nb::dict& options) {
+/// A new array of bools, or `out`: true for kept tokens.
+nb::object kept_mask(nb::handle logits, const nb::dict& options, nb::handle out) {
+  if (is_on_gpu(logits, "logits")) return cuda_module("logits").attr("kept_mask")(logits, options, out);
   const Kept kept(logits, options);
   const Rows& rows = kept.call.rows();
-  std::vector<std::uint8_t> mask(static_cast<std::size_t>(rows.rows * rows.width));
+  const auto size = static_cast<std::size_t>(rows.rows * rows.width);
+  std::vector<std::uint8_t> own(out.is_none() ? size : 0);
+  std::uint8_t* mask = out.is_none() ? own.data() : reinterpret_cast<std::uint8_t*>(dense_output<bool>(out, rows));
+  std::fill_n(mask, size, std::uint8_t{0});
   for (std::int64_t r = 0; r < rows.rows; ++r)
-    for (const TokenId token : kept.of(r)) mask[static_cast<std::size_t>(r * rows.width + token)] = 1;
-  return to_numpy(std::move(mask), shape_of(rows));
+    for (const TokenId token : kept.of(r)) mask[r * rows.width + token] = 1;
+  return out.is_none() ? to_numpy(std::move(own), shape_of(rows)).attr("view")("bool") : nb::borrow(out);
 }
 
 TokenId draw_by_probability(const float* row, std::int64_t width, std::uint64_t bits) {
@@ -125,7 +153,10 @@ TokenId draw_by_probability(const float* row, std::int64_t width, std::uint64_t 
 }
 
 nb::object multinomial(nb::handle probabilities, nb::handle seed, nb::handle position, nb::handle subsequence,
-                       nb::handle out) {
+                       nb::handle out, nb::handle stream) {
+  if (is_on_gpu(probabilities, "probabilities"))
+    return cuda_module("probabilities").attr("multinomial")(probabilities, seed, position, subsequence, out, stream);
+  if (!stream.is_none()) throw InvalidArgument("stream is given, but the probabilities are in host memory");
   const Rows rows = read_rows(probabilities, "probabilities");
   if (rows.type != DType::f32) throw InvalidArgument("probabilities must have elements of type float32");
   if (rows.width < 1 || rows.width > (std::int64_t{1} << 22))
@@ -155,15 +186,16 @@ void bind_building_blocks(nb::module_& m) {
   m.def("softmax", &softmax, nb::arg("logits").none(), nb::arg("options"), nb::arg("out").none(),
         "Probabilities; see warploom.softmax.",
         nb::sig("def softmax(logits: object, options: dict[str, object], out: object | None) -> typing.Any"));
-  m.def("kept_mask", &kept_mask, nb::arg("logits").none(), nb::arg("options"),
-        "Which tokens the filters keep, a byte for each.",
-        nb::sig("def kept_mask(logits: object, options: dict[str, object]) -> typing.Any"));
+  m.def("kept_mask", &kept_mask, nb::arg("logits").none(), nb::arg("options"), nb::arg("out").none(),
+        "Which tokens the filters keep; see warploom.kept_mask.",
+        nb::sig("def kept_mask(logits: object, options: dict[str, object], out: object | None) -> typing.Any"));
   m.def(
       "multinomial", &multinomial, nb::arg("probabilities").none(), nb::arg("seed").none(), nb::arg("position").none(),
-      nb::arg("subsequence").none(), nb::arg("out").none(), "Draws by probabilities; see warploom.multinomial.",
+      nb::arg("subsequence").none(), nb::arg("out").none(), nb::arg("stream").none(),
+      "Draws by probabilities; see warploom.multinomial.",
       nb::sig(
           "def multinomial(probabilities: object, seed: object | None, position: object | None, subsequence: object | None, "
-          "out: object | None) -> typing.Any"));
+          "out: object | None, stream: object | None) -> typing.Any"));
 }
 
 }  // namespace warploom::python

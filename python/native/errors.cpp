@@ -72,4 +72,11 @@ void bind_errors(nb::module_& m) {
   nb::register_exception_translator(translate);
 }
 
+void find_errors(nb::handle module) {
+  const auto find = [&](const char* name) { return nb::object(module.attr(name)).release().ptr(); };
+  classes = {find("Error"),        find("InvalidArgument"), find("ModelError"), find("OutOfMemory"),
+             find("BackendError"), find("EngineStopped"),   find("QueueFull")};
+  nb::register_exception_translator(translate);
+}
+
 }  // namespace warploom::python

@@ -5,14 +5,13 @@
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 
 #include <nanobind/stl/string.h>
 
+#include "native/cuda_module.h"
 #include "native/fork.h"
 #include "native/options.h"
-#include "warploom/device.h"
 #include "warploom/error.h"
 
 namespace warploom::python {
@@ -66,19 +65,6 @@ T* vector_or_null(std::vector<T>& values) {
   return values.empty() ? nullptr : values.data();
 }
 
-/// Calls visit(element) for each element of `value`, of which there must be one for each row.
-template <typename Visit>
-void for_each_row(nb::handle value, const char* name, std::int64_t rows, const Visit& visit) {
-  std::int64_t count = 0;
-  for (nb::handle row : nb::borrow(value)) {
-    visit(row);
-    ++count;
-  }
-  if (count != rows)
-    throw InvalidArgument(std::string(name) + " has " + std::to_string(count) + " rows for " + std::to_string(rows) +
-                          " rows of logits");
-}
-
 const char* status_name(SampleStatus status) {
   switch (status) {
     case SampleStatus::ok: return "ok";
@@ -91,118 +77,16 @@ const char* status_name(SampleStatus status) {
 
 }  // namespace
 
-/// How each keyword argument is read.
-struct SampleOption {
-  using Set = void (*)(SampleCall&, nb::handle);
-  static const std::unordered_map<std::string_view, Set>& all();
-
- private:
-};
-
-const std::unordered_map<std::string_view, SampleOption::Set>& SampleOption::all() {
-  static const std::unordered_map<std::string_view, Set> setters = {
-      {"temperature", [](SampleCall& c, nb::handle v) { c.temperature_.read(v, "temperature", c.rows_.rows); }},
-      {"top_k", [](SampleCall& c, nb::handle v) { c.top_k_.read(v, "top_k", c.rows_.rows); }},
-      {"top_p", [](SampleCall& c, nb::handle v) { c.top_p_.read(v, "top_p", c.rows_.rows); }},
-      {"min_p", [](SampleCall& c, nb::handle v) { c.min_p_.read(v, "min_p", c.rows_.rows); }},
-      {"seed", [](SampleCall& c, nb::handle v) { c.seed_.read(v, "seed", c.rows_.rows); }},
-      {"position", [](SampleCall& c, nb::handle v) { c.position_.read(v, "position", c.rows_.rows); }},
-      {"subsequence", [](SampleCall& c, nb::handle v) { c.subsequence_.read(v, "subsequence", c.rows_.rows); }},
-      {"repetition_penalty",
-       [](SampleCall& c, nb::handle v) { c.repetition_penalty_.read(v, "repetition_penalty", c.rows_.rows); }},
-      {"frequency_penalty",
-       [](SampleCall& c, nb::handle v) { c.frequency_penalty_.read(v, "frequency_penalty", c.rows_.rows); }},
-      {"presence_penalty",
-       [](SampleCall& c, nb::handle v) { c.presence_penalty_.read(v, "presence_penalty", c.rows_.rows); }},
-      {"history", [](SampleCall& c, nb::handle v) { c.read_history(v); }},
-      {"count_begin", [](SampleCall& c, nb::handle v) { c.count_begin_.read(v, "count_begin", c.rows_.rows); }},
-      {"bias", [](SampleCall& c, nb::handle v) { c.read_bias(v); }},
-      {"allowed", [](SampleCall& c, nb::handle v) { c.allowed_.read(v, "allowed", c.rows_.rows, c.rows_.width); }},
-      {"threads",
-       [](SampleCall& c, nb::handle v) {
-         Column<std::int32_t> threads;
-         threads.read(v, "threads", 1);
-         if (threads.data) c.threads_ = threads.data[0] == 0 ? available_cpus() : threads.data[0];
-       }},
-      {"out",
-       [](SampleCall& c, nb::handle v) {
-         if (v.is_none()) return;
-         c.out_token = output_of<std::int32_t>(v, "out", c.rows_.rows);
-         c.out = nb::borrow(v);
-       }},
-      {"out_status",
-       [](SampleCall& c, nb::handle v) {
-         if (!v.is_none()) c.out_status = output_of<std::uint8_t>(v, "out_status", c.rows_.rows);
-       }},
-      {"out_argmax",
-       [](SampleCall& c, nb::handle v) {
-         if (!v.is_none()) c.out_argmax = output_of<std::int32_t>(v, "out_argmax", c.rows_.rows);
-       }},
-      {"out_logprob",
-       [](SampleCall& c, nb::handle v) {
-         if (!v.is_none()) c.out_logprob = output_of<double>(v, "out_logprob", c.rows_.rows);
-       }},
-      {"out_filtered_logprob",
-       [](SampleCall& c, nb::handle v) {
-         if (!v.is_none()) c.out_filtered_logprob = output_of<double>(v, "out_filtered_logprob", c.rows_.rows);
-       }},
-      {"out_num_kept",
-       [](SampleCall& c, nb::handle v) {
-         if (!v.is_none()) c.out_num_kept = output_of<std::int64_t>(v, "out_num_kept", c.rows_.rows);
-       }},
-      {"out_total_weight",
-       [](SampleCall& c, nb::handle v) {
-         if (!v.is_none()) c.out_total_weight = output_of<std::uint64_t>(v, "out_total_weight", c.rows_.rows);
-       }},
-  };
-  return setters;
-}
-
 void SampleCall::read(const nb::dict& options) {
-  const auto& setters = SampleOption::all();
+  const auto on_host = [this]<typename T>(nb::handle value, const char* name, T*& pointer) {
+    pointer = output_of<T>(value, name, rows_.rows);
+  };
   for (const auto& [key, value] : options) {
     const std::string_view name = option_name(key);
-    const auto setter = setters.find(name);
-    if (setter == setters.end())
-      throw nb::type_error(("sampling has no option \"" + std::string(name) + "\"; SampleOptions lists them").c_str());
-    setter->second(*this, value);
+    if (parameters_.read(name, value) || outputs_.read(name, value, on_host)) continue;
+    if (name != "stream") throw_no_sample_option(name);
+    if (!value.is_none()) throw InvalidArgument("stream is given, but the logits are in host memory");
   }
-}
-
-void SampleCall::read_history(nb::handle value) {
-  if (value.is_none()) return;
-  history_offsets_ = {0};
-  const auto add = [this](nb::handle row) {
-    for (const TokenId token : read_tokens(row, "history")) history_.push_back(token);
-    history_offsets_.push_back(static_cast<std::int64_t>(history_.size()));
-  };
-  if (rows_.single) return add(value);
-  for_each_row(value, "history", rows_.rows, add);
-}
-
-void SampleCall::read_biases_of_row(nb::handle value) {
-  nb::dict biases;
-  if (!nb::try_cast(value, biases))
-    throw InvalidArgument("bias must be a dict of token ids and numbers, or one for each row");
-  for (const auto& [token, bias] : biases) {
-    Column<std::int32_t> id;
-    Column<float> number;
-    id.read(token, "a token of bias", 1);
-    number.read(bias, "a number of bias", 1);
-    if (!id.data || !number.data) throw InvalidArgument("bias holds None");
-    bias_.push_back({id.data[0], number.data[0]});
-  }
-  bias_offsets_.push_back(static_cast<std::int64_t>(bias_.size()));
-}
-
-void SampleCall::read_bias(nb::handle value) {
-  if (value.is_none()) return;
-  bias_offsets_ = {0};
-  if (PyDict_Check(value.ptr())) {
-    for (std::int64_t r = 0; r < rows_.rows; ++r) read_biases_of_row(value);
-    return;
-  }
-  for_each_row(value, "bias", rows_.rows, [this](nb::handle row) { read_biases_of_row(row); });
 }
 
 void SampleCall::run(SampleArgs& args) {
@@ -212,72 +96,31 @@ void SampleCall::run(SampleArgs& args) {
   args.rows = rows_.rows;
   args.vocab_size = rows_.width;
   args.row_stride = rows_.stride;
-  args.temperature = temperature_.data;
-  args.top_k = top_k_.data;
-  args.top_p = top_p_.data;
-  args.min_p = min_p_.data;
-  args.seed = seed_.data;
-  args.position = position_.data;
-  args.subsequence = subsequence_.data;
-  args.repetition_penalty = repetition_penalty_.data;
-  args.frequency_penalty = frequency_penalty_.data;
-  args.presence_penalty = presence_penalty_.data;
-  args.history = vector_or_null(history_);
-  args.history_offsets = vector_or_null(history_offsets_);
-  args.count_begin = count_begin_.data;
-  args.bias = vector_or_null(bias_);
-  args.bias_offsets = vector_or_null(bias_offsets_);
-  args.allowed = allowed_.data;
-  args.allowed_stride = allowed_.stride;
+  parameters_.give(args);
+  outputs_.give(args);
   statuses_.resize(rows);
   args.status = statuses_.data();
-  if (!out_token) tokens_.resize(rows);
-  args.token = out_token ? out_token : tokens_.data();
-  if (!args.argmax) args.argmax = out_argmax;
-  if (!args.logprob) args.logprob = out_logprob;
-  if (!args.filtered_logprob) args.filtered_logprob = out_filtered_logprob;
-  if (!args.num_kept) args.num_kept = out_num_kept;
-  if (!args.total_weight) args.total_weight = out_total_weight;
+  if (!outputs_.token) tokens_.resize(rows);
+  args.token = outputs_.token ? outputs_.token : tokens_.data();
   if (args.rows * args.vocab_size < kWorthReleasing) {
-    draw(threads_, args);
+    draw(parameters_.threads(), args);
   } else {
     const nb::gil_scoped_release release;
-    draw(threads_, args);
+    draw(parameters_.threads(), args);
   }
   for (std::size_t r = 0; r < rows; ++r) {
-    if (statuses_[r] == SampleStatus::invalid_parameters) refuse_row(static_cast<std::int64_t>(r));
-    if (out_status) out_status[r] = static_cast<std::uint8_t>(statuses_[r]);
+    if (statuses_[r] == SampleStatus::invalid_parameters) {
+      parameters_.check_row(static_cast<std::int64_t>(r));
+      throw InvalidArgument("a parameter of row " + std::to_string(r) + " is out of range");
+    }
+    if (outputs_.status) outputs_.status[r] = static_cast<std::uint8_t>(statuses_[r]);
   }
-}
-
-// Says what is out of range of a row that was refused.
-void SampleCall::refuse_row(std::int64_t r) const {
-  const auto row = static_cast<std::size_t>(r);
-  const std::string where = rows_.single ? std::string() : "row " + std::to_string(r) + ": ";
-  SamplingParams params;
-  params.temperature = temperature(r);
-  if (top_k_.data) params.top_k = top_k_.data[r];
-  if (top_p_.data) params.top_p = top_p_.data[r];
-  if (min_p_.data) params.min_p = min_p_.data[r];
-  if (repetition_penalty_.data) params.repetition_penalty = repetition_penalty_.data[r];
-  if (frequency_penalty_.data) params.frequency_penalty = frequency_penalty_.data[r];
-  if (presence_penalty_.data) params.presence_penalty = presence_penalty_.data[r];
-  try {
-    validate(params);
-  } catch (const InvalidArgument& error) {
-    throw InvalidArgument(where + error.what());
-  }
-  const std::int64_t length = history_offsets_.empty() ? 0 : history_offsets_[row + 1] - history_offsets_[row];
-  if (count_begin_.data && (count_begin_.data[r] < 0 || count_begin_.data[r] > length))
-    throw InvalidArgument(where + "count_begin is " + std::to_string(count_begin_.data[r]) + "; it must be in [0, " +
-                          std::to_string(length) + "], the length of history");
-  throw InvalidArgument(where + "a token of history or bias is not in [0, " + std::to_string(rows_.width) + ")");
 }
 
 namespace {
 
 nb::object tokens_of(SampleCall& call, nb::handle logits) {
-  if (call.out.is_valid()) return call.out;
+  if (call.outputs().tokens.is_valid()) return call.outputs().tokens;
   if (call.rows().single) return nb::int_(call.tokens()[0]);
   const nb::object array = to_numpy(std::vector<TokenId>(call.tokens()), {call.tokens().size()});
   // PyTorch's users go on with PyTorch's tensors.
@@ -287,6 +130,7 @@ nb::object tokens_of(SampleCall& call, nb::handle logits) {
 }
 
 nb::object sample(nb::handle logits, const nb::dict& options) {
+  if (is_on_gpu(logits, "logits")) return cuda_module("logits").attr("sample")(logits, options);
   SampleCall call(logits, "logits");
   call.read(options);
   SampleArgs args;
@@ -296,6 +140,10 @@ nb::object sample(nb::handle logits, const nb::dict& options) {
 
 /// All that can be told of the rows' draws, as a dict of arrays.
 nb::dict sample_details(nb::handle logits, int top, bool kept, const nb::dict& options) {
+  if (is_on_gpu(logits, "logits"))
+    throw InvalidArgument(
+        "logits is on a GPU, and sample_details() returns arrays in host memory: move it to the CPU, or call "
+        "sample() with out_logprob and its like");
   SampleCall call(logits, "logits");
   call.read(options);
   const auto rows = static_cast<std::size_t>(call.rows().rows), width = static_cast<std::size_t>(call.rows().width);
@@ -325,7 +173,8 @@ nb::dict sample_details(nb::handle logits, int top, bool kept, const nb::dict& o
     kept_lists.append(
         to_numpy(std::vector<TokenId>(kept_ids.begin() + kept_offsets[r], kept_ids.begin() + kept_offsets[r + 1]),
                  {static_cast<std::size_t>(kept_offsets[r + 1] - kept_offsets[r])}));
-  std::vector<TokenId> tokens = call.out_token ? std::vector<TokenId>(call.out_token, call.out_token + rows) : call.tokens();
+  const TokenId* out = call.outputs().token;
+  std::vector<TokenId> tokens = out ? std::vector<TokenId>(out, out + rows) : call.tokens();
   nb::dict details;
   details["token"] = to_numpy(std::move(tokens), {rows});
   details["status"] = nb::tuple(statuses);

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import importlib.machinery
+import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import warploom
+from device import Cuda, exported, module_under_test
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = REPOSITORY / "tests" / "data"
@@ -39,3 +44,30 @@ def smollm2() -> Iterator[warploom.Model]:
             pytest.fail(f"{MODEL} is missing")
         pytest.skip(f"{MODEL} is missing: scripts/test fetches it")
     yield warploom.Model.load(MODEL, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def cuda() -> Iterator[Cuda]:
+    path = module_under_test()
+    if path is None:
+        try:
+            from warploom import _cuda  # noqa: F401
+        except ImportError as error:
+            pytest.skip(f"no module for CUDA: {error}")
+    else:
+        loader = importlib.machinery.ExtensionFileLoader("warploom._cuda", path)
+        spec = importlib.util.spec_from_loader("warploom._cuda", loader)
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["warploom._cuda"] = module
+        loader.exec_module(module)
+    runtime = Cuda()
+    if path is not None:
+        assert runtime.emulated, f"{path} runs on {runtime.path}, which is not the emulator"
+    if not runtime.available():
+        pytest.skip("no GPU here; the preset `emulated` runs these tests without one")
+    yield runtime
+    gc.collect()
+    runtime.synchronize()
+    assert runtime.report() == ""
+    assert not exported, "exported tensors that nobody has given back"

@@ -27,6 +27,7 @@ DRAWN: list[Any] = [
     {"stop_token_ids": list(range(0, 300, 7)), "min_tokens": 3},
     {"constraint": Alternate("uint32")},
     {"constraint": Alternate("bool"), "banned_token_ids": [1]},
+    {"constraint": Alternate("uint32"), "banned_token_ids": [1], "stop_token_ids": list(range(0, 300, 7)), "min_tokens": 3},
 ]
 
 
@@ -48,6 +49,24 @@ def test_the_same_tokens_as_the_engine(tiny: warploom.Model, options: Any, cache
     assert tokens.dtype == np.int32
     np.testing.assert_array_equal(tokens, expected)
     assert calls == ([5] + [1] * (len(tokens) - 1) if cached else list(range(5, 5 + len(tokens))))
+
+
+def test_masks_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def words(mask: Any) -> Any:
+        made.append(mask)
+        return loop_words(mask)
+
+    loop_words = loop._words
+    monkeypatch.setattr(loop, "_words", words)
+    options: Any = {"max_tokens": 40, "allowed_token_ids": [3, 4, 5], "stop_token_ids": [5], "min_tokens": 20}
+    tokens = warploom.generate(lambda tokens, cache: np.zeros(50, np.float32), [1], **options)
+    assert len(tokens) >= 20 and 5 not in tokens[:20] and len(made) == 2
+
+
+def test_stops_beyond_the_vocabulary() -> None:
+    assert len(warploom.generate(lambda tokens, cache: np.zeros(5, np.float32), [1], max_tokens=3, stop_token_ids=[77])) == 3
 
 
 def test_none_stands_for_the_default(tiny: warploom.Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import timeit
 from typing import Any
 
@@ -69,19 +70,57 @@ def test_wrong_logits(logits: Any, message: str) -> None:
         warploom.sample(logits)
 
 
-class OnGpu:
-    """What a tensor on a GPU says of itself."""
+class Elsewhere:
+    """What a tensor on a device says of itself; 2: of CUDA's, 10: of ROCm's."""
+
+    def __init__(self, device_type: int) -> None:
+        self._device_type = device_type
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (2, 0)
+        return (self._device_type, 0)
 
     def __dlpack__(self, **_: Any) -> Any:
         raise AssertionError("the producer would have to synchronise with a stream")
 
 
-def test_tensors_on_a_gpu_are_refused_before_they_are_exported() -> None:
-    with pytest.raises(warploom.InvalidArgument, match="DLPack device type 2"):
-        warploom.sample(OnGpu())
+ON_ONE_ARRAY: list[Any] = [warploom.sample, warploom.softmax, warploom.kept_mask, warploom.multinomial, warploom.greedy_sample]
+
+
+@pytest.mark.parametrize("call", ON_ONE_ARRAY)
+def test_other_devices_are_refused_before_anything_is_exported(call: Any) -> None:
+    with pytest.raises(warploom.InvalidArgument, match="DLPack device type 10"):
+        call(Elsewhere(10))
+
+
+@pytest.mark.parametrize("call", ON_ONE_ARRAY)
+def test_without_the_cuda_module_a_message_says_what_is_missing(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "warploom._cuda", None)  # importing it fails as if it were not there
+    with pytest.raises(warploom.BackendError, match="is on a GPU, and this package has no module for CUDA: there was no nvcc"):
+        call(Elsewhere(2))
+
+
+def test_without_cudas_libraries_a_message_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+            if name == "warploom._cuda":
+                raise ImportError("libcudart.so.13: cannot open shared object file")
+            return None
+
+    monkeypatch.delitem(sys.modules, "warploom._cuda", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(warploom.BackendError, match=r'libcudart.so.13: cannot open.*pip install "warploom\[cuda\]"'):
+        warploom.sample(Elsewhere(2))
+
+
+def test_details_are_of_arrays_on_the_host() -> None:
+    with pytest.raises(warploom.InvalidArgument, match="sample_details.. returns arrays in host memory"):
+        warploom.sample_details(Elsewhere(2))
+
+
+def test_a_stream_is_of_a_gpu() -> None:
+    for call in (warploom.sample, warploom.softmax, warploom.kept_mask, warploom.multinomial):
+        with pytest.raises(warploom.InvalidArgument, match="stream is given, but"):
+            call(row_of(), stream=1)
 
 
 def test_no_rows() -> None:
@@ -273,6 +312,20 @@ def test_softmax_of_what_filters_keep() -> None:
     np.testing.assert_array_equal(out, got)
 
 
+def test_shares_too_small_to_be_drawn() -> None:
+    """docs/sampling.md section 7: tokens of weight 0 keep their share, unless a filter removed them."""
+    row = np.array([-60, 0, -40, -np.inf, -50, -40, -50], np.float32)
+    everything = warploom.softmax(row)
+    np.testing.assert_allclose(everything, softmax64(row), rtol=3e-6)
+    assert (everything[[0, 2, 4]] > 0).all()
+    for off in ({"top_k": 0}, {"top_k": 6}, {"top_k": 100}, {"top_p": 1.0}, {"min_p": 0.0}):
+        np.testing.assert_array_equal(warploom.softmax(row, **off), everything)
+    for k, kept in [(1, [1]), (2, [1, 2]), (3, [1, 2, 5]), (4, [1, 2, 4, 5]), (5, [1, 2, 4, 5, 6])]:
+        assert np.flatnonzero(warploom.softmax(row, top_k=k)).tolist() == kept
+    assert np.flatnonzero(warploom.softmax(row, top_p=0.999)).tolist() == [1]
+    assert np.flatnonzero(warploom.softmax(row, min_p=1e-13)).tolist() == [1]
+
+
 def test_softmax_at_the_edges() -> None:
     greedy = warploom.softmax(row_of(), temperature=0.0)
     assert greedy[row_of().argmax()] == 1 and greedy.sum() == 1
@@ -292,6 +345,11 @@ def test_masks_against_their_definitions() -> None:
     nucleus[order[: int(np.searchsorted(cumulative, 0.73)) + 1]] = True
     np.testing.assert_array_equal(warploom.top_p_mask(row, 0.73), nucleus)
     np.testing.assert_array_equal(warploom.min_p_mask(row, 0.05), probabilities >= 0.05 * probabilities.max())
+    out = np.ones(1000, np.bool_)
+    assert warploom.top_k_mask(row, 17, out=out) is out
+    np.testing.assert_array_equal(out, top_k)
+    with pytest.raises(warploom.InvalidArgument, match="out has elements of type uint8; they must be bool"):
+        warploom.top_k_mask(row, 17, out=out.view(np.uint8))
     both = warploom.top_k_mask(rows_of(), [1, 2, 3, 4, 5])
     assert both.sum(axis=1).tolist() == [1, 2, 3, 4, 5]
 

@@ -89,3 +89,58 @@ def test_a_module_in_the_loop() -> None:
     for position in range(10):
         expected.append(warploom.sample(table[expected[-1]], seed=seed, position=position, temperature=0.5))
     assert warploom.generate(net, [3], max_tokens=10, seed=2, temperature=0.5).tolist() == expected[1:]
+
+
+# On a GPU, where there is one
+
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that PyTorch can use")
+
+
+@on_a_gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_tensors_on_a_gpu(dtype: Any) -> None:
+    rows = torch.from_numpy(rows_of(7, 3001)).to(dtype)
+    there = rows.cuda()
+    options: dict[str, Any] = {"temperature": 0.8, "top_k": 100, "top_p": [0.9] * 7, "seed": torch.arange(7)}
+    expected = warploom.sample(rows, **options).tolist()
+    tokens = warploom.sample(there, **options)
+    assert tokens.is_cuda and tokens.dtype == torch.int32 and tokens.tolist() == expected
+    assert warploom.sample(there, **(options | {"seed": torch.arange(7).cuda()})).tolist() == expected
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        assert warploom.sample(there, **options).tolist() == expected
+    assert warploom.sample(there[0], seed=3).item() == warploom.sample(rows[0], seed=3)
+    np.testing.assert_array_equal(warploom.softmax(there, top_p=0.9).cpu().numpy(), warploom.softmax(rows, top_p=0.9))
+    np.testing.assert_array_equal(warploom.top_k_mask(there, 9).cpu().numpy(), warploom.top_k_mask(rows, 9))
+    shares = warploom.softmax(there)
+    assert warploom.multinomial(shares, seed=5).tolist() == warploom.multinomial(shares.cpu().numpy(), seed=5).tolist()
+
+
+@on_a_gpu
+def test_a_cuda_graph() -> None:
+    logits, tokens = torch.from_numpy(rows_of()).cuda(), torch.zeros(5, dtype=torch.int32, device="cuda")
+    position = torch.zeros(5, dtype=torch.int64, device="cuda")
+
+    def draw() -> None:
+        warploom.sample(logits, top_p=0.9, seed=range(5), position=position, out=tokens)
+        position.add_(1)
+
+    draw()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        draw()
+    for turn in range(1, 4):
+        graph.replay()
+        assert tokens.tolist() == warploom.sample(rows_of(), top_p=0.9, seed=range(5), position=turn).tolist()
+
+
+@on_a_gpu
+def test_the_operator_on_a_gpu() -> None:
+    import warploom.torch
+
+    rows, seed, position = torch.from_numpy(rows_of()), torch.arange(5), torch.full((5,), 7)
+    operator = torch.ops.warploom.sample
+    there = operator(rows.cuda(), seed.cuda(), position, temperature=0.8, top_p=0.9)
+    assert there.is_cuda and there.tolist() == operator(rows, seed, position, temperature=0.8, top_p=0.9).tolist()

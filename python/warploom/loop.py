@@ -70,24 +70,38 @@ class _Caller:
         return logits
 
 
-def _allow(options: RequestOptions, vocab_size: int) -> npt.NDArray[np.bool_] | None:
+Words = npt.NDArray[np.uint32]
+
+
+def _words(mask: npt.NDArray[np.bool_]) -> Words:
+    """A bit for each token, 32 to a word."""
+    bits = np.packbits(mask, bitorder="little")
+    return np.pad(bits, (0, -len(bits) % 4)).view(np.uint32)
+
+
+def _allow(options: RequestOptions, stops: frozenset[int], vocab_size: int) -> tuple[Words | None, Words | None]:
+    """The tokens that the options allow: at first, when no stop may be drawn yet, and later. None: all."""
     allowed, banned = options.get("allowed_token_ids"), options.get("banned_token_ids")
-    if allowed is None and banned is None:
-        return None
-    mask = np.full(vocab_size, allowed is None)
+    later = np.full(vocab_size, allowed is None)
     if allowed is not None:
-        mask[np.asarray(allowed)] = True
+        later[np.asarray(allowed)] = True
     if banned is not None:
-        mask[np.asarray(banned)] = False
-    return mask
+        later[np.asarray(banned)] = False
+    first = later.copy()
+    first[list(stops)] = False
+    return None if first.all() else _words(first), None if later.all() else _words(later)
 
 
-def _as_bools(mask: Any, vocab_size: int) -> npt.NDArray[np.bool_]:
-    array = np.asarray(mask)
-    if array.dtype == np.bool_:
-        return array
-    bits = np.unpackbits(array.view(np.uint8), bitorder="little")
-    return bits[:vocab_size].astype(np.bool_)
+def _both(own: Words | None, bits: Any, vocab_size: int) -> Any:
+    """What the options and a constraint allow together."""
+    if own is None or bits is None:
+        return own if bits is None else bits
+    array = np.asarray(bits)
+    if array.dtype == np.bool_ and array.shape == (vocab_size,):
+        array = _words(array)
+    if array.dtype not in (np.dtype(np.uint32), np.dtype(np.int32)) or array.ndim != 1 or len(array) < len(own):
+        return bits  # sample() says what is wrong with it
+    return own & array[: len(own)].view(np.uint32)
 
 
 def _history(tokens: list[int], first: int, options: RequestOptions) -> dict[str, Any]:
@@ -125,6 +139,7 @@ def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOp
     seed = _native.request_seed(options.get("seed") or 0, history)
     constraint, processor = options.get("constraint"), options.get("logits_processor")
     max_tokens, min_tokens = options.get("max_tokens"), options.get("min_tokens") or 0
+    masks: tuple[Words | None, Words | None] | None = None
     for position in range(100 if max_tokens is None else max_tokens):
         logits, cache = call(history if cache is None else history[-1:], cache)
         vocab_size, output = int(logits.shape[0]), np.array(history[first:], np.int32)
@@ -132,12 +147,11 @@ def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOp
             row = np.array(logits, np.float32)
             changed = processor(output, row)
             logits = row if changed is None else changed
-        allowed = _allow(options, vocab_size)
-        if constraint is not None and (bits := constraint.allowed(output)) is not None:
-            allowed = _as_bools(bits, vocab_size) if allowed is None else allowed & _as_bools(bits, vocab_size)
-        if stops and position < min_tokens:
-            allowed = np.full(vocab_size, True) if allowed is None else allowed
-            allowed[list(stops)] = False
+        if masks is None:
+            masks = _allow(options, stops if min_tokens else frozenset(), vocab_size)
+        allowed: Any = masks[position >= min_tokens]
+        if constraint is not None:
+            allowed = _both(allowed, constraint.allowed(output), vocab_size)
         token = sample(
             logits,
             seed=seed,

@@ -141,7 +141,8 @@ Integers = Union[int, Sequence[int], npt.NDArray[Any], None]
 
 
 class FilterOptions(TypedDict, total=False):
-    """Which tokens stay: top-k first, then top-p among them, then min-p. Each is a number for all rows or an array [rows]."""
+    """Which tokens stay: top-k first, then top-p among them, then min-p. Each is a number for all rows or an array [rows];
+    tensors on the logits' GPU have float32, top_k int32."""
 
     temperature: Any
     """Divides the logits; >= 0, 0 is greedy. Default 1."""
@@ -152,12 +153,17 @@ class FilterOptions(TypedDict, total=False):
     min_p: Any
     """Keep tokens with at least this share of the most probable one's probability; in [0, 1]. 0 or None: off, the default."""
     threads: int
-    """CPU threads that share the rows, in [1, 1024]; 0: as many as this process may keep busy. Default 1."""
+    """CPU threads that share the rows, in [1, 1024]; 0: as many as this process may keep busy. Default 1. Without effect on a
+    GPU."""
+    stream: Any
+    """Of logits on a GPU: where the work is queued. Default: the current stream of CuPy, or for other packages the legacy
+    default stream; with PyTorch it is always PyTorch's current one. A stream of any package, or its number as DLPack has it:
+    1 legacy, 2 per thread, else its address."""
 
 
 class DrawOptions(TypedDict, total=False):
     """What decides a draw besides the filters. A parameter is a number for all rows or an array [rows]; None stands for the
-    default."""
+    default. Tensors on the logits' GPU have float32, or integers of 64 bits; subsequence has 32."""
 
     seed: Any
     """In [0, 2^64). Default 0."""
@@ -172,18 +178,19 @@ class DrawOptions(TypedDict, total=False):
     presence_penalty: Any
     """Is subtracted once from the logits of tokens in the counted part of `history`. Default 0."""
     history: Any
-    """Token ids that are penalised: a sequence, or for several rows one for each."""
+    """Token ids that are penalised: a sequence, or for several rows one for each; on a GPU also a tensor there, int32
+    [tokens] or [rows, tokens]."""
     count_begin: Any
     """Index into `history` at which the counted part begins; the end of the prompt, for instance. Default 0."""
     bias: Any
     """Added to logits: a dict of token ids and numbers for all rows, or one for each; -inf removes a token."""
     allowed: Any
     """Tokens that may be drawn, for all rows or for each: bits, uint32 or int32 [vocab_size / 32 rounded up], or bool
-    [vocab_size]."""
+    [vocab_size]; in a tensor on a GPU bits, for each row."""
     out: Any
-    """Where the tokens go, int32 [rows]: a writable array, which is then what is returned."""
+    """Where the tokens go, int32 [rows]: a writable array where the logits are, which is then what is returned."""
     out_status: Any
-    """uint8 [rows]: 0 ok, 1 invalid logits, 2 all masked."""
+    """uint8 [rows]: 0 ok, 1 invalid logits, 2 all masked; 3 on a GPU: parameters there are out of range."""
     out_argmax: Any
     """int32 [rows]: the id of the largest logit."""
     out_logprob: Any

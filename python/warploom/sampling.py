@@ -19,14 +19,22 @@ if TYPE_CHECKING:
 def sample(logits: Any, **options: Unpack[SampleOptions]) -> Any:
     """Draws a token from each row of logits.
 
-    logits: float32, float16 or bfloat16, [vocab_size] or [rows, vocab_size], in host memory: a NumPy array or anything with
-    DLPack. They are read where they are; each row has to be contiguous, rows may lie apart. The vocabulary has at most 2^22
-    tokens. options: SampleOptions says what they mean.
+    logits: float32, float16 or bfloat16, [vocab_size] or [rows, vocab_size], in host memory or on a GPU: a NumPy array or
+    anything with DLPack. They are read where they are; each row has to be contiguous, rows may lie apart. The vocabulary has
+    at most 2^22 tokens. options: SampleOptions says what they mean.
 
     Returns an int for one row, int32 [rows] for several: a tensor if the logits are PyTorch's, else a NumPy array; or `out`, if
     it is given. A row that holds NaN or +inf, or where every token is masked, gets -1 and disturbs no other.
 
-    Raises InvalidArgument on arrays of other types, shapes or strides, and on parameters out of range.
+    Logits on a GPU are drawn from on its current stream (see `stream`). Nothing waits, so nothing comes back to the host: the
+    result is a tensor on that GPU, int32 [] for one row, of PyTorch if the logits are, else a DeviceArray, which any
+    package's from_dlpack() takes. Parameters may be numbers, arrays on the host, or tensors on the same GPU of exactly the
+    type that the library reads. Those on the host are checked. A row for which one on the GPU is out of range gets -1 and the
+    status 3. With `out`, a CUDA graph can capture the call, once one like it has run before: it replays with the tensors'
+    values of the time, and with the host's of the capture.
+
+    Raises InvalidArgument on arrays of other types, shapes or strides, and on parameters out of range; BackendError if logits
+    are on a GPU and this package was built without CUDA, or CUDA fails.
     """
     return _native.sample(logits, options)  # type: ignore[arg-type]
 
@@ -62,77 +70,85 @@ def sample_details(logits: Any, *, top: int = 0, kept: bool = False, **options: 
 
     top: how many of the most probable tokens to list, in [0, 1024]. kept: list the tokens that passed the filters.
 
-    Raises as sample() does. Asking never changes a token.
+    Raises as sample() does, and InvalidArgument on logits on a GPU. Asking never changes a token.
     """
     return SampleResult(**_native.sample_details(logits, top, kept, options))  # type: ignore[arg-type]
 
 
 def softmax(logits: Any, *, out: Any = None, **options: Unpack[FilterOptions]) -> Any:
-    """Probabilities of the tokens that pass the filters, 0 for the others: float32 of the shape of `logits`.
+    """Probabilities of the tokens that pass the filters, 0 for the others: float32 of the shape of `logits`, and where they
+    are.
 
     logits: as sample() takes them. out: a writable contiguous float32 array of that shape. A row with NaN or +inf, or without a
     finite logit, becomes NaN. At temperature 0 the largest logit has it all.
 
-    Raises InvalidArgument as sample() does.
+    Raises as sample() does.
     """
     return _native.softmax(logits, options, out)  # type: ignore[arg-type]
 
 
-def kept_mask(logits: Any, **options: Unpack[FilterOptions]) -> npt.NDArray[np.bool_]:
-    """Which tokens pass the filters: bool, of the shape of `logits`. A row with NaN or +inf keeps none.
+def kept_mask(logits: Any, *, out: Any = None, **options: Unpack[FilterOptions]) -> Any:
+    """Which tokens pass the filters: bool, of the shape of `logits`, and where they are. A row with NaN or +inf keeps none.
 
-    Raises InvalidArgument as sample() does.
+    logits: as sample() takes them. out: a writable contiguous array of bools of that shape.
+
+    Returns a NumPy array, a tensor on the GPU as sample() does, or `out`. Raises as sample() does.
     """
-    mask: npt.NDArray[np.bool_] = _native.kept_mask(logits, options).view(np.bool_)  # type: ignore[arg-type]
-    return mask
+    return _native.kept_mask(logits, options, out)  # type: ignore[arg-type]
 
 
-def top_k_mask(logits: Any, k: Integers) -> npt.NDArray[np.bool_]:
+def top_k_mask(logits: Any, k: Integers, *, out: Any = None, stream: Any = None) -> Any:
     """Which tokens are among the k largest logits of their row: bool, of the shape of `logits`. Of equal logits, those with
     lower ids.
 
     k: an integer >= 0 for all rows, or one for each; 0 keeps all. Tokens of less than 2^-40 of the largest probability are
     never kept.
 
-    Raises InvalidArgument as sample() does.
+    Returns and raises as kept_mask() does.
     """
-    return kept_mask(logits, top_k=k)
+    return kept_mask(logits, top_k=k, out=out, stream=stream)
 
 
-def top_p_mask(logits: Any, p: Any, *, temperature: Any = 1.0) -> npt.NDArray[np.bool_]:
+def top_p_mask(logits: Any, p: Any, *, temperature: Any = 1.0, out: Any = None, stream: Any = None) -> Any:
     """Which tokens are in the nucleus: the most probable ones, as many as it takes for their probabilities to add up to p
     (Holtzman et al. 2020, arXiv:1904.09751). bool, of the shape of `logits`.
 
-    p: > 0, for all rows or for each; 1 and above keep all. Raises InvalidArgument as sample() does.
+    p: > 0, for all rows or for each; 1 and above keep all. Returns and raises as kept_mask() does.
     """
-    return kept_mask(logits, top_p=p, temperature=temperature)
+    return kept_mask(logits, top_p=p, temperature=temperature, out=out, stream=stream)
 
 
-def min_p_mask(logits: Any, p: Any, *, temperature: Any = 1.0) -> npt.NDArray[np.bool_]:
+def min_p_mask(logits: Any, p: Any, *, temperature: Any = 1.0, out: Any = None, stream: Any = None) -> Any:
     """Which tokens have at least p times the probability of the most probable one: bool, of the shape of `logits`.
 
-    p: in [0, 1], for all rows or for each. Raises InvalidArgument as sample() does.
+    p: in [0, 1], for all rows or for each. Returns and raises as kept_mask() does.
     """
-    return kept_mask(logits, min_p=p, temperature=temperature)
+    return kept_mask(logits, min_p=p, temperature=temperature, out=out, stream=stream)
 
 
 def multinomial(
-    probabilities: Any, *, seed: Integers = 0, position: Integers = 0, subsequence: Integers = 0, out: Any = None
+    probabilities: Any,
+    *,
+    seed: Integers = 0,
+    position: Integers = 0,
+    subsequence: Integers = 0,
+    out: Any = None,
+    stream: Any = None,
 ) -> Any:
     """Draws a token from each row of probabilities.
 
     probabilities: float32 [n] or [rows, n], not negative, of any sum; n at most 2^22. seed, position, subsequence: for all rows
-    or for each. out: int32 [rows] to write.
+    or for each. out: int32 [rows] to write. On a GPU as sample() does.
 
     Returns an int for one row, else int32 [rows]; -1 for a row with a negative number, NaN or +inf, and for one of zeros.
-    Raises InvalidArgument on arrays of other types, shapes or strides.
+    Raises as sample() does.
     """
-    return _native.multinomial(probabilities, seed, position, subsequence, out)
+    return _native.multinomial(probabilities, seed, position, subsequence, out, stream)
 
 
-def greedy_sample(logits: Any) -> Any:
+def greedy_sample(logits: Any, **options: Unpack[DrawOptions]) -> Any:
     """The most probable token of each row; see sample()."""
-    return sample(logits, temperature=0.0)
+    return sample(logits, temperature=0.0, **options)
 
 
 def temperature_sample(logits: Any, temperature: Any = 1.0, **options: Unpack[DrawOptions]) -> Any:

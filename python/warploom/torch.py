@@ -25,9 +25,10 @@ def sample(
 ) -> torch.Tensor:
     """Draws a token from each row, as warploom.sample() does.
 
-    logits: float32, float16 or bfloat16 [rows, vocab_size] in host memory. seed, position: int64 [rows].
+    logits: float32, float16 or bfloat16 [rows, vocab_size]. seed, position: int64 [rows], in host memory or where the logits
+    are.
 
-    Returns int32 [rows]. Raises InvalidArgument as warploom.sample() does.
+    Returns int32 [rows], where the logits are. Raises InvalidArgument as warploom.sample() does.
     """
     tokens: torch.Tensor = _sample(
         logits, seed=seed, position=position, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p

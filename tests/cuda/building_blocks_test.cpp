@@ -206,6 +206,26 @@ TEST(BuildingBlocks, Mask) {
   }
 }
 
+TEST(BuildingBlocks, KeptMask) {
+  for (const std::size_t vocab_size : kVocabs) {
+    const Case c = random_case(vocab_size, false);
+    const OnDevice d{c};
+    const DeviceArray<std::uint8_t> mask(std::vector<std::uint8_t>(kRows * c.stride, 7));
+    cuda::kept_mask(d.rows(), d.temperature.data(), d.filters(), {mask.data(), static_cast<std::int64_t>(c.stride)},
+                    d.status.data(), d.workspace(), nullptr);
+    const std::vector<std::uint8_t> got = mask.host();
+    for (std::size_t r = 0; r < kRows; ++r) {
+      SCOPED_TRACE(testing::Message() << "vocab " << vocab_size << " row " << r);
+      const Expected e = expect_row(c, r, false, true);
+      ASSERT_EQ(d.status.host()[r], e.status);
+      for (std::size_t i = 0; i < c.stride; ++i) {
+        const int want = i >= vocab_size ? 7 : e.status == SampleStatus::ok && e.drawn[i] ? 1 : 0;
+        ASSERT_EQ(got[r * c.stride + i], want) << "token " << i;
+      }
+    }
+  }
+}
+
 // A token far below the first still is one of the first k.
 TEST(BuildingBlocks, TopKMaskKeepsExactlyK) {
   Case c = random_case(1031, false);
@@ -431,6 +451,11 @@ TEST(BuildingBlocks, WhatTheHostSeesIsRefused) {
         cuda::softmax(d.rows(), nullptr, {}, {nullptr, 1031}, nullptr, d.workspace(), nullptr);
       },
       "probabilities");
+  const auto mask_of = [&](const cuda::MaskRows& mask) {
+    return [&d, mask] { cuda::kept_mask(d.rows(), nullptr, {}, mask, nullptr, d.workspace(), nullptr); };
+  };
+  expect_refused(mask_of({nullptr, 1031}), "mask");
+  expect_refused(mask_of({reinterpret_cast<std::uint8_t*>(d.dense.data()), 1030}), "stride of the mask is 1030");
   expect_refused(
       [&] {
         cuda::softmax(d.rows(), nullptr, {}, d.out(), nullptr, {d.room.data(), 8}, nullptr);

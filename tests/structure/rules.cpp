@@ -178,8 +178,9 @@ Violations cuda_headers(const Tree& tree) {
   static const std::regex cuda(R"re(^(cuda|cublas|cub/|thrust/|curand|nvtx|cooperative_groups|mma\.h|device_launch))re");
   Violations violations;
   for (const auto& [path, text] : tree) {
-    if (!is_source(path) || starts_with_any(path, {"cuda/", "include/warploom/cuda/", "tools/sampler_check/",
-                                                   "tools/gpu_emulator/", "tools/gpu_kit/", "bench/gpu/", "tests/cuda/"}))
+    if (!is_source(path) ||
+        starts_with_any(path, {"cuda/", "include/warploom/cuda/", "python/native/cuda/", "tools/sampler_check/",
+                               "tools/gpu_emulator/", "tools/gpu_kit/", "bench/gpu/", "tests/cuda/"}))
       continue;
     for (const Include& include : includes(text))
       if (!include.quoted && std::regex_search(include.name, cuda))

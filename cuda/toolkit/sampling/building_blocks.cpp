@@ -80,6 +80,17 @@ void mask(const InputRows& logits, const float* temperature, const Filters& filt
   checked_run(a, masked.data, "masked", workspace, stream);
 }
 
+void kept_mask(const InputRows& logits, const float* temperature, const Filters& filters, const MaskRows& mask,
+               SampleStatus* status, Workspace workspace, cudaStream_t stream) {
+  SampleArgs a = filtering(reading(logits), filters, status);
+  a.temperature = temperature;
+  check_rows(a);
+  check_output(a, mask.data, "mask");
+  check_mask_stride(a, mask.stride);
+  a.workspace = workspace;
+  run_kept_mask(a, mask, stream);
+}
+
 void renormalize(const InputRows& probabilities, const Filters& filters, const OutputRows& renormalized,
                  SampleStatus* status, Workspace workspace, cudaStream_t stream) {
   SampleArgs a = filtering(reading(probabilities, SampleInput::probabilities), filters, status);

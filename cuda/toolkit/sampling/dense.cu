@@ -41,8 +41,8 @@ __global__ void __launch_bounds__(kThreads)
   const int first = static_cast<int>(blockIdx.x % tiles) * kTile, end = min(first + kTile, static_cast<int>(a.vocab_size));
   if (threadIdx.x == 0) params.read(a, r);
   __syncthreads();
-  const RowRecord record = records[r];
-  const bool ok = record.status == SampleStatus::ok;
+  const bool ok = records[r].status == SampleStatus::ok;  // else nothing more was written
+  const RowRecord record = ok ? records[r] : RowRecord{};
   const Row<T, kSparse> row(a, r, params, aligned, false, first);
   if (ok) row.mark();
   const Kept<T> filter(record);

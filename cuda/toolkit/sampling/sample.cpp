@@ -3,6 +3,7 @@
 
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/multiprocessors.h"
+#include "cuda/toolkit/sampling/kept_mask.h"
 #include "cuda/toolkit/sampling/sample_args.h"
 
 namespace warploom::cuda {
@@ -63,6 +64,16 @@ void run(const SampleArgs& args, cudaStream_t stream) {
   if (args.top > 0) launch_top(args, plan.shape, scratch, stream);
   if (args.kept_offsets) launch_kept(args, scratch, stream);
   if (args.probabilities || args.filtered_logits) launch_dense(args, scratch, stream);
+}
+
+void run_kept_mask(const SampleArgs& args, const MaskRows& mask, cudaStream_t stream) {
+  if (args.rows == 0) return;
+  Plan plan = plan_of(args);
+  plan.records = true;
+  SampleScratch scratch;
+  check_workspace(args.workspace, lay_out(args, plan, static_cast<std::byte*>(args.workspace.data), scratch));
+  launch_draw(args, plan.draw, scratch, stream);
+  launch_kept_mask(args, mask, scratch, stream);
 }
 
 std::size_t sample_workspace_bytes(const SampleArgs& args) {

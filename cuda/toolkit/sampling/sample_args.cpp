@@ -15,6 +15,9 @@ void require(bool ok, const char* what, const T& value, const char* bound) {
   if (!ok) throw InvalidArgument(fmt::format("{} is {}; it must be {}", what, value, bound));
 }
 
+// A kernel that visits every token once more launches a block for 8192 of them.
+bool fits_tiles(const SampleArgs& a) { return a.rows * ((a.vocab_size + 8191) / 8192) < std::int64_t{1} << 31; }
+
 }  // namespace
 
 void check_rows(const SampleArgs& a) {
@@ -44,6 +47,11 @@ void check_output(const SampleArgs& a, const void* output, const char* name) {
 
 void check_top_k(int k) { require(k >= 1 && k <= kMaxTop, "k", k, "in [1, 1024]"); }
 
+void check_mask_stride(const SampleArgs& a, std::int64_t stride) {
+  require(stride >= a.vocab_size, "stride of the mask", stride, "at least the vocabulary");
+  require(fits_tiles(a), "rows", a.rows, "fewer for so large a vocabulary");
+}
+
 void check_outputs(const SampleArgs& a) {
   check_output(a, a.token, "token");
   check_output(a, a.status, "status");
@@ -60,7 +68,7 @@ void check_lists(const SampleArgs& a) {
   const bool dense = a.probabilities || a.filtered_logits;
   require(!dense || a.dense_stride >= a.vocab_size, "dense_stride", a.dense_stride, "at least the vocabulary");
   const bool tiled = dense || a.kept_offsets;
-  require(!tiled || a.rows * ((a.vocab_size + 8191) / 8192) < std::int64_t{1} << 31, "rows", a.rows,
+  require(!tiled || fits_tiles(a), "rows", a.rows,
           "fewer for so large a vocabulary with kept_offsets, probabilities or filtered_logits");
   require(a.input == SampleInput::logits || !(a.logprob || a.top > 0), "logprob or top", "given",
           "left out where the input is probabilities");

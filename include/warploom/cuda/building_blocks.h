@@ -51,6 +51,17 @@ WARPLOOM_EXPORT void softmax(const InputRows& logits, const float* temperature, 
 WARPLOOM_EXPORT void mask(const InputRows& logits, const float* temperature, const Filters& filters,
                           const OutputRows& masked, SampleStatus* status, Workspace workspace, cudaStream_t stream);
 
+/// Bytes to write: [rows, vocab_size].
+struct MaskRows {
+  std::uint8_t* data = nullptr;
+  std::int64_t stride = 0;  ///< bytes between rows, >= vocab_size
+};
+
+/// 1 for each token that a draw may pick: it passes the filters, and its weight is not 0 (docs/sampling.md section 4). 0 for
+/// the others, and all over a row whose status is not ok.
+WARPLOOM_EXPORT void kept_mask(const InputRows& logits, const float* temperature, const Filters& filters,
+                               const MaskRows& mask, SampleStatus* status, Workspace workspace, cudaStream_t stream);
+
 /// The probabilities that pass the filters, scaled to a sum of 1; 0 for the others.
 WARPLOOM_EXPORT void renormalize(const InputRows& probabilities, const Filters& filters, const OutputRows& renormalized,
                                  SampleStatus* status, Workspace workspace, cudaStream_t stream);
