@@ -24,7 +24,7 @@ cudaStream_t consumer_of(nb::handle stream) {
   if (number <= 0)
     refuse("stream",
            "is " + std::to_string(number) + "; it must be -1, 1, 2 or a stream's address: 0 could mean two streams");
-  return reinterpret_cast<cudaStream_t>(number);
+  return reinterpret_cast<cudaStream_t>(number);  // NOLINT(performance-no-int-to-ptr)
 }
 
 nb::object export_array(nb::handle self, nb::handle stream, nb::handle max_version, nb::handle dl_device, nb::handle copy) {

@@ -12,7 +12,7 @@ constexpr int kNoWait = -1;  // DLPack: the producer orders nothing, since its w
 
 // A package that has been imported, if `object` is of its class; else nothing. One that was never imported has made no tensor.
 nb::object package_of(nb::handle object, const char* package, const char* type) {
-  const nb::object module = nb::steal(PyImport_GetModule(nb::str(package).ptr()));
+  nb::object module = nb::steal(PyImport_GetModule(nb::str(package).ptr()));
   PyErr_Clear();
   if (module.is_valid() && nb::hasattr(module, type) && nb::isinstance(object, module.attr(type))) return module;
   return {};
@@ -24,7 +24,7 @@ std::intptr_t number_of(cudaStream_t stream) {
 }
 
 cudaStream_t stream_at(std::uintptr_t address) {
-  return address == 0 ? cudaStreamLegacy : reinterpret_cast<cudaStream_t>(address);
+  return address == 0 ? cudaStreamLegacy : reinterpret_cast<cudaStream_t>(address);  // NOLINT(performance-no-int-to-ptr)
 }
 
 }  // namespace
