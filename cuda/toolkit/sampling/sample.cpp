@@ -68,11 +68,11 @@ void run(const SampleArgs& args, cudaStream_t stream) {
 
 void run_kept_mask(const SampleArgs& args, const MaskRows& mask, cudaStream_t stream) {
   if (args.rows == 0) return;
-  Plan plan = plan_of(args);
+  Plan plan = plan_of(args, stream);
   plan.records = true;
   SampleScratch scratch;
   check_workspace(args.workspace, lay_out(args, plan, static_cast<std::byte*>(args.workspace.data), scratch));
-  launch_draw(args, plan.draw, scratch, stream);
+  launch_draw(args, plan.shape, scratch, stream);
   launch_kept_mask(args, mask, scratch, stream);
 }
 
