@@ -13,6 +13,7 @@
 #include "serve_command.h"
 #include "warploom/error.h"
 #include "warploom/synthetic.h"
+#include "worker_command.h"
 
 namespace {
 
@@ -145,6 +146,7 @@ int main(int argc, char** argv) {
          "--json", [&] { o.format = "json"; }, "short for --format json")
       ->excludes(format);
   app.require_subcommand(0, 1);
-  const CLI::App* serve = add_serve(app);
-  return cli::run_program(app, argc, argv, [&] { return serve->parsed() ? 0 : run(o); });
+  add_serve(app);
+  add_worker(app);
+  return cli::run_program(app, argc, argv, [&] { return app.get_subcommands().empty() ? run(o) : 0; });
 }

@@ -26,7 +26,8 @@ std::vector<Request> random_requests(const Model& model, std::int64_t length, st
   return requests;
 }
 
-/// Seconds until the last of the requests had its first token, and from then on until the last had its last.
+}  // namespace
+
 Timings slowest(const std::vector<RequestOutput>& outputs) {
   Timings slowest;
   for (const RequestOutput& output : outputs) {
@@ -36,8 +37,6 @@ Timings slowest(const std::vector<RequestOutput>& outputs) {
   }
   return slowest;
 }
-
-}  // namespace
 
 std::vector<TokenId> ordinary_tokens(const Model& model) {
   std::vector<TokenId> tokens;

@@ -14,6 +14,9 @@ namespace warploom::bench {
 /// Those that are not special: what random prompts consist of.
 std::vector<TokenId> ordinary_tokens(const Model& model);
 
+/// Seconds until the last of the requests had its first token, and from then on until the last had its last.
+Timings slowest(const std::vector<RequestOutput>& outputs);
+
 /// One line of the report: rates of the repeated runs.
 struct Measurement {
   std::string test;  // e.g. "generate 128, batch 8"

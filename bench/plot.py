@@ -1,9 +1,10 @@
-"""Draws results of warploom-bench; called by bench/plot."""
+"""Draws results of warploom-bench and scripts/compare-peers; called by bench/plot."""
 import argparse
 import json
 import os
 import sys
 from dataclasses import dataclass, field
+from statistics import median
 
 # Okabe and Ito's colours, which people with any colour vision tell apart; series also differ in their markers.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -30,11 +31,22 @@ class Serving:
     goodput: list
 
 
+@dataclass
+class Programs:
+    """Medians and ranges of several programs by row: {"name", "unit", "lower_is_better", "values": by program a list}."""
+    model: str
+    device: str
+    titles: list
+    rows: list
+
+
 def read(path):
-    """A Throughput or a Serving. Exits with a message that names the file."""
+    """A Throughput, a Serving or Programs. Exits with a message that names the file."""
     try:
         with open(path, encoding="utf-8") as file:
             data = json.load(file)
+        if "programs" in data:
+            return read_programs(path, data)
         if "results" in data:
             return read_serving(path, data)
         return read_throughput(path, data)
@@ -68,6 +80,13 @@ def read_serving(path, data):
                  for name in ("ttft", "itl")}
     return Serving(data["model"], data["device"], data["limits"], data["knee"], [r["rate"] for r in results], latencies,
                    [r["goodput"] for r in results])
+
+
+def read_programs(path, data):
+    rows = [row for row in data["rows"] if any(row["values"].values())]
+    if not rows:
+        sys.exit(f"{path}: no program was measured")
+    return Programs(data["model"], f"{data['processor']}, {data['threads']} threads", data["programs"], rows)
 
 
 def labels(paths, results):
@@ -145,8 +164,34 @@ def draw_serving(plt, names, results):
     return figure
 
 
+def draw_programs(plt, names, results):
+    """A panel for each row, a bar for each program."""
+    result, columns = results[0], 4
+    lines = -(-len(result.rows) // columns)
+    figure, panels = plt.subplots(lines, columns, figsize=(14, 2.9 * lines), layout="constrained", squeeze=False, sharey=True)
+    places = list(range(len(result.titles)))
+    for axes, row in zip(panels.flat, result.rows):
+        for place, title in zip(places, result.titles):
+            values = row["values"].get(title)
+            if not values:
+                axes.annotate(" not measured", (0, place), va="center", fontsize=8, color="#555555")
+                continue
+            middle = median(values)
+            spread = [[middle - min(values)], [max(values) - middle]]
+            axes.barh(place, middle, xerr=spread, color=COLOURS[place % len(COLOURS)], capsize=2)
+        better = "lower" if row["lower_is_better"] else "higher"
+        style(axes, f"{row['unit']} ({better} is better)", "")
+        axes.set_title(row["name"], fontsize=10)
+        axes.set_xlim(left=0)
+    panels[0][0].set_yticks(places, result.titles)
+    panels[0][0].invert_yaxis()
+    for axes in panels.flat[len(result.rows):]:
+        axes.set_visible(False)
+    return figure
+
+
 def main():
-    parser = argparse.ArgumentParser(prog="bench/plot", description="Draws results that warploom-bench wrote as JSON.")
+    parser = argparse.ArgumentParser(prog="bench/plot", description="Draws results that warploom-bench or scripts/compare-peers wrote as JSON.")
     parser.add_argument("results", nargs="+", metavar="RESULT.json")
     parser.add_argument("-o", "--output", default="plot.png", help="a .png or .svg file (default: %(default)s)")
     parser.add_argument("--title", help="default: the device")
@@ -155,11 +200,13 @@ def main():
         parser.error(f"--output: {args.output} ends neither in .png nor in .svg")
     results = [read(path) for path in args.results]
     if len({type(r) for r in results}) > 1:
-        parser.error("results of serving and results of fixed batches do not fit one picture")
+        parser.error("results of different kinds do not fit one picture")
+    if isinstance(results[0], Programs) and len(results) > 1:
+        parser.error("results of scripts/compare-peers fill one picture each")
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    draw = draw_serving if isinstance(results[0], Serving) else draw_throughput
+    draw = {Serving: draw_serving, Programs: draw_programs, Throughput: draw_throughput}[type(results[0])]
     figure = draw(plt, labels(args.results, results), results)
     figure.suptitle(args.title or "; ".join(sorted({r.device for r in results})), fontsize=11)
     try:

@@ -20,7 +20,7 @@ class LlamaServer:
     the prompts of those that came next."""
 
     def __init__(self, path, threads, longest, slots, batch, unified, repack):
-        self.llama = peers.Llama(path, threads, slots, longest, batch, unified, repack)
+        self.llama = peers.Llama(peers.LlamaModel(path, repack), threads, slots, longest, batch, unified)
         self.batch = batch
         self.free = list(range(slots))
         self.waiting = collections.deque()
@@ -91,12 +91,16 @@ class OpenVinoServer:
         return bool(self.handles)
 
     def step(self):
+        return [request for request, _ in self.step_with_tokens()]
+
+    def step_with_tokens(self):
+        """Pairs of request and token."""
         self.pipeline.step()
         came = []
         for request, entry in list(self.handles.items()):
             while entry[0].can_read():
                 for output in entry[0].read().values():
-                    came += [request] * len(output.generated_ids)
+                    came += [(request, token) for token in output.generated_ids]
                     entry[1] -= len(output.generated_ids)
             if entry[1] <= 0:
                 del self.handles[request]

@@ -1,6 +1,7 @@
 """How scripts/compare_serving.py replays a trace and reports planted results. Runs on Python alone: python3 compare_serving_test.py SCRIPTS"""
 import sys
 import unittest
+from unittest import mock
 
 sys.path.insert(0, sys.argv.pop())
 import compare_serving as script
@@ -40,7 +41,7 @@ class Steady:
 class Batches:
     """Stands in for llama.cpp: records what is computed."""
 
-    def __init__(self, path, threads, sequences, context, batch, unified, repack):
+    def __init__(self, model, threads, sequences, context, batch, unified):
         self.parts, self.size, self.steps, self.forgotten = [], 0, [], []
 
     def put(self, tokens, position, sequence, wanted):
@@ -88,11 +89,8 @@ class CompareServing(unittest.TestCase):
         self.assertEqual(script.percentiles([5.0]), {"p50": 5.0, "p99": 5.0})
 
     def test_batches_have_a_token_of_each_sequence_and_then_prompts(self):
-        real, serving_peers.peers.Llama = serving_peers.peers.Llama, Batches
-        try:
+        with mock.patch.multiple(serving_peers.peers, LlamaModel=lambda path, repack: None, Llama=Batches):
             server = serving_peers.LlamaServer("", 1, 100, slots=2, batch=4, unified=True, repack=True)
-        finally:
-            serving_peers.peers.Llama = real
         for i, (prompt, output) in enumerate([((1, 2, 3), 2), ((4, 5, 6, 8), 2), ((9,), 1)]):
             server.submit(i, list(prompt), output)
         came = []

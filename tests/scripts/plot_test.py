@@ -28,6 +28,11 @@ def serving(rate, ttft=0.02):
 SERVING = {"model": "m", "device": "cpu", "knee": 2.0, "limits": {"ttft_seconds": 1.0, "itl_seconds": 0.1},
            "results": [serving(4.0, 0.5), serving(2.0), serving(None)]}
 
+PROGRAMS = {"model": "m", "processor": "cpu", "threads": 2, "programs": ["Warploom", "a"], "rows": [
+    {"name": "batch 1", "unit": "tokens/s", "lower_is_better": False, "values": {"Warploom": [5, 6, 7], "a": [3]}},
+    {"name": "peak memory", "unit": "MB", "lower_is_better": True, "values": {"Warploom": [100], "a": []}},
+    {"name": "batch 8", "unit": "tokens/s", "lower_is_better": False, "values": {}}]}
+
 
 class Plot(unittest.TestCase):
     def setUp(self):
@@ -50,6 +55,11 @@ class Plot(unittest.TestCase):
         self.assertEqual(result.latencies["ttft"], {"p50": [20.0, 500.0], "p99": [40.0, 1000.0]})
         self.assertEqual(result.goodput, [2.0, 4.0])
 
+    def test_of_programs_rows_with_results_are_read(self):
+        result = script.read(self.file("a.json", PROGRAMS))
+        self.assertEqual([row["name"] for row in result.rows], ["batch 1", "peak memory"])
+        self.assertEqual((result.titles, result.device), (["Warploom", "a"], "cpu, 2 threads"))
+
     def test_equal_models_are_called_by_their_files(self):
         a, b = (script.read(self.file(name, GENERATION)) for name in ("a.json", "b.json"))
         self.assertEqual(script.labels(["x/a.json", "x/b.json"], [a, b]), ["a", "b"])
@@ -60,7 +70,8 @@ class Plot(unittest.TestCase):
         at_once = SERVING | {"results": [serving(None)]}
         for content, message in (("{", "is no JSON"), ("[]", "is no result"), ("{}", "is no result"), ("3", "is no result"),
                                  (GENERATION | {"measurements": []}, "no measurement of generation"),
-                                 (at_once, "no rate to draw against"), (SERVING | {"results": [{}]}, "is no result")):
+                                 (at_once, "no rate to draw against"), (SERVING | {"results": [{}]}, "is no result"),
+                                 (PROGRAMS | {"rows": []}, "no program was measured"), (PROGRAMS | {"rows": [3]}, "is no result")):
             path = self.file("bad.json", content)
             with self.assertRaises(SystemExit) as caught:
                 script.read(path)
@@ -82,11 +93,14 @@ class Plot(unittest.TestCase):
     def test_what_does_not_fit_one_picture_is_refused(self):
         a, b = self.file("a.json", GENERATION), self.file("b.json", SERVING)
         self.assertIn("do not fit one picture", self.run_main(a, b))
+        c = self.file("c.json", PROGRAMS)
+        self.assertIn("do not fit one picture", self.run_main(a, c))
+        self.assertIn("fill one picture each", self.run_main(c, c))
         self.assertIn("neither in .png nor in .svg", self.run_main(a, "-o", "a.jpg"))
 
     @unittest.skipUnless(importlib.util.find_spec("matplotlib"), "there is no matplotlib")
     def test_pictures_are_written(self):
-        for content in (GENERATION, SERVING):
+        for content in (GENERATION, SERVING, PROGRAMS):
             for output, start in (("a.png", b"\x89PNG"), ("a.svg", b"<?xml")):
                 output = os.path.join(self.folder.name, output)
                 self.assertEqual(self.run_main(self.file("a.json", content), "-o", output), "")
