@@ -122,7 +122,6 @@ std::uint64_t read(const std::byte* data, std::size_t bytes) {
 
 }  // namespace
 
-extern const Peaks kPeaks;
 const Peaks kPeaks = {int8, f32, read};
 
 }  // namespace warploom::bench::WARPLOOM_ISA
