@@ -63,13 +63,10 @@ void run_ops([[maybe_unused]] const Options& o) {
   options.device.isa = parse_cpu_isa(o.model.isa);
   options.repeats = o.repeats;
   options.shape = model_shape(o.model.shape.empty() ? "smollm2-135m" : o.model.shape);
-  const auto ops = measure_cpu_ops(options, [&](const CpuOp& op) {
+  const CpuOps measured = measure_cpu_ops(options, [&](const CpuOp& op) {
     if (!o.model.quiet) cli::say("{}: {:.1f} us\n", op.name, 1e6 * op.seconds);
   });
-  const Machine machine = this_machine();
-  const CpuIsa isa = options.device.isa == CpuIsa::automatic ? available_cpu_isas().back() : options.device.isa;
-  const int threads = o.model.threads > 0 ? o.model.threads : machine.cores;
-  fmt::print("{}", render(ops, heading(machine, fmt::format("cpu: {}, {} threads", name(isa), threads), ""), o.format));
+  fmt::print("{}", render(measured.ops, heading(this_machine(), measured.device, ""), o.format));
 #else
   throw InvalidArgument("--ops: this build's library is shared and hides its ops; build with BUILD_SHARED_LIBS=OFF");
 #endif

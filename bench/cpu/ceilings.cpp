@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include "cpu/isa.h"
+
 namespace warploom::bench {
 
 namespace {
@@ -61,7 +63,8 @@ double best_rate(int threads, const Work& work) {
 
 }  // namespace
 
-Ceilings::Ceilings(int threads, CpuIsa isa) : peaks_(peaks_of(isa)), threads_(threads) {}
+Ceilings::Ceilings(int threads, CpuIsa isa)
+    : peaks_(peaks_of(isa == CpuIsa::automatic ? cpu::best_isa() : isa)), threads_(threads) {}
 
 double Ceilings::int8() {
   if (int8_ == 0) int8_ = best_rate(threads_, [&](int) { return peaks_.int8(1000); });

@@ -12,7 +12,7 @@ namespace warploom::bench {
 /// Measures each ceiling when it is first asked for.
 class Ceilings {
  public:
-  /// isa: one of available_cpu_isas().
+  /// isa: one that this machine runs.
   Ceilings(int threads, CpuIsa isa);
 
   double int8();                   ///< multiply-adds a second of all threads

@@ -36,8 +36,7 @@ class Bench {
         progress_(progress),
         repeats_(options.repeats),
         backend_(create_backend(options.device)),
-        ceilings_(options.device.threads > 0 ? options.device.threads : available_cpus(),
-                  options.device.isa == CpuIsa::automatic ? available_cpu_isas().back() : options.device.isa) {}
+        ceilings_(options.device.threads > 0 ? options.device.threads : available_cpus(), options.device.isa) {}
 
   void products(WeightType type) {
     const std::int64_t rows = 2 * shape_.intermediate_size, cols = shape_.hidden_size;  // gate and up
@@ -103,7 +102,7 @@ class Bench {
     });
   }
 
-  std::vector<CpuOp> results() { return std::move(results_); }
+  CpuOps results() { return {backend_->description(), std::move(results_)}; }
 
  private:
   class Floats {
@@ -150,7 +149,7 @@ class Bench {
 
 }  // namespace
 
-std::vector<CpuOp> measure_cpu_ops(const CpuOpsOptions& options, const CpuOpsProgress& progress) {
+CpuOps measure_cpu_ops(const CpuOpsOptions& options, const CpuOpsProgress& progress) {
   Bench bench(options, progress);
   for (const WeightType type :
        {WeightType::q4_1, WeightType::q4_0, WeightType::q8_0, WeightType::q4_k, WeightType::q6_k, WeightType::f16})

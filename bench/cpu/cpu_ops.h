@@ -36,8 +36,13 @@ struct CpuOp {
 
 using CpuOpsProgress = std::function<void(const CpuOp&)>;
 
+struct CpuOps {
+  std::string device;  ///< e.g. "cpu: avx512_vnni, 2 threads"
+  std::vector<CpuOp> ops;
+};
+
 /// Throws as create_backend() does.
-std::vector<CpuOp> measure_cpu_ops(const CpuOpsOptions& options, const CpuOpsProgress& progress);
+CpuOps measure_cpu_ops(const CpuOpsOptions& options, const CpuOpsProgress& progress);
 
 /// A table, markdown, JSON or CSV, under `heading` where there is room for one.
 std::string render(const std::vector<CpuOp>& ops, const std::string& heading, const std::string& format);

@@ -22,57 +22,46 @@ inline __attribute__((always_inline)) void renew(T& x) {
 }
 
 #if defined(__AVX512F__)
-using Int = __m512i;
-using Float = __m512;
-inline __attribute__((always_inline)) Int set_bytes(char x) { return _mm512_set1_epi8(x); }
-inline __attribute__((always_inline)) Float set_floats(float x) { return _mm512_set1_ps(x); }
-inline __attribute__((always_inline)) Float multiply_add(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
-inline __attribute__((always_inline)) Int load(const std::byte* p) { return _mm512_loadu_si512(p); }
-inline __attribute__((always_inline)) Int combine(Int a, Int b) { return _mm512_xor_si512(a, b); }
-inline __attribute__((always_inline)) Int multiply_add(Int codes, Int x, Int sum) {
-#if defined(__AVX512VNNI__)
-  return _mm512_dpbusd_epi32(sum, codes, x);
+constexpr int kBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kBytes = 32;
 #else
-  return _mm512_add_epi16(sum, _mm512_maddubs_epi16(codes, x));
+constexpr int kBytes = 16;
 #endif
+typedef std::int32_t Int __attribute__((vector_size(kBytes)));
+typedef float Float __attribute__((vector_size(kBytes)));
+
+#if defined(__AVX2__)
+constexpr std::int64_t kInt8 = kBytes;  // multiply-adds
+#else
+constexpr std::int64_t kInt8 = kBytes / sizeof(std::int32_t);
+#endif
+// One instruction, or without VNNI two: products of bytes, summed up in 16 bits.
+#if defined(__AVX512VNNI__)
+inline Int multiply_add(Int codes, Int x, Int sum) {
+  return Int(_mm512_dpbusd_epi32(__m512i(sum), __m512i(codes), __m512i(x)));
+}
+#elif defined(__AVX512F__)
+inline Int multiply_add(Int codes, Int x, Int sum) {
+  return Int(_mm512_add_epi16(__m512i(sum), _mm512_maddubs_epi16(__m512i(codes), __m512i(x))));
+}
+#elif defined(__AVXVNNI__)
+inline Int multiply_add(Int codes, Int x, Int sum) {
+  return Int(_mm256_dpbusd_avx_epi32(__m256i(sum), __m256i(codes), __m256i(x)));
 }
 #elif defined(__AVX2__)
-using Int = __m256i;
-using Float = __m256;
-inline __attribute__((always_inline)) Int set_bytes(char x) { return _mm256_set1_epi8(x); }
-inline __attribute__((always_inline)) Float set_floats(float x) { return _mm256_set1_ps(x); }
-inline __attribute__((always_inline)) Float multiply_add(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
-inline __attribute__((always_inline)) Int load(const std::byte* p) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-}
-inline __attribute__((always_inline)) Int combine(Int a, Int b) { return _mm256_xor_si256(a, b); }
-inline __attribute__((always_inline)) Int multiply_add(Int codes, Int x, Int sum) {
-#if defined(__AVXVNNI__)
-  return _mm256_dpbusd_avx_epi32(sum, codes, x);
-#else
-  return _mm256_add_epi16(sum, _mm256_maddubs_epi16(codes, x));
-#endif
+inline Int multiply_add(Int codes, Int x, Int sum) {
+  return Int(_mm256_add_epi16(__m256i(sum), _mm256_maddubs_epi16(__m256i(codes), __m256i(x))));
 }
 #else
 // What the compiler makes of plain C++ for the oldest processors.
-typedef std::int32_t Int __attribute__((vector_size(16)));
-typedef float Float __attribute__((vector_size(16)));
-inline Int set_bytes(char x) { return Int{} + x; }
-inline Float set_floats(float x) { return Float{} + x; }
-inline Float multiply_add(Float a, Float b, Float c) { return a * b + c; }
-inline Int load(const std::byte* p) {
-  Int x;
-  __builtin_memcpy(&x, p, sizeof x);
-  return x;
-}
-inline Int combine(Int a, Int b) { return a ^ b; }
 inline Int multiply_add(Int codes, Int x, Int sum) { return sum + codes * x; }
 #endif
 
 std::int64_t int8(std::int64_t rounds) {
-  Int sums[kSums], codes = set_bytes(3), x = set_bytes(1);
+  Int sums[kSums], codes = Int{} + 0x03030303, x = Int{} + 0x01010101;
 #pragma GCC unroll 12
-  for (Int& sum : sums) sum = set_bytes(0);
+  for (Int& sum : sums) sum = Int{};
   for (std::int64_t r = 0; r < rounds; ++r) {
 #pragma GCC unroll 12
     for (int i = 0; i < kSums; ++i) {
@@ -81,39 +70,38 @@ std::int64_t int8(std::int64_t rounds) {
       renew(sums[i]);
     }
   }
-#if defined(__AVX2__)
-  constexpr std::int64_t kEach = sizeof(Int);
-#else
-  constexpr std::int64_t kEach = sizeof(Int) / sizeof(std::int32_t);
-#endif
-  return rounds * kSums * kEach;
+  return rounds * kSums * kInt8;
 }
 
 std::int64_t f32(std::int64_t rounds) {
-  Float sums[kSums], a = set_floats(0.5f), b = set_floats(1e-3f);
+  Float sums[kSums], a = Float{} + 0.5f, b = Float{} + 1e-3f;
 #pragma GCC unroll 12
-  for (Float& sum : sums) sum = set_floats(0.0f);
+  for (Float& sum : sums) sum = Float{};
   for (std::int64_t r = 0; r < rounds; ++r) {
 #pragma GCC unroll 12
     for (int i = 0; i < kSums; ++i) {
-      sums[i] = multiply_add(a, b, sums[i]);
+      renew(a);
+      sums[i] = a * b + sums[i];  // fused where the processor can
       renew(sums[i]);
     }
-    renew(a), renew(b);
   }
-  return rounds * kSums * static_cast<std::int64_t>(sizeof(Float) / sizeof(float));
+  return rounds * kSums * static_cast<std::int64_t>(kBytes / sizeof(float));
 }
 
 std::uint64_t read(const std::byte* data, std::size_t bytes) {
   Int sums[4];
 #pragma GCC unroll 4
-  for (Int& sum : sums) sum = set_bytes(0);
+  for (Int& sum : sums) sum = Int{};
   constexpr std::size_t kStep = 4 * sizeof(Int);
   for (std::size_t at = 0; at < bytes; at += kStep) {
 #pragma GCC unroll 4
-    for (std::size_t i = 0; i < 4; ++i) sums[i] = combine(sums[i], load(data + at + i * sizeof(Int)));
+    for (std::size_t i = 0; i < 4; ++i) {
+      Int part;
+      __builtin_memcpy(&part, data + at + i * sizeof part, sizeof part);
+      sums[i] ^= part;
+    }
   }
-  const Int all = combine(combine(sums[0], sums[1]), combine(sums[2], sums[3]));
+  const Int all = sums[0] ^ sums[1] ^ sums[2] ^ sums[3];
   std::uint64_t words[sizeof(Int) / 8], result = 0;
   __builtin_memcpy(words, &all, sizeof all);
   for (const std::uint64_t word : words) result ^= word;

@@ -7,10 +7,20 @@
 
 namespace warploom::cpu {
 
+struct Attention::Outputs {
+  float* rows[kMaxQueries];
+  int count = 0;
+
+  Outputs(const PagedAttentionArgs& args, const WorkItem& item) {
+    for (std::int32_t t = item.token; t < item.token + item.tokens; ++t)
+      for (std::int32_t h = item.head; h < item.head + item.heads; ++h)
+        rows[count++] = static_cast<float*>(args.out.data) + t * args.out.stride + h * args.cache.head_dim;
+  }
+};
+
 struct Attention::Queries {
   alignas(64) float transposed[kMaxHeadDim * kMaxQueries];  // a load gets the same dimension of several queries
   std::int32_t positions[kMaxQueries];
-  float* out[kMaxQueries];
   AttentionTile tile;
 
   Queries(const PagedAttentionArgs& args, const WorkItem& item) {
@@ -21,7 +31,6 @@ struct Attention::Queries {
         const float* query = static_cast<const float*>(args.queries.data) + t * args.queries.stride + h * kv.head_dim;
         for (std::int64_t d = 0; d < kv.head_dim; ++d) transposed[d * kMaxQueries + n] = query[d];
         positions[n] = args.metadata.positions[t];
-        out[n] = static_cast<float*>(args.out.data) + t * args.out.stride + h * kv.head_dim;
       }
     }
     tile.queries = transposed;
@@ -132,7 +141,8 @@ void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& 
   alignas(64) float chunk_max[kMaxQueries] = {}, chunk_sum[kMaxQueries] = {}, chunk_values[kMaxQueries][kMaxHeadDim];
   float* values[kMaxQueries];
   for (int i = 0; i < queries.tile.count; ++i) values[i] = chunk_values[i];
-  Sums sums(queries.out, queries.tile.count, head_dim);
+  const Outputs outputs(args, item);
+  Sums sums(outputs.rows, outputs.count, head_dim);
   for (std::int64_t c = item.first_chunk; c < item.first_chunk + item.chunks; ++c) {
     kernels_.attend_chunk(queries.tile, c, chunk_max, chunk_sum, values);
     kernels_.merge_chunks(queries.tile.count, head_dim, chunk_max, chunk_sum, values, total.max, total.sum, sums.rows());
@@ -170,17 +180,16 @@ void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks
     }
   });
   for (const WorkItem& item : work_items_) {
-    const Queries queries(args, item);
-    Sums sums(queries.out, queries.tile.count, static_cast<int>(head_dim));
+    const Outputs outputs(args, item);
+    Sums sums(outputs.rows, outputs.count, static_cast<int>(head_dim));
     RunningSoftmax total;
     for (std::int64_t c = item.partials; c < item.partials + item.chunks; ++c) {
       const float* values[kMaxQueries];
-      for (int i = 0; i < queries.tile.count; ++i) values[i] = partial_values_.data() + (c * kMaxQueries + i) * width;
-      kernels_.merge_chunks(queries.tile.count, static_cast<int>(head_dim), partial_max_.data() + c * kMaxQueries,
+      for (int i = 0; i < outputs.count; ++i) values[i] = partial_values_.data() + (c * kMaxQueries + i) * width;
+      kernels_.merge_chunks(outputs.count, static_cast<int>(head_dim), partial_max_.data() + c * kMaxQueries,
                             partial_sum_.data() + c * kMaxQueries, values, total.max, total.sum, sums.rows());
     }
-    for (int i = 0; i < queries.tile.count; ++i)
-      kernels_.scale_row(sums.rows()[i], total.sum[i], static_cast<int>(head_dim));
+    for (int i = 0; i < outputs.count; ++i) kernels_.scale_row(sums.rows()[i], total.sum[i], static_cast<int>(head_dim));
     sums.finish();
   }
 }

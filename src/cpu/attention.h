@@ -26,7 +26,8 @@ class Attention {
     std::int64_t chunks = 0;
     std::int64_t partials = 0;  // index of its first partial result
   };
-  struct Queries;  // the pointers of a work item, as the kernel takes them
+  struct Outputs;  // where the results of a work item go
+  struct Queries;  // its queries, as the kernel takes them
 
   void list_work_items(const PagedAttentionArgs& args);
   // One thread computes the whole context.

@@ -18,11 +18,13 @@ constexpr int kLanes = 16;
 }
 
 // Each of these headers defines F (16 floats), I (16 int32), U (16 uint64) and B (64 bytes, 4 a lane), the same functions
-// for them, and
-//   template <int kBits, bool kSymmetric> class Dot
-// which sums up, exactly, for each lane, codes times inputs: Dot(x_sum), then add<kStep>(w, x) for the steps 0 to `steps` - 1,
-// then sum(). w holds at bytes 4l to 4l + 3 the unsigned codes of lane l, each below 2^kBits, for 4 inputs at x, each in
-// [-127, 127]. If it is symmetric, 2^(kBits - 1) is taken off the codes; x_sum is the sum of all inputs then.
+// for them, and either
+//   I add_products(I sum, B w, const std::int8_t* x)
+// which adds to each lane the products of its 4 codes, unsigned bytes, and the 4 inputs at x, each in [-127, 127]; or, if it defines
+// WARPLOOM_PRODUCTS_IN_PAIRS, the parts of that for sums of 16 bits, two a lane:
+//   I pair_products(B w, const std::int8_t* x)         the sums of two products; those of codes less 128 if signed_
+//   I add_pairs(I x, I y), I widen_pairs(I x)          the latter to one sum of 32 bits a lane
+//   void pin(I& x)                                     keeps the compiler from putting x off, and products without registers
 #if defined(__AVX512F__)
 #include "cpu/simd/avx512.h"
 #elif defined(__AVX2__)
@@ -30,6 +32,7 @@ constexpr int kLanes = 16;
 #else
 #include "cpu/simd/generic.h"
 #endif
+#include "cpu/simd/dot.h"
 
 namespace warploom::cpu::WARPLOOM_ISA {
 

@@ -35,7 +35,7 @@ template <CodeBits kBits, int kStep, int kEnd, int kFirst, int kTokens, typename
 WARPLOOM_INLINE void add_steps(const std::uint8_t* codes, const std::int8_t* x, AnyDot* dots) {
   const B w = load_codes<kBits, kStep>(codes);
 #pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) dots[t].template add<kStep - kFirst>(w, x + t * kQuantBlockInputs + 4 * kStep);
+  for (int t = 0; t < kTokens; ++t) dots[t].template add_step<kStep - kFirst>(w, x + t * kQuantBlockInputs + 4 * kStep);
   if constexpr (kStep + 1 < kEnd) add_steps<kBits, kStep + 1, kEnd, kFirst, kTokens>(codes, x, dots);
 }
 

@@ -212,89 +212,28 @@ WARPLOOM_INLINE __m256i broadcast_four(const std::int8_t* x) {
 }
 
 #if defined(__AVXVNNI__)
-template <int kBits, bool kSymmetric>
-class Dot {
- public:
-  Dot() = default;
-  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : sum_(set_int(kSymmetric ? -(1 << (kBits - 1)) * x_sum : 0)) {}
-  template <int kStep>
-  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
-    const __m256i four = broadcast_four(x);
-    sum_.a = _mm256_dpbusd_avx_epi32(sum_.a, w.a, four);
-    sum_.b = _mm256_dpbusd_avx_epi32(sum_.b, w.b, four);
-  }
-  template <int kSteps>
-  WARPLOOM_INLINE_MEMBER I sum() const {
-    return sum_;
-  }
-
- private:
-  I sum_;
-};
-#else
-// Keeps the compiler from putting off this sum, which would leave the products of all steps without registers.
-WARPLOOM_INLINE void pin(__m256i& sum) { asm volatile("" : "+x"(sum)); }
-
-WARPLOOM_INLINE __m256i add_pairs(__m256i sum, __m256i pairs) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+WARPLOOM_INLINE I add_products(I sum, B w, const std::int8_t* x) {
+  const __m256i four = broadcast_four(x);
+  return {_mm256_dpbusd_avx_epi32(sum.a, w.a, four), _mm256_dpbusd_avx_epi32(sum.b, w.b, four)};
 }
-// Sums of 16 bits hold the products of several steps: |sum| <= 2 * kPairSteps * (2^kBits - 1) * 127 < 2^15.
-template <int kBits, bool kSymmetric>
-class Dot {
-  static_assert(kBits <= 6);
-  static constexpr int kPairSteps = kBits == 4 ? 8 : kBits == 5 ? 4 : 2;
-
- public:
-  Dot() = default;
-  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : start_(-(1 << (kBits - 1)) * x_sum) {}
-  template <int kStep>
-  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
-    const __m256i four = broadcast_four(x);
-    const __m256i a = _mm256_maddubs_epi16(w.a, four), b = _mm256_maddubs_epi16(w.b, four);
-    pairs_.a = kStep % kPairSteps == 0 ? a : _mm256_add_epi16(pairs_.a, a);
-    pairs_.b = kStep % kPairSteps == 0 ? b : _mm256_add_epi16(pairs_.b, b);
-    pin(pairs_.a), pin(pairs_.b);
-    if constexpr ((kStep + 1) % kPairSteps == 0) widen<kStep / kPairSteps>();
-  }
-  template <int kSteps>
-  WARPLOOM_INLINE_MEMBER I sum() {
-    if constexpr (kSteps % kPairSteps != 0) widen<kSteps / kPairSteps>();
-    return kSymmetric ? cpu::WARPLOOM_ISA::add(sum_, set_int(start_)) : sum_;
-  }
-
- private:
-  template <int kTimes>
-  WARPLOOM_INLINE_MEMBER void widen() {
-    const __m256i ones = _mm256_set1_epi16(1);
-    const I wide{_mm256_madd_epi16(pairs_.a, ones), _mm256_madd_epi16(pairs_.b, ones)};
-    sum_ = kTimes == 0 ? wide : cpu::WARPLOOM_ISA::add(sum_, wide);
-  }
-
-  std::int32_t start_;
-  I pairs_, sum_;
-};
-// Whole codes, less 128: their magnitude, at most 128, times the input with their sign. |2 * 128 * 127| < 2^15.
-template <>
-class Dot<8, true> {
- public:
-  Dot() = default;
-  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t) : sum_(set_int(0)) {}
-  template <int kStep>
-  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
-    const __m256i bias = _mm256_set1_epi8(-128), four = broadcast_four(x);
-    const __m256i a = _mm256_xor_si256(w.a, bias), b = _mm256_xor_si256(w.b, bias);
-    sum_.a = add_pairs(sum_.a, _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(four, a)));
-    sum_.b = add_pairs(sum_.b, _mm256_maddubs_epi16(_mm256_abs_epi8(b), _mm256_sign_epi8(four, b)));
-    pin(sum_.a), pin(sum_.b);
-  }
-  template <int kSteps>
-  WARPLOOM_INLINE_MEMBER I sum() const {
-    return sum_;
-  }
-
- private:
-  I sum_;
-};
+#else
+#define WARPLOOM_PRODUCTS_IN_PAIRS
+WARPLOOM_INLINE I pair_products(B w, const std::int8_t* x) {
+  const __m256i four = broadcast_four(x);
+  return {_mm256_maddubs_epi16(w.a, four), _mm256_maddubs_epi16(w.b, four)};
+}
+WARPLOOM_INLINE I signed_pair_products(B w, const std::int8_t* x) {
+  const __m256i bias = _mm256_set1_epi8(-128), four = broadcast_four(x);
+  const __m256i a = _mm256_xor_si256(w.a, bias), b = _mm256_xor_si256(w.b, bias);
+  return {_mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(four, a)),
+          _mm256_maddubs_epi16(_mm256_abs_epi8(b), _mm256_sign_epi8(four, b))};
+}
+WARPLOOM_INLINE I add_pairs(I x, I y) { return {_mm256_add_epi16(x.a, y.a), _mm256_add_epi16(x.b, y.b)}; }
+WARPLOOM_INLINE I widen_pairs(I x) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  return {_mm256_madd_epi16(x.a, ones), _mm256_madd_epi16(x.b, ones)};
+}
+WARPLOOM_INLINE void pin(I& x) { asm volatile("" : "+x"(x.a), "+x"(x.b)); }
 #endif
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

@@ -128,82 +128,20 @@ WARPLOOM_INLINE __m512i broadcast_four(const std::int8_t* x) {
 }
 
 #if defined(__AVX512VNNI__)
-template <int kBits, bool kSymmetric>
-class Dot {
- public:
-  Dot() = default;
-  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : sum_(set_int(kSymmetric ? -(1 << (kBits - 1)) * x_sum : 0)) {}
-  template <int kStep>
-  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
-    sum_.v = _mm512_dpbusd_epi32(sum_.v, w.v, broadcast_four(x));
-  }
-  template <int kSteps>
-  WARPLOOM_INLINE_MEMBER I sum() const {
-    return sum_;
-  }
-
- private:
-  I sum_;
-};
+WARPLOOM_INLINE I add_products(I sum, B w, const std::int8_t* x) {
+  return {_mm512_dpbusd_epi32(sum.v, w.v, broadcast_four(x))};
+}
 #else
-// Keeps the compiler from putting off this sum, which would leave the products of all steps without registers.
-WARPLOOM_INLINE void pin(__m512i& sum) { asm volatile("" : "+v"(sum)); }
-
-// Sums of 16 bits hold the products of several steps: |sum| <= 2 * kPairSteps * (2^kBits - 1) * 127 < 2^15.
-template <int kBits, bool kSymmetric>
-class Dot {
-  static_assert(kBits <= 6);
-  static constexpr int kPairSteps = kBits == 4 ? 8 : kBits == 5 ? 4 : 2;
-
- public:
-  Dot() = default;
-  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : start_(-(1 << (kBits - 1)) * x_sum) {}
-  template <int kStep>
-  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
-    const __m512i pairs = _mm512_maddubs_epi16(w.v, broadcast_four(x));
-    pairs_ = kStep % kPairSteps == 0 ? pairs : _mm512_add_epi16(pairs_, pairs);
-    pin(pairs_);
-    if constexpr ((kStep + 1) % kPairSteps == 0) widen<kStep / kPairSteps>();
-  }
-  template <int kSteps>
-  WARPLOOM_INLINE_MEMBER I sum() {
-    if constexpr (kSteps % kPairSteps != 0) widen<kSteps / kPairSteps>();
-    return kSymmetric ? cpu::WARPLOOM_ISA::add(sum_, set_int(start_)) : sum_;
-  }
-
- private:
-  template <int kTimes>
-  WARPLOOM_INLINE_MEMBER void widen() {
-    const I wide{_mm512_madd_epi16(pairs_, _mm512_set1_epi16(1))};
-    sum_ = kTimes == 0 ? wide : cpu::WARPLOOM_ISA::add(sum_, wide);
-  }
-
-  std::int32_t start_;
-  __m512i pairs_;
-  I sum_;
-};
-// Whole codes, less 128: their magnitude, at most 128, times the input with their sign. |2 * 128 * 127| < 2^15.
-template <>
-class Dot<8, true> {
- public:
-  Dot() = default;
-  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t) : sum_(set_int(0)) {}
-  template <int kStep>
-  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
-    const __m512i code = _mm512_xor_si512(w.v, _mm512_set1_epi8(-128)), four = broadcast_four(x);
-    const __m512i signed_x = _mm512_mask_sub_epi8(four, _mm512_movepi8_mask(code), _mm512_setzero_si512(), four);
-    const __m512i pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(code), signed_x);
-    sum_.v = _mm512_add_epi32(sum_.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
-    pin(sum_.v);
-  }
-  template <int kSteps>
-  WARPLOOM_INLINE_MEMBER I sum() const {
-    return sum_;
-  }
-
- private:
-  I sum_;
-};
+#define WARPLOOM_PRODUCTS_IN_PAIRS
+WARPLOOM_INLINE I pair_products(B w, const std::int8_t* x) { return {_mm512_maddubs_epi16(w.v, broadcast_four(x))}; }
+WARPLOOM_INLINE I signed_pair_products(B w, const std::int8_t* x) {
+  const __m512i code = _mm512_xor_si512(w.v, _mm512_set1_epi8(-128)), four = broadcast_four(x);
+  const __m512i signed_x = _mm512_mask_sub_epi8(four, _mm512_movepi8_mask(code), _mm512_setzero_si512(), four);
+  return {_mm512_maddubs_epi16(_mm512_abs_epi8(code), signed_x)};
+}
+WARPLOOM_INLINE I add_pairs(I x, I y) { return {_mm512_add_epi16(x.v, y.v)}; }
+WARPLOOM_INLINE I widen_pairs(I x) { return {_mm512_madd_epi16(x.v, _mm512_set1_epi16(1))}; }
+WARPLOOM_INLINE void pin(I& x) { asm volatile("" : "+v"(x.v)); }
 #endif
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

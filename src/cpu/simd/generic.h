@@ -260,24 +260,11 @@ WARPLOOM_INLINE std::int32_t sum_lanes(I a) {
   return sum;
 }
 
-template <int kBits, bool kSymmetric>
-class Dot {
- public:
-  Dot() = default;
-  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : sum_(set_int(kSymmetric ? -(1 << (kBits - 1)) * x_sum : 0)) {}
-  template <int kStep>
-  WARPLOOM_INLINE_MEMBER void add(B w, const std::int8_t* x) {
-    for (int i = 0; i < 16; ++i)
-      for (int j = 0; j < 4; ++j) sum_.v[i] += w.v[4 * i + j] * x[j];
-  }
-  template <int kSteps>
-  WARPLOOM_INLINE_MEMBER I sum() const {
-    return sum_;
-  }
-
- private:
-  I sum_;
-};
+WARPLOOM_INLINE I add_products(I sum, B w, const std::int8_t* x) {
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 4; ++j) sum.v[i] += w.v[4 * i + j] * x[j];
+  return sum;
+}
 #undef WARPLOOM_EACH
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

@@ -1,0 +1,80 @@
+// Sums of codes times inputs for each lane, exact on every instruction set. Only cpu/simd.h includes this file.
+#pragma once
+
+namespace warploom::cpu::WARPLOOM_ISA {
+
+// Dot(x_sum), then add_step<kStep>(w, x) for the steps 0 to kSteps - 1, each 4 inputs, then sum<kSteps>(). Codes are below
+// 2^kBits. If it is symmetric, 2^(kBits - 1) is taken off them; x_sum is the sum of all inputs then.
+#if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
+// Sums of 16 bits hold the products of several steps: |sum| <= 2 * kPairSteps * (2^kBits - 1) * 127 < 2^15.
+template <int kBits, bool kSymmetric>
+class Dot {
+  static_assert(kBits <= 6);
+  static constexpr int kPairSteps = kBits == 4 ? 8 : kBits == 5 ? 4 : 2;
+
+ public:
+  Dot() = default;
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : start_(-(1 << (kBits - 1)) * x_sum) {}
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER void add_step(B w, const std::int8_t* x) {
+    const I products = pair_products(w, x);
+    pairs_ = kStep % kPairSteps == 0 ? products : add_pairs(pairs_, products);
+    pin(pairs_);
+    if constexpr ((kStep + 1) % kPairSteps == 0) widen<kStep / kPairSteps>();
+  }
+  template <int kSteps>
+  WARPLOOM_INLINE_MEMBER I sum() {
+    if constexpr (kSteps % kPairSteps != 0) widen<kSteps / kPairSteps>();
+    return kSymmetric ? add(sum_, set_int(start_)) : sum_;
+  }
+
+ private:
+  template <int kTimes>
+  WARPLOOM_INLINE_MEMBER void widen() {
+    sum_ = kTimes == 0 ? widen_pairs(pairs_) : add(sum_, widen_pairs(pairs_));
+  }
+
+  std::int32_t start_;
+  I pairs_, sum_;
+};
+
+// Whole codes, less 128: their magnitude, at most 128, times the input with their sign. |2 * 128 * 127| < 2^15.
+template <>
+class Dot<8, true> {
+ public:
+  Dot() = default;
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t) : sum_(set_int(0)) {}
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER void add_step(B w, const std::int8_t* x) {
+    sum_ = add(sum_, widen_pairs(signed_pair_products(w, x)));
+    pin(sum_);
+  }
+  template <int kSteps>
+  WARPLOOM_INLINE_MEMBER I sum() const {
+    return sum_;
+  }
+
+ private:
+  I sum_;
+};
+#else
+template <int kBits, bool kSymmetric>
+class Dot {
+ public:
+  Dot() = default;
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : sum_(set_int(kSymmetric ? -(1 << (kBits - 1)) * x_sum : 0)) {}
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER void add_step(B w, const std::int8_t* x) {
+    sum_ = add_products(sum_, w, x);
+  }
+  template <int kSteps>
+  WARPLOOM_INLINE_MEMBER I sum() const {
+    return sum_;
+  }
+
+ private:
+  I sum_;
+};
+#endif
+
+}  // namespace warploom::cpu::WARPLOOM_ISA
