@@ -49,7 +49,9 @@ int run(const ModelChoice& choice, const KvChoice& kv, const std::string& prompt
     request.sampling = strategy.params;
     request.sampling.seed = seed;
     request.logprobs = true;
-    const auto run_once = [&] { return generate(model, request, engine, {.on_token = {}, .should_abort = interrupted}); };
+    const auto run_once = [&] {
+      return generate(model, request, engine, {.on_token = {}, .should_abort = interrupted, .on_output = {}});
+    };
     const RequestOutput output = run_once();
     const Completion &first = output.completions.front(), second = run_once().completions.front();
     if (interrupted()) return interrupt_status();
