@@ -10,6 +10,11 @@
 namespace warploom::cpu {
 
 // Query vectors that read the same keys: tokens of one sequence, query heads of one kv head.
+struct KeyBlocks {
+  const std::byte* cache = nullptr;  // as AttentionTile has them
+  const std::int32_t* blocks = nullptr;
+  int count = 0;
+};
 struct AttentionTile {
   const float* queries = nullptr;           // [head_dim, kMaxQueries]
   const std::int32_t* positions = nullptr;  // [count], ascending; query i attends to [first_i, positions[i]]
@@ -22,6 +27,9 @@ struct AttentionTile {
   const std::byte* cache = nullptr;      // block b is at cache + b * block_stride: keys, then values
   std::size_t block_stride = 0;
   bool half = true;  // the cache holds f16, else f32
+  KeyBlocks
+      next;  // of a chunk, what is read after it: fetched meanwhile, because it comes in pieces too small for the processor to
+             // see their order
 };
 inline constexpr int kMaxQueries = 16;
 inline constexpr int kChunkTokens = 128;  // contexts are split at its multiples, and partial results merge in order
