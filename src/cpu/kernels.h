@@ -64,7 +64,7 @@ struct Kernels {
   void (*quantise_row)(const float* x, std::int64_t cols, ActivationBlock* blocks, int slot);
 
   // Computes out[t * out_stride + lane] for the first `lanes` (<= 16) lanes and t in [0, tokens). bias: [lanes] or null.
-  // inputs: groups of 8 tokens one after the other, each [cols / 32].
+  // inputs: groups of 16 tokens one after the other, each [cols / 32].
   void (*panel_quantised)(const PackedFormat& format, const std::byte* panel, std::int64_t cols,
                           const ActivationBlock* inputs, std::int64_t tokens, const float* bias, int lanes, float* out,
                           std::int64_t out_stride);
@@ -109,6 +109,9 @@ namespace avx512 {
 extern const Kernels kKernels;
 }
 namespace avx512_vnni {
+extern const Kernels kKernels;
+}
+namespace avx512_amx {
 extern const Kernels kKernels;
 }
 
