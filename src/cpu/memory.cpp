@@ -33,7 +33,7 @@ AlignedBytes allocate_bytes(std::size_t bytes, const char* what) {
   }
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) fail();
-  if (bytes >= 4 * kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);
+  if (bytes >= kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);
   return AlignedBytes(static_cast<std::byte*>(memory), FreeBytes{bytes});
 }
 

@@ -102,12 +102,18 @@ void quantised_panel(const std::byte* panel, std::int64_t cols, const Activation
     }
   }
 #endif
+  // The next panel follows. It is fetched while several tiles read this one, as nothing else reads memory then.
+  const std::int64_t bytes = blocks * (block_scale_bytes(kScales) + block_code_bytes(kBits));
+  const std::int64_t share = tokens < 2 * kTile ? 0 : bytes / (tokens / kTile);
+  const std::uint8_t* next = p + bytes;
   for (std::int64_t first = 0; first < tokens; first += kTokenGroup, inputs += blocks) {
     const int count = tokens - first < kTokenGroup ? static_cast<int>(tokens - first) : kTokenGroup;
     float* to = out + first * out_stride;
     int t = 0;
-    for (; t + kTile <= count; t += kTile)
+    for (; t + kTile <= count; t += kTile) {
+      for (const std::uint8_t* end = next + share; next < end; next += 64) __builtin_prefetch(next);
       quantised_tile<kBits, kScales, kTile>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+    }
     if constexpr (kTile > 4) {
       if (t + 4 <= count) {
         quantised_tile<kBits, kScales, 4>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride);

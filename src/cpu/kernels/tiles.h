@@ -174,8 +174,13 @@ void tile_panel(const std::uint8_t* p, std::int64_t blocks, const ActivationBloc
   for (std::int64_t first = 0; first < blocks; first += kStripBlocks) {
     const int count = static_cast<int>(blocks - first < kStripBlocks ? blocks - first : kStripBlocks);
     p = unpack_strip<kBits, kScales>(p, first, count, scales, strip);
-    for (int g = 0; g < groups; ++g)
+    // The next strip follows, also that of the next panel.
+    const int ahead = kStripBlocks * static_cast<int>(block_scale_bytes(kScales) + block_code_bytes(kBits)),
+              share = ahead / groups;
+    for (int g = 0; g < groups; ++g) {
+      for (int at = g * share; at < (g + 1) * share + 64; at += 64) __builtin_prefetch(p + at);
       add_strip<kBits, kScales>(inputs + g * blocks + first, strip, count, sums + g * kTokenGroup);
+    }
   }
   for (int t = 0; t < tokens; ++t) finish(load(sums[t]), bias, lanes, out + t * out_stride);
 }
