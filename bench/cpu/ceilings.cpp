@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "cpu/isa.h"
+#include "cpu/memory.h"
 
 namespace warploom::bench {
 
@@ -22,6 +24,7 @@ const Peaks& peaks_of(CpuIsa isa) {
     case CpuIsa::avx2_vnni: return avx2_vnni::kPeaks;
     case CpuIsa::avx512: return avx512::kPeaks;
     case CpuIsa::avx512_vnni: return avx512_vnni::kPeaks;
+    case CpuIsa::avx512_amx: return avx512_amx::kPeaks;
 #endif
     default: return generic::kPeaks;
   }
@@ -82,19 +85,23 @@ double Ceilings::read(std::size_t bytes) {
   double& rate = read_[each];
   if (rate > 0) return rate;
   struct Part {
-    std::vector<std::byte> data;
+    cpu::AlignedBytes data;  // as weights and caches lie
     std::size_t at = 0;
     std::uint64_t seen = 0;
   };
   std::vector<Part> parts(static_cast<std::size_t>(threads_));
   {
     std::vector<std::jthread> owners;  // memory is that of the thread that touches it first
-    for (Part& part : parts) owners.emplace_back([&part, each] { part.data.assign(each, std::byte{1}); });
+    for (Part& part : parts)
+      owners.emplace_back([&part, each] {
+        part.data = cpu::allocate_bytes(each, "what is read");
+        std::memset(part.data.get(), 1, each);
+      });
   }
   rate = best_rate(threads_, [&](int thread) {
     Part& part = parts[static_cast<std::size_t>(thread)];
     const std::size_t size = std::min(kPiece, each - part.at);
-    part.seen ^= peaks_.read(part.data.data() + part.at, size);
+    part.seen ^= peaks_.read(part.data.get() + part.at, size);
     part.at = part.at + size == each ? 0 : part.at + size;
     return size;
   });

@@ -31,6 +31,23 @@ constexpr int kBytes = 16;
 typedef std::int32_t Int __attribute__((vector_size(kBytes)));
 typedef float Float __attribute__((vector_size(kBytes)));
 
+#if defined(__AMX_INT8__)
+// Whole tiles: 16 rows of 64 codes times 16 columns.
+std::int64_t int8(std::int64_t rounds) {
+  struct alignas(64) {
+    std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } shapes;
+  asm volatile("ldtilecfg %0" ::"m"(shapes));
+  for (std::int64_t r = 0; r < rounds; ++r)
+    asm volatile(
+        "tdpbsud %tmm7, %tmm6, %tmm0\n\ttdpbsud %tmm7, %tmm6, %tmm1\n\ttdpbsud %tmm7, %tmm6, %tmm2\n\t"
+        "tdpbsud %tmm7, %tmm6, %tmm3\n\ttdpbsud %tmm7, %tmm6, %tmm4\n\ttdpbsud %tmm7, %tmm6, %tmm5");
+  asm volatile("tilerelease");
+  return rounds * 6 * 16 * 64 * 16;
+}
+#else
 #if defined(__AVX2__)
 constexpr std::int64_t kInt8 = kBytes;  // multiply-adds
 #else
@@ -72,6 +89,7 @@ std::int64_t int8(std::int64_t rounds) {
   }
   return rounds * kSums * kInt8;
 }
+#endif
 
 std::int64_t f32(std::int64_t rounds) {
   Float sums[kSums], a = Float{} + 0.5f, b = Float{} + 1e-3f;

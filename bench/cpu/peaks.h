@@ -30,5 +30,8 @@ extern const Peaks kPeaks;
 namespace avx512_vnni {
 extern const Peaks kPeaks;
 }
+namespace avx512_amx {
+extern const Peaks kPeaks;
+}
 
 }  // namespace warploom::bench

@@ -6,6 +6,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace warploom {
@@ -22,6 +24,18 @@ bool has_avx_vnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4));
 }
+// Whether the processor multiplies tiles of bytes, and the system gives this process the registers, which Linux does when asked.
+bool has_amx() {
+#if defined(__linux__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kTile) == 0 || (d & kInt8) == 0) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
 #endif
 
 std::vector<CpuIsa> detect() {
@@ -36,7 +50,9 @@ std::vector<CpuIsa> detect() {
       !__builtin_cpu_supports("avx512vl"))
     return isas;
   isas.push_back(CpuIsa::avx512);
-  if (__builtin_cpu_supports("avx512vnni")) isas.push_back(CpuIsa::avx512_vnni);
+  if (!__builtin_cpu_supports("avx512vnni")) return isas;
+  isas.push_back(CpuIsa::avx512_vnni);
+  if (has_amx()) isas.push_back(CpuIsa::avx512_amx);
 #endif
   return isas;
 }
@@ -63,6 +79,7 @@ std::string_view name(CpuIsa isa) {
     case CpuIsa::avx2_vnni: return "avx2_vnni";
     case CpuIsa::avx512: return "avx512";
     case CpuIsa::avx512_vnni: return "avx512_vnni";
+    case CpuIsa::avx512_amx: return "avx512_amx";
   }
   return "unknown";
 }
@@ -70,7 +87,7 @@ std::string_view name(CpuIsa isa) {
 CpuIsa parse_cpu_isa(std::string_view text) {
   using enum CpuIsa;
   std::string names;
-  for (const CpuIsa isa : {automatic, generic, avx2, avx2_vnni, avx512, avx512_vnni}) {
+  for (const CpuIsa isa : {automatic, generic, avx2, avx2_vnni, avx512, avx512_vnni, avx512_amx}) {
     if (text == name(isa)) return isa;
     names += fmt::format("{}{}", names.empty() ? "" : ", ", name(isa));
   }

@@ -79,6 +79,18 @@ struct RunningSoftmax {
 
 }  // namespace
 
+// The keys of one chunk of an item.
+KeyBlocks Attention::keys_of(const PagedAttentionArgs& args, const WorkItem& item, std::int64_t chunk) {
+  constexpr std::int64_t kBlocks = kChunkTokens / kKvBlockSize;
+  const std::int64_t end = args.metadata.positions[item.token + item.tokens - 1] / kKvBlockSize + 1;
+  KeyBlocks keys;
+  keys.cache = head_base(args.cache, args.layer, item.kv_head);
+  keys.blocks = args.metadata.block_tables + args.metadata.token_to_seq[item.token] * args.metadata.max_blocks_per_seq +
+                chunk * kBlocks;
+  keys.count = static_cast<int>(std::clamp<std::int64_t>(end - chunk * kBlocks, 0, kBlocks));
+  return keys;
+}
+
 void Attention::list_work_items(const PagedAttentionArgs& args) {
   const KvCacheView& kv = args.cache;
   const AttentionMetadata& metadata = args.metadata;
@@ -130,12 +142,15 @@ void Attention::run(const PagedAttentionArgs& args) {
   // Threads share long contexts if there are few work items. Partial results merge in the same order as in a single pass.
   if (longest > 1 && items < 4 * pool_.threads() && pool_.threads() > 1) return run_split_kv(args, chunks);
   pool_.parallel_for(items, grain, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t i = begin; i < end; ++i) run_single_pass(args, work_items_[static_cast<std::size_t>(i)]);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const WorkItem* item = &work_items_[static_cast<std::size_t>(i)];
+      run_single_pass(args, *item, i + 1 < end ? keys_of(args, item[1], item[1].first_chunk) : KeyBlocks());
+    }
   });
 }
 
-void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& item) {
-  const Queries queries(args, item);
+void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& item, const KeyBlocks& next) {
+  Queries queries(args, item);
   const int head_dim = queries.tile.head_dim;
   RunningSoftmax total;
   alignas(64) float chunk_max[kMaxQueries] = {}, chunk_sum[kMaxQueries] = {}, chunk_values[kMaxQueries][kMaxHeadDim];
@@ -143,7 +158,9 @@ void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& 
   for (int i = 0; i < queries.tile.count; ++i) values[i] = chunk_values[i];
   const Outputs outputs(args, item);
   Sums sums(outputs.rows, outputs.count, head_dim);
-  for (std::int64_t c = item.first_chunk; c < item.first_chunk + item.chunks; ++c) {
+  const std::int64_t end = item.first_chunk + item.chunks;
+  for (std::int64_t c = item.first_chunk; c < end; ++c) {
+    queries.tile.next = c + 1 < end ? keys_of(args, item, c + 1) : next;
     kernels_.attend_chunk(queries.tile, c, chunk_max, chunk_sum, values);
     kernels_.merge_chunks(queries.tile.count, head_dim, chunk_max, chunk_sum, values, total.max, total.sum, sums.rows());
   }

@@ -30,8 +30,9 @@ class Attention {
   struct Queries;  // its queries, as the kernel takes them
 
   void list_work_items(const PagedAttentionArgs& args);
-  // One thread computes the whole context.
-  void run_single_pass(const PagedAttentionArgs& args, const WorkItem& item);
+  static KeyBlocks keys_of(const PagedAttentionArgs& args, const WorkItem& item, std::int64_t chunk);
+  // One thread computes the whole context. `next`: what it reads after it.
+  void run_single_pass(const PagedAttentionArgs& args, const WorkItem& item, const KeyBlocks& next);
   // Threads share the contexts, as in Flash-Decoding; `chunks` is their number over all work items.
   void run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks);
 

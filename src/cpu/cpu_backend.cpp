@@ -14,6 +14,7 @@
 #include "cpu/isa.h"
 #include "cpu/kv_cache.h"
 #include "cpu/matmul.h"
+#include "cpu/memory.h"
 #include "cpu/pack.h"
 #include "cpu/process_limits.h"
 #include "cpu/rope_table.h"
@@ -88,7 +89,9 @@ class CpuBackend final : public Backend {
   }
   double kv_cache_share() const override { return 0.25; }  // others use this memory too
 
-  std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override { return pack(parts, pool_); }
+  std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override {
+    return pack(parts, weight_memory_, pool_);
+  }
   void check_kv_cache_shape(const KvCacheShape& shape) const override { cpu::check_kv_cache_shape(shape); }
   std::unique_ptr<KvCache> create_kv_cache(const KvCacheShape& shape) override {
     return std::make_unique<CpuKvCache>(shape);
@@ -200,6 +203,7 @@ class CpuBackend final : public Backend {
 
   CpuIsa isa_;
   const Kernels& kernels_;
+  WeightMemory weight_memory_;
   ThreadPool pool_;
   Matmul matmul_;
   Attention attention_;

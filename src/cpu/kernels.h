@@ -10,6 +10,11 @@
 namespace warploom::cpu {
 
 // Query vectors that read the same keys: tokens of one sequence, query heads of one kv head.
+struct KeyBlocks {
+  const std::byte* cache = nullptr;  // as AttentionTile has them
+  const std::int32_t* blocks = nullptr;
+  int count = 0;
+};
 struct AttentionTile {
   const float* queries = nullptr;           // [head_dim, kMaxQueries]
   const std::int32_t* positions = nullptr;  // [count], ascending; query i attends to [first_i, positions[i]]
@@ -22,6 +27,9 @@ struct AttentionTile {
   const std::byte* cache = nullptr;      // block b is at cache + b * block_stride: keys, then values
   std::size_t block_stride = 0;
   bool half = true;  // the cache holds f16, else f32
+  KeyBlocks
+      next;  // of a chunk, what is read after it: fetched meanwhile, because it comes in pieces too small for the processor to
+             // see their order
 };
 inline constexpr int kMaxQueries = 16;
 inline constexpr int kChunkTokens = 128;  // contexts are split at its multiples, and partial results merge in order
@@ -56,7 +64,7 @@ struct Kernels {
   void (*quantise_row)(const float* x, std::int64_t cols, ActivationBlock* blocks, int slot);
 
   // Computes out[t * out_stride + lane] for the first `lanes` (<= 16) lanes and t in [0, tokens). bias: [lanes] or null.
-  // inputs: groups of 8 tokens one after the other, each [cols / 32].
+  // inputs: groups of 16 tokens one after the other, each [cols / 32].
   void (*panel_quantised)(const PackedFormat& format, const std::byte* panel, std::int64_t cols,
                           const ActivationBlock* inputs, std::int64_t tokens, const float* bias, int lanes, float* out,
                           std::int64_t out_stride);
@@ -101,6 +109,9 @@ namespace avx512 {
 extern const Kernels kKernels;
 }
 namespace avx512_vnni {
+extern const Kernels kKernels;
+}
+namespace avx512_amx {
 extern const Kernels kKernels;
 }
 

@@ -4,7 +4,8 @@
 
 #include <cstddef>
 
-#include "cpu/pack.h"
+#include "backend/ops.h"
+#include "cpu/memory.h"
 
 namespace warploom::cpu {
 

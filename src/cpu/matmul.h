@@ -17,7 +17,7 @@ class Matmul {
 
  private:
   struct Scratch {                        // of one thread, or shared
-    std::vector<ActivationBlock> blocks;  // groups of 8 tokens, each [cols / 32]
+    std::vector<ActivationBlock> blocks;  // groups of 16 tokens, each [cols / 32]
     std::uint64_t call = 0;               // whose inputs the blocks hold
   };
   void quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t begin, std::int64_t end);

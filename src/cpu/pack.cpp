@@ -1,10 +1,7 @@
 #include "cpu/pack.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-
-#include <sys/mman.h>
 
 #include <fmt/format.h>
 
@@ -178,24 +175,6 @@ void unpack_floats(const PackedFormat& format, const std::byte* panel, std::int6
 
 }  // namespace
 
-void FreeBytes::operator()(std::byte* p) const { mapped ? static_cast<void>(munmap(p, mapped)) : std::free(p); }
-
-AlignedBytes allocate_bytes(std::size_t bytes, const char* what) {
-  constexpr std::size_t kLarge = std::size_t{1} << 20, kHugePage = std::size_t{2} << 20;
-  const auto fail = [&] { throw OutOfMemory(fmt::format("{}: cannot allocate {} bytes of memory", what, bytes)); };
-  if (bytes < kLarge) {
-    const std::size_t size = align_up(std::max<std::size_t>(bytes, 1), std::size_t{64});
-    auto* memory = static_cast<std::byte*>(std::aligned_alloc(64, size));
-    if (!memory) fail();
-    std::memset(memory, 0, size);
-    return AlignedBytes(memory);
-  }
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) fail();
-  if (bytes >= 4 * kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);  // fewer TLB misses if the kernel follows the advice
-  return AlignedBytes(static_cast<std::byte*>(memory), FreeBytes{bytes});
-}
-
 std::uint64_t PackedWeight::bytes() const {
   std::uint64_t sum = 0;
   for (const PanelSegment& segment : segments_) sum += segment.bytes();
@@ -205,7 +184,7 @@ bool PackedWeight::quantised() const {
   return std::any_of(segments_.begin(), segments_.end(), [](const PanelSegment& s) { return s.format.quantised; });
 }
 
-std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, ThreadPool& pool) {
+std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, WeightMemory& memory, ThreadPool& pool) {
   require_that(!parts.empty(), "prepare: no weights given");
   auto weight = std::make_unique<PackedWeight>();
   weight->cols_ = parts.front().cols;
@@ -220,7 +199,7 @@ std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, ThreadPool
     segment.rows = part.rows;
     segment.cols = part.cols;
     segment.panel_bytes = panel_bytes(segment.format, part.cols);
-    segment.panels = allocate_bytes(segment.bytes(), "weights");
+    segment.panels = memory.allocate(segment.bytes());
     pool.parallel_for(segment.panel_count(), 4, [&](std::int64_t begin, std::int64_t end, int) {
       for (std::int64_t panel = begin; panel < end; ++panel) pack_panel(part, segment, panel);
     });

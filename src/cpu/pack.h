@@ -10,19 +10,11 @@
 #include "backend/ops.h"
 #include "core/divide.h"
 #include "core/tensor.h"
+#include "cpu/memory.h"
 #include "cpu/packed.h"
 #include "cpu/thread_pool.h"
 
 namespace warploom::cpu {
-
-struct FreeBytes {
-  std::size_t mapped = 0;  // bytes of the mapping; 0: the memory came from malloc
-  void operator()(std::byte* p) const;
-};
-using AlignedBytes = std::unique_ptr<std::byte[], FreeBytes>;
-/// Zeroed bytes on a 64-byte boundary. The pages of a large allocation take memory when they are first touched. Throws
-/// OutOfMemory naming `what`.
-AlignedBytes allocate_bytes(std::size_t bytes, const char* what);
 
 /// Consecutive rows of one type.
 struct PanelSegment {
@@ -31,7 +23,7 @@ struct PanelSegment {
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   std::size_t panel_bytes = 0;
-  AlignedBytes panels;  // [panel_count()]; rows beyond the last are zero
+  std::shared_ptr<std::byte[]> panels;  // [panel_count()]; rows beyond the last are zero
 
   std::int64_t panel_count() const { return ceil_div(rows, kPanelRows); }
   std::size_t bytes() const { return static_cast<std::size_t>(panel_count()) * panel_bytes; }
@@ -46,14 +38,14 @@ class PackedWeight final : public Weight {
   const std::vector<PanelSegment>& segments() const { return segments_; }
 
  private:
-  friend std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, ThreadPool& pool);
+  friend std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, WeightMemory& memory, ThreadPool& pool);
   std::vector<PanelSegment> segments_;
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
 };
 
 /// Stacks the rows of the parts. Throws InvalidArgument if there are none or their widths differ, OutOfMemory.
-std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, ThreadPool& pool);
+std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, WeightMemory& memory, ThreadPool& pool);
 
 /// One row as f32, the very values that the file's format defines. out: [cols].
 void unpack_row(const PackedWeight& weight, std::int64_t row, float* out);

@@ -54,9 +54,9 @@ constexpr std::size_t super_block_scale_bytes(ScaleKind kind) {
 }
 
 // Activations quantised in groups of 32: x is about d q, with q in [-127, 127]. If a group holds a NaN or an infinity, d and
-// ds are NaN. Eight tokens share each block and the blocks follow one another like the weights' blocks, so that a product
-// reads both from front to back. Each member is an array over the 8 tokens.
-inline constexpr int kTokenGroup = 8;
+// ds are NaN. Sixteen tokens share each block and the blocks follow one another like the weights' blocks, so that a product
+// reads both from front to back. Each member is an array over the 16 tokens.
+inline constexpr int kTokenGroup = 16;
 struct ActivationBlock {
   std::int8_t q[kTokenGroup][kQuantBlockInputs];
   float d[kTokenGroup];
@@ -64,6 +64,6 @@ struct ActivationBlock {
   std::int32_t first_sum[kTokenGroup];   // of the first 16 q
   std::int32_t second_sum[kTokenGroup];  // of the last 16 q
 };
-static_assert(sizeof(ActivationBlock) == 384);
+static_assert(sizeof(ActivationBlock) == 768);
 
 }  // namespace warploom::cpu

@@ -19,7 +19,7 @@ std::vector<float> multiply(Backend& backend, const RandomWeight& weight, const 
 TEST(Invariance, MatmulOverDevicesAndBatches) {
   std::mt19937 rng(1);
   for (const WeightType type : test::kAllWeightTypes) {
-    const std::int64_t cols = 768, rows = 70, tokens = 21;
+    const std::int64_t cols = 768, rows = 70, tokens = 85;
     const RandomWeight weight(rng, type, rows, cols);
     std::vector<float> x = test::random_floats(rng, static_cast<std::size_t>(tokens * cols), 2.0f);
     std::vector<float> first;
@@ -28,8 +28,8 @@ TEST(Invariance, MatmulOverDevicesAndBatches) {
       const std::vector<float> all = multiply(*backend, weight, x, tokens);
       if (first.empty()) first = all;
       EXPECT_TRUE(test::same_bits(all, first)) << traits(type).name << " on " << backend->description();
-      for (const std::int64_t count : {1, 2, 3, 4, 7, 8, 9, 16}) {
-        for (std::int64_t from = 0; from + count <= tokens; from += 5) {
+      for (const std::int64_t count : {1, 2, 3, 4, 7, 8, 9, 16, 17, 25, 64, 74}) {
+        for (std::int64_t from = 0; from + count <= tokens; from += count < 16 ? 13 : 5) {
           const std::vector<float> part(x.begin() + from * cols, x.begin() + (from + count) * cols);
           const std::vector<float> want(first.begin() + from * rows, first.begin() + (from + count) * rows);
           ASSERT_TRUE(test::same_bits(multiply(*backend, weight, part, count), want))

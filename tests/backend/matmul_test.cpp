@@ -68,9 +68,9 @@ bool is_float(WeightType type) { return type == WeightType::f32 || type == Weigh
 // rounding is left.
 TEST_P(Matmul, EqualsTheOracleOnInputsThatEightBitsHold) {
   for (const WeightType type : test::kAllWeightTypes) {
-    const std::int64_t cols = traits(type).block == 256 ? 512 : 96;
+    const std::int64_t cols = traits(type).block == 256 ? 512 : 352;
     for (const std::int64_t rows : {1, 15, 16, 17, 50}) {
-      for (const std::int64_t tokens : {1, 2, 3, 5, 8, 13}) {
+      for (const std::int64_t tokens : {1, 2, 3, 5, 8, 13, 20}) {
         const RandomWeight weight(rng, type, rows, cols);
         std::vector<float> x(static_cast<std::size_t>(tokens * cols));
         for (std::size_t i = 0; i < x.size(); ++i)

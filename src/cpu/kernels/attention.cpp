@@ -32,6 +32,8 @@ WARPLOOM_INLINE const std::byte* block_at(const AttentionTile& tile, std::int64_
   return tile.cache + static_cast<std::size_t>(tile.blocks[chunk * kChunkBlocks + b]) * tile.block_stride;
 }
 
+WARPLOOM_INLINE void fetch(const std::byte* p) { __builtin_prefetch(p); }
+
 // scores[i][16 b ...] = scale * q_i k for the blocks [from, from + kBlocks) of the chunk.
 template <bool kHalf, int kQueries, int kBlocks>
 WARPLOOM_INLINE void score_some(const AttentionTile& tile, int first, std::int64_t chunk, int from,
@@ -44,8 +46,13 @@ WARPLOOM_INLINE void score_some(const AttentionTile& tile, int first, std::int64
   for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 8
     for (int b = 0; b < kBlocks; ++b) sum[i][b] = zero();
+  const std::ptrdiff_t row = kBlockTokens * (kHalf ? 2 : 4), values = tile.head_dim * row;
   for (int d = 0; d < tile.head_dim; ++d, q += kMaxQueries) {
     F k[kBlocks];
+    if (first == 0) {  // the values are read next
+#pragma GCC unroll 8
+      for (int b = 0; b < kBlocks; ++b) fetch(keys[b] + values + d * row);
+    }
 #pragma GCC unroll 8
     for (int b = 0; b < kBlocks; ++b) k[b] = load_element<kHalf>(keys[b], d * kBlockTokens);
 #pragma GCC unroll 8
@@ -85,10 +92,29 @@ void score_chunk(const AttentionTile& tile, std::int64_t chunk, int from, int to
   }
 }
 
+// Fetches the keys that are read next, those of a token at a time.
+class NextKeys {
+ public:
+  NextKeys() = default;
+  WARPLOOM_INLINE_MEMBER explicit NextKeys(const AttentionTile& tile)
+      : keys_(tile.next), stride_(tile.block_stride), share_(tile.head_dim * (tile.half ? 2 : 4)) {}
+  WARPLOOM_INLINE_MEMBER void fetch_share(int t) const {
+    const int b = t / kBlockTokens;
+    if (b >= keys_.count) return;
+    const std::byte* p = keys_.cache + static_cast<std::size_t>(keys_.blocks[b]) * stride_ + t % kBlockTokens * share_;
+    for (int at = 0; at < share_; at += 64) fetch(p + at);
+  }
+
+ private:
+  KeyBlocks keys_;
+  std::size_t stride_ = 0;
+  int share_ = 0;
+};
+
 // values[i] += sum of weights[i][t] * v_t over the tokens [from, to) of the chunk, t ascending, for 16 kVectors dimensions.
 template <bool kHalf, int kQueries, int kVectors>
 WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, std::int64_t chunk, int from, int to, int dim,
-                                        const float (*weights)[kChunkTokens], float* const* values) {
+                                        const NextKeys& next, const float (*weights)[kChunkTokens], float* const* values) {
   F sum[kQueries][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kQueries; ++i)
@@ -99,6 +125,7 @@ WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, std::int64_t 
     const std::int64_t row = static_cast<std::int64_t>(kBlockTokens) * tile.head_dim;  // values follow the block's keys
     const int end = (t / kBlockTokens + 1) * kBlockTokens < to ? (t / kBlockTokens + 1) * kBlockTokens : to;
     for (; t < end; ++t) {
+      next.fetch_share(t);
       F v[kVectors];
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j)
@@ -119,14 +146,15 @@ WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, std::int64_t 
 }
 
 template <bool kHalf, int kQueries>
-WARPLOOM_INLINE void accumulate_pv(const AttentionTile& tile, std::int64_t chunk, int from, int to,
+WARPLOOM_INLINE void accumulate_pv(const AttentionTile& tile, std::int64_t chunk, int from, int to, const NextKeys& next,
                                    const float (*weights)[kChunkTokens], float* const* values) {
   if (from >= to) return;
   int dim = 0;
   for (; dim + kValueVectors * kLanes <= tile.head_dim; dim += kValueVectors * kLanes)
-    accumulate_pv_dims<kHalf, kQueries, kValueVectors>(tile, chunk, from, to, dim, weights, values);
+    accumulate_pv_dims<kHalf, kQueries, kValueVectors>(tile, chunk, from, to, dim, dim == 0 ? next : NextKeys(), weights,
+                                                       values);
   for (; dim < tile.head_dim; dim += kLanes)
-    accumulate_pv_dims<kHalf, kQueries, 1>(tile, chunk, from, to, dim, weights, values);
+    accumulate_pv_dims<kHalf, kQueries, 1>(tile, chunk, from, to, dim, NextKeys(), weights, values);
 }
 
 struct Range {
@@ -175,9 +203,9 @@ WARPLOOM_INLINE void exponentials(float* scores, Range range, float soft_cap, fl
 
 template <bool kHalf, int kQueries>
 WARPLOOM_INLINE void accumulate_pv_group(const AttentionTile& tile, std::int64_t chunk, const Range* ranges,
-                                         const float (*weights)[kChunkTokens], float* const* values) {
+                                         const NextKeys& next, const float (*weights)[kChunkTokens], float* const* values) {
   if constexpr (kQueries == 1) {
-    accumulate_pv<kHalf, 1>(tile, chunk, ranges[0].from, ranges[0].to, weights, values);
+    accumulate_pv<kHalf, 1>(tile, chunk, ranges[0].from, ranges[0].to, next, weights, values);
   } else {
     int common_from = ranges[0].from, common_to = ranges[0].to;
     for (int i = 1; i < kQueries; ++i) {
@@ -186,14 +214,14 @@ WARPLOOM_INLINE void accumulate_pv_group(const AttentionTile& tile, std::int64_t
     }
     if (common_from >= common_to) {
       for (int i = 0; i < kQueries; ++i)
-        accumulate_pv<kHalf, 1>(tile, chunk, ranges[i].from, ranges[i].to, weights + i, values + i);
+        accumulate_pv<kHalf, 1>(tile, chunk, ranges[i].from, ranges[i].to, NextKeys(), weights + i, values + i);
       return;
     }
     for (int i = 0; i < kQueries; ++i)
-      accumulate_pv<kHalf, 1>(tile, chunk, ranges[i].from, common_from, weights + i, values + i);
-    accumulate_pv<kHalf, kQueries>(tile, chunk, common_from, common_to, weights, values);
+      accumulate_pv<kHalf, 1>(tile, chunk, ranges[i].from, common_from, NextKeys(), weights + i, values + i);
+    accumulate_pv<kHalf, kQueries>(tile, chunk, common_from, common_to, next, weights, values);
     for (int i = 0; i < kQueries; ++i)
-      accumulate_pv<kHalf, 1>(tile, chunk, common_to, ranges[i].to, weights + i, values + i);
+      accumulate_pv<kHalf, 1>(tile, chunk, common_to, ranges[i].to, NextKeys(), weights + i, values + i);
   }
 }
 
@@ -216,19 +244,23 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
     exponentials(scores[i], ranges[i], tile.soft_cap, &maxima[i], &sums[i]);
     for (int d = 0; d < tile.head_dim; d += kLanes) store(values[i] + d, zero());
   }
+  const NextKeys next(tile);
   int i = 0;
   for (; i + kValueQueries <= tile.count; i += kValueQueries)
-    accumulate_pv_group<kHalf, kValueQueries>(tile, chunk, ranges + i, scores + i, values + i);
+    accumulate_pv_group<kHalf, kValueQueries>(tile, chunk, ranges + i, i == 0 ? next : NextKeys(), scores + i, values + i);
   if constexpr (kValueQueries > 4) {
     if (i + 4 <= tile.count) {
-      accumulate_pv_group<kHalf, 4>(tile, chunk, ranges + i, scores + i, values + i);
+      accumulate_pv_group<kHalf, 4>(tile, chunk, ranges + i, i == 0 ? next : NextKeys(), scores + i, values + i);
       i += 4;
     }
   }
   switch (tile.count - i) {
-    case 3: return accumulate_pv_group<kHalf, 3>(tile, chunk, ranges + i, scores + i, values + i);
-    case 2: return accumulate_pv_group<kHalf, 2>(tile, chunk, ranges + i, scores + i, values + i);
-    case 1: return accumulate_pv_group<kHalf, 1>(tile, chunk, ranges + i, scores + i, values + i);
+    case 3:
+      return accumulate_pv_group<kHalf, 3>(tile, chunk, ranges + i, i == 0 ? next : NextKeys(), scores + i, values + i);
+    case 2:
+      return accumulate_pv_group<kHalf, 2>(tile, chunk, ranges + i, i == 0 ? next : NextKeys(), scores + i, values + i);
+    case 1:
+      return accumulate_pv_group<kHalf, 1>(tile, chunk, ranges + i, i == 0 ? next : NextKeys(), scores + i, values + i);
     default: return;
   }
 }

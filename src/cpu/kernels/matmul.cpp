@@ -3,6 +3,8 @@
 // result does not depend on the other tokens.
 #include "cpu/kernels/matmul.h"
 
+#include "cpu/kernels/blocks.h"
+#include "cpu/kernels/tiles.h"
 #include "cpu/simd.h"
 
 namespace warploom::cpu::WARPLOOM_ISA {
@@ -13,22 +15,7 @@ constexpr int kTile = 8;  // 8 code vectors and 8 sums fit in the 32 registers
 #else
 constexpr int kTile = 4;
 #endif
-
-WARPLOOM_INLINE F load_half(const std::uint8_t* p) { return load_f16(reinterpret_cast<const std::uint16_t*>(p)); }
-
-// The codes of inputs 4 kStep to 4 kStep + 3 of a block.
-template <CodeBits kBits, int kStep>
-WARPLOOM_INLINE B load_codes(const std::uint8_t* p) {
-  if constexpr (kBits == CodeBits::eight) {
-    return load_bytes(p + 64 * kStep);
-  } else {
-    const B both = load_bytes(p + 64 * (kStep % 4));
-    B w = kStep < 4 ? low_nibbles(both) : high_nibbles(both);
-    if constexpr (kBits != CodeBits::four) w = add_masked(w, p + 256 + 8 * kStep, 16);
-    if constexpr (kBits == CodeBits::six) w = add_masked(w, p + 320 + 8 * kStep, 32);
-    return w;
-  }
-}
+[[maybe_unused]] constexpr int kMinTileTokens = 9;  // of a group: fewer are sooner done by vectors
 
 // Steps [kStep, kEnd) of a block, each for all tokens before the next, so that few codes are in registers at a time.
 template <CodeBits kBits, int kStep, int kEnd, int kFirst, int kTokens, typename AnyDot>
@@ -57,17 +44,6 @@ WARPLOOM_INLINE void add_scaled(const I* dot, F scale, const float* d, F* sum) {
   for (int t = 0; t < kTokens; ++t) sum[t] = fma(to_float(dot[t]), mul(scale, set(d[t])), sum[t]);
 }
 
-WARPLOOM_INLINE void finish(F sum, const float* bias, int lanes, float* out) {
-  if (lanes == kLanes) {
-    if (bias) sum = add(sum, load(bias));
-    store(out, sum);
-    return;
-  }
-  float all[kLanes];
-  store(all, sum);
-  for (int i = 0; i < lanes; ++i) out[i] = bias ? all[i] + bias[i] : all[i];
-}
-
 // Tokens [slot, slot + kTokens) of a group.
 template <CodeBits kBits, ScaleKind kScales, int kTokens>
 WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t blocks, const ActivationBlock* inputs, int slot,
@@ -75,16 +51,11 @@ WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t blocks, 
   F sum[kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) sum[t] = zero();
-  F super_block_d = zero(), super_block_min = zero();
-
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) __builtin_prefetch(out + t * out_stride, 1);
+  BlockScales<kScales> scales;
   for (std::int64_t b = 0; b < blocks; ++b) {
-    if constexpr (super_block_scale_bytes(kScales) != 0) {
-      if (b % (kSuperBlockInputs / kQuantBlockInputs) == 0) {
-        super_block_d = load_half(p);
-        if constexpr (kScales == ScaleKind::super_block_affine) super_block_min = mul(load_half(p + 32), set(-1.0f));
-        p += super_block_scale_bytes(kScales);
-      }
-    }
+    p = scales.enter(p, b);
     const std::uint8_t* codes = p + block_scale_bytes(kScales);
     const ActivationBlock& in = inputs[b];
     const std::int8_t* x = in.q[slot];
@@ -92,18 +63,17 @@ WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t blocks, 
     // Scales are read when the dot products are done, which leaves these all registers.
     if constexpr (kScales == ScaleKind::super_block_symmetric) {
       block_dots<kBits, true, 0, 4, kTokens>(codes, x, in.first_sum + slot, dot);
-      add_scaled<kTokens>(dot, mul(super_block_d, load_s8(reinterpret_cast<const std::int8_t*>(p))), in.d + slot, sum);
+      add_scaled<kTokens>(dot, scales.first(p), in.d + slot, sum);
       block_dots<kBits, true, 4, 8, kTokens>(codes, x, in.second_sum + slot, dot);
-      add_scaled<kTokens>(dot, mul(super_block_d, load_s8(reinterpret_cast<const std::int8_t*>(p + 16))), in.d + slot, sum);
+      add_scaled<kTokens>(dot, scales.second(p), in.d + slot, sum);
     } else {
       constexpr bool kSymmetric = kScales == ScaleKind::symmetric;
       std::int32_t x_sums[kTokens];
       for (int t = 0; t < kTokens; ++t) x_sums[t] = in.first_sum[slot + t] + in.second_sum[slot + t];
       block_dots<kBits, kSymmetric, 0, 8, kTokens>(codes, x, x_sums, dot);
-      add_scaled<kTokens>(dot, kScales == ScaleKind::super_block_affine ? mul(super_block_d, load_u8(p)) : load_half(p),
-                          in.d + slot, sum);
+      add_scaled<kTokens>(dot, scales.first(p), in.d + slot, sum);
       if constexpr (!kSymmetric) {
-        const F minimum = kScales == ScaleKind::affine ? load_half(p + 32) : mul(super_block_min, load_u8(p + 16));
+        const F minimum = scales.second(p);
 #pragma GCC unroll 8
         for (int t = 0; t < kTokens; ++t) sum[t] = fma(minimum, set(in.ds[slot + t]), sum[t]);
       }
@@ -119,12 +89,31 @@ void quantised_panel(const std::byte* panel, std::int64_t cols, const Activation
                      const float* bias, int lanes, float* out, std::int64_t out_stride) {
   const auto* p = reinterpret_cast<const std::uint8_t*>(panel);
   const std::int64_t blocks = cols / kQuantBlockInputs;
+#if defined(__AMX_INT8__)
+  if (tokens >= kMinTileTokens) {
+    const TileRegisters registers(kScales == ScaleKind::super_block_symmetric ? 16 : 32);
+    while (tokens >= kMinTileTokens) {
+      int count = static_cast<int>(tokens < kTileTokens ? tokens : kTileTokens);
+      if (count % kTokenGroup < kMinTileTokens) count -= count % kTokenGroup;
+      tile_panel<kBits, kScales>(p, blocks, inputs, count, bias, lanes, out, out_stride);
+      tokens -= count;
+      inputs += (count + kTokenGroup - 1) / kTokenGroup * blocks;
+      out += count * out_stride;
+    }
+  }
+#endif
+  // The next panel follows. It is fetched while several tiles read this one, as nothing else reads memory then.
+  const std::int64_t bytes = blocks * (block_scale_bytes(kScales) + block_code_bytes(kBits));
+  const std::int64_t share = tokens < 2 * kTile ? 0 : bytes / (tokens / kTile);
+  const std::uint8_t* next = p + bytes;
   for (std::int64_t first = 0; first < tokens; first += kTokenGroup, inputs += blocks) {
     const int count = tokens - first < kTokenGroup ? static_cast<int>(tokens - first) : kTokenGroup;
     float* to = out + first * out_stride;
     int t = 0;
-    for (; t + kTile <= count; t += kTile)
+    for (; t + kTile <= count; t += kTile) {
+      for (const std::uint8_t* end = next + share; next < end; next += 64) __builtin_prefetch(next);
       quantised_tile<kBits, kScales, kTile>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+    }
     if constexpr (kTile > 4) {
       if (t + 4 <= count) {
         quantised_tile<kBits, kScales, 4>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride);
