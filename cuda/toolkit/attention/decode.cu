@@ -18,18 +18,18 @@
 // Capture:  yes, one kernel; positions may change between replays. The kernel leaves the workspace's counters at 0.
 // Numerics: mma.sync products with f32 sums. f16: queries and probabilities are rounded to f16; bf16: to sums of two bf16;
 //           f32: everything is a sum of three bf16. The errors are 1e-3, 1.5e-5 and up to 1.1e-5 (sm_90 and later: 7e-6) for
-//           normally distributed queries, keys and values; f32's are what tensor cores cut off of sums (arXiv:2511.10909). A row's bits depend only on its own
-//           position and context, not on how the context is split.
+//           normally distributed queries, keys and values; f32's are what tensor cores cut off of sums (arXiv:2511.10909). A
+//           row's bits depend only on its own position and context, not on how the context is split.
 // Source:   online softmax: Milakov and Gimelshein, arXiv:1805.02867; split contexts: Dao et al., "Flash-Decoding",
 //           2023.
 // History:  with queries and probabilities of one bf16, the error was 1.2e-2.
 #include <algorithm>
 
 #include "core/divide.h"
+#include "cuda/toolkit/attention/decode_work.cuh"
 #include "cuda/toolkit/attention/launch.h"
 #include "cuda/toolkit/attention/pages.cuh"
 #include "cuda/toolkit/attention/variants.cuh"
-#include "cuda/toolkit/attention/work_list.cuh"
 
 namespace warploom::cuda {
 namespace {
@@ -61,38 +61,6 @@ struct DecodeShape {
   __host__ __device__ static constexpr int shared_bytes(int rows, int head_dim) {
     return front_bytes(rows, head_dim) + kWarps * kStages * tile_bytes<S>(head_dim);
   }
-};
-
-// What there is to do for a sequence: `tiles` of up to 16 rows, each over the same groups of chunks, one chunk for each warp.
-template <int kWarps>
-struct DecodeWork {
-  static constexpr int kGroupKeys = kWarps * kChunkKeys, kFoldGroups = kFoldChunks / kWarps;
-  StepTokens step;
-  KeyRange range;  // of all rows together
-  int tiles, first_group, groups;
-
-  DecodeWork() = default;
-  __device__ DecodeWork(const PagedAttentionArgs& a, int sequence)
-      : step(a, sequence), range(kNoKeys), tiles(0), first_group(0), groups(0) {
-    if (step.count == 0 || !step.is_decode()) return;
-    for (int t = 0; t < step.count; ++t) range.include(mask_range(a.metadata.positions[step.first + t], a.window));
-    tiles = static_cast<int>(a.cache.num_kv_heads) * ceil_div(step.rows, kMmaRows);
-    groups = 1;
-    if (range.empty()) return;
-    first_group = range.first / kGroupKeys;
-    groups = range.last / kGroupKeys - first_group + 1;
-  }
-  __device__ WorkAmount amount() const { return {tiles * groups, tiles}; }
-  __device__ int first_fold() const { return first_group / kFoldGroups; }
-  __device__ int folds() const { return (first_group + groups - 1) / kFoldGroups - first_fold() + 1; }
-};
-
-// How the blocks share all items: each has a range of them.
-struct Shares {
-  int items, blocks;
-
-  __device__ int begin(int block) const { return static_cast<int>(std::int64_t{items} * block / blocks); }
-  __device__ int block_of(int item) const { return static_cast<int>(((std::int64_t{item} + 1) * blocks - 1) / items); }
 };
 
 // Where results go that are not complete within a block.
