@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "cuda/paged_cache.h"
+#include "emulator/emulator.h"
 
 namespace warploom {
 namespace {
@@ -253,6 +254,36 @@ TEST_F(PagedAttention, SplitContextsGiveTheBitsOfWholeOnes) {
       EXPECT_TRUE(same_bits({beside.end() - static_cast<std::ptrdiff_t>(row), beside.end()}, of_crowd)) << "beside a prompt";
       const std::vector<float> prompt = cache.attend({{s, n - 3, n}});
       EXPECT_TRUE(same_bits({prompt.end() - static_cast<std::ptrdiff_t>(row), prompt.end()}, of_crowd)) << "in a prompt";
+    }
+  }
+}
+
+// Contexts of several folds of 2048 keys: shared among blocks, in one block, with a few more tokens, in a prompt.
+TEST_F(PagedAttention, FoldsOfLongContexts) {
+  for (const auto& [type, head_dim, window] :
+       {std::tuple{DType::f16, 16, 0}, {DType::bf16, 64, 3000}, {DType::f32, 16, 0}, {DType::f16, 256, 2100}}) {
+    SCOPED_TRACE(testing::Message() << head_dim << " dimensions, type " << static_cast<int>(type) << ", window " << window);
+    PagedCase c{2, 1, head_dim, type, {4500, 2049, 6200}, 16, window};
+    if (head_dim == 16) c.lengths.insert(c.lengths.end(), 100, 600);
+    const PagedData data = random_data(c, rng);
+    const auto row = static_cast<std::ptrdiff_t>(c.heads * c.head_dim);
+    PagedCache cache(c, data, 1);
+    const std::vector<float> crowd = cache.attend(last(c));
+    if (warploom_emulator_partition != nullptr) {  // so few blocks that one has whole contexts
+      warploom_emulator_partition(1);
+      EXPECT_TRUE(same_bits(cache.attend(last(c)), crowd));
+      warploom_emulator_partition(0);
+    }
+    for (std::size_t s = 0; s < 3; ++s) {
+      const std::int64_t n = c.lengths[s];
+      const std::vector<float> in_crowd(crowd.begin() + static_cast<std::ptrdiff_t>(s) * row,
+                                        crowd.begin() + static_cast<std::ptrdiff_t>(s + 1) * row);
+      expect_oracle(c, data, in_crowd, {{s, n - 1, n}}, tolerance(type));
+      EXPECT_TRUE(same_bits(cache.attend({{s, n - 1, n}}), in_crowd)) << "alone";
+      for (const std::int64_t tokens : {3, 17, 40}) {  // 6, 34 and 80 rows
+        const std::vector<float> several = cache.attend({{s, n - tokens, n}});
+        EXPECT_TRUE(same_bits({several.end() - row, several.end()}, in_crowd)) << tokens << " tokens";
+      }
     }
   }
 }

@@ -1,5 +1,6 @@
 // How often keys and values are read from DRAM and from the L2 cache.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -21,20 +22,32 @@ void PrintTo(const Traffic& t, std::ostream* out) {
   *out << t.sequences << " sequences, " << t.heads << " heads, " << t.kv_heads << " kv heads of " << t.head_dim;
 }
 
-// A step over zeros: sequences of `context` tokens, of which the last `tokens` are the step's.
-WarploomCounters count_step(const Traffic& t, std::int64_t context, std::int64_t tokens, const char* kernel) {
+struct Sequence {
+  std::int64_t context, tokens;  // the last `tokens` of the context are the step's
+};
+using Batch = std::vector<Sequence>;
+
+// A step over zeros, of heads and caches as `t` has them.
+WarploomCounters count_step(const Traffic& t, const Batch& batch, const char* kernel) {
+  std::int64_t context = 0, tokens = 0, rows = 0, cache_blocks = 0;
+  for (const Sequence& s : batch) {
+    context = std::max(context, s.context);
+    tokens = std::max(tokens, s.tokens);
+    rows += s.tokens;
+    cache_blocks += s.context / 16;
+  }
   const std::int64_t tables = 2 * context / 16;  // entries a sequence: room for twice the context
-  const std::int64_t row = t.heads * t.head_dim, rows = t.sequences * tokens;
+  const std::int64_t row = t.heads * t.head_dim;
   PagedAttentionArgs a;
-  a.cache = {nullptr, t.type, 1, t.sequences * context / 16, t.kv_heads, t.head_dim, 16};
+  a.cache = {nullptr, t.type, 1, cache_blocks, t.kv_heads, t.head_dim, 16};
   const DeviceArray<std::byte> cache(std::vector<std::byte>(static_cast<std::size_t>(a.cache.bytes())));
   const DeviceArray<float> queries(std::vector<float>(static_cast<std::size_t>(rows * row))),
       out(std::vector<float>(static_cast<std::size_t>(rows * row)));
   std::vector<std::int32_t> blocks, positions, starts{0};
-  for (std::int64_t s = 0; s < t.sequences; ++s) {
-    for (std::int64_t i = 0; i < tables; ++i)
-      blocks.push_back(i < context / 16 ? static_cast<std::int32_t>(i * t.sequences + s) : 0x7fffffff);
-    for (std::int64_t i = context - tokens; i < context; ++i) positions.push_back(static_cast<std::int32_t>(i));
+  std::int32_t next = 0;
+  for (const Sequence& s : batch) {
+    for (std::int64_t i = 0; i < tables; ++i) blocks.push_back(i < s.context / 16 ? next++ : 0x7fffffff);
+    for (std::int64_t i = s.context - s.tokens; i < s.context; ++i) positions.push_back(static_cast<std::int32_t>(i));
     starts.push_back(static_cast<std::int32_t>(positions.size()));
   }
   const DeviceArray<std::int32_t> device_tables(blocks), device_starts(starts), device_positions(positions);
@@ -43,7 +56,7 @@ WarploomCounters count_step(const Traffic& t, std::int64_t context, std::int64_t
   a.out = {out.data(), DType::f32, row};
   a.num_heads = t.heads;
   a.metadata.num_tokens = rows;
-  a.metadata.num_seqs = t.sequences;
+  a.metadata.num_seqs = static_cast<std::int64_t>(batch.size());
   a.metadata.max_query_len = tokens;
   a.metadata.positions = device_positions.data();
   a.metadata.qo_indptr = device_starts.data();
@@ -66,29 +79,34 @@ WarploomCounters count_step(const Traffic& t, std::int64_t context, std::int64_t
   return n;
 }
 
-class AttentionTraffic : public testing::TestWithParam<Traffic> {
+Batch crowd(std::int64_t sequences, std::int64_t context, std::int64_t tokens) {
+  return Batch(static_cast<std::size_t>(sequences), {context, tokens});
+}
+
+class AttentionShares : public testing::Test {
  protected:
   void SetUp() override {
     if (warploom_emulator_count == nullptr) GTEST_SKIP() << "only the emulator counts";
   }
 };
+class AttentionTraffic : public AttentionShares, public testing::WithParamInterface<Traffic> {};
 
 TEST_P(AttentionTraffic, DecodeReadsKeysAndValuesOnce) {
   const Traffic& t = GetParam();
   constexpr std::int64_t kContext = 1024;
-  const WarploomCounters n = count_step(t, kContext, 1, "decode_attention_kernel");
+  const WarploomCounters n = count_step(t, crowd(t.sequences, kContext, 1), "decode_attention_kernel");
   const auto bytes = static_cast<double>(t.sequences * kContext * 2 * t.kv_heads * t.head_dim * bytes_of(t.type));
   EXPECT_LE(32.0 * static_cast<double>(n.distinct_sectors_read) / bytes, 1.05);
   EXPECT_LE(32.0 * static_cast<double>(n.sectors_read) / bytes, 1.05);
   EXPECT_LE(32.0 * static_cast<double>(n.sectors_written) / bytes, 0.05);
 }
 
-// 64 tokens over a context of 256, from DRAM each byte once; from L2 once a block, which is 16 to 64 rows.
+// 80 tokens over a context of 256, from DRAM each byte once; from L2 once a block, which is 16 to 64 rows.
 TEST_P(AttentionTraffic, PrefillSharesKeysAndValues) {
   Traffic t = GetParam();
   t.sequences = std::min<std::int64_t>(t.sequences, 2);
-  constexpr std::int64_t kContext = 256, kTokens = 64;
-  const WarploomCounters n = count_step(t, kContext, kTokens, "prefill_attention_kernel");
+  constexpr std::int64_t kContext = 256, kTokens = 80;
+  const WarploomCounters n = count_step(t, crowd(t.sequences, kContext, kTokens), "prefill_attention_kernel");
   const auto context = static_cast<double>(t.sequences * kContext * 2 * t.kv_heads * t.head_dim * bytes_of(t.type)),
              queries = static_cast<double>(t.sequences * kTokens * t.heads * t.head_dim * 4),
              blocks = std::ceil(static_cast<double>(kTokens * t.heads / t.kv_heads) /
@@ -96,6 +114,36 @@ TEST_P(AttentionTraffic, PrefillSharesKeysAndValues) {
   EXPECT_LE(32.0 * static_cast<double>(n.distinct_sectors_read) / (context + queries), 1.05);
   EXPECT_LE(32.0 * static_cast<double>(n.sectors_read) / (blocks * context + queries), 1.05);
   EXPECT_EQ(32 * n.sectors_written, static_cast<std::uint64_t>(queries));
+}
+
+// Four tokens of a sequence, as when drafts are verified, move what one token does: their 16 rows share keys and values.
+TEST_F(AttentionShares, AFewTokensMoveWhatOneDoes) {
+  const Traffic t{1, 32, 8, 128};
+  const WarploomCounters one = count_step(t, crowd(1, 4096, 1), "decode_attention_kernel"),
+                         four = count_step(t, crowd(1, 4096, 4), "decode_attention_kernel");
+  EXPECT_LE(static_cast<double>(four.sectors_read), 1.15 * static_cast<double>(one.sectors_read));
+  EXPECT_EQ(four.blocks, one.blocks);
+}
+
+// A prompt beside sequences that decode costs what both cost alone.
+TEST_F(AttentionShares, MixedStepsMoveTheSumOfTheirParts) {
+  const Traffic t{1, 9, 3, 64};
+  const Sequence prompt{256, 128};
+  const Batch others = crowd(16, 1024, 1);
+  Batch mixed = others;
+  mixed.insert(mixed.begin() + 7, prompt);
+  const auto sum = [&](const Batch& batch, const char* kernel) {
+    const WarploomCounters n = count_step(t, batch, kernel);
+    double instructions = 0;
+    for (const std::uint64_t i : n.warp_instructions) instructions += static_cast<double>(i);
+    return std::array{static_cast<double>(n.sectors_read), instructions};
+  };
+  const auto prefill = sum(mixed, "prefill_attention_kernel"), prompt_alone = sum({prompt}, "prefill_attention_kernel");
+  const auto decode = sum(mixed, "decode_attention_kernel"), others_alone = sum(others, "decode_attention_kernel");
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_LE(prefill[i], 1.1 * prompt_alone[i]);
+    EXPECT_LE(decode[i], 1.1 * others_alone[i]);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTraffic,

@@ -1,20 +1,36 @@
-// The two kernels of paged attention, each in its own file. Both give a row the same bits.
+// The two kernels of paged attention, each in its own file. Both give a row the same bits. Each sequence of a step is one
+// kernel's: few rows for each kv head are the decode kernel's.
 #pragma once
 
 #include "warploom/cuda/kv_cache.h"
 
 namespace warploom::cuda {
 
-/// Sequences with one query token. If there are few, blocks share their contexts. workspace: decode_workspace_bytes().
-void launch_decode(const PagedAttentionArgs& args, void* workspace, cudaStream_t stream);
+/// Of one kv head and sequence: with more, a sequence of several tokens is the prefill kernel's.
+inline constexpr int kMaxDecodeRows = 64;
+
+void launch_decode(const PagedAttentionArgs& args, cudaStream_t stream);
+void launch_prefill(const PagedAttentionArgs& args, cudaStream_t stream);
+
+/// Upper bounds of what they need of the workspace, beyond its counters. One runs after the other, so they share it.
 std::size_t decode_workspace_bytes(const PagedAttentionArgs& args);
+std::size_t prefill_workspace_bytes(const PagedAttentionArgs& args);
 
-/// All sequences; with skip_decode, only those with several query tokens.
-void launch_prefill(const PagedAttentionArgs& args, bool skip_decode, cudaStream_t stream);
+/// Behind the counters; null if there is no workspace.
+inline float* attention_partials(const Workspace& workspace) {
+  if (workspace.data == nullptr) return nullptr;
+  return reinterpret_cast<float*>(static_cast<std::byte*>(workspace.data) + kAttentionZeroBytes);
+}
 
-/// Launches `kernel` with shared_bytes. max_shared_bytes: the maximum over all launches of this kernel, which becomes its
-/// limit; it must always be the same, because other threads may launch the kernel too.
-void launch_attention(const void* kernel, dim3 grid, int threads, int shared_bytes, int max_shared_bytes, void** arguments,
-                      const char* what, cudaStream_t stream);
+/// A kernel whose blocks share its work, whatever their number.
+struct AttentionLaunch {
+  const void* kernel;
+  std::int64_t max_blocks;
+  int threads, shared_bytes;
+  int max_shared_bytes;  // over all launches of the kernel: its limit, which other threads set too
+  const char* what;
+};
+/// Launches as many blocks as run at once, at most max_blocks.
+void launch_attention(const AttentionLaunch& launch, void** arguments, cudaStream_t stream);
 
 }  // namespace warploom::cuda

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "cuda/runtime/check.h"
+#include "cuda/runtime/multiprocessors.h"
 #include "cuda/toolkit/attention/kv_cache_args.h"
 #include "cuda/toolkit/attention/launch.h"
 
@@ -11,26 +12,52 @@ namespace {
 constexpr std::size_t kMaxPitch = 0x7fffffff;
 }
 
-void launch_attention(const void* kernel, dim3 grid, int threads, int shared_bytes, int max_shared_bytes, void** arguments,
-                      const char* what, cudaStream_t stream) {
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, max_shared_bytes), "cudaFuncSetAttribute");
-  check(cudaLaunchKernel(kernel, grid, dim3(static_cast<unsigned>(threads)), arguments,
-                         static_cast<std::size_t>(shared_bytes), stream),
-        what);
+void launch_attention(const AttentionLaunch& l, void** arguments, cudaStream_t stream) {
+  check(cudaFuncSetAttribute(l.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, l.max_shared_bytes),
+        "cudaFuncSetAttribute");
+  const auto shared_bytes = static_cast<std::size_t>(l.shared_bytes);
+  int resident = 0;
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, l.kernel, l.threads, shared_bytes),
+        "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+  const std::int64_t blocks = std::min(l.max_blocks, std::int64_t{std::max(resident, 1)} * multiprocessors(stream));
+  check(cudaLaunchKernel(l.kernel, dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(l.threads)), arguments,
+                         shared_bytes, stream),
+        l.what);
 }
+
+namespace {
+
+// Which kernels a step needs, as far as the host knows: it sees the longest sequence, not the others.
+struct Kernels {
+  bool decode, prefill;
+
+  explicit Kernels(const PagedAttentionArgs& a)
+      : prefill(a.metadata.max_query_len > 1 &&
+                a.metadata.max_query_len * (a.num_heads / a.cache.num_kv_heads) > kMaxDecodeRows) {
+    decode = !prefill || a.metadata.num_seqs > 1;
+  }
+};
+
+// Both kernels count even if a step needs one: more of anything never needs less.
+std::size_t workspace_bytes(const PagedAttentionArgs& args) {
+  const std::size_t bytes = std::max(decode_workspace_bytes(args), prefill_workspace_bytes(args));
+  return bytes == 0 ? 0 : kAttentionZeroBytes + bytes;
+}
+
+}  // namespace
 
 std::size_t paged_attention_workspace_bytes(const PagedAttentionArgs& args) {
   check_attention_shape(args);
-  return args.metadata.num_tokens == 0 ? 0 : decode_workspace_bytes(args);
+  return args.metadata.num_tokens == 0 ? 0 : workspace_bytes(args);
 }
 
 void paged_attention(const PagedAttentionArgs& args, cudaStream_t stream) {
   check_attention(args);
   if (args.metadata.num_tokens == 0) return;
-  const bool several = args.metadata.max_query_len > 1, mixed = several && args.metadata.num_seqs > 1;
-  if (mixed || !several) check_attention_workspace(args.workspace, decode_workspace_bytes(args));
-  if (several) launch_prefill(args, mixed, stream);
-  if (mixed || !several) launch_decode(args, args.workspace.data, stream);
+  check_attention_workspace(args.workspace, workspace_bytes(args));
+  const Kernels kernels(args);
+  if (kernels.prefill) launch_prefill(args, stream);
+  if (kernels.decode) launch_decode(args, stream);
 }
 
 void copy_block(const KvCacheView& cache, std::int32_t from, std::int32_t to, cudaStream_t stream) {

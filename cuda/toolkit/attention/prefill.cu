@@ -1,13 +1,16 @@
-// Paged attention for sequences with several query tokens: causal, over the cached context and the new tokens.
+// Paged attention for sequences with many rows: causal, over the cached context and the new tokens.
 //
 // Shapes:   queries, out [tokens, heads, head_dim] of f32, f16 or bf16; keys and values [blocks, 2, kv_heads,
 //           block_size, head_dim] of the layer.
 // Layout:   a row is a query head of a token. The rows of a sequence and kv head are ordered by token, and a warp takes 16
 //           of them. The warps of a block share the keys and values that they copy to shared memory, 16 or 32 at a time.
-//           After each 128 keys a warp merges its result into its running result in shared memory.
-// Bytes:    keys and values once for each block, that is for 16 to 64 rows; queries and results once.
-// Launch:   1 to 4 warps; grid (max_query_len * group / rows of a block, sequences, kv heads); the rows with the longest
-//           context come first. Blocks beyond a sequence's tokens return at once.
+//           After each 128 keys a warp merges its result into its running result in shared memory, and after each 2048 that
+//           into a total in the workspace. If there are few rows, each 2048 keys, a fold, are another block's: the last one to
+//           finish merges the folds of its rows in order.
+// Bytes:    keys and values once for each block, that is for 16 to 64 rows; queries and results once; 4 * (head_dim + 2) bytes
+//           for each row and 2048 keys beyond the first, read and written.
+// Launch:   1 to 4 warps; as many blocks as run at once, or fewer items: rows of a block. Those of a sequence that have the
+//           longest context come first.
 // Limits:   as the decode kernel.
 // Capture:  yes, one kernel.
 // Numerics: as the decode kernel, bit for bit: both run the same WarpAttention over the same chunks.
@@ -20,21 +23,27 @@
 #include "cuda/toolkit/attention/launch.h"
 #include "cuda/toolkit/attention/pages.cuh"
 #include "cuda/toolkit/attention/variants.cuh"
+#include "cuda/toolkit/attention/work_list.cuh"
 
 namespace warploom::cuda {
 namespace {
 
 using namespace device;
 
+constexpr int kMaxBlocks = 1024;                                      // more than run at once on any GPU
+static_assert(kMaxBlocks * sizeof(unsigned) <= kAttentionZeroBytes);  // there is a counter for each
+
 // Warps of a block, tiles of 16 keys in a stage, and stages in flight. Chosen to fit in 99 KiB of shared memory.
-template <class S, int kMaxDim>
+template <class S, class Dim>
 struct PrefillShape {
-  static constexpr int kSize = kMaxDim / 64 * S::kElementBytes / 2;  // of a tile; 64 dimensions of f16 are 1
+  static constexpr int kSize = ceil_div(Dim::kMax, 64) * S::kElementBytes / 2;  // of a tile; 64 dimensions of f16 are 1
   static constexpr int kWarps = kSize <= 2 ? 4 : kSize <= 4 ? 2 : 1;
-  static constexpr int kTiles = S::kRightParts == 1 && kMaxDim * S::kLeftParts <= 128 ? 2 : 1;
-  static constexpr int kStages = kMaxDim * S::kLeftParts <= 384 ? 2 : 1;
+  static constexpr int kThreads = 32 * kWarps, kBlockRows = kWarps * kMmaRows;
+  static constexpr int kMinBlocks = !Dim::kPlain || S::kLeftParts > 1 || Dim::kMax > 128 ? 1 : Dim::kMax > 64 ? 3 : 4;
+  static constexpr int kTiles = S::kRightParts == 1 && Dim::kMax * S::kLeftParts <= 128 ? 2 : 1;
+  static constexpr int kStages = Dim::kMax * S::kLeftParts <= 384 ? 2 : 1;
   // Queries that are in registers leave their shared memory to the running results.
-  static constexpr bool kReuseQueryTile = WarpAttention<S, kMaxDim>::kQueriesInRegisters;
+  static constexpr bool kReuseQueryTile = WarpAttention<S, Dim>::kQueriesInRegisters;
 
   __host__ __device__ static constexpr int query_bytes(int head_dim) {
     return kReuseQueryTile ? 0 : kWarps * QueryTile<S>::bytes(head_dim);
@@ -49,77 +58,105 @@ struct PrefillShape {
 static_assert(kChunkKeys % (2 * kTileKeys) == 0);
 static_assert(QueryTile<HalfStorage<__half>>::bytes(128) <= kMmaRows * 4 * RunningRows::row_floats(128));
 
-// The rows of a sequence and kv head.
-struct Rows {
-  std::int64_t first_token;
-  int group, head, count;
+// What there is to do for a sequence: an item is a kv head and the rows of a block, those with the longest context first; if
+// contexts are split, and one fold of its keys.
+struct PrefillWork {
+  StepTokens step;
+  int row_blocks = 0, first_fold = 0, folds = 1;
 
-  __device__ std::int64_t token(int row) const { return first_token + row / group; }
-  __device__ std::int64_t element(const TensorView& rows, int row, int head_dim) const {
-    return token(row) * rows.stride + std::int64_t{head + row % group} * head_dim;
+  __device__ PrefillWork(const PagedAttentionArgs& a, int sequence, int block_rows) : step(a, sequence) {
+    if (step.count == 0 || step.is_decode()) return;
+    row_blocks = ceil_div(step.rows, block_rows);
+    KeyRange range = mask_range(a.metadata.positions[step.first], a.window);
+    range.include(mask_range(a.metadata.positions[step.first + step.count - 1], a.window));
+    if (range.empty()) return;
+    first_fold = range.first / kFoldKeys;
+    folds = range.last / kFoldKeys - first_fold + 1;
   }
+};
+
+// What goes through the workspace.
+struct PrefillWorkspace {
+  unsigned* counters;  // [rows of a block of a kv head], if contexts are split
+  Partials slots;      // [item] then, else [block], a total
+  int max_items;       // with more, contexts are not split
+};
+
+// An item of a block. In shared memory: registers are for the products.
+struct PrefillItem {
+  int sequence, kv_head;
+  HeadRows rows;
+  int count;        // rows from rows.first to the sequence's last
+  KeyRange keys;    // all, or those of a fold
+  int slot, owner;  // -1: contexts are not split. owner: counter
 };
 
 // The union of `count` ranges. All lanes of a warp must call it.
 __device__ KeyRange union_of(const KeyRange* ranges, int count) {
-  int first = INT_MAX, last = -1;
-  for (int i = threadIdx.x % 32; i < count; i += 32) {
-    if (ranges[i].first > ranges[i].last) continue;
-    first = min(first, ranges[i].first);
-    last = max(last, ranges[i].last);
-  }
-  return {__reduce_min_sync(0xffffffffu, first), __reduce_max_sync(0xffffffffu, last)};
+  KeyRange all = kNoKeys;
+  for (int i = threadIdx.x % 32; i < count; i += 32) all.include(ranges[i]);
+  return {__reduce_min_sync(0xffffffffu, all.first), __reduce_max_sync(0xffffffffu, all.last)};
 }
 
-template <class S, int kMaxDim>
-__global__ void __launch_bounds__(32 * PrefillShape<S, kMaxDim>::kWarps)
-    prefill_attention_kernel(const __grid_constant__ PagedAttentionArgs a, const __grid_constant__ bool skip_decode) {
-  using Shape = PrefillShape<S, kMaxDim>;
+// Merges a warp's running rows into the block's slot, or puts them there if it has no total yet, and clears them.
+__device__ void add_to_total(const RunningRows& running, const Partials& totals, int first_row, bool has_total) {
+  const int lane = threadIdx.x % 32, slot = static_cast<int>(blockIdx.x);
+  const auto merged = [&](int row, int dim) {
+    PartialFour x;
+    if (has_total) x = totals.get(slot, row, dim);
+    x.merge_in(running.get(row, dim));
+    return x;
+  };
+  for_each_four(kMmaRows, running.head_dim, lane, 32, [&](int row, int dim) {
+    *reinterpret_cast<float4*>(totals.values(slot, first_row + row) + dim) = merged(first_row + row, dim).values;
+  });
+  __syncwarp();  // all values are merged by the old states
+  if (lane < kMmaRows) totals.states(slot)[first_row + lane] = merged(first_row + lane, 0).state;
+  __syncwarp();  // the running rows have been read, the total may be
+  running.clear(first_row, kMmaRows, lane, 32);
+  __syncwarp();  // running results are cleared
+}
+
+template <class S, class Dim>
+__device__ void attend_item(const PagedAttentionArgs& a, const PrefillWorkspace& workspace, const PrefillItem& item,
+                            char* shared) {
+  using Shape = PrefillShape<S, Dim>;
   constexpr int kWarps = Shape::kWarps, kStages = Shape::kStages, kStageKeys = Shape::kTiles * kTileKeys;
-  constexpr int kBlockRows = kWarps * kMmaRows;
-  extern __shared__ __align__(16) char shared[];
+  constexpr int kBlockRows = Shape::kBlockRows;
   __shared__ float factors[kBlockRows];
   __shared__ KeyRange ranges[kBlockRows];
-  const std::int64_t sequence = blockIdx.y;
-  const int head_dim = static_cast<int>(a.cache.head_dim);
-  Rows rows;
-  rows.first_token = a.metadata.qo_indptr[sequence];
-  rows.group = static_cast<int>(a.num_heads / a.cache.num_kv_heads);
-  rows.head = static_cast<int>(blockIdx.z) * rows.group;
-  const int tokens = static_cast<int>(a.metadata.qo_indptr[sequence + 1] - rows.first_token);
-  rows.count = tokens * rows.group;
-  const int block_row = static_cast<int>(gridDim.x - 1 - blockIdx.x) * kBlockRows;
-  if (block_row >= rows.count || (skip_decode && tokens == 1)) return;
-
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first_row = block_row + warp * kMmaRows;
+  const HeadRows& rows = item.rows;
+  const int head_dim = Dim::of(a.cache), count = item.count;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first_row = warp * kMmaRows;
   const RunningRows running(shared + Shape::query_bytes(head_dim), kBlockRows, head_dim);
-  char* const query_tile =
-      Shape::kReuseQueryTile ? reinterpret_cast<char*>(running.values + warp * kMmaRows * RunningRows::row_floats(head_dim))
-                             : shared + warp * QueryTile<S>::bytes(head_dim);
+  char* const query_tile = Shape::kReuseQueryTile
+                               ? reinterpret_cast<char*>(running.values + first_row * RunningRows::row_floats(head_dim))
+                               : shared + warp * QueryTile<S>::bytes(head_dim);
   char* const ring = shared + Shape::query_bytes(head_dim) + Shape::running_bytes(head_dim);
   for (int i = 0; i < kMmaRows; ++i) {
     const int row = first_row + i;
-    const bool there = row < rows.count;
-    const KeyRange range = there ? mask_range(a.metadata.positions[rows.token(row)], a.window) : KeyRange{};
-    const std::int64_t at = there && range.last >= 0 ? rows.element(a.queries, row, head_dim) : -1;
+    const KeyRange range = row < count ? mask_range(a.metadata.positions[rows.token(row)], a.window) : kNoKeys;
+    const std::int64_t at = range.empty() ? -1 : rows.element(a.queries, row, head_dim);
     const float factor = QueryTile<S>::store(query_tile, i, a.queries, at, head_dim);
-    if (lane == 0) factors[warp * kMmaRows + i] = factor, ranges[warp * kMmaRows + i] = range;
+    if (lane == 0) factors[row] = factor, ranges[row] = range;
   }
   __syncthreads();  // query tiles, factors and ranges are complete
-  WarpAttention<S, kMaxDim> attention(a, query_tile);
-  attention.load_queries(factors + warp * kMmaRows);
+  WarpAttention<S, Dim> attention(a, query_tile);
+  attention.load_queries(factors + first_row);
   __syncwarp();  // the warp has loaded the queries that the running results may overwrite
-  running.clear(warp * kMmaRows, kMmaRows, lane, 32);
+  running.clear(first_row, kMmaRows, lane, 32);
   __syncwarp();  // running results are cleared
-  for (int r = 0; r < 2; ++r) attention.set_mask_range(r, ranges[warp * kMmaRows + lane / 4 + 8 * r]);
+  attention.set_mask_ranges(ranges + first_row);
 
-  const KeyRange all = union_of(ranges, kBlockRows), own = union_of(ranges + warp * kMmaRows, kMmaRows);
-  Pages<S> pages(a, sequence, blockIdx.z, all);
-  const int begin = all.first / kStageKeys * kStageKeys;
+  const KeyRange context = union_of(ranges, kBlockRows), all = context.within(item.keys),
+                 own = union_of(ranges + first_row, kMmaRows).within(item.keys);
+  if (all.empty() && !context.empty()) return;  // the fold is not of these rows' contexts
+  Pages<S, Dim> pages(a, item.kv_head, all);
+  const int begin = all.empty() ? 0 : all.first / kStageKeys * kStageKeys;
   int next = begin;
   const auto copy_next = [&](int slot) {
     if (next <= all.last) {
-      if (next == begin || next % kChunkKeys == 0) pages.enter_chunk(next / kChunkKeys);
+      if (next == begin || next % kChunkKeys == 0) pages.enter_chunk(a.metadata, item.sequence, next / kChunkKeys);
 #pragma unroll
       for (int t = 0; t < Shape::kTiles; ++t)
         pages.copy_tile(ring + (slot * Shape::kTiles + t) * tile_bytes<S>(head_dim), next + t * kTileKeys, threadIdx.x,
@@ -130,55 +167,143 @@ __global__ void __launch_bounds__(32 * PrefillShape<S, kMaxDim>::kWarps)
   };
   for (int i = 0; i < kStages - 1; ++i) copy_next(i);
   int slot = 0, free_slot = kStages - 1;
-  bool seen = false;
-  for (int key = begin; key <= all.last; key += kStageKeys) {
-    if (key == begin || key % kChunkKeys == 0) attention.begin_chunk();
-    copy_next(free_slot);
-    wait_copy_groups<kStages - 1>();
-    __syncthreads();  // all threads' copies have arrived
+  bool has_total = false;
+  for (int chunk_end = begin / kChunkKeys * kChunkKeys + kChunkKeys, key = begin; key <= all.last; chunk_end += kChunkKeys) {
+    attention.begin_chunk();
+    bool seen = false;
+    for (; key < chunk_end && key <= all.last; key += kStageKeys) {
+      copy_next(free_slot);
+      wait_copy_groups<kStages - 1>();
+      __syncthreads();  // all threads' copies have arrived
 #pragma unroll
-    for (int t = 0; t < Shape::kTiles; ++t) {
-      const int at = key + t * kTileKeys;
-      if (at > own.last || at + kTileKeys <= own.first) continue;
-      attention.attend(ring + (slot * Shape::kTiles + t) * tile_bytes<S>(head_dim), at);
-      seen = true;
+      for (int t = 0; t < Shape::kTiles; ++t) {
+        const int at = key + t * kTileKeys;
+        if (at > own.last || at + kTileKeys <= own.first) continue;
+        attention.attend(ring + (slot * Shape::kTiles + t) * tile_bytes<S>(head_dim), at);
+        seen = true;
+      }
+      __syncthreads();  // all warps have read the tiles
+      slot = slot + 1 == kStages ? 0 : slot + 1;
+      free_slot = free_slot + 1 == kStages ? 0 : free_slot + 1;
     }
-    if (seen && ((key + kStageKeys) % kChunkKeys == 0 || key + kStageKeys > all.last)) {
+    if (seen) {
       attention.end_chunk();
-      attention.merge_into(running, warp * kMmaRows, kMmaRows);
-      seen = false;
+      attention.merge_into(running, first_row, kMmaRows);
     }
-    __syncthreads();  // all warps have read the tiles
-    slot = slot + 1 == kStages ? 0 : slot + 1;
-    free_slot = free_slot + 1 == kStages ? 0 : free_slot + 1;
+    if (chunk_end % kFoldKeys == 0 && chunk_end <= all.last) {
+      add_to_total(running, workspace.slots, first_row, has_total);
+      has_total = true;
+    }
   }
 
-  const int vectors = head_dim / 4;
-  for (int i = lane; i < kMmaRows * vectors; i += 32) {
-    const int row = i / vectors, dim = i % vectors * 4;
-    if (first_row + row >= rows.count) break;
-    const bool padding = ranges[warp * kMmaRows + row].last < 0;
-    store_four(a.out.data, a.out.type, rows.element(a.out, first_row + row, head_dim) + dim,
-               padding ? float4{0.0f, 0.0f, 0.0f, 0.0f} : running.result(warp * kMmaRows + row, dim));
+  const int warp_rows = min(count - first_row, kMmaRows), block = static_cast<int>(blockIdx.x);
+  const auto write = [&](auto&& get) {
+    for_each_four(warp_rows, head_dim, lane, 32, [&](int i, int dim) {
+      const int row = first_row + i;
+      store_four(a.out.data, a.out.type, rows.element(a.out, row, head_dim) + dim,
+                 ranges[row].empty() ? float4{0.0f, 0.0f, 0.0f, 0.0f} : get(row, dim).result());
+    });
+  };
+  const int fold = all.first / kFoldKeys, first_fold = context.first / kFoldKeys;
+  const int folds = context.empty() ? 1 : context.last / kFoldKeys - first_fold + 1;
+  if (has_total)
+    return write([&](int row, int dim) {
+      PartialFour total = workspace.slots.get(block, row, dim);
+      total.merge_in(running.get(row, dim));
+      return total;
+    });
+  if (item.slot < 0 || folds == 1) return write([&](int row, int dim) { return running.get(row, dim); });
+  for_each_four(warp_rows, head_dim, lane, 32, [&](int i, int dim) {
+    workspace.slots.put(item.slot, first_row + i, dim, running.get(first_row + i, dim));
+  });
+  if (!arrives_last(workspace.counters + item.owner, folds)) return;
+  const int first_slot = item.slot - (fold - first_fold);
+  write([&](int row, int dim) { return workspace.slots.merge_slots(first_slot, folds, row, dim); });
+}
+
+template <class S, class Dim>
+__global__ void __launch_bounds__(PrefillShape<S, Dim>::kThreads, PrefillShape<S, Dim>::kMinBlocks)
+    prefill_attention_kernel(const __grid_constant__ PagedAttentionArgs a,
+                             const __grid_constant__ PrefillWorkspace workspace) {
+  using Shape = PrefillShape<S, Dim>;
+  extern __shared__ __align__(16) char shared[];
+  __shared__ WorkList<Shape::kThreads> list;
+  const int sequences = static_cast<int>(a.metadata.num_seqs), kv_heads = static_cast<int>(a.cache.num_kv_heads);
+  const int group = static_cast<int>(a.num_heads) / kv_heads;
+  bool split = true;
+  const auto amount = [&](int sequence) {
+    const PrefillWork work(a, sequence, Shape::kBlockRows);
+    const int row_blocks = work.row_blocks * kv_heads;
+    return WorkAmount{split ? row_blocks * work.folds : row_blocks, row_blocks};
+  };
+  list.sum(sequences, amount);
+  if (list.items() > workspace.max_items) {  // many rows: blocks have enough to do without
+    split = false;
+    __syncthreads();  // all threads have read the list
+    list.sum(sequences, amount);
+  }
+  __shared__ PrefillItem item;
+  for (int i = static_cast<int>(blockIdx.x); i < list.items(); i += static_cast<int>(gridDim.x)) {
+    if (threadIdx.x == 0) {
+      const WorkPlace place = list.find(i, sequences, amount);
+      const PrefillWork work(a, place.sequence, Shape::kBlockRows);
+      const int parts = split ? work.folds : 1, rows_at = place.item / parts, kv_head = rows_at / work.row_blocks;
+      const int first_row = (work.row_blocks - 1 - rows_at % work.row_blocks) * Shape::kBlockRows;
+      const int fold = work.first_fold + place.item % parts;
+      item = {place.sequence, kv_head, {work.step.first, group, kv_head * group, first_row}, work.step.rows - first_row};
+      item.keys = parts > 1 ? KeyRange{fold * kFoldKeys, fold * kFoldKeys + kFoldKeys - 1} : KeyRange{0, INT_MAX};
+      item.slot = parts > 1 ? i : -1;
+      item.owner = place.tiles + rows_at;
+    }
+    __syncthreads();  // the item is there
+    attend_item<S, Dim>(a, workspace, item, shared);
+    __syncthreads();  // all threads have read the item, its shared memory is free
   }
 }
 
+// Upper bounds that the host knows.
+struct PrefillPlan {
+  std::int64_t items, slots = 0;
+
+  PrefillPlan(const PagedAttentionArgs& a, int block_rows) {
+    const AttentionMetadata& m = a.metadata;
+    const std::int64_t group = a.num_heads / a.cache.num_kv_heads, rows = m.num_tokens * group;
+    const std::int64_t sequences = std::min(m.num_seqs, ceil_div(rows, kMaxDecodeRows + 1));
+    const std::int64_t folds = ceil_div(m.max_blocks_per_seq * a.cache.block_size, kFoldKeys);
+    const std::int64_t row_blocks =
+        a.cache.num_kv_heads *
+        std::min(sequences * ceil_div(m.max_query_len * group, block_rows), rows / block_rows + sequences);
+    items = std::min<std::int64_t>(row_blocks * folds, std::max<std::int64_t>(row_blocks, kMaxBlocks));
+    if (folds > 1 && m.max_query_len > 1) slots = std::min<std::int64_t>(items, kMaxBlocks);
+  }
+};
+
 }  // namespace
 
-void launch_prefill(const PagedAttentionArgs& args, bool skip_decode, cudaStream_t stream) {
+std::size_t prefill_workspace_bytes(const PagedAttentionArgs& args) {
+  return with_variant(args, [&](auto storage, auto dim) {
+    constexpr int kBlockRows = PrefillShape<decltype(storage), decltype(dim)>::kBlockRows;
+    return static_cast<std::size_t>(PrefillPlan(args, kBlockRows).slots *
+                                    Partials::slot_floats(kBlockRows, args.cache.head_dim)) *
+           sizeof(float);
+  });
+}
+
+void launch_prefill(const PagedAttentionArgs& args, cudaStream_t stream) {
   const int head_dim = static_cast<int>(args.cache.head_dim);
-  with_variant(args.cache, [&](auto storage, auto size) {
+  with_variant(args, [&](auto storage, auto dim) {
     using S = decltype(storage);
-    using Shape = PrefillShape<S, size()>;
-    constexpr int kBlockRows = Shape::kWarps * kMmaRows;
-    const std::int64_t rows = args.metadata.max_query_len * (args.num_heads / args.cache.num_kv_heads);
-    const dim3 blocks(static_cast<unsigned>(ceil_div(rows, kBlockRows)), static_cast<unsigned>(args.metadata.num_seqs),
-                      static_cast<unsigned>(args.cache.num_kv_heads));
+    using Shape = PrefillShape<S, decltype(dim)>;
+    const PrefillPlan plan(args, Shape::kBlockRows);
     PagedAttentionArgs copy = args;
-    void* arguments[] = {&copy, &skip_decode};
-    launch_attention(reinterpret_cast<const void*>(prefill_attention_kernel<S, size()>), blocks, 32 * Shape::kWarps,
-                     Shape::shared_bytes(head_dim), Shape::shared_bytes(size()), arguments, "prefill_attention_kernel",
-                     stream);
+    PrefillWorkspace workspace{static_cast<unsigned*>(args.workspace.data),
+                               {attention_partials(args.workspace), Shape::kBlockRows, head_dim},
+                               plan.slots > 0 ? static_cast<int>(plan.slots) : INT_MAX};
+    void* arguments[] = {&copy, &workspace};
+    launch_attention({reinterpret_cast<const void*>(prefill_attention_kernel<S, decltype(dim)>),
+                      std::min<std::int64_t>(plan.items, kMaxBlocks), Shape::kThreads, Shape::shared_bytes(head_dim),
+                      Shape::shared_bytes(dim.kMax), "prefill_attention_kernel"},
+                     arguments, stream);
   });
 }
 

@@ -29,16 +29,16 @@ __device__ inline float safe_max(float max) { return max == -INFINITY ? 0.0f : m
 /// Merges `other` into `state`. If `other` has no key, nothing changes: the factors are 1 and 0.
 __device__ inline RescaleFactors merge(SoftmaxState& state, const SoftmaxState& other) {
   const float max = fmaxf(state.max, other.max), base = safe_max(max);
-  const RescaleFactors factors{exp2_of(state.max - base), exp2_of(other.max - base)};
+  const RescaleFactors factors{exp2_of(__fsub_rn(state.max, base)), exp2_of(__fsub_rn(other.max, base))};
   state.max = max;
-  state.sum = fmaf(other.sum, factors.other, state.sum * factors.old);
+  state.sum = __fmaf_rn(other.sum, factors.other, __fmul_rn(state.sum, factors.old));
   return factors;
 }
 __device__ inline float merge_value(const RescaleFactors& factors, float value, float other) {
-  return fmaf(other, factors.other, value * factors.old);
+  return __fmaf_rn(other, factors.other, __fmul_rn(value, factors.old));
 }
 
 /// The row's result. Adding 0 turns -0 into +0, so that a zero always has the same bits.
-__device__ inline float finish_value(float value, float sum) { return value / sum + 0.0f; }
+__device__ inline float finish_value(float value, float sum) { return __fadd_rn(__fdiv_rn(value, sum), 0.0f); }
 
 }  // namespace warploom::cuda::device

@@ -6,10 +6,9 @@
 #include <cuda_fp16.h>
 
 #include "cuda/device/tensor_core.cuh"
+#include "cuda/toolkit/attention/key_range.cuh"
 
 namespace warploom::cuda::device {
-
-inline constexpr int kTileKeys = 16;
 
 /// f16 and bf16. The left operands, queries and probabilities, are sums of kLeftParts values: the 8 bits of one bf16 are too
 /// few.

@@ -4,34 +4,25 @@
 #pragma once
 
 #include "cuda/device/element.cuh"
-#include "cuda/toolkit/attention/softmax_state.cuh"
+#include "cuda/toolkit/attention/key_range.cuh"
+#include "cuda/toolkit/attention/partials.cuh"
 #include "cuda/toolkit/attention/storage.cuh"
-#include "warploom/cuda/kv_cache.h"
 
 namespace warploom::cuda::device {
 
-inline constexpr int kMmaRows = 16;     // rows of an mma instruction
-inline constexpr int kChunkKeys = 128;  // each chunk's partial result is merged on its own
+inline constexpr int kMmaRows = 16;  // rows of an mma instruction
 inline constexpr float kLog2Ef = 1.4426950408889634f;
-
-/// The keys that a row attends to; none if first > last.
-struct KeyRange {
-  int first = 0, last = -1;
-};
-__device__ inline KeyRange mask_range(std::int32_t position, std::int64_t window) {
-  if (position < 0) return {};
-  return {window > 0 && window <= position ? static_cast<int>(position - window + 1) : 0, position};
-}
 
 /// Multiplies a score by `scale` (the row's own factor is separate), caps it, and converts it to a base-2 exponent. Roundings
 /// are spelled out, here and in the softmax: a contraction in one kernel but not in the other would give a token other bits.
+template <class Dim>
 struct ScoreScale {
-  float scale, cap;  // cap 0: none
+  float scale, cap;  // cap 0: none, as always if Dim is plain
 
   __device__ explicit ScoreScale(const PagedAttentionArgs& a)
       : scale(a.soft_cap > 0.0f ? a.softmax_scale : a.softmax_scale * kLog2Ef), cap(a.soft_cap) {}
   __device__ float operator()(float x) const {
-    return cap > 0.0f ? __fmul_rn(__fmul_rn(cap, tanhf(__fdiv_rn(x, cap))), kLog2Ef) : x;
+    return !Dim::kPlain && cap > 0.0f ? __fmul_rn(__fmul_rn(cap, tanhf(__fdiv_rn(x, cap))), kLog2Ef) : x;
   }
 };
 
@@ -101,40 +92,45 @@ struct RunningRows {
     for (int i = thread; i < rows; i += threads) states[first + i] = SoftmaxState{};
   }
   /// Four neighbouring values of a row.
-  __device__ float4 row_values(int row, int dim) const {
-    return *reinterpret_cast<const float4*>(values + row * row_floats(head_dim) + dim);
-  }
-  /// The same four values of the final result.
-  __device__ float4 result(int row, int dim) const {
-    const float4 x = row_values(row, dim);
-    const float sum = states[row].sum;
-    return {finish_value(x.x, sum), finish_value(x.y, sum), finish_value(x.z, sum), finish_value(x.w, sum)};
+  __device__ PartialFour get(int row, int dim) const {
+    return {states[row], *reinterpret_cast<const float4*>(values + row * row_floats(head_dim) + dim)};
   }
 };
 
 /// Attention state in a warp's registers. Each lane holds rows lane / 4 and lane / 4 + 8 of 16, and of every eight columns
 /// 2 (lane % 4) and 2 (lane % 4) + 1.
-template <class S, int kMaxDim>
+template <class S, class Dim>
 class WarpAttention {
  public:
-  static constexpr bool kQueriesInRegisters = S::kLeftParts == 1 && kMaxDim <= 128;
+  static constexpr bool kQueriesInRegisters = S::kLeftParts == 1 && Dim::kMax <= 128;
 
   __device__ WarpAttention(const PagedAttentionArgs& a, const char* query_tile)
-      : head_dim_(static_cast<int>(a.cache.head_dim)), scale_(a), query_tile_(query_tile) {}
+      : head_dim_(Dim::of(a.cache)), scale_(a), query_tile_(query_tile) {}
 
   /// To be called when the query tile is complete. factors: [16], the results of QueryTile::store.
   __device__ void load_queries(const float* factors) {
     const int row = threadIdx.x % 32 / 4;
 #pragma unroll
-    for (int r = 0; r < 2; ++r) factors_[r] = factors[row + 8 * r] * scale_.scale;
+    for (int r = 0; r < 2; ++r) factors_[r] = __fmul_rn(factors[row + 8 * r], scale_.scale);
     if constexpr (kQueriesInRegisters) {
 #pragma unroll
       for (int d = 0; d < kSteps; ++d)
-        if (16 * d < head_dim_) QueryTile<S>::load(query_tile_, head_dim_, 16 * d, query_registers_[d]);
+        if (16 * d < head_dim()) QueryTile<S>::load(query_tile_, head_dim(), 16 * d, query_registers_[d]);
     }
   }
-  /// Of row lane / 4 + 8 r, r in {0, 1}.
-  __device__ void set_mask_range(int r, const KeyRange& range) { ranges_[r] = range; }
+  /// ranges: [16], in shared memory. What a row without any keys gets is undefined.
+  __device__ void set_mask_ranges(const KeyRange* ranges) {
+    ranges_ = ranges;
+    int first = 0, last = INT_MAX;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const KeyRange range = ranges[threadIdx.x % 32 / 4 + 8 * r];
+      if (range.empty()) continue;
+      first = max(first, range.first);
+      last = min(last, range.last);
+    }
+    common_ = {__reduce_max_sync(0xffffffffu, first), __reduce_min_sync(0xffffffffu, last)};
+  }
 
   __device__ void begin_chunk() {
 #pragma unroll
@@ -150,20 +146,22 @@ class WarpAttention {
     float scores[2][4] = {};
 #pragma unroll
     for (int d = 0; d < kSteps; ++d) {
-      if (16 * d >= head_dim_) break;
+      if (16 * d >= head_dim()) break;
       std::uint32_t a[S::kLeftParts][4], b[S::kRightParts][4];
-      S::keys(tile, head_dim_, 16 * d, b);
+      S::keys(tile, head_dim(), 16 * d, b);
       load_query(d, a);
       multiply(scores, a, b);
     }
+    scale(scores);
+    if (key < common_.first || key + kTileKeys - 1 > common_.last) mask(scores, key);
     std::uint32_t probabilities[S::kLeftParts][4];
-    softmax(scores, key, probabilities);
-    tile += key_tile_bytes<S>(head_dim_);
+    softmax(scores, probabilities);
+    tile += key_tile_bytes<S>(head_dim());
 #pragma unroll
     for (int d = 0; d < kSteps; ++d) {
-      if (16 * d >= head_dim_) break;
+      if (16 * d >= head_dim()) break;
       std::uint32_t b[S::kRightParts][4];
-      S::values(tile, head_dim_, 16 * d, b);
+      S::values(tile, head_dim(), 16 * d, b);
       multiply(values_[d], probabilities, b);
     }
   }
@@ -188,7 +186,7 @@ class WarpAttention {
       f(row, states_[r]);
 #pragma unroll
       for (int d = 0; d < kSteps; ++d) {
-        if (16 * d >= head_dim_) break;
+        if (16 * d >= head_dim()) break;
 #pragma unroll
         for (int half = 0; half < 2; ++half)
           g(row, 16 * d + 8 * half + lane % 4 * 2, float2{values_[d][half][2 * r], values_[d][half][2 * r + 1]});
@@ -209,7 +207,7 @@ class WarpAttention {
           finals[row / 8] = merged;
         },
         [&](int row, int dim, float2 x) {
-          float2& y = *reinterpret_cast<float2*>(running.values + (first + row) * RunningRows::row_floats(head_dim_) + dim);
+          float2& y = *reinterpret_cast<float2*>(running.values + (first + row) * RunningRows::row_floats(head_dim()) + dim);
           y = {merge_value(rescale, y.x, x.x), merge_value(rescale, y.y, x.y)};
         });
     __syncwarp();  // all lanes of a row have read its state
@@ -221,14 +219,15 @@ class WarpAttention {
   }
 
  private:
-  static constexpr int kSteps = kMaxDim / 16;
+  __device__ int head_dim() const { return Dim::kPlain ? Dim::kMax : head_dim_; }
+  static constexpr int kSteps = Dim::kMax / 16;
 
   __device__ void load_query(int d, std::uint32_t (&a)[S::kLeftParts][4]) const {
     if constexpr (kQueriesInRegisters) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) a[0][i] = query_registers_[d][0][i];
     } else {
-      QueryTile<S>::load(query_tile_, head_dim_, 16 * d, a);
+      QueryTile<S>::load(query_tile_, head_dim(), 16 * d, a);
     }
   }
 
@@ -245,24 +244,34 @@ class WarpAttention {
         }
   }
 
+  __device__ void scale(float (&scores)[2][4]) const {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) scores[i / 4][i % 4] = scale_(__fmul_rn(scores[i / 4][i % 4], factors_[i % 4 / 2]));
+  }
+
+  // Hides keys from rows that do not attend to them.
+  __device__ void mask(float (&scores)[2][4], int key) const {
+    const int lane = threadIdx.x % 32, column = key + lane % 4 * 2;
+    const KeyRange ranges[2] = {ranges_[lane / 4], ranges_[lane / 4 + 8]};
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      const int at = column + i / 4 * 8 + i % 2, r = i % 4 / 2;
+      if (at < ranges[r].first || at > ranges[r].last) scores[i / 4][i % 4] = -INFINITY;
+    }
+  }
+
   // Turns scores into probabilities 2^(score - max), as A fragments, and rescales the earlier sums to the new maximum.
-  __device__ void softmax(float (&scores)[2][4], int key, std::uint32_t (&probabilities)[S::kLeftParts][4]) {
-    const int column = threadIdx.x % 4 * 2;
+  __device__ void softmax(const float (&scores)[2][4], std::uint32_t (&probabilities)[S::kLeftParts][4]) {
     float factor[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       float row_max = states_[r].max;
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float& x = scores[i / 2][2 * r + i % 2];
-        const int at = key + i / 2 * 8 + column + i % 2;
-        x = at >= ranges_[r].first && at <= ranges_[r].last ? scale_(__fmul_rn(x, factors_[r])) : -INFINITY;
-        row_max = fmaxf(row_max, x);
-      }
+      for (int i = 0; i < 4; ++i) row_max = fmaxf(row_max, scores[i / 2][2 * r + i % 2]);
       row_max = fmaxf(row_max, __shfl_xor_sync(0xffffffffu, row_max, 1));
       row_max = fmaxf(row_max, __shfl_xor_sync(0xffffffffu, row_max, 2));
       const float base = safe_max(row_max);
-      factor[r] = exp2_of(states_[r].max - base);
+      factor[r] = exp2_of(__fsub_rn(states_[r].max, base));
       states_[r].max = row_max;
       float sum = 0.0f;
 #pragma unroll
@@ -274,7 +283,7 @@ class WarpAttention {
         for (int p = 0; p < S::kLeftParts; ++p) probabilities[p][2 * n + r] = parts[p];
         // With one part, the sum uses the rounded values that the matrix product uses, so that the error cancels.
         const float2 used = S::kLeftParts == 1 ? unpack<typename S::Part>(parts[0]) : float2{low, high};
-        sum += used.x + used.y;
+        sum = __fadd_rn(sum, __fadd_rn(used.x, used.y));
       }
       states_[r].sum = fmaf(states_[r].sum, factor[r], sum);
     }
@@ -282,14 +291,15 @@ class WarpAttention {
 #pragma unroll
     for (int d = 0; d < kSteps; ++d)
 #pragma unroll
-      for (int i = 0; i < 8; ++i) values_[d][i / 4][i % 4] *= factor[i % 4 / 2];
+      for (int i = 0; i < 8; ++i) values_[d][i / 4][i % 4] = __fmul_rn(values_[d][i / 4][i % 4], factor[i % 4 / 2]);
   }
 
   int head_dim_;
-  ScoreScale scale_;
+  ScoreScale<Dim> scale_;
   const char* query_tile_;
   float factors_[2];
-  KeyRange ranges_[2];
+  const KeyRange* ranges_;
+  KeyRange common_;         // common_: what every row attends to that attends to anything
   SoftmaxState states_[2];  // until end_chunk(), the sums cover only this lane's columns
   float values_[kSteps][2][4];
   std::uint32_t query_registers_[kQueriesInRegisters ? kSteps : 1][S::kLeftParts][4];

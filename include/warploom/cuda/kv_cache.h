@@ -15,7 +15,7 @@
 namespace warploom::cuda {
 
 /// How many bytes at the start of paged_attention()'s workspace must be zero: its counters.
-inline constexpr std::size_t kAttentionZeroBytes = 1024;
+inline constexpr std::size_t kAttentionZeroBytes = 4096;
 
 // These throw InvalidArgument for what the host can see to be out of range, BackendError if a launch or a copy fails.
 
@@ -23,7 +23,9 @@ WARPLOOM_EXPORT void rope_append(const RopeAppendArgs& args, cudaStream_t stream
 
 /// args.workspace: device memory of paged_attention_workspace_bytes(); calls that may run at once need one each. Its first
 /// kAttentionZeroBytes (or as many as it has) are zero before the first call; every call leaves them so. The rest may hold
-/// anything. One launch, and one more if some of several sequences have more than one token.
+/// anything. One launch, and one more if some sequences may have more than 64 rows (a row is a query head of a token) for each kv
+/// head and others fewer. How a context is shared among blocks follows from the lengths on the device: a captured call follows
+/// them too.
 WARPLOOM_EXPORT void paged_attention(const PagedAttentionArgs& args, cudaStream_t stream);
 
 /// Enough for every batch of at most these tokens, sequences, max_query_len and max_blocks_per_seq; 0: none is needed. Looks at
