@@ -47,8 +47,8 @@ WARPLOOM_HOST_DEVICE constexpr int group_stage_bytes(int token_tiles, int row_wa
   return token_tiles * kTokenTile * kTileInputs * 2 + block_row_tiles(row_warps) * tile_bytes;
 }
 
-/// For tokens >= 1 and a weight with rows. Of the plans, the one that should take the shortest time; it never changes a bit of the
-/// result.
+/// For tokens >= 1 and a weight with rows. Of the plans, the one that should take the shortest time; it never changes a bit of
+/// the result.
 BatchPlan plan_batch(const PackedView& weight, int tokens, const BatchRoom& room);
 
 }  // namespace warploom::cuda

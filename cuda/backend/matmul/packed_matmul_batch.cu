@@ -12,7 +12,8 @@
 // Capture:  yes.
 // Numerics: as packed_matmul_kernel, bit for bit. However the work is cut into blocks, sums are added in the same order.
 // Source:   Frantar et al., MARLIN, 2024 (stages of x and weights in shared memory, a block of 4 x 2 warps).
-// History:  none yet.
+// History:  blocks of 16 rows that read x for themselves asked L2 for 15.2 times the bytes of a 4-bit weight of 4,096 rows at
+//           64 tokens; now 3.2 to 5.0. With at most 128 registers, four token tiles spill.
 #include <algorithm>
 #include <cstdint>
 
@@ -158,7 +159,8 @@ __device__ inline void add_stage(const Reader& reader, const std::byte* stage, i
   }
 }
 
-// Ends a span: each of the two warps of the same rows adds up one part of the token tiles. exchange: [warps][kept][rows][lanes].
+// Ends a span: each of the two warps of the same rows adds up one part of the token tiles. exchange: [warps][kept][row
+// tiles][lanes].
 template <int kTokenTiles>
 __device__ inline void add_span(float4* exchange, int warp, int partner, int group, Sums<kTokenTiles>& sum,
                                 Sums<kept_tiles(kTokenTiles)>& total) {
