@@ -30,14 +30,14 @@ class CudaMatmulFaults : public testing::Test {
     cuda::Matmul matmul({DType::f16, dense, false}, stream.get());
     const std::vector<WeightView> parts = {a_.view, b_.view};
     const auto weight = matmul.load_weight(parts);
-    const cuda::DeviceBuffer x(100 * 256 * 2, "x"), out(100 * 256 * 4, "out"), ids(4, "ids");
+    const cuda::DeviceBuffer x(300 * 256 * 2, "x"), out(300 * 256 * 4, "out"), ids(4, "ids");
     test::throw_on_cuda_error(cudaMemsetAsync(x.data(), 0, x.bytes(), stream.get()));
     test::throw_on_cuda_error(cudaMemsetAsync(ids.data(), 0, ids.bytes(), stream.get()));
     MatmulArgs args;
     args.weight = weight.get();
     args.x = static_cast<const float*>(x.data());
     args.out = static_cast<float*>(out.data());
-    for (const std::int64_t tokens : {3, 100}) {
+    for (const std::int64_t tokens : {3, 100, 300}) {
       args.tokens = tokens;
       matmul.run(args);
     }
@@ -86,8 +86,8 @@ TEST_F(CudaMatmulFaults, AFailingCallIsNamed) {
   EXPECT_EQ(fail_each<BackendError>("cudaMemcpyAsync", cudaErrorInvalidValue, "copying weights"), 4);
   EXPECT_EQ(fail_each<BackendError>("cublasLtCreate", cudaErrorUnknown, "cublasLtCreate"), 2);
   EXPECT_EQ(fail_each<BackendError>("cublasLtMatmulAlgoGetHeuristic", cudaErrorUnknown, "cublasLtMatmulAlgoGetHeuristic"),
-            3);
-  EXPECT_EQ(fail_each<BackendError>("cublasLtMatmul", cudaErrorUnknown, "cublasLtMatmul"), 3);
+            4);
+  EXPECT_EQ(fail_each<BackendError>("cublasLtMatmul", cudaErrorUnknown, "cublasLtMatmul"), 4);
   EXPECT_GE(fail_each<BackendError>("cudaLaunchKernel", cudaErrorInvalidConfiguration, "launching"), 3);
 }
 

@@ -1,6 +1,7 @@
 // Products and rows of weights on the device, against exact ones of what the file's blocks mean.
 #include "cuda/matmul_fixture.h"
 
+#include "emulator/emulator.h"
 #include "warploom/error.h"
 
 namespace warploom {
@@ -58,13 +59,13 @@ TEST_P(CudaMatmulTypes, EqualsTheExactProduct) {
         const auto prepared = matmul.load_weight({&weight.view, 1});
         ASSERT_EQ(prepared->rows(), shape.rows);
         ASSERT_EQ(prepared->cols(), shape.cols);
-        for (const std::int64_t tokens : {1, 2, 7, 8, 9, 33, 64, 65, 200}) {
+        for (const std::int64_t tokens : {1, 2, 7, 8, 9, 33, 64, 65, 261}) {
           if (tokens > 9 && shape.cols > 2000) continue;
           SCOPED_TRACE(testing::Message() << mode.name << (type == DType::f16 ? ", f16, " : ", bf16, ") << shape.rows << "x"
                                           << shape.cols << ", tokens " << tokens);
           const auto x = test::random_inputs(rng, static_cast<std::size_t>(tokens * shape.cols), type);
           const std::vector<float> bias = tokens % 2 ? random_bias(rng, shape.rows) : std::vector<float>();
-          const std::size_t shift = tokens == 7 || tokens == 200 ? 1 : 0;
+          const std::size_t shift = tokens == 7 || tokens == 261 ? 1 : 0;
           expect_exact(run(matmul, *prepared, x, bias, shift), {weight.view}, x, bias, type);
           if (HasFatalFailure()) return;
         }
@@ -88,6 +89,29 @@ TEST_P(CudaMatmulTypes, ATokenAloneHasTheSameBitsAsAmongOthers) {
         const std::vector<float> some = run(matmul, *prepared, {x.begin() + first * cols, x.end()}, {});
         ASSERT_EQ(std::memcmp(some.data(), &all[static_cast<std::size_t>(first * rows)], some.size() * sizeof(float)), 0)
             << tokens;
+      }
+    }
+  }
+}
+
+// How the work is cut into blocks follows the device; sums do not.
+TEST_P(CudaMatmulTypes, TheNumberOfMultiprocessorsChangesNothing) {
+  if (warploom_emulator_partition == nullptr) GTEST_SKIP() << "only the emulator has any number of them";
+  for (const DType type : {DType::f16, DType::bf16}) {
+    const std::int64_t rows = 150, cols = 2304;
+    const RandomWeight weight(rng, GetParam(), rows, cols);
+    const auto x = test::random_inputs(rng, static_cast<std::size_t>(40 * cols), type);
+    std::vector<float> expected;
+    for (const int processors : {1, 2, 0}) {
+      warploom_emulator_partition(processors);
+      cuda::Matmul matmul({type, false, false}, stream.get());
+      warploom_emulator_partition(0);
+      const auto prepared = matmul.load_weight({&weight.view, 1});
+      for (const std::int64_t tokens : {8, 16, 40}) {
+        const std::vector<float> got = run(matmul, *prepared, {x.begin(), x.begin() + tokens * cols}, {});
+        if (tokens == 8 && expected.empty()) expected = got;
+        ASSERT_EQ(std::memcmp(got.data(), expected.data(), expected.size() * sizeof(float)), 0)
+            << processors << " multiprocessors, " << tokens << " tokens";
       }
     }
   }
@@ -131,7 +155,7 @@ TEST_P(CudaMatmulTypes, AnyBytesAreAWeight) {
       std::fill(weight.bytes.begin(), weight.bytes.begin() + static_cast<std::ptrdiff_t>(weight.view.row_bytes()),
                 std::byte{0xff});
       const auto prepared = matmul.load_weight({&weight.view, 1});
-      for (const std::int64_t tokens : {3, 70}) {
+      for (const std::int64_t tokens : {3, 70, 257}) {
         const auto got = run(matmul, *prepared, test::random_inputs(rng, static_cast<std::size_t>(tokens * 256), type), {});
         for (std::size_t t = 0; t < static_cast<std::size_t>(tokens); ++t) ASSERT_TRUE(std::isnan(got[16 * t])) << mode.name;
       }
@@ -153,7 +177,7 @@ TEST_F(CudaMatmul, StacksPartsOfDifferentTypes) {
       for (const RandomWeight& weight : weights) parts.push_back(weight.view);
       const auto prepared = matmul.load_weight(parts);
       const std::vector<float> bias = random_bias(rng, prepared->rows());
-      for (const std::int64_t tokens : {3, 70}) {
+      for (const std::int64_t tokens : {3, 70, 257}) {
         SCOPED_TRACE(testing::Message() << mode.name << ", tokens " << tokens);
         const auto x = test::random_inputs(rng, static_cast<std::size_t>(tokens * cols), type);
         expect_exact(run(matmul, *prepared, x, bias), parts, x, bias, type);
@@ -188,7 +212,7 @@ TEST_F(CudaMatmul, WeightsBeyondHalfPrecisionSaturate) {
   }
 }
 
-// The maximum of a launch is 65,535 groups of 16 tokens.
+// The maximum of a launch is 65,535 groups of 8 tokens.
 TEST_F(CudaMatmul, TakesMoreTokensThanAGridHolds) {
   cuda::Matmul matmul({DType::f16, false, true}, stream.get());
   const float two = 2.0f;

@@ -79,7 +79,9 @@ TEST_F(CudaTraffic, ProductsReadPackedWeightsOnce) {
       const MatmulArgs args{weight.get(), x.data(), nullptr, tokens, out.data()};
       const Moved moved = moved_by(*backend, "packed_matmul_kernel", [&] { backend->matmul(args); });
       const double inputs = static_cast<double>(tokens * cols * bytes_of(backend->activation_type()));
-      EXPECT_LE(moved.read, 1.05 * static_cast<double>(weight->bytes()) + inputs)
+      // With many tokens blocks may split the inputs, and exchange sums of up to four spans.
+      const double sums = tokens > 8 ? 4.0 * static_cast<double>(4 * tokens * rows) : 0.0;
+      EXPECT_LE(moved.read, 1.05 * static_cast<double>(weight->bytes()) + inputs + sums)
           << traits(type).name << ", tokens " << tokens;
       EXPECT_LE(static_cast<double>(weight->bytes()), 1.12 * static_cast<double>(random.view.bytes())) << traits(type).name;
     }

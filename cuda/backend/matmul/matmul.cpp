@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "cuda/backend/matmul/batch_workspace.h"
 #include "cuda/backend/matmul/cublas.h"
 #include "cuda/backend/matmul/kernels.h"
 #include "cuda/backend/matmul/upload.h"
@@ -15,7 +16,7 @@ namespace warploom::cuda {
 
 namespace {
 
-constexpr std::int64_t kMaxPackedTokens = 64;                  // with more, unpacking for cuBLASLt is faster
+constexpr std::int64_t kMaxPackedTokens = 256;                 // with more, unpacking for cuBLASLt is faster
 constexpr std::size_t kUnpackedBytes = std::size_t{32} << 20;  // of a slice, which should stay in the L2 cache
 
 }  // namespace
@@ -24,15 +25,23 @@ struct Matmul::State {
   State(const MatmulOptions& o, cudaStream_t s) : options(o), stream(s), uploader(o) {
     if (options.compute_type != DType::f16 && options.compute_type != DType::bf16)
       throw InvalidArgument("activations of matrix products are f32; f16 or bf16 are supported");
+    if (!options.dense || options.deterministic) batch.emplace(stream);
     if (options.deterministic) return;
     dense.emplace(options.compute_type, stream);
     if (!options.dense) unpacked = DeviceBuffer(kUnpackedBytes, "unpacked weights");
   }
 
   void run_packed(const DeviceWeight& weight, const MatmulArgs& args) const {
-    for (const PackedPart& part : weight.packed())
-      launch_packed_matmul(part.view, options.compute_type, args.x, args.bias ? args.bias + part.first_row : nullptr,
-                           args.tokens, weight.rows(), args.out + part.first_row, stream);
+    const bool aligned = reinterpret_cast<std::uintptr_t>(args.x) % 16 == 0 && weight.cols() % 8 == 0;
+    for (const PackedPart& part : weight.packed()) {
+      const float* bias = args.bias ? args.bias + part.first_row : nullptr;
+      float* out = args.out + part.first_row;
+      if (aligned && args.tokens > kTokenTile)
+        launch_packed_matmul_batch(part.view, options.compute_type, args.x, bias, args.tokens, weight.rows(),
+                                   batch->workspace(), out, stream);
+      else
+        launch_packed_matmul(part.view, options.compute_type, args.x, bias, args.tokens, weight.rows(), out, stream);
+    }
   }
 
   // Unpacks the weight slice by slice into the same memory.
@@ -67,7 +76,8 @@ struct Matmul::State {
   MatmulOptions options;
   cudaStream_t stream;
   WeightUploader uploader;
-  std::optional<DenseMatmul> dense;  // empty if deterministic
+  std::optional<BatchWorkspace> batch;  // empty if no weight is packed
+  std::optional<DenseMatmul> dense;     // empty if deterministic
   DeviceBuffer unpacked;
 };
 

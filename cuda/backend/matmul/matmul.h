@@ -30,7 +30,7 @@ class Matmul {
   std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts);
 
   /// As Backend::matmul, on the stream. x has the compute type; the weight comes from load_weight() of this object. With
-  /// `deterministic`, or with packed weights and up to 64 tokens, a token's bits do not depend on the number of tokens.
+  /// `deterministic`, or with packed weights and up to 256 tokens, a token's bits do not depend on the number of tokens.
   /// Allocates no device memory. Can be captured after it has run once with the same weight shape and number of tokens.
   /// Throws BackendError.
   void run(const MatmulArgs& args);

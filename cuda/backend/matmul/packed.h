@@ -31,6 +31,7 @@ namespace warploom::cuda {
 
 inline constexpr int kTileRows = 16;
 inline constexpr int kTileInputs = 64;
+inline constexpr int kTokenTile = 8;  // tokens of a product, the columns of mma.sync
 
 enum class ScaleLayout : std::uint8_t { none, plain, affine, halves };
 

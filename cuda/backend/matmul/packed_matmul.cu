@@ -1,27 +1,26 @@
 // Multiplies packed weights by the activations of a few tokens. Decoding spends most of its time here.
 //
 // Shapes:   weight [rows, cols]; x [tokens, cols] of f16 or bf16; bias [rows] f32 or null; out [tokens, rows] f32.
-// Layout:   packed.h. A block computes 16 rows. Its warps split the inputs: warp w takes the w-th run of tiles, and the
-//           sums of all warps are added in shared memory.
-// Bytes:    every packed byte once for each 64 tokens (16 if cols is not a multiple of 64 or x is not 16-byte aligned);
-//           x once for each block, from L1 or L2; out once.
-// Launch:   grid (tile rows, groups of 64 tokens); 1 to 8 warps, depending only on cols; token tiles of 8, with kernels
-//           for 1, 2, 4 and 8 of them.
-// Limits:   kMaxSegments formats in a launch. More than 2^19 tokens take several launches.
+// Layout:   packed.h. A block computes 16 rows of 8 tokens. Its warps split the inputs: warp w takes chunk w (sum_order.h),
+//           and the sums of all warps are added in shared memory.
+// Bytes:    every packed byte once for each 8 tokens; x once for each block, from L1 or L2; out once.
+// Launch:   grid (tile rows, groups of 8 tokens); 1 to 8 warps, depending only on cols.
+// Limits:   kMaxSegments formats in a launch. More than 2^18 tokens take several launches.
 // Capture:  yes.
 // Numerics: a weight is rounded once to the type of x; scales and mins that are products in the file (K-quants) are
-//           rounded to f16 before. Sums are f32, first along the inputs of each warp, then over the warps in order, so a
+//           rounded to f16 before. Sums are f32, first along the inputs of each warp, then over the warps by sum_order.h, so a
 //           token's bits do not depend on the number of tokens. Inputs beyond cols count as zero and are not read.
 // Source:   Frantar et al., MARLIN, 2024 (fragments in memory order); Kim et al., Who Says Elephants Can't Run, 2022
 //           (codes to f16 by bit operations).
 // History:  instructions per weight of Q4_1 at 4,096 inputs and one token: 3.6 with a prefetch ring and branches, 2.7 with
 //           groups of predicated loads. Runs of 16 inputs a lane request every sector of x twice; two runs of 8 request it
-//           once and cost 0.1 more. With four or more token tiles the reads of x from L2 are the bottleneck.
+//           once and cost 0.1 more. For 16 to 64 tokens it read x once for every 16 rows: packed_matmul_batch.cu.
 #include <algorithm>
 #include <utility>
 
 #include "core/divide.h"
 #include "cuda/backend/matmul/kernels.h"
+#include "cuda/backend/matmul/sum_order.h"
 #include "cuda/backend/matmul/tile.cuh"
 #include "cuda/runtime/launch.cuh"
 
@@ -30,11 +29,9 @@ namespace {
 
 using namespace device;
 
-constexpr int kMaxWarps = 8;
-constexpr int kTokenTile = 8;
-constexpr int kMaxRaggedTokenTiles = 2;  // if inputs cannot be read 16 bytes at a time; no known model needs it
-constexpr int kMinTilesPerWarp = 4;      // unless there are fewer tiles
-constexpr int kMaxTokens = 1 << 19;      // of a launch; a grid dimension counts groups of 16 or more
+constexpr int kMaxWarps = kMaxChunks;
+constexpr int kMaxTokens = 1 << 18;  // of a launch; a grid dimension counts groups of 8
+constexpr int kSums = 4 * 32;        // of a warp
 
 template <typename T>
 struct Inputs {
@@ -68,20 +65,16 @@ __device__ inline InputPairs load_some(const T* from, int left) {
 
 // Adds the products of `count` tiles to the sums, starting at tile `begin` of the tile row at `tiles`. kWhole: inputs are
 // read 16 bytes at a time.
-template <bool kWhole, int kTokenTiles, typename Reader, typename T>
+template <bool kWhole, typename Reader, typename T>
 __device__ inline void add_tiles(const Reader& reader, const std::byte* tiles, int begin, int count, const Inputs<T>& inputs,
-                                 float (&sum)[kTokenTiles][4]) {
-  // Loads in flight: 2 KiB of codes a warp, or less if the sums need the registers.
-  constexpr int kCodeBits = kTokenTiles <= 2 ? 16 : kTokenTiles <= 4 ? 8 : 4;
+                                 float (&sum)[4]) {
+  constexpr int kCodeBits = 16;  // loads in flight: 2 KiB of codes a warp
   constexpr int kAtOnce = kWhole && Reader::kTileBits < kCodeBits ? kCodeBits / Reader::kTileBits : 1;
   const int g = static_cast<int>(threadIdx.x % 32 / 4), t = static_cast<int>(threadIdx.x % 4);
   tiles += begin * Reader::kTileBytes;
   const std::byte *codes = reader.codes(tiles), *scales = reader.scales(tiles);
   // Lanes beyond the last token read the last one; their columns of the product are never stored.
-  int token_at[kTokenTiles];
-#pragma unroll
-  for (int j = 0; j < kTokenTiles; ++j) token_at[j] = min(j * kTokenTile + g, inputs.tokens - 1) * inputs.cols;
-  const T* x = inputs.x + (begin * kTileInputs + (kTokenTiles == 1 ? token_at[0] : 0));
+  const T* x = inputs.x + (min(g, inputs.tokens - 1) * inputs.cols + begin * kTileInputs);
   int left = inputs.cols - begin * kTileInputs - 8 * t;
   for (; count > 0; count -= kAtOnce) {
     typename Reader::Raw raw[kAtOnce];
@@ -94,14 +87,10 @@ __device__ inline void add_tiles(const Reader& reader, const std::byte* tiles, i
       if (i > 0 && i >= count) break;
       std::uint32_t a[4][4];
       reader.decode(raw[i], a);
+      const T* from = x + i * kTileInputs;
+      const InputPairs in = kWhole ? load_whole(from) : load_some(from, left);
 #pragma unroll
-      for (int j = 0; j < kTokenTiles; ++j) {
-        if (kTokenTiles > 2 && j > kTokenTiles / 2 && j * kTokenTile >= inputs.tokens) break;
-        const T* from = x + i * kTileInputs + (kTokenTiles == 1 ? 0 : token_at[j]);
-        const InputPairs in = kWhole ? load_whole(from) : load_some(from, left);
-#pragma unroll
-        for (int s = 0; s < 4; ++s) mma<T>(sum[j], a[s], in.pair[2 * s], in.pair[2 * s + 1]);
-      }
+      for (int s = 0; s < 4; ++s) mma<T>(sum, a[s], in.pair[2 * s], in.pair[2 * s + 1]);
     }
     codes += kAtOnce * Reader::kTileBytes;
     scales += kAtOnce * Reader::kTileBytes;
@@ -118,67 +107,49 @@ struct Launch {
   std::int64_t out_stride;
 };
 
-template <typename T, int kTokenTiles>
-__global__ void __launch_bounds__(32 * kMaxWarps, kTokenTiles <= 1 ? 3 : 2)
+template <typename T>
+__global__ void __launch_bounds__(32 * kMaxWarps, 3)
     packed_matmul_kernel(const __grid_constant__ PackedView weight, const __grid_constant__ Launch shape,
                          const T* const __grid_constant__ x, const float* const __grid_constant__ bias,
                          float* const __grid_constant__ out) {
-  extern __shared__ float partial[];  // [warps, kTokenTiles, 4, 32 lanes]
-  constexpr int kSums = kTokenTiles * 4 * 32;
+  __shared__ float partial[kMaxWarps * kSums];  // [warps, 4, 32 lanes]
   const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int first_token = static_cast<int>(blockIdx.y) * kTokenTile * kTokenTiles;
+  const int first_token = static_cast<int>(blockIdx.y) * kTokenTile;
   const TileSegment& segment = segment_of(weight, blockIdx.x);
   const int within = static_cast<int>(blockIdx.x) - segment.first_tile;
   const std::byte* tiles = segment.tiles + std::int64_t{within} * segment.tile_row_bytes;
   const Inputs<T> inputs{x + (std::int64_t{first_token} * weight.cols + 8 * (lane % 4)), weight.cols,
                          shape.tokens - first_token};
   const int begin = static_cast<int>(warp) * shape.tiles_per_warp, end = min(begin + shape.tiles_per_warp, weight.col_tiles);
-  float sum[kTokenTiles][4] = {};
+  float sum[4] = {};
   with_reader<T>(segment.format, [&](const auto& reader) {
     const int whole = min(end, shape.whole_tiles);
     add_tiles<true>(reader, tiles, begin, whole - begin, inputs, sum);
-    if (kTokenTiles <= kMaxRaggedTokenTiles && shape.whole_tiles < end)
-      add_tiles<false>(reader, tiles, max(begin, whole), end - max(begin, whole), inputs, sum);
+    if (shape.whole_tiles < end) add_tiles<false>(reader, tiles, max(begin, whole), end - max(begin, whole), inputs, sum);
   });
-  float* mine = partial + warp * kSums + lane;
 #pragma unroll
-  for (int j = 0; j < kTokenTiles; ++j)
-#pragma unroll
-    for (int i = 0; i < 4; ++i) mine[(4 * j + i) * 32] = sum[j][i];
+  for (int i = 0; i < 4; ++i) partial[warp * kSums + i * 32 + lane] = sum[i];
   __syncthreads();
-  // Sum i of a lane's four belongs to row g (i < 2) or g + 8 and to token 2 t + i % 2 of the token tile.
+  // Sum i of a lane's four belongs to row g (i < 2) or g + 8 and to token 2 t + i % 2.
   const unsigned g = lane / 4, t = lane % 4;
-  for (unsigned v = warp; v < 4 * kTokenTiles; v += shape.warps) {
-    const float* of_warp = partial + (v * 32 + lane);
-    float total = of_warp[0];
-    for (int w = 1; w < shape.warps; ++w) total += of_warp[w * kSums];
-    const int row = static_cast<int>(kTileRows * within + g + 4 * (v & 2)),
-              token = static_cast<int>(v / 4 * kTokenTile + 2 * t + (v & 1));
+  for (unsigned i = warp; i < 4; i += shape.warps) {
+    const float* of_warp = partial + (i * 32 + lane);
+    float total = 0.0f;
+    for (int w = 0; w < shape.warps; w += kChunksPerSpan)
+      total += of_warp[w * kSums] + (w + 1 < shape.warps ? of_warp[(w + 1) * kSums] : 0.0f);
+    const int row = static_cast<int>(kTileRows * within + g + 4 * (i & 2)), token = static_cast<int>(2 * t + (i & 1));
     if (row >= segment.rows || token >= inputs.tokens) continue;
     const int r = segment.first_row + row;
     out[(first_token + token) * shape.out_stride + r] = bias ? total + bias[r] : total;
   }
 }
 
-template <typename T, int kTokenTiles>
-void launch_tiles(const PackedView& weight, const Launch& shape, const void* x, const float* bias, float* out,
-                  cudaStream_t stream) {
-  constexpr int kTokens = kTokenTile * kTokenTiles;
-  const dim3 grid(static_cast<unsigned>(weight.row_tiles), static_cast<unsigned>(ceil_div(shape.tokens, kTokens)));
-  const auto shared = static_cast<std::size_t>(shape.warps * kTokenTiles * 4 * 32) * sizeof(float);
-  launch(packed_matmul_kernel<T, kTokenTiles>, "launching packed_matmul_kernel", grid,
-         32 * static_cast<unsigned>(shape.warps), shared, stream, weight, shape, static_cast<const T*>(x), bias, out);
-}
-
 template <typename T>
 void launch_for(const PackedView& weight, const Launch& shape, const void* x, const float* bias, float* out,
                 cudaStream_t stream) {
-  const bool ragged = shape.whole_tiles < weight.col_tiles;
-  if (shape.tokens <= kTokenTile) return launch_tiles<T, 1>(weight, shape, x, bias, out, stream);
-  if (shape.tokens <= 2 * kTokenTile || ragged)
-    return launch_tiles<T, kMaxRaggedTokenTiles>(weight, shape, x, bias, out, stream);
-  if (shape.tokens <= 4 * kTokenTile) return launch_tiles<T, 4>(weight, shape, x, bias, out, stream);
-  launch_tiles<T, 8>(weight, shape, x, bias, out, stream);
+  const dim3 grid(static_cast<unsigned>(weight.row_tiles), static_cast<unsigned>(ceil_div(shape.tokens, kTokenTile)));
+  launch(packed_matmul_kernel<T>, "launching packed_matmul_kernel", grid, 32 * static_cast<unsigned>(shape.warps), 0, stream,
+         weight, shape, static_cast<const T*>(x), bias, out);
 }
 
 }  // namespace
@@ -186,9 +157,9 @@ void launch_for(const PackedView& weight, const Launch& shape, const void* x, co
 void launch_packed_matmul(const PackedView& weight, DType type, const void* x, const float* bias, std::int64_t tokens,
                           std::int64_t out_stride, float* out, cudaStream_t stream) {
   if (weight.row_tiles == 0) return;
-  const int warps = std::clamp(weight.col_tiles / kMinTilesPerWarp, 1, kMaxWarps);
+  const SumOrder order = sum_order(weight.col_tiles);
   const bool aligned = reinterpret_cast<std::uintptr_t>(x) % 16 == 0 && weight.cols % 8 == 0;
-  Launch shape{0, warps, ceil_div(weight.col_tiles, warps), aligned ? weight.cols / kTileInputs : 0, out_stride};
+  Launch shape{0, order.chunks, order.chunk_tiles, aligned ? weight.cols / kTileInputs : 0, out_stride};
   for (std::int64_t first = 0; first < tokens; first += kMaxTokens) {
     shape.tokens = static_cast<int>(std::min<std::int64_t>(tokens - first, kMaxTokens));
     const void* from = static_cast<const std::byte*>(x) + first * weight.cols * bytes_of(type);

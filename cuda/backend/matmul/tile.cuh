@@ -84,6 +84,15 @@ class TileReader {
     return raw;
   }
 
+  /// Loads the tile at those addresses, in shared memory.
+  __device__ static Raw load_shared(const std::byte* codes, const std::byte* scales) {
+    Raw raw;
+#pragma unroll
+    for (int i = 0; i < kBits / 4; ++i) raw.codes[i] = *reinterpret_cast<const uint4*>(codes + 512 * i);
+    if constexpr (kBits < 16) raw.scales = *reinterpret_cast<const decltype(raw.scales)*>(scales);
+    return raw;
+  }
+
   /// The A fragments of the four products. Each weight is rounded once, to T.
   __device__ void decode(const Raw& raw, std::uint32_t (&a)[4][4]) const {
     if constexpr (kBits == 16) {
