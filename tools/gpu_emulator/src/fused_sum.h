@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -58,12 +59,22 @@ struct Factor {
   }
 };
 
+template <class Mask>
+bool any(Mask mask) {
+  std::array<uint64_t, sizeof(Mask) / 8> parts;
+  std::memcpy(&parts, &mask, sizeof mask);
+  uint64_t all = 0;
+  for (const uint64_t part : parts) all |= part;
+  return all != 0;
+}
+
 // A block of products of one row: its sum, in units that shift_ says, and what an f32 has of it.
 template <class Real>
 class RowSum {
  public:
   // `largest`: an exponent at or above those of C and of all products.
-  RowSum(Lanes<int16_t> largest, int fraction) : shift_(fraction - __builtin_convertvector(largest, Lanes<int32_t>)) {
+  RowSum(Lanes<int16_t> largest, int fraction)
+      : shift_(fraction - __builtin_convertvector(largest, Lanes<int32_t>)), common_(!any(largest < -100 || largest > 120)) {
     if constexpr (sizeof(Real) == 4) {
       const Lanes<int32_t> small = shift_ < 127 ? shift_ : 127;  // beyond, every product is zero
       scale_ = std::bit_cast<Lanes<float>>((small + 127) << 23);
@@ -73,6 +84,19 @@ class RowSum {
   }
   // Each product is below 2^27 units, and there are up to 16.
   void add(Lanes<Real> a, Lanes<Real> b) { products_ += __builtin_convertvector(a * b * scale_, Lanes<int32_t>); }
+  // The sum as an f32, cut off, if 32 bits suffice for all that leads there. False: they do not.
+  bool cut(Lanes<float> c, Lanes<float>& sum) const requires(sizeof(Real) == 4) {
+    if (!common_) return false;
+    const auto total = products_ + __builtin_convertvector(c * scale_, Lanes<int32_t>);
+    constexpr int32_t kReach = 1 << 30;
+    if (any(total < -kReach || total > kReach) || any(products_ < -kReach || products_ > kReach)) return false;
+    const auto nearest = __builtin_convertvector(total, Lanes<float>);
+    const auto back = __builtin_convertvector(nearest, Lanes<int32_t>);
+    const auto beyond = (total < 0 ? -back : back) > (total < 0 ? -total : total);  // -1 or 0
+    sum = std::bit_cast<Lanes<float>>(std::bit_cast<Lanes<int32_t>>(nearest) + beyond) *
+          std::bit_cast<Lanes<float>>((127 - shift_) << 23);
+    return true;
+  }
   Lanes<double> total(Lanes<double> c) const {
     const auto aligned = __builtin_convertvector(c * power(shift_), Lanes<int32_t>);
     return (__builtin_convertvector(products_, Lanes<double>) + __builtin_convertvector(aligned, Lanes<double>)) *
@@ -87,6 +111,7 @@ class RowSum {
   Lanes<int32_t> shift_;
   Lanes<Real> scale_;
   Lanes<int32_t> products_ = {};
+  bool common_;  // exponents are far from the ends of f32's range
 };
 
 // Towards zero; from 2^128 on infinite.
@@ -98,12 +123,7 @@ inline Lanes<float> cut_to_float(Lanes<double> v) {
   return std::bit_cast<Lanes<float>>(std::bit_cast<Lanes<int32_t>>(nearest) + step);
 }
 
-inline bool all_finite(Lanes<float> v) {
-  const auto bits = std::bit_cast<Lanes<int32_t>>(v);
-  bool finite = true;
-  for (int n = 0; n < kLanes16; ++n) finite &= (bits[n] & 0x7f800000) != 0x7f800000;
-  return finite;
-}
+inline bool all_finite(Lanes<float> v) { return !any((std::bit_cast<Lanes<int32_t>>(v) & 0x7f800000) == 0x7f800000); }
 
 template <int kDepth>
 struct Factors {
@@ -168,6 +188,8 @@ void add_products(const Factors<kDepth>& f, bool finite, float (&c)[16][kColumns
       RowSum<Real> products(largest, kRule.fraction);
       for (int k = from; k < from + kBlock; ++k)
         products.add(for_all_columns(factors.a[p] + kRowsAtOnce * k), load_lanes(factors.b + kLanes16 * k));
+      if constexpr (!kHalfSum && sizeof(Real) == 4)
+        if (finite && products.cut(sum, sum)) continue;
       const auto before = __builtin_convertvector(sum, Lanes<double>);
       Lanes<double> total = products.total(before);
       if (!finite || (from > 0 && !all_finite(sum))) {  // what is infinite or not a number is so by IEEE 754's rules
@@ -178,8 +200,9 @@ void add_products(const Factors<kDepth>& f, bool finite, float (&c)[16][kColumns
         total = plain - plain == 0 ? total : plain;
       }
       if constexpr (kHalfSum) {
-        sum = Lanes<float>{};
-        for (int n = 0; n < kLanes16; ++n) sum[n] = from_half(to_half(total[n]));
+        alignas(64) float rounded[kLanes16];
+        for (int n = 0; n < kLanes16; ++n) rounded[n] = from_half(to_half(total[n]));
+        sum = load_lanes(rounded);
       } else {
         sum = cut_to_float(total);
       }
