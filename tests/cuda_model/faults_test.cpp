@@ -32,9 +32,10 @@ class CudaFaults : public testing::Test {
   std::shared_ptr<const Model> load() const {
     ModelOptions options;
     options.device = test::cuda_options();
+    options.device.cuda.weights = weights_;
     return Model::load(file_->path(), options);
   }
-  // A prompt too long for one small product, a copied block, recorded steps.
+  // A copied block, recorded steps.
   static Request request() {
     Request request;
     request.max_tokens = 5;
@@ -52,9 +53,14 @@ class CudaFaults : public testing::Test {
 
   std::unique_ptr<test::TemporaryModel> file_;
   std::string held_;
+  CudaWeights weights_ = CudaWeights::packed;  // half: products by cuBLASLt
 };
 
-TEST_F(CudaFaults, AtEveryCallInTurnThereIsAClearErrorAndNoLeak) {
+class CudaFaultsOfWeights : public CudaFaults, public testing::WithParamInterface<CudaWeights> {};
+INSTANTIATE_TEST_SUITE_P(Weights, CudaFaultsOfWeights, testing::Values(CudaWeights::packed, CudaWeights::half));
+
+TEST_P(CudaFaultsOfWeights, AtEveryCallInTurnThereIsAClearErrorAndNoLeak) {
+  weights_ = GetParam();
   const auto want = run();
   expect_no_leak("after a run without faults");
   int faults = 0, refused = 0;
@@ -104,6 +110,7 @@ TEST_F(CudaFaults, AFaultOfTheDeviceEndsTheModelAndNotTheProgram) {
 
 // A call that fails alone: the model goes on, as does a Generator that had it.
 TEST_F(CudaFaults, ARefusalEndsTheCallAndNotTheModel) {
+  weights_ = CudaWeights::half;
   const auto want = run().at(0).token_ids;
   struct Refusal {
     const char* call;

@@ -61,7 +61,7 @@ TEST(CudaServing, AFailingDeviceEndsEveryRequestWithAReason) {
       handles.push_back(engine.submit(request));
     }
     (void)handles[0].events().await(Seconds(60));
-    warploom_emulator_inject("*", 10, 719 /* cudaErrorLaunchFailure */);
+    warploom_emulator_inject("cudaGraphLaunch", 3, 719 /* cudaErrorLaunchFailure */);
     for (const RequestHandle& handle : handles) {
       ASSERT_TRUE(handle.await_output(Seconds(120)));
       EXPECT_EQ(handle.output().completions[0].finish_reason, FinishReason::error);

@@ -24,7 +24,6 @@ auto with_variant(const PagedAttentionArgs& a, F&& f) {
   const auto usual = [&](auto storage) {
     const std::int64_t dim = a.soft_cap > 0.0f ? 0 : a.cache.head_dim;
     if (dim == 64) return f(storage, HeadDim<64, true>());
-    if (dim == 96) return f(storage, HeadDim<96, true>());
     if (dim == 128) return f(storage, HeadDim<128, true>());
     if (dim == 256) return f(storage, HeadDim<256, true>());
     return any(storage);
