@@ -122,7 +122,7 @@ namespace {
 nb::object tokens_of(SampleCall& call, nb::handle logits) {
   if (call.outputs().tokens.is_valid()) return call.outputs().tokens;
   if (call.rows().single) return nb::int_(call.tokens()[0]);
-  const nb::object array = to_numpy(std::vector<TokenId>(call.tokens()), {call.tokens().size()});
+  nb::object array = to_numpy(std::vector<TokenId>(call.tokens()), {call.tokens().size()});
   // PyTorch's users go on with PyTorch's tensors.
   if (nb::cast<std::string>(nb::str(logits.type().attr("__module__"))) == "torch")
     return nb::module_::import_("torch").attr("from_numpy")(array);
