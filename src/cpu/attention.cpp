@@ -40,8 +40,9 @@ struct Attention::Queries {
     tile.soft_cap = args.soft_cap;
     tile.head_dim = static_cast<int>(kv.head_dim);
     tile.scale = args.softmax_scale;
-    tile.blocks = args.metadata.block_tables + args.metadata.token_to_seq[item.token] * args.metadata.max_blocks_per_seq;
-    tile.cache = head_base(kv, args.layer, item.kv_head);
+    const KeyBlocks keys = keys_of(args, item, 0);
+    tile.blocks = keys.blocks;
+    tile.cache = keys.cache;
     tile.block_stride = block_bytes(kv);
     tile.half = kv.type == DType::f16;
   }

@@ -27,9 +27,8 @@ struct AttentionTile {
   const std::byte* cache = nullptr;      // block b is at cache + b * block_stride: keys, then values
   std::size_t block_stride = 0;
   bool half = true;  // the cache holds f16, else f32
-  KeyBlocks
-      next;  // of a chunk, what is read after it: fetched meanwhile, because it comes in pieces too small for the processor to
-             // see their order
+  // What is read after a chunk. It is fetched meanwhile: its pieces are too small for the processor to see their order.
+  KeyBlocks next;
 };
 inline constexpr int kMaxQueries = 16;
 inline constexpr int kChunkTokens = 128;  // contexts are split at its multiples, and partial results merge in order

@@ -4,6 +4,8 @@
 // on its own position.
 #include "cpu/kernels/attention.h"
 
+#include <type_traits>
+
 #include "cpu/simd.h"
 
 namespace warploom::cpu::WARPLOOM_ISA {
@@ -246,21 +248,18 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
   }
   const NextKeys next(tile);
   int i = 0;
-  for (; i + kValueQueries <= tile.count; i += kValueQueries)
-    accumulate_pv_group<kHalf, kValueQueries>(tile, chunk, ranges + i, i == 0 ? next : NextKeys(), scores + i, values + i);
+  const auto accumulate = [&](auto queries) __attribute__((always_inline)) {
+    accumulate_pv_group<kHalf, queries()>(tile, chunk, ranges + i, i == 0 ? next : NextKeys(), scores + i, values + i);
+    i += queries();
+  };
+  while (i + kValueQueries <= tile.count) accumulate(std::integral_constant<int, kValueQueries>());
   if constexpr (kValueQueries > 4) {
-    if (i + 4 <= tile.count) {
-      accumulate_pv_group<kHalf, 4>(tile, chunk, ranges + i, i == 0 ? next : NextKeys(), scores + i, values + i);
-      i += 4;
-    }
+    if (i + 4 <= tile.count) accumulate(std::integral_constant<int, 4>());
   }
   switch (tile.count - i) {
-    case 3:
-      return accumulate_pv_group<kHalf, 3>(tile, chunk, ranges + i, i == 0 ? next : NextKeys(), scores + i, values + i);
-    case 2:
-      return accumulate_pv_group<kHalf, 2>(tile, chunk, ranges + i, i == 0 ? next : NextKeys(), scores + i, values + i);
-    case 1:
-      return accumulate_pv_group<kHalf, 1>(tile, chunk, ranges + i, i == 0 ? next : NextKeys(), scores + i, values + i);
+    case 3: return accumulate(std::integral_constant<int, 3>());
+    case 2: return accumulate(std::integral_constant<int, 2>());
+    case 1: return accumulate(std::integral_constant<int, 1>());
     default: return;
   }
 }

@@ -60,7 +60,7 @@ struct alignas(64) Strip {
   float first_scale[kStripBlocks][kLanes], second_scale[kStripBlocks][kLanes];
 };
 struct alignas(64) StripSums {
-  std::int32_t products[2 * kStripBlocks][kTokenGroup][kLanes];
+  std::uint32_t products[2 * kStripBlocks][kTokenGroup][kLanes];  // two's complement
 };
 
 template <CodeBits kBits, int kStep = 0>
@@ -131,9 +131,9 @@ WARPLOOM_INLINE void add_block(const ActivationBlock& in, const Strip& strip, co
 #pragma GCC unroll 16
   for (int t = 0; t < kTokenGroup; ++t) {
     const F d = set(in.d[t]);
-    I first = load_int(sums.products[kHalves ? 2 * b : b][t]);
+    I first = load(sums.products[kHalves ? 2 * b : b][t]);
     if constexpr (kHalves) {
-      const I second = add(load_int(sums.products[2 * b + 1][t]), set_int(-kOffset * in.second_sum[t]));
+      const I second = add(load(sums.products[2 * b + 1][t]), set_int(-kOffset * in.second_sum[t]));
       sum[t] = fma(to_float(add(first, set_int(-kOffset * in.first_sum[t]))), mul(first_scale, d), sum[t]);
       sum[t] = fma(to_float(second), mul(second_scale, d), sum[t]);
     } else {

@@ -92,7 +92,6 @@ WARPLOOM_INLINE U at_least(U x, std::uint64_t min) {
 WARPLOOM_INLINE int count_nonzero(U x) {
   return __builtin_popcount(_mm512_test_epi64_mask(x.a, x.a)) + __builtin_popcount(_mm512_test_epi64_mask(x.b, x.b));
 }
-WARPLOOM_INLINE I load_int(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
 WARPLOOM_INLINE I load(const std::uint32_t* p) { return {_mm512_loadu_si512(p)}; }
 // Bit masks of the lanes in which x >= y, and in which x is NaN or +inf.
 WARPLOOM_INLINE unsigned mask_ge(F x, F y) { return _mm512_cmp_ps_mask(x.v, y.v, _CMP_GE_OQ); }
