@@ -228,7 +228,7 @@ CLI::App* add_serve(CLI::App& app) {
   command->add_option("--max-num-seqs", o->engine.max_num_seqs, "sequences that run at a time")
       ->check(count)
       ->capture_default_str();
-  command->add_option("--max-num-batched-tokens", o->engine.max_num_batched_tokens, "tokens in a step")
+  command->add_option("--max-num-batched-tokens", o->engine.max_num_batched_tokens, "tokens in a step; 0: 256 on the CPU, 512 on CUDA")
       ->check(count)
       ->capture_default_str();
   command->add_flag("--no-prefix-caching", o->no_prefix_caching, "compute prompts that share a prefix in full");

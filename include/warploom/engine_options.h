@@ -20,8 +20,9 @@ struct EngineOptions {
   std::int64_t block_size = 16;    ///< tokens a block of the KV cache: 16 on the CPU; 8, 16 or 32 on CUDA
   DType kv_type = DType::f16;      ///< f16 or f32 on the CPU; f16, bf16 or f32 on CUDA
   std::int64_t max_num_seqs = 64;  ///< maximum number of sequences that run at a time, in [1, 4096]; the rest are queued
-  std::int64_t max_num_batched_tokens =
-      512;                            ///< maximum number of tokens in a step, prompts and decoding together, in [1, 2^20]
+  /// Maximum number of tokens in a step, prompts and decoding together, in [0, 2^20]. 0: 256 on the CPU, where larger steps are
+  /// no faster, 512 on CUDA, but no fewer than max_num_seqs.
+  std::int64_t max_num_batched_tokens = 0;
   bool enable_prefix_caching = true;  ///< keep computed prefixes and reuse them for later sequences
   bool use_kv_cache = true;           ///< false: recompute the whole sequence at every step, to see what the cache is worth
 

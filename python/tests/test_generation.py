@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -500,42 +501,59 @@ def enduring() -> warploom.Model:
     return warploom.synthetic_model(shape, "F32", seed=7, device="cpu", threads=1)
 
 
+def gives_in_some_round(share: Callable[[], float], least: float) -> None:
+    """The operating system may keep a thread of a busy machine waiting for all of one round. A lock that is held gives nothing in any."""
+    shares = list[float]()
+    while not shares or shares[-1] < least:
+        assert len(shares) < 10, shares
+        shares.append(share())
+
+
 def test_the_gil_is_released(enduring: warploom.Model) -> None:
     """While a generation runs, a thread of Python's gets as much of the processor as the generation does. Processor time, so
     that it does not matter what else the machine does."""
     generator = warploom.Generator(enduring)
-    thread = threading.Thread(target=generator.generate, args=(PROMPT,), kwargs=LONGER)
-    own, all_of_us = time.thread_time(), time.process_time()
-    thread.start()
-    while thread.is_alive():
-        sum(range(1000))
-    own, all_of_us = time.thread_time() - own, time.process_time() - all_of_us
-    assert own > 0.5 * (all_of_us - own), (own, all_of_us)
+
+    def share() -> float:
+        thread = threading.Thread(target=generator.generate, args=(PROMPT,), kwargs=LONGER)
+        own, all_of_us = time.thread_time(), time.process_time()
+        thread.start()
+        while thread.is_alive():
+            sum(range(1000))
+        own, all_of_us = time.thread_time() - own, time.process_time() - all_of_us
+        return own / (all_of_us - own)
+
+    gives_in_some_round(share, 0.5)
 
 
 def test_two_generations_at_once(enduring: warploom.Model) -> None:
     """When the first of two ends, the other has had its share of the processor."""
     expected = [warploom.Generator(enduring).generate(PROMPT, seed=i, **LONGER) for i in range(2)]
-    texts, seconds = [""] * 2, list[list[float]]()
-    together = threading.Barrier(2)
 
-    def spent() -> list[float]:
-        return [time.clock_gettime(time.pthread_getcpuclockid(thread.ident or 0)) for thread in threads]
+    def share() -> float:
+        texts, seconds = [""] * 2, list[list[float]]()
+        together = threading.Barrier(2)
 
-    def work(i: int) -> None:
-        together.wait()
-        texts[i] = warploom.Generator(enduring).generate(PROMPT, seed=i, **LONGER)
-        seconds.append(spent())
-        together.wait()  # a clock ends with its thread
+        def spent() -> list[float]:
+            return [time.clock_gettime(time.pthread_getcpuclockid(thread.ident or 0)) for thread in threads]
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert texts == expected
-    less, more = sorted(seconds[0])
-    assert more > 0.05 and less > 0.3 * more, seconds
+        def work(i: int) -> None:
+            together.wait()
+            texts[i] = warploom.Generator(enduring).generate(PROMPT, seed=i, **LONGER)
+            seconds.append(spent())
+            together.wait()  # a clock ends with its thread
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert texts == expected
+        less, more = sorted(seconds[0])
+        assert more > 0.05
+        return less / more
+
+    gives_in_some_round(share, 0.3)
 
 
 def test_fork_after_load(tiny: warploom.Model) -> None:

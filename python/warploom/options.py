@@ -123,7 +123,7 @@ class EngineOptions(TypedDict, total=False):
     max_num_seqs: int
     """Sequences that run at a time, in [1, 4096]; others wait. Default 64."""
     max_num_batched_tokens: int
-    """Tokens in a step, in [1, 2^20]. Default 512."""
+    """Tokens in a step, in [0, 2^20]; 0, the default: 256 on the CPU, 512 on CUDA, but no fewer than max_num_seqs."""
     enable_prefix_caching: bool
     """Keep computed prefixes for later sequences. Default True."""
     use_kv_cache: bool

@@ -47,6 +47,8 @@ class Backend {
   virtual std::uint64_t free_bytes() const { return UINT64_MAX; }
   /// Share of the free memory that a KV cache may take unless the user says otherwise.
   virtual double kv_cache_share() const { return 0.9; }
+  /// How many tokens a step may hold unless the user says otherwise.
+  virtual std::int64_t max_num_batched_tokens() const { return 512; }
 
   /// Repacks matrices of equal width, stacked row after row, into one weight. The views may go away afterwards.
   virtual std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) = 0;

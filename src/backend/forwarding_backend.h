@@ -21,6 +21,7 @@ class ForwardingBackend : public Backend {
   std::int64_t graph_batch_size(std::int64_t tokens) const override { return to_->graph_batch_size(tokens); }
   std::uint64_t free_bytes() const override { return to_->free_bytes(); }
   double kv_cache_share() const override { return to_->kv_cache_share(); }
+  std::int64_t max_num_batched_tokens() const override { return to_->max_num_batched_tokens(); }
   std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override { return to_->load_weight(parts); }
   std::unique_ptr<RopeTables> load_rope(const RopeParams& params, const float* factors) override {
     return to_->load_rope(params, factors);

@@ -38,13 +38,15 @@ std::unique_ptr<KvCache> create_cache(const DecoderModel& decoder, const EngineO
   return decoder.backend().create_kv_cache(cache);
 }
 
-BatchLimits batch_limits(const ModelShape& shape, const EngineOptions& options, std::int64_t max_tokens,
+BatchLimits batch_limits(const DecoderModel& decoder, const EngineOptions& options, std::int64_t max_tokens,
                          std::int64_t min_logits) {
+  const std::int64_t usual = std::max(decoder.backend().max_num_batched_tokens(), options.max_num_seqs),
+                     asked = options.max_num_batched_tokens, context = decoder.config().shape.context_length;
   BatchLimits limits;
-  limits.max_num_tokens = std::min(options.max_num_batched_tokens, max_tokens);
+  limits.max_num_tokens = std::min(asked > 0 ? asked : usual, max_tokens);
   limits.max_num_seqs = std::min(options.max_num_seqs, limits.max_num_tokens);
   limits.max_num_logits = std::min(std::max(limits.max_num_seqs, min_logits), limits.max_num_tokens);
-  limits.max_blocks_per_seq = blocks_for(std::min(shape.context_length, max_tokens), options.block_size);
+  limits.max_blocks_per_seq = blocks_for(std::min(context, max_tokens), options.block_size);
   return limits;
 }
 

@@ -23,7 +23,7 @@ std::int64_t max_kv_tokens(const DecoderModel& decoder, const EngineOptions& opt
 std::unique_ptr<KvCache> create_cache(const DecoderModel& decoder, const EngineOptions& options, std::int64_t max_tokens);
 
 /// min_logits: rows of logits that a step should have room for, even if fewer sequences run.
-BatchLimits batch_limits(const ModelShape& shape, const EngineOptions& options, std::int64_t max_tokens,
+BatchLimits batch_limits(const DecoderModel& decoder, const EngineOptions& options, std::int64_t max_tokens,
                          std::int64_t min_logits);
 
 SchedulerOptions scheduler_options(const ModelShape& shape, const EngineOptions& options, const BatchLimits& limits);

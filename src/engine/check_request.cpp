@@ -20,8 +20,9 @@ void check_options(const EngineOptions& options) {
                "priority_window is {}; it must be in [0, 2^20]", options.priority_window);
   require_that(options.max_queued_requests >= 0, "max_queued_requests is {}; it must be >= 0 (0: any number)",
                options.max_queued_requests);
-  require_that(options.max_num_batched_tokens >= 1 && options.max_num_batched_tokens <= 1 << 20,
-               "max_num_batched_tokens is {}; it must be in [1, 2^20]", options.max_num_batched_tokens);
+  require_that(options.max_num_batched_tokens >= 0 && options.max_num_batched_tokens <= 1 << 20,
+               "max_num_batched_tokens is {}; it must be in [0, 2^20] (0: the device's default)",
+               options.max_num_batched_tokens);
 }
 
 void check_request(const Request& request, const ModelShape& shape) {

@@ -43,7 +43,7 @@ EngineCore::EngineCore(std::shared_ptr<const Model> model, std::shared_ptr<const
       decoder_(decoder_of(*model_)),
       check_blocks_(options.check_blocks),
       max_kv_tokens_(max_kv_tokens(decoder_, options, expected.kv_tokens)),
-      limits_(batch_limits(model_->shape(), options, max_kv_tokens_, expected.num_logits)),
+      limits_(batch_limits(decoder_, options, max_kv_tokens_, expected.num_logits)),
       runner_(decoder_, cache_shape(model_->shape(), options), limits_),
       cache_(create_cache(decoder_, options, max_kv_tokens_)),
       pool_(cache_->shape().num_blocks, options.block_size),

@@ -38,7 +38,7 @@ class Options : public testing::Test {
 TEST_F(Options, NamesWhatIsOutOfRange) {
   EXPECT_EQ(refusal([](auto&) {}), "");
   EXPECT_THAT(refusal([](auto& o) { o.n = 0; }), HasSubstr("n is 0"));
-  EXPECT_THAT(refusal([](auto& o) { o.max_num_batched_tokens = 0; }), HasSubstr("max_num_batched_tokens"));
+  EXPECT_THAT(refusal([](auto& o) { o.max_num_batched_tokens = -1; }), HasSubstr("max_num_batched_tokens is -1"));
   EXPECT_THAT(refusal([](auto& o) { o.kv_cache_tokens = -1; }), HasSubstr("kv_cache_tokens is -1"));
   EXPECT_THAT(refusal([](auto& o) { o.kv_cache_share = 1.5; }), HasSubstr("kv_cache_share is 1.5"));
   EXPECT_THAT(refusal([](auto& o) { o.max_num_seqs = 0; }), HasSubstr("max_num_seqs is 0"));
