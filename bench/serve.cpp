@@ -46,11 +46,19 @@ class Run {
 
   // The first steps of an engine are slow: memory is touched for the first time.
   void warm_up() {
-    constexpr std::uint64_t kOwnContent = ~std::uint64_t{0} - 16;
+    constexpr std::uint64_t kOwnContent = std::uint64_t{1} << 63;
+    start_ = Clock::now();
     std::vector<RequestHandle> handles;
-    for (std::uint64_t i = 0; i < 4; ++i)
-      handles.push_back(engine_.submit(request_for({0, {{kOwnContent + i, 32}}, 8}, 0, tokens_, options_)));
-    for (RequestHandle& handle : handles) handle.output();
+    for (std::int64_t i = 0; i < std::max<std::int64_t>(options_.warm_up, 4); ++i) {
+      const Arrival& like = arrivals_[static_cast<std::size_t>(i) % arrivals_.size()];
+      const std::int64_t prompt = options_.warm_up > 0 ? like.prompt_tokens() : 32,
+                         output = options_.warm_up > 0 ? like.output_tokens : 8;
+      const Arrival arrival{0, {{kOwnContent + static_cast<std::uint64_t>(i), prompt}}, output};
+      handles.push_back(engine_.submit(request_for(arrival, 0, tokens_, options_)));
+    }
+    for (const RequestHandle& handle : handles)
+      while (!handle.await_output(kProgressEvery))
+        if (progress_) progress_({now(), 0, 0, true});
     engine_.clear_prefix_cache();
   }
 

@@ -19,11 +19,14 @@ struct ServeOptions {
   SamplingParams sampling;
   Limits limits;
   std::uint64_t seed = 1;  // of the prompts' tokens
+  std::int64_t warm_up =
+      0;  // answered before, all at once: requests of the workload's lengths with other prompts; 0: 4 short ones
 };
 
 struct ServeProgress {
-  double seconds = 0;  // since the first arrival
+  double seconds = 0;  // since the first arrival, or since the warm-up began
   std::int64_t submitted = 0, finished = 0;
+  bool warming_up = false;
 };
 
 inline constexpr auto kProgressEvery = std::chrono::milliseconds(500);

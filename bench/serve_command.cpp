@@ -34,7 +34,7 @@ struct Options {
   bool no_prefix_caching = false;
   std::vector<double> rates;  // empty: 1, or as the trace recorded
   bool sweep = false;
-  std::int64_t requests = 100;
+  std::int64_t requests = 100, warm_up = 0;
   std::string arrivals = "poisson", prompt = "256", output = "64", trace;
   std::int64_t prefix_tokens = 0, trace_block = 512;
   double prefix_share = 1;
@@ -108,6 +108,8 @@ class Runner {
     serve_.sampling = strategy_params(o_.strategy);
     serve_.limits = {o_.ttft_limit_ms / 1000, o_.itl_limit_ms / 1000};
     serve_.seed = o_.model.seed;
+    serve_.warm_up = o_.warm_up;
+    if (work_ && o_.warm_up > 0) throw InvalidArgument("--warm-up: times on the emulator are modelled and need none");
   }
 
   /// Requests a second as they were drawn, on average over all draws, or recorded.
@@ -125,6 +127,7 @@ class Runner {
     std::function<void(const ServeProgress&)> progress;
     if (!o_.model.quiet && terminal)
       progress = [&](const ServeProgress& p) {
+        if (p.warming_up) return fmt::print(stderr, "\r\x1b[Krate {:.3g}: warming up, {:.0f} s", rate, p.seconds);
         fmt::print(stderr, "\r\x1b[Krate {:.3g}: {:.0f} s of {:.0f}, {} of {} arrived, {} finished", rate, p.seconds,
                    arrivals.back().seconds, p.submitted, arrivals.size(), p.finished);
       };
@@ -154,6 +157,7 @@ void run(const Options& o) {
   const auto model = cli::load_model(o.model);
   drop_too_long(arrivals, model->shape().context_length, report);
   report.workload.emplace_back("requests", fmt::format("{}", arrivals.size()));
+  if (o.warm_up > 0) report.workload.emplace_back("warm-up", fmt::format("{} requests", o.warm_up));
   report.workload.emplace_back("strategy", o.strategy);
   report.workload.emplace_back("seed", fmt::format("{}", o.model.seed));
   const Runner runner(o, model, std::move(arrivals));
@@ -188,6 +192,11 @@ void add_workload_options(CLI::App& command, Options& o) {
   command.add_flag("--sweep", o.sweep,
                    "find the highest rate at which 90% of the requests keep the limits, starting from --rate");
   command.add_option("--requests", o.requests, "how many; of a trace, at most")->check(positive)->capture_default_str();
+  command
+      .add_option("--warm-up", o.warm_up,
+                  "requests of the same lengths with other prompts, answered before those that are timed; 0: 4 short ones")
+      ->check(cli::whole_number<std::int64_t>(0, 1'000'000))
+      ->capture_default_str();
   std::vector<CLI::Option*> drawn = {
       command.add_option("--arrivals", o.arrivals, "poisson or constant")->capture_default_str(),
       command.add_option("--prompt-tokens", o.prompt, "N, uniform:MINIMUM:MAXIMUM or lognormal:MEAN:SIGMA")
@@ -228,7 +237,9 @@ CLI::App* add_serve(CLI::App& app) {
   command->add_option("--max-num-seqs", o->engine.max_num_seqs, "sequences that run at a time")
       ->check(count)
       ->capture_default_str();
-  command->add_option("--max-num-batched-tokens", o->engine.max_num_batched_tokens, "tokens in a step; 0: 256 on the CPU, 512 on CUDA")
+  command
+      ->add_option("--max-num-batched-tokens", o->engine.max_num_batched_tokens,
+                   "tokens in a step; 0: 256 on the CPU, 512 on CUDA")
       ->check(count)
       ->capture_default_str();
   command->add_flag("--no-prefix-caching", o->no_prefix_caching, "compute prompts that share a prefix in full");

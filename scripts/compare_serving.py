@@ -1,7 +1,8 @@
 """Replays one trace against Warploom, llama.cpp and OpenVINO GenAI in turns; called by scripts/compare-serving.
 
 The trace is a file of arrivals with the prompts' tokens. All requests at once show the throughput at saturation; at rates that
-the slowest sustains, latencies are compared. Every run is a process of its own. All draw greedily and generate as many tokens as
+the slowest sustains, latencies are compared. Every run is a process of its own, which first answers as many requests of the same
+lengths with other prompts, all at once, as a server has that runs for a while. All draw greedily and generate as many tokens as
 asked. Latencies count from the arrival.
 """
 import json
@@ -88,7 +89,8 @@ def run_peer(name, path, threads, requests, rate, settings):
     times = arrival_times(trace, rate)
     longest = max(r["input_length"] + r["output_length"] for r in trace) + 16
     server = serving_peers.SERVERS[name](path, threads, longest, **settings)
-    warm_up = [{"prompt_token_ids": list(range(1000 + i, 1032 + i)), "output_length": 8} for i in range(4)]
+    warm_up = [{**r, "prompt_token_ids": [VOCABULARY.start + VOCABULARY.stop - 1 - token for token in r["prompt_token_ids"]]}
+               for r in trace]
     replay(server, warm_up, [0.0] * len(warm_up))
     came = replay(server, trace, times)
     for request, tokens in zip(trace, came):
@@ -105,7 +107,8 @@ def run(name, path, threads, requests, rate, settings):
     """In a process of its own."""
     if name == "Warploom":
         command = ["build/release/bin/warploom-bench", "serve", "-m", path, "--threads", str(threads), "-q", "--json",
-                   "--trace", str(TRACE), "--requests", str(requests), "--rate", str(rate)]
+                   "--trace", str(TRACE), "--requests", str(requests), "--warm-up", str(requests),
+                   "--rate", str(rate)]
     else:
         command = [sys.executable, __file__, "run", name, path, str(threads), str(requests), str(rate), json.dumps(settings)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}

@@ -52,6 +52,20 @@ TEST(Serve, EveryTokenComesBack) {
   EXPECT_GT(result.itl.mean, 0);
 }
 
+TEST(Serve, TheWarmUpIsNotCountedAndLeavesNothingInTheCache) {
+  ServeOptions options = patient();
+  options.warm_up = 40;  // more than there are requests
+  const std::vector<Arrival> arrivals = workload(160);
+  std::int64_t outputs = 0;
+  for (const Arrival& arrival : arrivals) outputs += arrival.output_tokens;
+  const ServingResult warm = serve(tiny_model(), arrivals, 100, options, {}),
+                      cold = serve(tiny_model(), arrivals, 100, patient(), {});
+  EXPECT_EQ(warm.requests, 30);
+  EXPECT_EQ(warm.output_tokens, outputs);
+  EXPECT_LE(warm.cached_prompt_tokens, 29 * 160);  // the first of those that share the prefix computes it
+  EXPECT_GT(cold.cached_prompt_tokens, 20 * 160);
+}
+
 TEST(Serve, LimitsDecideWhatIsGood) {
   ServeOptions options = patient();
   options.limits.ttft = 1e-9;
@@ -87,7 +101,9 @@ TEST(Serve, RequestsThatTheCacheCannotHoldFail) {
 TEST(Serve, SaysHowFarItIs) {
   std::vector<Arrival> arrivals = {{0, {{1, 5}}, 2}, {1.2, {{2, 5}}, 2}};
   std::vector<std::pair<std::int64_t, std::int64_t>> seen;
-  const auto progress = [&](const ServeProgress& p) { seen.emplace_back(p.submitted, p.finished); };
+  const auto progress = [&](const ServeProgress& p) {
+    if (!p.warming_up) seen.emplace_back(p.submitted, p.finished);
+  };
   (void)serve(tiny_model(), arrivals, 1, patient(), progress);
   EXPECT_THAT(seen, testing::Contains(std::pair<std::int64_t, std::int64_t>{1, 1}));
 }

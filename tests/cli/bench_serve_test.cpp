@@ -105,6 +105,7 @@ TEST(BenchServe, BadInputIsAnError) {
                                                                      {"--requests", "0"},
                                                                      {"--trace-block", "16"},
                                                                      {"--trace", no_trace, "--arrivals", "constant"},
+                                                                     {"--warm-up", "-1"},
                                                                      {"--max-num-seqs", "many"}})
     EXPECT_EQ(serve(arguments).status, 2) << testing::PrintToString(arguments);
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"--rate", "0"},
