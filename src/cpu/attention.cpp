@@ -2,49 +2,59 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "core/divide.h"
 
 namespace warploom::cpu {
 
+namespace {
+
+constexpr int kMaxTiles = 4;  // of a work item
+constexpr int kChunkBlocks = kChunkTokens / static_cast<int>(kKvBlockSize);
+
+std::int64_t group_of(const PagedAttentionArgs& args) { return args.num_heads / args.cache.num_kv_heads; }
+
+std::int64_t first_chunk_of(const PagedAttentionArgs& args, std::int64_t position) {
+  return args.window > 0 ? std::max<std::int64_t>(0, position - args.window + 1) / kChunkTokens : 0;
+}
+
+}  // namespace
+
 struct Attention::Outputs {
   float* rows[kMaxQueries];
   int count = 0;
 
-  Outputs(const PagedAttentionArgs& args, const WorkItem& item) {
-    for (std::int32_t t = item.token; t < item.token + item.tokens; ++t)
-      for (std::int32_t h = item.head; h < item.head + item.heads; ++h)
-        rows[count++] = static_cast<float*>(args.out.data) + t * args.out.stride + h * args.cache.head_dim;
+  Outputs(const PagedAttentionArgs& args, std::int64_t first, int number, std::int64_t kv_head) : count(number) {
+    const std::int64_t group = group_of(args);
+    for (int n = 0; n < count; ++n)
+      rows[n] = static_cast<float*>(args.out.data) + (first + n) / group * args.out.stride +
+                (kv_head * group + (first + n) % group) * args.cache.head_dim;
   }
 };
 
 struct Attention::Queries {
-  alignas(64) float transposed[kMaxHeadDim * kMaxQueries];  // a load gets the same dimension of several queries
+  static_assert(kQueryStride == kMaxHeadDim);
+  alignas(64) float rows[kMaxQueries][kQueryStride];
   std::int32_t positions[kMaxQueries];
   AttentionTile tile;
 
-  Queries(const PagedAttentionArgs& args, const WorkItem& item) {
-    const KvCacheView& kv = args.cache;
-    int n = 0;
-    for (std::int32_t t = item.token; t < item.token + item.tokens; ++t) {
-      for (std::int32_t h = item.head; h < item.head + item.heads; ++h, ++n) {
-        const float* query = static_cast<const float*>(args.queries.data) + t * args.queries.stride + h * kv.head_dim;
-        for (std::int64_t d = 0; d < kv.head_dim; ++d) transposed[d * kMaxQueries + n] = query[d];
-        positions[n] = args.metadata.positions[t];
-      }
+  Queries(const PagedAttentionArgs& args, std::int64_t first, int count, std::int64_t kv_head) {
+    const std::int64_t head_dim = args.cache.head_dim, group = group_of(args);
+    for (int n = 0; n < count; ++n) {
+      const std::int64_t token = (first + n) / group, head = kv_head * group + (first + n) % group;
+      const float* query = static_cast<const float*>(args.queries.data) + token * args.queries.stride + head * head_dim;
+      std::copy_n(query, head_dim, rows[n]);
+      positions[n] = args.metadata.positions[token];
     }
-    tile.queries = transposed;
+    tile.queries = rows[0];
     tile.positions = positions;
-    tile.count = n;
+    tile.count = count;
     tile.window = args.window;
     tile.soft_cap = args.soft_cap;
-    tile.head_dim = static_cast<int>(kv.head_dim);
+    tile.head_dim = static_cast<int>(head_dim);
     tile.scale = args.softmax_scale;
-    const KeyBlocks keys = keys_of(args, item, 0);
-    tile.blocks = keys.blocks;
-    tile.cache = keys.cache;
-    tile.block_stride = block_bytes(kv);
-    tile.half = kv.type == DType::f16;
+    tile.half = args.cache.type == DType::f16;
   }
 };
 
@@ -80,24 +90,78 @@ struct RunningSoftmax {
 
 }  // namespace
 
-// The keys of one chunk of an item.
-KeyBlocks Attention::keys_of(const PagedAttentionArgs& args, const WorkItem& item, std::int64_t chunk) {
-  constexpr std::int64_t kBlocks = kChunkTokens / kKvBlockSize;
-  const std::int64_t end = args.metadata.positions[item.token + item.tokens - 1] / kKvBlockSize + 1;
-  KeyBlocks keys;
-  keys.cache = head_base(args.cache, args.layer, item.kv_head);
-  keys.blocks = args.metadata.block_tables + args.metadata.token_to_seq[item.token] * args.metadata.max_blocks_per_seq +
-                chunk * kBlocks;
-  keys.count = static_cast<int>(std::clamp<std::int64_t>(end - chunk * kBlocks, 0, kBlocks));
-  return keys;
+struct Attention::Tile {
+  Queries queries;
+  Outputs outputs;
+  Sums sums;
+  RunningSoftmax total;
+  std::int64_t first_chunk, last_chunk;
+
+  Tile(const PagedAttentionArgs& args, std::int64_t first, int count, std::int64_t kv_head)
+      : queries(args, first, count, kv_head),
+        outputs(args, first, count, kv_head),
+        sums(outputs.rows, count, static_cast<int>(args.cache.head_dim)),
+        first_chunk(first_chunk_of(args, queries.positions[0])),
+        last_chunk(queries.positions[count - 1] / kChunkTokens) {}
+};
+
+struct Attention::Scratch {
+  struct alignas(64) Line {
+    float lanes[kKvBlockSize];
+  };
+  std::optional<Tile> tiles[kMaxTiles];
+  std::vector<Line> wide;  // a chunk as f32
+};
+
+Attention::Attention(const Kernels& kernels, ThreadPool& pool) : kernels_(kernels), pool_(pool) {
+  for (int i = 0; i < pool.threads(); ++i) scratch_.push_back(std::make_unique<Scratch>());
+}
+Attention::~Attention() = default;
+
+KvBlocks Attention::chunk_of(const PagedAttentionArgs& args, const WorkItem& item, std::int64_t chunk) {
+  const std::int64_t group = group_of(args), token = item.first / group, last = (item.first + item.count - 1) / group;
+  const std::int64_t end = args.metadata.positions[last] / kKvBlockSize + 1;
+  KvBlocks blocks;
+  blocks.cache = head_base(args.cache, args.layer, item.kv_head);
+  blocks.stride = block_bytes(args.cache);
+  blocks.ids = args.metadata.block_tables + args.metadata.token_to_seq[token] * args.metadata.max_blocks_per_seq +
+               chunk * kChunkBlocks;
+  blocks.count = static_cast<int>(std::clamp<std::int64_t>(end - chunk * kChunkBlocks, 0, kChunkBlocks));
+  blocks.bytes = static_cast<int>(2 * args.cache.head_dim * kKvBlockSize * bytes_of(args.cache.type));
+  return blocks;
+}
+
+// The kernel fetches a chunk's values itself while it reads the keys.
+KvBlocks Attention::read_next(const PagedAttentionArgs& args, const WorkItem& item, std::int64_t chunk) {
+  KvBlocks blocks = chunk_of(args, item, chunk);
+  if (item.count <= kMaxQueries) blocks.bytes /= 2;
+  return blocks;
+}
+
+KvBlocks Attention::widen(const KvCacheView& cache, const KvBlocks& blocks, Scratch& scratch) const {
+  static constexpr std::int32_t kInOrder[kChunkBlocks] = {0, 1, 2, 3, 4, 5, 6, 7};
+  const std::int64_t floats = 2 * cache.head_dim * kKvBlockSize, lines = floats / kKvBlockSize;
+  // One line more: the kernel reads whole vectors, also at the end of the last row.
+  const auto needed = static_cast<std::size_t>(kChunkBlocks * lines + 1);
+  if (scratch.wide.size() < needed) scratch.wide.resize(needed);
+  for (int b = 0; b < blocks.count; ++b) {
+    const std::byte* block = blocks.cache + static_cast<std::size_t>(blocks.ids[b]) * blocks.stride;
+    kernels_.sample.widen(reinterpret_cast<const std::uint16_t*>(block), floats, false, scratch.wide[static_cast<std::size_t>(b * lines)].lanes);
+  }
+  KvBlocks wide = blocks;
+  wide.cache = reinterpret_cast<const std::byte*>(scratch.wide.data());
+  wide.stride = static_cast<std::size_t>(floats) * sizeof(float);
+  wide.ids = kInOrder;
+  return wide;
 }
 
 void Attention::list_work_items(const PagedAttentionArgs& args) {
   const KvCacheView& kv = args.cache;
   const AttentionMetadata& metadata = args.metadata;
-  const auto group = static_cast<std::int32_t>(args.num_heads / kv.num_kv_heads);
-  const std::int32_t heads = std::min<std::int32_t>(group, kMaxQueries);
-  const std::int32_t rows = kMaxQueries / heads;
+  const std::int64_t group = group_of(args);
+  // Several items for each thread, because other programs slow down some of the threads.
+  const std::int64_t tiles = metadata.num_tokens * args.num_heads / kMaxQueries / (8 * pool_.threads());
+  const std::int64_t most = kMaxQueries * std::clamp<std::int64_t>(tiles, 1, kMaxTiles);
   work_items_.clear();
   for (std::int32_t t = 0; t < metadata.num_tokens;) {
     if (metadata.positions[t] < 0) {
@@ -106,18 +170,14 @@ void Attention::list_work_items(const PagedAttentionArgs& args) {
       continue;
     }
     std::int32_t end = t + 1;
-    while (end < metadata.num_tokens && end - t < rows && metadata.token_to_seq[end] == metadata.token_to_seq[t]) ++end;
+    while (end < metadata.num_tokens && metadata.positions[end] >= 0 && metadata.token_to_seq[end] == metadata.token_to_seq[t])
+      ++end;
     WorkItem item;
-    item.token = t;
-    item.tokens = end - t;
-    const std::int64_t first_seen =
-        args.window > 0 ? std::max<std::int64_t>(0, metadata.positions[t] - args.window + 1) : std::int64_t{0};
-    item.first_chunk = first_seen / kChunkTokens;
-    item.chunks = metadata.positions[end - 1] / kChunkTokens + 1 - item.first_chunk;
     for (item.kv_head = 0; item.kv_head < kv.num_kv_heads; ++item.kv_head) {
-      for (std::int32_t h = 0; h < group; h += heads) {
-        item.head = item.kv_head * group + h;
-        item.heads = std::min(heads, group - h);
+      for (item.first = t * group; item.first < end * group; item.first += most) {
+        item.count = static_cast<std::int32_t>(std::min(most, end * group - item.first));
+        item.first_chunk = first_chunk_of(args, metadata.positions[item.first / group]);
+        item.chunks = metadata.positions[(item.first + item.count - 1) / group] / kChunkTokens + 1 - item.first_chunk;
         work_items_.push_back(item);
       }
     }
@@ -128,45 +188,63 @@ void Attention::list_work_items(const PagedAttentionArgs& args) {
 void Attention::run(const PagedAttentionArgs& args) {
   list_work_items(args);
   if (work_items_.empty()) return;
-  std::int64_t chunks = 0, longest = 0;
-  for (WorkItem& item : work_items_) {
+  std::int64_t chunks = 0, longest = 0, rows = 0;
+  std::int32_t widest = 0;
+  for (const WorkItem& item : work_items_) {
     chunks += item.chunks;
     longest = std::max(longest, item.chunks);
+    widest = std::max(widest, item.count);
+    rows += item.chunks * item.count;
   }
   const auto items = static_cast<std::int64_t>(work_items_.size());
-  // A chunk of one query head takes about 2 head_dim kChunkTokens multiply-adds. A thread gets at least a few microseconds
-  // of work at a time.
+  // A chunk of one query takes about 2 head_dim kChunkTokens multiply-adds. A thread gets at least a few microseconds of work at
+  // a time.
   constexpr std::int64_t kMinWork = 1 << 15;
-  const std::int64_t item_work =
-      chunks * 2 * args.num_heads / args.cache.num_kv_heads * args.cache.head_dim * kChunkTokens / (4 * items);
+  const std::int64_t item_work = rows * 2 * args.cache.head_dim * kChunkTokens / (4 * items);
   const std::int64_t grain = std::max<std::int64_t>(1, kMinWork / std::max<std::int64_t>(1, item_work));
   // Threads share long contexts if there are few work items. Partial results merge in the same order as in a single pass.
-  if (longest > 1 && items < 4 * pool_.threads() && pool_.threads() > 1) return run_split_kv(args, chunks);
-  pool_.parallel_for(items, grain, [&](std::int64_t begin, std::int64_t end, int) {
+  if (longest > 1 && widest <= kMaxQueries && items < 4 * pool_.threads() && pool_.threads() > 1)
+    return run_split_kv(args, chunks);
+  pool_.parallel_for(items, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t i = begin; i < end; ++i) {
       const WorkItem* item = &work_items_[static_cast<std::size_t>(i)];
-      run_single_pass(args, *item, i + 1 < end ? keys_of(args, item[1], item[1].first_chunk) : KeyBlocks());
+      run_single_pass(args, *item, i + 1 < end ? read_next(args, item[1], item[1].first_chunk) : KvBlocks(),
+                      *scratch_[static_cast<std::size_t>(thread)]);
     }
   });
 }
 
-void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& item, const KeyBlocks& next) {
-  Queries queries(args, item);
-  const int head_dim = queries.tile.head_dim;
-  RunningSoftmax total;
+void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& item, const KvBlocks& next,
+                                Scratch& scratch) {
+  const int head_dim = static_cast<int>(args.cache.head_dim), tiles = ceil_div(item.count, kMaxQueries);
+  for (int i = 0; i < tiles; ++i) {
+    const int from = i * kMaxQueries;
+    scratch.tiles[i].emplace(args, item.first + from, std::min(kMaxQueries, item.count - from), item.kv_head);
+  }
+  const bool wide = tiles > 1 && args.cache.type == DType::f16;
   alignas(64) float chunk_max[kMaxQueries] = {}, chunk_sum[kMaxQueries] = {}, chunk_values[kMaxQueries][kMaxHeadDim];
   float* values[kMaxQueries];
-  for (int i = 0; i < queries.tile.count; ++i) values[i] = chunk_values[i];
-  const Outputs outputs(args, item);
-  Sums sums(outputs.rows, outputs.count, head_dim);
+  for (int i = 0; i < kMaxQueries; ++i) values[i] = chunk_values[i];
   const std::int64_t end = item.first_chunk + item.chunks;
   for (std::int64_t c = item.first_chunk; c < end; ++c) {
-    queries.tile.next = c + 1 < end ? keys_of(args, item, c + 1) : next;
-    kernels_.attend_chunk(queries.tile, c, chunk_max, chunk_sum, values);
-    kernels_.merge_chunks(queries.tile.count, head_dim, chunk_max, chunk_sum, values, total.max, total.sum, sums.rows());
+    const KvBlocks stored = chunk_of(args, item, c), blocks = wide ? widen(args.cache, stored, scratch) : stored;
+    for (int i = 0; i < tiles; ++i) {
+      Tile& tile = *scratch.tiles[i];
+      if (c < tile.first_chunk || c > tile.last_chunk) continue;
+      AttentionTile& queries = tile.queries.tile;
+      queries.kv = blocks;
+      if (wide) queries.half = false;
+      queries.next = i + 1 < tiles ? KvBlocks() : c + 1 < end ? read_next(args, item, c + 1) : next;
+      kernels_.attend_chunk(queries, c, chunk_max, chunk_sum, values);
+      kernels_.merge_chunks(queries.count, head_dim, chunk_max, chunk_sum, values, tile.total.max, tile.total.sum,
+                            tile.sums.rows());
+    }
   }
-  for (int i = 0; i < queries.tile.count; ++i) kernels_.scale_row(sums.rows()[i], total.sum[i], head_dim);
-  sums.finish();
+  for (int i = 0; i < tiles; ++i) {
+    const Tile& tile = *scratch.tiles[i];
+    for (int q = 0; q < tile.outputs.count; ++q) kernels_.scale_row(tile.sums.rows()[q], tile.total.sum[q], head_dim);
+    tile.sums.finish();
+  }
 }
 
 void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks) {
@@ -190,15 +268,17 @@ void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks
   pool_.parallel_for(chunks, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t c = begin; c < end; ++c) {
       const WorkItem& item = work_items_[static_cast<std::size_t>(chunk_work_item_[static_cast<std::size_t>(c)])];
-      const Queries queries(args, item);
+      Queries queries(args, item.first, item.count, item.kv_head);
+      const std::int64_t chunk = item.first_chunk + c - item.partials;
+      queries.tile.kv = chunk_of(args, item, chunk);
       float* values[kMaxQueries];
       for (int i = 0; i < queries.tile.count; ++i) values[i] = partial_values_.data() + (c * kMaxQueries + i) * width;
-      kernels_.attend_chunk(queries.tile, item.first_chunk + c - item.partials, partial_max_.data() + c * kMaxQueries,
+      kernels_.attend_chunk(queries.tile, chunk, partial_max_.data() + c * kMaxQueries,
                             partial_sum_.data() + c * kMaxQueries, values);
     }
   });
   for (const WorkItem& item : work_items_) {
-    const Outputs outputs(args, item);
+    const Outputs outputs(args, item.first, item.count, item.kv_head);
     Sums sums(outputs.rows, outputs.count, static_cast<int>(head_dim));
     RunningSoftmax total;
     for (std::int64_t c = item.partials; c < item.partials + item.chunks; ++c) {

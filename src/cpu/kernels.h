@@ -9,28 +9,30 @@
 
 namespace warploom::cpu {
 
-// Query vectors that read the same keys: tokens of one sequence, query heads of one kv head.
-struct KeyBlocks {
-  const std::byte* cache = nullptr;  // as AttentionTile has them
-  const std::int32_t* blocks = nullptr;
+// The blocks of one chunk of a context.
+struct KvBlocks {
+  const std::byte* cache = nullptr;  // block b is at cache + b * stride: keys, then values
+  std::size_t stride = 0;
+  const std::int32_t* ids = nullptr;
   int count = 0;
+  int bytes = 0;  // of each block that are read at once: all, or those of the keys
 };
+// Query vectors that read the same keys: tokens of one sequence, query heads of one kv head.
 struct AttentionTile {
-  const float* queries = nullptr;           // [head_dim, kMaxQueries]
+  const float* queries = nullptr;           // [count, head_dim], rows kQueryStride apart
   const std::int32_t* positions = nullptr;  // [count], ascending; query i attends to [first_i, positions[i]]
   int count = 0;                            // <= kMaxQueries
   std::int64_t window = 0;                  // 0: first_i = 0, else max(0, positions[i] - window + 1)
   int head_dim = 0;
   float scale = 1.0f;
   float soft_cap = 0.0f;                 // > 0: scores become soft_cap tanh(score / soft_cap)
-  const std::int32_t* blocks = nullptr;  // the sequence's block table
-  const std::byte* cache = nullptr;      // block b is at cache + b * block_stride: keys, then values
-  std::size_t block_stride = 0;
-  bool half = true;  // the cache holds f16, else f32
-  // What is read after a chunk. It is fetched meanwhile: its pieces are too small for the processor to see their order.
-  KeyBlocks next;
+  KvBlocks kv;                           // of the chunk
+  bool half = true;                      // they hold f16, else f32
+  // What is read after the chunk. It is fetched meanwhile: its pieces are too small for the processor to see their order.
+  KvBlocks next;
 };
 inline constexpr int kMaxQueries = 16;
+inline constexpr int kQueryStride = 256;      // the largest head_dim
 inline constexpr int kChunkTokens = 128;  // contexts are split at its multiples, and partial results merge in order
 
 // Passes over a row of logits.

@@ -305,10 +305,16 @@ TEST(Engine, ListsTheMostProbableTokens) {
       double sum = 0;
       for (std::size_t k = 0; k < top.size(); ++k) {
         sum += std::exp(top[k].logprob);
-        if (k > 0) EXPECT_LE(top[k].logprob, top[k - 1].logprob);
-        if (top[k].token == c.token_ids[t]) EXPECT_EQ(top[k].logprob, c.logprobs[t]);
+        if (k > 0) {
+          EXPECT_LE(top[k].logprob, top[k - 1].logprob);
+        }
+        if (top[k].token == c.token_ids[t]) {
+          EXPECT_EQ(top[k].logprob, c.logprobs[t]);
+        }
       }
-      if (i == 2) EXPECT_NEAR(sum, 1.0, 1e-6);
+      if (i == 2) {
+        EXPECT_NEAR(sum, 1.0, 1e-6);
+      }
     }
   }
   // Greedy takes the first of them.

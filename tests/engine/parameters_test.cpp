@@ -294,7 +294,9 @@ TEST_F(Parameters, ProcessedLogprobsAreOfTheDistributionThatIsDrawnFrom) {
     EXPECT_NEAR(sum, 1.0, 1e-6);
     for (std::size_t k = 0; k < 5; ++k) {
       EXPECT_NEAR(top[k].logprob, raw.top_logprobs[i][k].logprob / 0.7 - std::log(expected_sum), 1e-5);
-      if (top[k].token == processed.token_ids[i]) EXPECT_EQ(top[k].logprob, processed.logprobs[i]);
+      if (top[k].token == processed.token_ids[i]) {
+        EXPECT_EQ(top[k].logprob, processed.logprobs[i]);
+      }
     }
   }
   with.sampling.temperature = 0.0f;

@@ -23,7 +23,7 @@ struct TinyModel {
       "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
       "'\n'}}{% endfor %}"
       "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
-  std::function<void(GgufWriter&)> more;  // adds keys and tensors
+  std::function<void(GgufWriter&)> more = {};  // adds keys and tensors
 };
 
 /// 262 tokens: bytes, a few merges, two special tokens. Returns how many.

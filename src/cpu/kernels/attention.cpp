@@ -12,12 +12,11 @@ namespace warploom::cpu::WARPLOOM_ISA {
 namespace {
 
 constexpr int kBlockTokens = 16;
-constexpr int kChunkBlocks = kChunkTokens / kBlockTokens;
 #if defined(__AVX512F__)
 constexpr int kScoreQueries = 8;
 constexpr int kValueQueries = 6, kValueVectors = 4;
 // Blocks at a time: enough sums to hide the latency of an fma, and as many as the registers hold.
-constexpr int score_blocks_at_once(int queries) { return queries == 1 ? 8 : queries <= 3 ? 4 : 2; }
+constexpr int score_blocks_at_once(int queries) { return queries == 1 ? 8 : queries <= 4 ? 4 : 2; }
 #else
 constexpr int kScoreQueries = 4;
 constexpr int kValueQueries = 3, kValueVectors = 2;
@@ -30,26 +29,25 @@ WARPLOOM_INLINE F load_element(const std::byte* base, std::int64_t index) {
   return load(reinterpret_cast<const float*>(base) + index);
 }
 
-WARPLOOM_INLINE const std::byte* block_at(const AttentionTile& tile, std::int64_t chunk, int b) {
-  return tile.cache + static_cast<std::size_t>(tile.blocks[chunk * kChunkBlocks + b]) * tile.block_stride;
+WARPLOOM_INLINE const std::byte* block_at(const KvBlocks& kv, int b) {
+  return kv.cache + static_cast<std::size_t>(kv.ids[b]) * kv.stride;
 }
 
 WARPLOOM_INLINE void fetch(const std::byte* p) { __builtin_prefetch(p); }
 
 // scores[i][16 b ...] = scale * q_i k for the blocks [from, from + kBlocks) of the chunk.
 template <bool kHalf, int kQueries, int kBlocks>
-WARPLOOM_INLINE void score_some(const AttentionTile& tile, int first, std::int64_t chunk, int from,
-                                float (*scores)[kChunkTokens]) {
-  const float* q = tile.queries + first;
+WARPLOOM_INLINE void score_some(const AttentionTile& tile, int first, int from, float (*scores)[kChunkTokens]) {
+  const float* q = tile.queries + first * kQueryStride;
   const std::byte* keys[kBlocks];
-  for (int b = 0; b < kBlocks; ++b) keys[b] = block_at(tile, chunk, from + b);
+  for (int b = 0; b < kBlocks; ++b) keys[b] = block_at(tile.kv, from + b);
   F sum[kQueries][kBlocks];
 #pragma GCC unroll 8
   for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 8
     for (int b = 0; b < kBlocks; ++b) sum[i][b] = zero();
   const std::ptrdiff_t row = kBlockTokens * (kHalf ? 2 : 4), values = tile.head_dim * row;
-  for (int d = 0; d < tile.head_dim; ++d, q += kMaxQueries) {
+  for (int d = 0; d < tile.head_dim; ++d, ++q) {
     F k[kBlocks];
     if (first == 0) {  // the values are read next
 #pragma GCC unroll 8
@@ -59,7 +57,7 @@ WARPLOOM_INLINE void score_some(const AttentionTile& tile, int first, std::int64
     for (int b = 0; b < kBlocks; ++b) k[b] = load_element<kHalf>(keys[b], d * kBlockTokens);
 #pragma GCC unroll 8
     for (int i = 0; i < kQueries; ++i) {
-      const F x = set(q[i]);
+      const F x = set(q[i * kQueryStride]);
 #pragma GCC unroll 8
       for (int b = 0; b < kBlocks; ++b) sum[i][b] = fma(x, k[b], sum[i][b]);
     }
@@ -71,59 +69,56 @@ WARPLOOM_INLINE void score_some(const AttentionTile& tile, int first, std::int64
 }
 
 template <bool kHalf, int kQueries>
-WARPLOOM_INLINE void score_blocks(const AttentionTile& tile, int first, std::int64_t chunk, int from, int to,
-                                  float (*scores)[kChunkTokens]) {
+WARPLOOM_INLINE void score_blocks(const AttentionTile& tile, int first, int from, int to, float (*scores)[kChunkTokens]) {
   constexpr int kAtOnce = score_blocks_at_once(kQueries);
-  for (; from + kAtOnce <= to; from += kAtOnce) score_some<kHalf, kQueries, kAtOnce>(tile, first, chunk, from, scores);
-  for (; from < to; ++from) score_some<kHalf, kQueries, 1>(tile, first, chunk, from, scores);
+  for (; from + kAtOnce <= to; from += kAtOnce) score_some<kHalf, kQueries, kAtOnce>(tile, first, from, scores);
+  for (; from < to; ++from) score_some<kHalf, kQueries, 1>(tile, first, from, scores);
 }
 
 template <bool kHalf>
-void score_chunk(const AttentionTile& tile, std::int64_t chunk, int from, int to, float (*scores)[kChunkTokens]) {
+void score_chunk(const AttentionTile& tile, int from, int to, float (*scores)[kChunkTokens]) {
   int i = 0;
   for (; i + kScoreQueries <= tile.count; i += kScoreQueries)
-    score_blocks<kHalf, kScoreQueries>(tile, i, chunk, from, to, scores);
+    score_blocks<kHalf, kScoreQueries>(tile, i, from, to, scores);
   if constexpr (kScoreQueries > 4) {
-    if (i + 4 <= tile.count) score_blocks<kHalf, 4>(tile, i, chunk, from, to, scores), i += 4;
+    if (i + 4 <= tile.count) score_blocks<kHalf, 4>(tile, i, from, to, scores), i += 4;
   }
   switch (tile.count - i) {
-    case 3: return score_blocks<kHalf, 3>(tile, i, chunk, from, to, scores);
-    case 2: return score_blocks<kHalf, 2>(tile, i, chunk, from, to, scores);
-    case 1: return score_blocks<kHalf, 1>(tile, i, chunk, from, to, scores);
+    case 3: return score_blocks<kHalf, 3>(tile, i, from, to, scores);
+    case 2: return score_blocks<kHalf, 2>(tile, i, from, to, scores);
+    case 1: return score_blocks<kHalf, 1>(tile, i, from, to, scores);
     default: return;
   }
 }
 
-// Fetches the keys that are read next, those of a token at a time.
-class NextKeys {
+// Fetches what is read next, a sixteenth of a block for each token.
+class NextBlocks {
  public:
-  NextKeys() = default;
-  WARPLOOM_INLINE_MEMBER explicit NextKeys(const AttentionTile& tile)
-      : keys_(tile.next), stride_(tile.block_stride), share_(tile.head_dim * (tile.half ? 2 : 4)) {}
+  NextBlocks() = default;
+  WARPLOOM_INLINE_MEMBER explicit NextBlocks(const AttentionTile& tile) : kv_(tile.next), share_(tile.next.bytes / kBlockTokens) {}
   WARPLOOM_INLINE_MEMBER void fetch_share(int t) const {
     const int b = t / kBlockTokens;
-    if (b >= keys_.count) return;
-    const std::byte* p = keys_.cache + static_cast<std::size_t>(keys_.blocks[b]) * stride_ + t % kBlockTokens * share_;
+    if (b >= kv_.count) return;
+    const std::byte* p = block_at(kv_, b) + t % kBlockTokens * share_;
     for (int at = 0; at < share_; at += 64) fetch(p + at);
   }
 
  private:
-  KeyBlocks keys_;
-  std::size_t stride_ = 0;
+  KvBlocks kv_;
   int share_ = 0;
 };
 
 // values[i] += sum of weights[i][t] * v_t over the tokens [from, to) of the chunk, t ascending, for 16 kVectors dimensions.
 template <bool kHalf, int kQueries, int kVectors>
-WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, std::int64_t chunk, int from, int to, int dim,
-                                        const NextKeys& next, const float (*weights)[kChunkTokens], float* const* values) {
+WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, int from, int to, int dim, const NextBlocks& next,
+                                        const float (*weights)[kChunkTokens], float* const* values) {
   F sum[kQueries][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[i][v] = load(values[i] + dim + v * kLanes);
   for (int t = from; t < to;) {
-    const std::byte* block = block_at(tile, chunk, t / kBlockTokens);
+    const std::byte* block = block_at(tile.kv, t / kBlockTokens);
     const std::int64_t row = static_cast<std::int64_t>(kBlockTokens) * tile.head_dim;  // values follow the block's keys
     const int end = (t / kBlockTokens + 1) * kBlockTokens < to ? (t / kBlockTokens + 1) * kBlockTokens : to;
     for (; t < end; ++t) {
@@ -148,15 +143,15 @@ WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, std::int64_t 
 }
 
 template <bool kHalf, int kQueries>
-WARPLOOM_INLINE void accumulate_pv(const AttentionTile& tile, std::int64_t chunk, int from, int to, const NextKeys& next,
+WARPLOOM_INLINE void accumulate_pv(const AttentionTile& tile, int from, int to, const NextBlocks& next,
                                    const float (*weights)[kChunkTokens], float* const* values) {
   if (from >= to) return;
   int dim = 0;
   for (; dim + kValueVectors * kLanes <= tile.head_dim; dim += kValueVectors * kLanes)
-    accumulate_pv_dims<kHalf, kQueries, kValueVectors>(tile, chunk, from, to, dim, dim == 0 ? next : NextKeys(), weights,
+    accumulate_pv_dims<kHalf, kQueries, kValueVectors>(tile, from, to, dim, dim == 0 ? next : NextBlocks(), weights,
                                                        values);
   for (; dim < tile.head_dim; dim += kLanes)
-    accumulate_pv_dims<kHalf, kQueries, 1>(tile, chunk, from, to, dim, NextKeys(), weights, values);
+    accumulate_pv_dims<kHalf, kQueries, 1>(tile, from, to, dim, NextBlocks(), weights, values);
 }
 
 struct Range {
@@ -204,10 +199,10 @@ WARPLOOM_INLINE void exponentials(float* scores, Range range, float soft_cap, fl
 }
 
 template <bool kHalf, int kQueries>
-WARPLOOM_INLINE void accumulate_pv_group(const AttentionTile& tile, std::int64_t chunk, const Range* ranges,
-                                         const NextKeys& next, const float (*weights)[kChunkTokens], float* const* values) {
+WARPLOOM_INLINE void accumulate_pv_group(const AttentionTile& tile, const Range* ranges,
+                                         const NextBlocks& next, const float (*weights)[kChunkTokens], float* const* values) {
   if constexpr (kQueries == 1) {
-    accumulate_pv<kHalf, 1>(tile, chunk, ranges[0].from, ranges[0].to, next, weights, values);
+    accumulate_pv<kHalf, 1>(tile, ranges[0].from, ranges[0].to, next, weights, values);
   } else {
     int common_from = ranges[0].from, common_to = ranges[0].to;
     for (int i = 1; i < kQueries; ++i) {
@@ -216,14 +211,14 @@ WARPLOOM_INLINE void accumulate_pv_group(const AttentionTile& tile, std::int64_t
     }
     if (common_from >= common_to) {
       for (int i = 0; i < kQueries; ++i)
-        accumulate_pv<kHalf, 1>(tile, chunk, ranges[i].from, ranges[i].to, NextKeys(), weights + i, values + i);
+        accumulate_pv<kHalf, 1>(tile, ranges[i].from, ranges[i].to, NextBlocks(), weights + i, values + i);
       return;
     }
     for (int i = 0; i < kQueries; ++i)
-      accumulate_pv<kHalf, 1>(tile, chunk, ranges[i].from, common_from, NextKeys(), weights + i, values + i);
-    accumulate_pv<kHalf, kQueries>(tile, chunk, common_from, common_to, next, weights, values);
+      accumulate_pv<kHalf, 1>(tile, ranges[i].from, common_from, NextBlocks(), weights + i, values + i);
+    accumulate_pv<kHalf, kQueries>(tile, common_from, common_to, next, weights, values);
     for (int i = 0; i < kQueries; ++i)
-      accumulate_pv<kHalf, 1>(tile, chunk, common_to, ranges[i].to, NextKeys(), weights + i, values + i);
+      accumulate_pv<kHalf, 1>(tile, common_to, ranges[i].to, NextBlocks(), weights + i, values + i);
   }
 }
 
@@ -238,7 +233,7 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
     from = ranges[i].from < from ? ranges[i].from : from;
     to = ranges[i].to > to ? ranges[i].to : to;
   }
-  score_chunk<kHalf>(tile, chunk, from / kBlockTokens, (to + kBlockTokens - 1) / kBlockTokens, scores);
+  score_chunk<kHalf>(tile, from / kBlockTokens, (to + kBlockTokens - 1) / kBlockTokens, scores);
   for (int i = 0; i < tile.count; ++i) {
     maxima[i] = -__builtin_inff();
     sums[i] = 0.0f;
@@ -246,17 +241,20 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
     exponentials(scores[i], ranges[i], tile.soft_cap, &maxima[i], &sums[i]);
     for (int d = 0; d < tile.head_dim; d += kLanes) store(values[i] + d, zero());
   }
-  const NextKeys next(tile);
+  const NextBlocks next(tile);
   int i = 0;
   const auto accumulate = [&](auto queries) __attribute__((always_inline)) {
-    accumulate_pv_group<kHalf, queries()>(tile, chunk, ranges + i, i == 0 ? next : NextKeys(), scores + i, values + i);
+    accumulate_pv_group<kHalf, queries()>(tile, ranges + i, i == 0 ? next : NextBlocks(), scores + i, values + i);
     i += queries();
   };
-  while (i + kValueQueries <= tile.count) accumulate(std::integral_constant<int, kValueQueries>());
+  while (i + kValueQueries <= tile.count && (kValueQueries > 4 || i + 4 != tile.count))
+    accumulate(std::integral_constant<int, kValueQueries>());
   if constexpr (kValueQueries > 4) {
     if (i + 4 <= tile.count) accumulate(std::integral_constant<int, 4>());
   }
   switch (tile.count - i) {
+    case 4: accumulate(std::integral_constant<int, 2>());  // one at a time would wait for its own sums
+      return accumulate(std::integral_constant<int, 2>());
     case 3: return accumulate(std::integral_constant<int, 3>());
     case 2: return accumulate(std::integral_constant<int, 2>());
     case 1: return accumulate(std::integral_constant<int, 1>());
