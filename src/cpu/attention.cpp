@@ -146,7 +146,8 @@ KvBlocks Attention::widen(const KvCacheView& cache, const KvBlocks& blocks, Scra
   if (scratch.wide.size() < needed) scratch.wide.resize(needed);
   for (int b = 0; b < blocks.count; ++b) {
     const std::byte* block = blocks.cache + static_cast<std::size_t>(blocks.ids[b]) * blocks.stride;
-    kernels_.sample.widen(reinterpret_cast<const std::uint16_t*>(block), floats, false, scratch.wide[static_cast<std::size_t>(b * lines)].lanes);
+    kernels_.sample.widen(reinterpret_cast<const std::uint16_t*>(block), floats, false,
+                          scratch.wide[static_cast<std::size_t>(b * lines)].lanes);
   }
   KvBlocks wide = blocks;
   wide.cache = reinterpret_cast<const std::byte*>(scratch.wide.data());
@@ -170,7 +171,8 @@ void Attention::list_work_items(const PagedAttentionArgs& args) {
       continue;
     }
     std::int32_t end = t + 1;
-    while (end < metadata.num_tokens && metadata.positions[end] >= 0 && metadata.token_to_seq[end] == metadata.token_to_seq[t])
+    while (end < metadata.num_tokens && metadata.positions[end] >= 0 &&
+           metadata.token_to_seq[end] == metadata.token_to_seq[t])
       ++end;
     WorkItem item;
     for (item.kv_head = 0; item.kv_head < kv.num_kv_heads; ++item.kv_head) {

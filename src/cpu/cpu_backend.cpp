@@ -88,7 +88,9 @@ class CpuBackend final : public Backend {
     return available - std::min<std::uint64_t>(available, *buffer_bytes_);
   }
   double kv_cache_share() const override { return 0.25; }  // others use this memory too
-  std::int64_t max_num_batched_tokens() const override { return 256; }  // larger steps are no faster, and others wait for them
+  std::int64_t max_num_batched_tokens() const override {
+    return 256;
+  }  // larger steps are no faster, and others wait for them
 
   std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override {
     return pack(parts, weight_memory_, pool_);

@@ -25,14 +25,14 @@ struct AttentionTile {
   std::int64_t window = 0;                  // 0: first_i = 0, else max(0, positions[i] - window + 1)
   int head_dim = 0;
   float scale = 1.0f;
-  float soft_cap = 0.0f;                 // > 0: scores become soft_cap tanh(score / soft_cap)
-  KvBlocks kv;                           // of the chunk
-  bool half = true;                      // they hold f16, else f32
+  float soft_cap = 0.0f;  // > 0: scores become soft_cap tanh(score / soft_cap)
+  KvBlocks kv;            // of the chunk
+  bool half = true;       // they hold f16, else f32
   // What is read after the chunk. It is fetched meanwhile: its pieces are too small for the processor to see their order.
   KvBlocks next;
 };
 inline constexpr int kMaxQueries = 16;
-inline constexpr int kQueryStride = 256;      // the largest head_dim
+inline constexpr int kQueryStride = 256;  // the largest head_dim
 inline constexpr int kChunkTokens = 128;  // contexts are split at its multiples, and partial results merge in order
 
 // Passes over a row of logits.

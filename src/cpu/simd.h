@@ -37,6 +37,20 @@ constexpr int kLanes = 16;
 namespace warploom::cpu::WARPLOOM_ISA {
 
 // Sum and maximum over the lanes, always in the same tree: lane i with lane i + 8, then + 4, + 2, + 1.
+#if defined(__AVX2__)
+WARPLOOM_INLINE float sum_lanes(F a) {
+  const __m256 eight = _mm256_add_ps(low_half(a), high_half(a));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+WARPLOOM_INLINE float max_lanes(F a) {
+  const __m256 eight = _mm256_max_ps(low_half(a), high_half(a));
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+#else
 WARPLOOM_INLINE float sum_lanes(F a) {
   float v[16];
   store(v, a);
@@ -51,6 +65,7 @@ WARPLOOM_INLINE float max_lanes(F a) {
     for (int i = 0; i < half; ++i) v[i] = v[i] > v[i + half] ? v[i] : v[i + half];
   return v[0];
 }
+#endif
 
 // e^x with a relative error below 2e-7; 0 below -87, e^88 above 88; NaN stays NaN.
 WARPLOOM_INLINE F exp(F x) {
@@ -67,9 +82,7 @@ WARPLOOM_INLINE F exp(F x) {
   p = fma(p, r, set(0.5f));
   p = fma(p, r, set(1.0f));
   p = fma(p, r, set(1.0f));
-  const F scale = from_bits(shift_left_23(add(to_int(n), set_int(127))));
-  const F value = select_less(x, set(-87.0f), zero(), mul(p, scale));
-  return value;
+  return select_less(x, set(-87.0f), zero(), scale_by(p, n));
 }
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

@@ -75,19 +75,24 @@ WARPLOOM_INLINE void score_blocks(const AttentionTile& tile, int first, int from
   for (; from < to; ++from) score_some<kHalf, kQueries, 1>(tile, first, from, scores);
 }
 
+// All queries read a few blocks before the next ones.
 template <bool kHalf>
 void score_chunk(const AttentionTile& tile, int from, int to, float (*scores)[kChunkTokens]) {
-  int i = 0;
-  for (; i + kScoreQueries <= tile.count; i += kScoreQueries)
-    score_blocks<kHalf, kScoreQueries>(tile, i, from, to, scores);
-  if constexpr (kScoreQueries > 4) {
-    if (i + 4 <= tile.count) score_blocks<kHalf, 4>(tile, i, from, to, scores), i += 4;
-  }
-  switch (tile.count - i) {
-    case 3: return score_blocks<kHalf, 3>(tile, i, from, to, scores);
-    case 2: return score_blocks<kHalf, 2>(tile, i, from, to, scores);
-    case 1: return score_blocks<kHalf, 1>(tile, i, from, to, scores);
-    default: return;
+  const int at_once = tile.count > kScoreQueries ? 2 : kChunkTokens / kBlockTokens;
+  for (int end; from < to; from = end) {
+    end = from + at_once < to ? from + at_once : to;
+    int i = 0;
+    for (; i + kScoreQueries <= tile.count; i += kScoreQueries)
+      score_blocks<kHalf, kScoreQueries>(tile, i, from, end, scores);
+    if constexpr (kScoreQueries > 4) {
+      if (i + 4 <= tile.count) score_blocks<kHalf, 4>(tile, i, from, end, scores), i += 4;
+    }
+    switch (tile.count - i) {
+      case 3: score_blocks<kHalf, 3>(tile, i, from, end, scores); break;
+      case 2: score_blocks<kHalf, 2>(tile, i, from, end, scores); break;
+      case 1: score_blocks<kHalf, 1>(tile, i, from, end, scores); break;
+      default: break;
+    }
   }
 }
 
@@ -95,7 +100,8 @@ void score_chunk(const AttentionTile& tile, int from, int to, float (*scores)[kC
 class NextBlocks {
  public:
   NextBlocks() = default;
-  WARPLOOM_INLINE_MEMBER explicit NextBlocks(const AttentionTile& tile) : kv_(tile.next), share_(tile.next.bytes / kBlockTokens) {}
+  WARPLOOM_INLINE_MEMBER explicit NextBlocks(const AttentionTile& tile)
+      : kv_(tile.next), share_(tile.next.bytes / kBlockTokens) {}
   WARPLOOM_INLINE_MEMBER void fetch_share(int t) const {
     const int b = t / kBlockTokens;
     if (b >= kv_.count) return;
@@ -110,7 +116,7 @@ class NextBlocks {
 
 // values[i] += sum of weights[i][t] * v_t over the tokens [from, to) of the chunk, t ascending, for 16 kVectors dimensions.
 template <bool kHalf, int kQueries, int kVectors>
-WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, int from, int to, int dim, const NextBlocks& next,
+WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, int from, int to, int dim, const NextBlocks* next,
                                         const float (*weights)[kChunkTokens], float* const* values) {
   F sum[kQueries][kVectors];
 #pragma GCC unroll 8
@@ -122,7 +128,7 @@ WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, int from, int
     const std::int64_t row = static_cast<std::int64_t>(kBlockTokens) * tile.head_dim;  // values follow the block's keys
     const int end = (t / kBlockTokens + 1) * kBlockTokens < to ? (t / kBlockTokens + 1) * kBlockTokens : to;
     for (; t < end; ++t) {
-      next.fetch_share(t);
+      if (next) next->fetch_share(t);
       F v[kVectors];
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j)
@@ -143,15 +149,14 @@ WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, int from, int
 }
 
 template <bool kHalf, int kQueries>
-WARPLOOM_INLINE void accumulate_pv(const AttentionTile& tile, int from, int to, const NextBlocks& next,
+WARPLOOM_INLINE void accumulate_pv(const AttentionTile& tile, int from, int to, const NextBlocks* next,
                                    const float (*weights)[kChunkTokens], float* const* values) {
   if (from >= to) return;
   int dim = 0;
   for (; dim + kValueVectors * kLanes <= tile.head_dim; dim += kValueVectors * kLanes)
-    accumulate_pv_dims<kHalf, kQueries, kValueVectors>(tile, from, to, dim, dim == 0 ? next : NextBlocks(), weights,
-                                                       values);
+    accumulate_pv_dims<kHalf, kQueries, kValueVectors>(tile, from, to, dim, dim == 0 ? next : nullptr, weights, values);
   for (; dim < tile.head_dim; dim += kLanes)
-    accumulate_pv_dims<kHalf, kQueries, 1>(tile, from, to, dim, NextBlocks(), weights, values);
+    accumulate_pv_dims<kHalf, kQueries, 1>(tile, from, to, dim, nullptr, weights, values);
 }
 
 struct Range {
@@ -199,8 +204,8 @@ WARPLOOM_INLINE void exponentials(float* scores, Range range, float soft_cap, fl
 }
 
 template <bool kHalf, int kQueries>
-WARPLOOM_INLINE void accumulate_pv_group(const AttentionTile& tile, const Range* ranges,
-                                         const NextBlocks& next, const float (*weights)[kChunkTokens], float* const* values) {
+WARPLOOM_INLINE void accumulate_pv_group(const AttentionTile& tile, const Range* ranges, const NextBlocks* next,
+                                         const float (*weights)[kChunkTokens], float* const* values) {
   if constexpr (kQueries == 1) {
     accumulate_pv<kHalf, 1>(tile, ranges[0].from, ranges[0].to, next, weights, values);
   } else {
@@ -211,14 +216,14 @@ WARPLOOM_INLINE void accumulate_pv_group(const AttentionTile& tile, const Range*
     }
     if (common_from >= common_to) {
       for (int i = 0; i < kQueries; ++i)
-        accumulate_pv<kHalf, 1>(tile, ranges[i].from, ranges[i].to, NextBlocks(), weights + i, values + i);
+        accumulate_pv<kHalf, 1>(tile, ranges[i].from, ranges[i].to, nullptr, weights + i, values + i);
       return;
     }
     for (int i = 0; i < kQueries; ++i)
-      accumulate_pv<kHalf, 1>(tile, ranges[i].from, common_from, NextBlocks(), weights + i, values + i);
+      accumulate_pv<kHalf, 1>(tile, ranges[i].from, common_from, nullptr, weights + i, values + i);
     accumulate_pv<kHalf, kQueries>(tile, common_from, common_to, next, weights, values);
     for (int i = 0; i < kQueries; ++i)
-      accumulate_pv<kHalf, 1>(tile, common_to, ranges[i].to, NextBlocks(), weights + i, values + i);
+      accumulate_pv<kHalf, 1>(tile, common_to, ranges[i].to, nullptr, weights + i, values + i);
   }
 }
 
@@ -244,7 +249,7 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
   const NextBlocks next(tile);
   int i = 0;
   const auto accumulate = [&](auto queries) __attribute__((always_inline)) {
-    accumulate_pv_group<kHalf, queries()>(tile, ranges + i, i == 0 ? next : NextBlocks(), scores + i, values + i);
+    accumulate_pv_group<kHalf, queries()>(tile, ranges + i, i == 0 ? &next : nullptr, scores + i, values + i);
     i += queries();
   };
   while (i + kValueQueries <= tile.count && (kValueQueries > 4 || i + 4 != tile.count))
@@ -253,7 +258,8 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
     if (i + 4 <= tile.count) accumulate(std::integral_constant<int, 4>());
   }
   switch (tile.count - i) {
-    case 4: accumulate(std::integral_constant<int, 2>());  // one at a time would wait for its own sums
+    case 4:
+      accumulate(std::integral_constant<int, 2>());  // one at a time would wait for its own sums
       return accumulate(std::integral_constant<int, 2>());
     case 3: return accumulate(std::integral_constant<int, 3>());
     case 2: return accumulate(std::integral_constant<int, 2>());

@@ -15,6 +15,8 @@ struct B {
   __m256i a, b;
 };
 
+WARPLOOM_INLINE __m256 low_half(F x) { return x.a; }
+WARPLOOM_INLINE __m256 high_half(F x) { return x.b; }
 WARPLOOM_INLINE F load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
 WARPLOOM_INLINE F load_part(const float* p, int n) {
   float v[16];
@@ -43,7 +45,6 @@ WARPLOOM_INLINE I set_int(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256
 WARPLOOM_INLINE I add(I x, I y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
 WARPLOOM_INLINE I and_(I x, I y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
 WARPLOOM_INLINE I max(I x, I y) { return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)}; }
-WARPLOOM_INLINE I shift_left_23(I x) { return {_mm256_slli_epi32(x.a, 23), _mm256_slli_epi32(x.b, 23)}; }
 WARPLOOM_INLINE F select_range(int from, int to, F x, F y) {
   const __m256i first = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   const __m256i second = _mm256_add_epi32(first, _mm256_set1_epi32(8));

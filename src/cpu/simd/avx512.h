@@ -16,6 +16,8 @@ struct B {
   __m512i v;
 };
 
+WARPLOOM_INLINE __m256 low_half(F a) { return _mm512_castps512_ps256(a.v); }
+WARPLOOM_INLINE __m256 high_half(F a) { return _mm512_extractf32x8_ps(a.v, 1); }
 WARPLOOM_INLINE F load(const float* p) { return {_mm512_loadu_ps(p)}; }
 // Loads the first n lanes; the others are -inf.
 WARPLOOM_INLINE F load_part(const float* p, int n) {
@@ -41,7 +43,6 @@ WARPLOOM_INLINE I set_int(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
 WARPLOOM_INLINE I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
 WARPLOOM_INLINE I and_(I a, I b) { return {_mm512_and_si512(a.v, b.v)}; }
 WARPLOOM_INLINE I max(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
-WARPLOOM_INLINE I shift_left_23(I a) { return {_mm512_slli_epi32(a.v, 23)}; }
 // a in the lanes [from, to), b in the others.
 WARPLOOM_INLINE F select_range(int from, int to, F a, F b) {
   const unsigned below_to = to >= 16 ? 0xffffu : to <= 0 ? 0u : (1u << to) - 1u;

@@ -102,10 +102,6 @@ WARPLOOM_INLINE I max(I a, I b) {
   WARPLOOM_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
   return a;
 }
-WARPLOOM_INLINE I shift_left_23(I a) {
-  WARPLOOM_EACH a.v[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) << 23);
-  return a;
-}
 WARPLOOM_INLINE F select_range(int from, int to, F a, F b) {
   WARPLOOM_EACH if (i < from || i >= to) a.v[i] = b.v[i];
   return a;
