@@ -136,7 +136,7 @@ int main(int argc, char** argv) {
   app.add_option("-n,--length", o.lengths, "tokens to generate")->delimiter(',')->capture_default_str();
   app.add_option("-b,--batch", o.batches, "batch sizes")->delimiter(',')->capture_default_str();
   app.add_option("-c,--context", o.context, "prompt tokens before generation")->capture_default_str();
-  app.add_option("--strategy", o.strategy, "sampling strategy of generation")->capture_default_str();
+  app.add_option("--strategy", o.strategy, "sampling strategy of generation: " + strategy_names())->capture_default_str();
   app.add_flag("--no-kv-cache", o.no_kv_cache, "also measure batch 1 without the KV cache");
   app.add_flag("--sampler", o.sampler, "measure the sampler alone instead (no model)");
   app.add_flag("--ops", o.ops,

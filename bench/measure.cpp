@@ -108,12 +108,15 @@ std::vector<SamplerCase> sampler_cases() {
 }
 
 SamplingParams strategy_params(const std::string& name) {
-  std::string known;
-  for (const SamplerCase& c : sampler_cases()) {
+  for (const SamplerCase& c : sampler_cases())
     if (c.name == name) return c.params;
-    known += (known.empty() ? "" : ", ") + c.name;
-  }
-  throw InvalidArgument(fmt::format("--strategy: \"{}\" is not one of {}", name, known));
+  throw InvalidArgument(fmt::format("--strategy: \"{}\" is not one of {}", name, strategy_names()));
+}
+
+std::string strategy_names() {
+  std::string names;
+  for (const SamplerCase& c : sampler_cases()) names += (names.empty() ? "" : ", ") + c.name;
+  return names;
 }
 
 std::vector<float> normal_logits(std::int64_t rows, std::int64_t vocab_size) {

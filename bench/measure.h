@@ -47,6 +47,7 @@ struct SamplerCase {
 std::vector<SamplerCase> sampler_cases();
 /// Those of the case with this name. Throws InvalidArgument if there is none.
 SamplingParams strategy_params(const std::string& name);
+std::string strategy_names();
 
 /// normal(0, 3) logits, the same in every run: [rows, vocab_size].
 std::vector<float> normal_logits(std::int64_t rows, std::int64_t vocab_size);

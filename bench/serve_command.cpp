@@ -185,6 +185,13 @@ void add_workload_options(CLI::App& command, Options& o) {
   command
       .add_option("--rate", o.rates,
                   "requests a second, one or several; inf: all at once (default: 1, or as the trace recorded)")
+      ->check(CLI::Validator(
+          [](std::string& text) -> std::string {
+            double rate = 0;
+            if (CLI::detail::lexical_cast(text, rate)) return {};
+            return fmt::format("\"{}\" is neither a number in (0, 1e6] nor inf", text);
+          },
+          ""))
       ->delimiter(',');
   command.add_option("--seed", o.model.seed, "seed of arrivals, lengths and prompts, and of the weights that --shape draws")
       ->check(cli::whole_number<std::uint64_t>())
@@ -247,7 +254,7 @@ CLI::App* add_serve(CLI::App& app) {
       ->add_option("--modelled-gpu", o->modelled_gpu,
                    "on the emulator of CUDA: whose times are modelled, a100, h100, rtx4090 or rtx5090")
       ->capture_default_str();
-  command->add_option("--strategy", o->strategy, "sampling strategy")->capture_default_str();
+  command->add_option("--strategy", o->strategy, "sampling strategy: " + strategy_names())->capture_default_str();
   const auto format = command->add_option("--format", o->format, "table, markdown, json or csv")->capture_default_str();
   command
       ->add_flag_callback(

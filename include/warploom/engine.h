@@ -76,7 +76,7 @@ class WARPLOOM_EXPORT Engine final {
   explicit Engine(const std::shared_ptr<const Model>& model, const EngineOptions& options = {});
   /// With another tokenizer than the model file's.
   Engine(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer, const EngineOptions& options = {});
-  ~Engine();  ///< calls shutdown()
+  ~Engine();  ///< as shutdown(); in a callback, the other requests end when the callback has returned
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 

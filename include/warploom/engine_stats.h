@@ -48,15 +48,21 @@ struct WARPLOOM_EXPORT EngineStats {
   std::int64_t kv_cache_blocks = 0;          ///< in all
   std::int64_t cached_blocks = 0;            ///< findable by their prefix, held or not
   std::uint64_t prompt_tokens = 0;           ///< of requests that were admitted
-  std::uint64_t cached_prompt_tokens = 0;    ///< of those, found in the prefix cache
-  std::uint64_t computed_tokens = 0;         ///< that went through the model, again after a preemption too
+  std::uint64_t queried_prompt_tokens =
+      0;  ///< of those, looked up in the prefix cache; Request::prompt_logprobs needs all computed
+  std::uint64_t cached_prompt_tokens = 0;  ///< of those, found there
+  std::uint64_t computed_tokens = 0;       ///< that went through the model, again after a preemption too
   std::uint64_t generated_tokens = 0;
   std::uint64_t preemptions = 0;
   std::uint64_t finished_completions[static_cast<std::size_t>(FinishReason::shutdown) + 1] = {};  ///< by FinishReason
   std::uint64_t refused_requests = 0;  ///< because the queue was full
 
-  Histogram queue_time, time_to_first_token, inter_token_latency,
-      request_latency;  ///< the latter from submission to the end
+  Histogram queue_time, time_to_first_token, inter_token_latency;
+  // Of requests that ended; the first three times from submission, first step and first token.
+  Histogram request_latency, request_inference_time, request_decode_time;
+  Histogram request_prefill_time;           ///< from the first step to the first token
+  Histogram request_time_per_output_token;  ///< mean of a completion's tokens after its first
+  Histogram request_prompt_tokens, request_generated_tokens;
   Histogram step_time, step_tokens;
 };
 

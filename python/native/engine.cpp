@@ -85,6 +85,7 @@ nb::dict to_dict(const EngineStats& stats) {
   dict["kv_cache_blocks"] = stats.kv_cache_blocks;
   dict["cached_blocks"] = stats.cached_blocks;
   dict["prompt_tokens"] = stats.prompt_tokens;
+  dict["queried_prompt_tokens"] = stats.queried_prompt_tokens;
   dict["cached_prompt_tokens"] = stats.cached_prompt_tokens;
   dict["computed_tokens"] = stats.computed_tokens;
   dict["generated_tokens"] = stats.generated_tokens;
@@ -95,6 +96,12 @@ nb::dict to_dict(const EngineStats& stats) {
   dict["time_to_first_token"] = to_dict(stats.time_to_first_token);
   dict["inter_token_latency"] = to_dict(stats.inter_token_latency);
   dict["request_latency"] = to_dict(stats.request_latency);
+  dict["request_inference_time"] = to_dict(stats.request_inference_time);
+  dict["request_prefill_time"] = to_dict(stats.request_prefill_time);
+  dict["request_decode_time"] = to_dict(stats.request_decode_time);
+  dict["request_time_per_output_token"] = to_dict(stats.request_time_per_output_token);
+  dict["request_prompt_tokens"] = to_dict(stats.request_prompt_tokens);
+  dict["request_generated_tokens"] = to_dict(stats.request_generated_tokens);
   dict["step_time"] = to_dict(stats.step_time);
   dict["step_tokens"] = to_dict(stats.step_tokens);
   return dict;

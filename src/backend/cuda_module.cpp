@@ -34,6 +34,7 @@ void* open_module(std::string& missing) {
     if (void* module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return module;
     missing = fmt::format("the CUDA module {} cannot be loaded: {}", kModule, dlerror());
     if (path.has_parent_path()) return nullptr;
+    missing += fmt::format("; nor is it in {}: builds have it if they find nvcc of CUDA 13", folder.string());
   }
   return nullptr;
 }

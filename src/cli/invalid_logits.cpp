@@ -1,7 +1,6 @@
 #include "cli/invalid_logits.h"
 
 #include <algorithm>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,9 +34,6 @@ std::string penalties(const SamplingParams& params) {
 // Of what was asked of the draw; `plain`, which asks for nothing, draws.
 std::string what_is_to_blame(const std::shared_ptr<const Model>& model, const Request& request, const EngineOptions& options,
                              Request plain, const Completion& completion, const std::string& error) {
-  for (const LogitBias& bias : request.logit_bias)
-    if (!(bias.bias < std::numeric_limits<float>::infinity()))
-      return fmt::format("the logit bias of token {} is {}; it must be a number or -inf", bias.token, bias.bias);
   plain.logit_bias = request.logit_bias;
   plain.allowed_token_ids = request.allowed_token_ids;
   plain.banned_token_ids = request.banned_token_ids;

@@ -94,7 +94,7 @@ std::string find_model(const std::string& path) {
       throw InvalidArgument(fmt::format("{} holds {} models; choose one with --model", folder.string(), found.size()));
   }
   throw InvalidArgument(
-      "there is no model under models/; run scripts/demo once, which fetches one, or give one with --model");
+      "there is no model under models/: give one with --model FILE.gguf; in a clone, scripts/demo fetches one");
 }
 
 std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* seconds) {

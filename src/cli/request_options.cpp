@@ -30,9 +30,12 @@ LogitBias bias_of(std::string_view text) {
 }
 
 CLI::Validator length() {
-  return CLI::Validator([check = whole_number<std::int64_t>(1)](
-                            std::string& text) -> std::string { return text == "-1" ? std::string() : check(text); },
-                        "");
+  return CLI::Validator(
+      [check = whole_number<std::int64_t>(1)](std::string& text) -> std::string {
+        const std::string error = text == "-1" ? std::string() : check(text);
+        return error.empty() ? error : error + " nor -1";
+      },
+      "");
 }
 
 }  // namespace

@@ -4,8 +4,11 @@
 #include <functional>
 #include <limits>
 
+#include <fmt/format.h>
+
 #include "engine/check_request.h"
 #include "warploom/block_pool.h"
+#include "warploom/error.h"
 
 namespace warploom {
 
@@ -35,7 +38,11 @@ std::unique_ptr<KvCache> create_cache(const DecoderModel& decoder, const EngineO
     if (fit < static_cast<double>(cache.num_blocks))
       cache.num_blocks = std::max<std::int64_t>(1, static_cast<std::int64_t>(fit));
   }
-  return decoder.backend().create_kv_cache(cache);
+  try {
+    return decoder.backend().create_kv_cache(cache);
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(fmt::format("{}; give a smaller kv_cache_tokens or kv_cache_share", error.what()));
+  }
 }
 
 BatchLimits batch_limits(const DecoderModel& decoder, const EngineOptions& options, std::int64_t max_tokens,

@@ -1,6 +1,7 @@
 #include "engine/check_request.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "core/check.h"
 #include "warploom/generator.h"
@@ -49,7 +50,11 @@ void check_request(const Request& request, const ModelShape& shape) {
     require_that(token >= 0 && token < shape.vocab_size, "{}: token {} is not in [0, {})", where, token, shape.vocab_size);
   };
   for (const TokenId token : request.stop_token_ids) in_vocabulary(token, "stop_token_ids");
-  for (const LogitBias& bias : request.logit_bias) in_vocabulary(bias.token, "logit_bias");
+  for (const LogitBias& bias : request.logit_bias) {
+    in_vocabulary(bias.token, "logit_bias");
+    require_that(bias.bias < std::numeric_limits<float>::infinity(),
+                 "logit_bias: the bias of token {} is {}; it must be a number or -infinity", bias.token, bias.bias);
+  }
   for (const TokenId token : request.allowed_token_ids) in_vocabulary(token, "allowed_token_ids");
   for (const TokenId token : request.banned_token_ids) in_vocabulary(token, "banned_token_ids");
   require_that(request.top_logprobs >= 0 && request.top_logprobs <= 1024, "top_logprobs is {}; it must be in [0, 1024]",

@@ -40,10 +40,10 @@ Engine::Engine(const std::shared_ptr<const Model>& model, const EngineOptions& o
 
 Engine::Engine(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer, const EngineOptions& options)
     : state_(std::make_shared<State>(std::move(model), std::move(tokenizer), options, Clock::now)) {
-  if (options.own_thread) state_->thread = std::thread([state = state_.get()] { state->run(); });
+  if (options.own_thread) state_->thread = std::thread([state = state_] { state->run(); });
 }
 
-Engine::~Engine() { shutdown(); }
+Engine::~Engine() { state_->leave(); }
 
 RequestHandle Engine::submit(Request request, EventReceiver receiver) {
   std::optional<RequestHandle> handle = try_submit(std::move(request), std::move(receiver));
@@ -68,11 +68,11 @@ void Engine::cancel(RequestId id) { state_->cancel(id); }
 bool Engine::step() {
   if (options().own_thread)
     throw InvalidArgument("step: the engine has a thread of its own; EngineOptions::own_thread is true");
-  return state_->step();
+  return std::shared_ptr(state_)->step();  // a callback may destroy the engine
 }
 
-bool Engine::drain(Seconds timeout) { return state_->drain(timeout); }
-void Engine::shutdown() { state_->shutdown(); }
+bool Engine::drain(Seconds timeout) { return std::shared_ptr(state_)->drain(timeout); }
+void Engine::shutdown() { std::shared_ptr(state_)->shutdown(); }
 EngineStats Engine::stats() const { return state_->stats(); }
 std::vector<IterationStats> Engine::take_iteration_stats() { return state_->iteration_stats.take(); }
 std::vector<KvCacheEvent> Engine::take_kv_cache_events() { return state_->kv_cache_events.take(); }

@@ -42,6 +42,7 @@ EngineCore::EngineCore(std::shared_ptr<const Model> model, std::shared_ptr<const
       now_(std::move(now)),
       decoder_(decoder_of(*model_)),
       check_blocks_(options.check_blocks),
+      caches_prefixes_(options.enable_prefix_caching),
       max_kv_tokens_(max_kv_tokens(decoder_, options, expected.kv_tokens)),
       limits_(batch_limits(decoder_, options, max_kv_tokens_, expected.num_logits)),
       runner_(decoder_, cache_shape(model_->shape(), options), limits_),
@@ -224,8 +225,8 @@ std::string cause_of(const SequenceGroup& group, SampleStatus status) {
   if (status != SampleStatus::all_masked)
     return fmt::format("the logits, with penalties and biases, hold NaN or +infinity{}", after);
   return fmt::format(
-      "no token may be drawn: the logits are all -infinity with the biases, the allowed tokens{} of the request{}",
-      group.constraint ? " and the constraint" : "", after);
+      "no token may be drawn: the logits are all -infinity with the request's biases, allowed and banned tokens{}{}",
+      group.constraint ? " and constraint" : "", after);
 }
 
 }  // namespace
@@ -297,18 +298,39 @@ void EngineCore::forget_taken() {
 void EngineCore::count_start(const LiveRequest& live) {
   stats_.queue_time.add(live.queue_seconds());
   stats_.prompt_tokens += live.group()->prompt.size();
+  if (caches_prefixes_ && !live.group()->prompt_logprobs) stats_.queried_prompt_tokens += live.group()->prompt.size();
   stats_.cached_prompt_tokens += static_cast<std::uint64_t>(live.group()->num_cached_tokens);
 }
 
 void EngineCore::count_token(const OutputStream& stream) {
   ++stats_.generated_tokens;
-  const bool first = stream.completion().token_ids.size() == 1;
-  (first ? stats_.time_to_first_token : stats_.inter_token_latency).add(stream.last_latency());
+  (stream.num_tokens() == 1 ? stats_.time_to_first_token : stats_.inter_token_latency).add(stream.last_latency());
 }
 
 void EngineCore::count_end(const LiveRequest& live, FinishReason reason) {
   ++stats_.finished_completions[static_cast<std::size_t>(reason)];
-  if (live.ended()) stats_.request_latency.add(seconds(step_time_ - live.submitted()));
+  if (live.ended()) count_request(live);
+}
+
+void EngineCore::count_request(const LiveRequest& live) {
+  const double latency = seconds(step_time_ - live.submitted());
+  double first_token = latency;
+  std::size_t tokens = 0;
+  for (std::uint32_t i = 0; i < live.group()->n; ++i) {
+    const OutputStream& stream = live.stream(i);
+    const std::size_t count = stream.num_tokens();
+    tokens += count;
+    if (count > 0) first_token = std::min(first_token, stream.timings().time_to_first_token);
+    if (count > 1)
+      stats_.request_time_per_output_token.add(stream.timings().decode_seconds / static_cast<double>(count - 1));
+  }
+  stats_.request_latency.add(latency);
+  stats_.request_prompt_tokens.add(static_cast<double>(live.group()->prompt.size()));
+  stats_.request_generated_tokens.add(static_cast<double>(tokens));
+  if (live.queue_seconds() >= 0.0) stats_.request_inference_time.add(latency - live.queue_seconds());
+  if (tokens == 0) return;
+  stats_.request_prefill_time.add(first_token - live.queue_seconds());
+  stats_.request_decode_time.add(latency - first_token);
 }
 
 void EngineCore::count_step(const ScheduledBatch& batch, Clock::time_point begin, Clock::time_point model_begin) {

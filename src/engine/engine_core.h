@@ -81,6 +81,7 @@ class EngineCore {
   void count_start(const LiveRequest& live);
   void count_token(const OutputStream& stream);
   void count_end(const LiveRequest& live, FinishReason reason);
+  void count_request(const LiveRequest& live);
   void count_step(const ScheduledBatch& batch, Clock::time_point begin, Clock::time_point model_begin);
   void forget_taken();
 
@@ -88,7 +89,7 @@ class EngineCore {
   std::shared_ptr<const Tokenizer> tokenizer_;
   Now now_;
   const DecoderModel& decoder_;
-  bool check_blocks_;
+  bool check_blocks_, caches_prefixes_;
   std::int64_t max_kv_tokens_;
   BatchLimits limits_;
   ModelRunner runner_;  // before the KV cache, which takes a share of the memory that is left

@@ -127,11 +127,31 @@ void Engine::State::shutdown() {
   if (thread.joinable()) thread.join();
 }
 
+void Engine::State::leave() {
+  if (stepper_ != std::this_thread::get_id()) return shutdown();
+  {
+    const std::lock_guard lock(mutex_);
+    draining_ = stopping_ = left_ = true;
+  }
+  const std::lock_guard joining(joining_);
+  if (thread.joinable()) thread.detach();  // this one: it ends when the callback and its step have returned
+}
+
+// Ends what is left, with a reason.
+void Engine::State::end_if_left() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!left_) return;
+  }
+  step_once();
+}
+
 bool Engine::State::step() {
   refuse_in_callback("step()");
   const std::unique_lock stepping(stepping_, std::try_to_lock);
   if (!stepping) throw InvalidArgument("step: another thread is in it");
   step_once();
+  end_if_left();
   const std::lock_guard lock(mutex_);
   return num_unfinished_ > 0;
 }
@@ -145,6 +165,7 @@ void Engine::State::run() {
     }
     const std::lock_guard stepping(stepping_);
     step_once();
+    end_if_left();
   }
 }
 

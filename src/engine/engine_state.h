@@ -74,8 +74,9 @@ struct Engine::State {
   EngineStats stats();
   bool drain(Seconds timeout);
   void shutdown();
-  bool step();  // throws if another thread is in it
-  void run();   // steps until shutdown
+  void leave();  // shuts down; in a callback when that returned
+  bool step();   // throws if another thread is in it
+  void run();    // steps until shutdown
 
   const std::shared_ptr<const Model> model;
   const std::shared_ptr<const Tokenizer> tokenizer;
@@ -100,6 +101,7 @@ struct Engine::State {
 
   bool has_room_locked();
   void step_once();
+  void end_if_left();
   void handle(Inbox inbox);
   void run_core();
   bool dispatch(const TokenEvent& event);
@@ -115,6 +117,7 @@ struct Engine::State {
   std::condition_variable work_, idle_;
   Inbox inbox_;
   bool draining_ = false, stopping_ = false;
+  bool left_ = false;    // nobody calls shutdown()
   std::string failure_;  // of the device; no step follows
   RequestId last_id_ = 0;
   std::int64_t num_unfinished_ = 0;

@@ -19,6 +19,9 @@ std::vector<double> request_bounds() {
   return {0.3,  0.5,  0.8,  1.0,  1.5,  2.0,   2.5,   5.0,   10.0,  15.0,
           20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0};
 }
+std::vector<double> length_bounds() {
+  return {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
+}
 std::vector<double> size_bounds() { return {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384}; }
 
 }  // namespace
@@ -51,6 +54,12 @@ EngineStats::EngineStats()
       time_to_first_token(latency_bounds()),
       inter_token_latency(token_bounds()),
       request_latency(request_bounds()),
+      request_inference_time(request_bounds()),
+      request_decode_time(request_bounds()),
+      request_prefill_time(request_bounds()),
+      request_time_per_output_token(token_bounds()),
+      request_prompt_tokens(length_bounds()),
+      request_generated_tokens(length_bounds()),
       step_time(token_bounds()),
       step_tokens(size_bounds()) {}
 

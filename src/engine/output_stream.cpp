@@ -20,7 +20,7 @@ OutputStream::OutputStream(const std::shared_ptr<const Tokenizer>& tokenizer, co
 
 TokenEvent OutputStream::push(const SampleResult& result, FinishReason reason, Clock::time_point now) {
   Timings& timings = completion_.timings;
-  if (completion_.token_ids.empty()) {
+  if (++num_tokens_ == 1) {
     first_token_ = now;
     last_latency_ = timings.time_to_first_token = seconds(now - submitted_);
   } else {
@@ -32,7 +32,7 @@ TokenEvent OutputStream::push(const SampleResult& result, FinishReason reason, C
   logprob_sum_ += result.logprob;
 
   std::string text = decoder_.push(result.token);
-  if (static_cast<std::int64_t>(completion_.token_ids.size()) > request_.min_tokens) text = matcher_.push(text);
+  if (static_cast<std::int64_t>(num_tokens_) > request_.min_tokens) text = matcher_.push(text);
   if (reason != FinishReason::stop_token && matcher_.matched()) reason = FinishReason::stop_string;
   TokenEvent event = release(std::move(text));
   if (reason != FinishReason::running) {
@@ -70,8 +70,8 @@ TokenEvent OutputStream::release(std::string text) {
 }
 
 double OutputStream::mean_logprob() const {
-  if (completion_.token_ids.empty()) return -std::numeric_limits<double>::infinity();
-  return logprob_sum_ / static_cast<double>(completion_.token_ids.size());
+  if (num_tokens_ == 0) return -std::numeric_limits<double>::infinity();
+  return logprob_sum_ / static_cast<double>(num_tokens_);
 }
 
 }  // namespace warploom

@@ -24,10 +24,12 @@ class OutputStream {
   /// Ends without another token. The event has the text that was withheld.
   TokenEvent end(FinishReason reason);
 
-  const Completion& completion() const { return completion_; }
   bool ended() const { return completion_.finish_reason != FinishReason::running; }
   /// Seconds between the last two tokens, or from submission to the only one.
   double last_latency() const { return last_latency_; }
+  // What follows also holds after take().
+  std::size_t num_tokens() const { return num_tokens_; }
+  const Timings& timings() const { return completion_.timings; }
   /// -inf before the first token. Needs logprobs.
   double mean_logprob() const;
   Completion take() { return std::move(completion_); }
@@ -40,6 +42,7 @@ class OutputStream {
   StreamDecoder decoder_;
   StopMatcher matcher_;
   std::string echo_;  // until the first text is released
+  std::size_t num_tokens_ = 0;
   double logprob_sum_ = 0.0, last_latency_ = 0.0;
   Clock::time_point submitted_, first_token_, last_token_;
 };

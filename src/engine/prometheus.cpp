@@ -81,7 +81,8 @@ std::string prometheus_text(const EngineStats& stats, std::string_view model_nam
   out.gauge("num_requests_waiting", "Requests that wait", static_cast<double>(stats.num_requests_waiting));
   out.gauge("kv_cache_usage_perc", "Share of the KV cache that is in use, 1 being all of it", stats.kv_cache_usage);
   out.counter("num_preemptions_total", "Sequences that were preempted", stats.preemptions);
-  out.counter("prefix_cache_queries_total", "Prompt tokens that were looked up in the prefix cache", stats.prompt_tokens);
+  out.counter("prefix_cache_queries_total", "Prompt tokens that were looked up in the prefix cache",
+              stats.queried_prompt_tokens);
   out.counter("prefix_cache_hits_total", "Prompt tokens that the prefix cache held", stats.cached_prompt_tokens);
   out.counter("prompt_tokens_total", "Prompt tokens of requests that were admitted", stats.prompt_tokens);
   out.counter("generation_tokens_total", "Tokens that were generated", stats.generated_tokens);
@@ -95,6 +96,13 @@ std::string prometheus_text(const EngineStats& stats, std::string_view model_nam
   out.histogram("inter_token_latency_seconds", "Between two tokens", stats.inter_token_latency);
   out.histogram("request_queue_time_seconds", "From submission to the first step", stats.queue_time);
   out.histogram("e2e_request_latency_seconds", "From submission to the end", stats.request_latency);
+  out.histogram("request_inference_time_seconds", "From the first step to the end", stats.request_inference_time);
+  out.histogram("request_prefill_time_seconds", "From the first step to the first token", stats.request_prefill_time);
+  out.histogram("request_decode_time_seconds", "From the first token to the end", stats.request_decode_time);
+  out.histogram("request_time_per_output_token_seconds", "Between the tokens of a completion, on average",
+                stats.request_time_per_output_token);
+  out.histogram("request_prompt_tokens", "Prompt tokens of requests that ended", stats.request_prompt_tokens);
+  out.histogram("request_generation_tokens", "Tokens generated for requests that ended", stats.request_generated_tokens);
   return out.take();
 }
 

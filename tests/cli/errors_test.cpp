@@ -233,8 +233,8 @@ TEST(CommandErrors, WhatLeavesNoTokenIsNamed) {
   for (const Case& c :
        {Case{{"--stop-token", "65", "--allow-token", "65", "--min-tokens", "3", "--frequency-penalty", "0.1"},
              "none may before --min-tokens 3"},
-        Case{{"--logit-bias", "5:inf"}, "the logit bias of token 5 is inf"},
-        Case{{"--logit-bias", "5:nan"}, "the logit bias of token 5 is nan"},
+        Case{{"--logit-bias", "5:inf"}, "the bias of token 5 is inf"},
+        Case{{"--logit-bias", "5:nan"}, "the bias of token 5 is nan"},
         Case{{"--allow-token", "65", "--ban-token", "65", "--presence-penalty", "0.1"}, "leave no token"}}) {
     std::vector<std::string> command = {"generate", "the inner inner", "-q", "-n", "5", "-m", model.path().string()};
     command.insert(command.end(), c.options.begin(), c.options.end());
@@ -247,9 +247,10 @@ TEST(CommandErrors, WhatLeavesNoTokenIsNamed) {
 TEST(CommandErrors, OfABatchNameThePrompt) {
   const test::TemporaryModel model(test::tiny_model());
   const auto got = run_warploom(
-      {"generate", "-", "--batch", "-q", "-n", "5", "--logit-bias", "5:inf", "-m", model.path().string()}, "one\ntwo\n");
+      {"generate", "-", "--batch", "-q", "-n", "5", "--allow-token", "65", "--ban-token", "65", "-m", model.path().string()},
+      "one\ntwo\n");
   EXPECT_EQ(got.status, 1);
-  for (const char* prompt : {"prompt 0: the logit bias", "prompt 1: the logit bias"})
+  for (const char* prompt : {"prompt 0: the logit biases", "prompt 1: the logit biases"})
     EXPECT_THAT(got.err, HasSubstr(prompt));
 }
 

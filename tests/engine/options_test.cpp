@@ -48,6 +48,8 @@ TEST_F(Options, NamesWhatIsOutOfRange) {
   EXPECT_THAT(refusal([](auto& o) { o.stop = {"x", ""}; }), HasSubstr("stop string 1"));
   EXPECT_THAT(refusal([](auto& o) { o.stop_token_ids = {100000}; }), HasSubstr("stop_token_ids"));
   EXPECT_THAT(refusal([](auto& o) { o.logit_bias = {{-1, 0.0f}}; }), HasSubstr("logit_bias"));
+  EXPECT_THAT(refusal([](auto& o) { o.logit_bias = {{3, NAN}}; }), HasSubstr("the bias of token 3 is nan"));
+  EXPECT_THAT(refusal([](auto& o) { o.logit_bias = {{3, INFINITY}}; }), HasSubstr("the bias of token 3 is inf"));
   EXPECT_THAT(refusal([](auto& o) { o.sampling.temperature = -1.0f; }), HasSubstr("temperature"));
   EXPECT_THAT(refusal([](auto& o) { o.sampling.top_p = 0.0f; }), HasSubstr("top_p"));
   EXPECT_THAT(refusal([](auto& o) { o.sampling.top_k = -1; }), HasSubstr("top_k"));

@@ -104,6 +104,29 @@ TEST_F(Serving, CallbacksRunOnTheEnginesThreadAndMayCallTheEngine) {
   EXPECT_EQ(second->output().completions[0].token_ids.size(), 7u);
 }
 
+TEST_F(Serving, ACallbackMayDestroyTheEngine) {
+  for (const bool own_thread : {true, false}) {
+    EngineOptions options = small();
+    options.own_thread = own_thread;
+    auto engine = std::make_unique<Engine>(model_, options);
+    std::atomic<bool> submitted = false, destroyed = false;
+    const RequestHandle other = engine->submit(request(200)), first = engine->submit(request(200), [&](const TokenEvent&) {
+      submitted.wait(false);
+      if (!destroyed.exchange(true)) engine.reset();
+      return true;
+    });
+    submitted = true;
+    submitted.notify_all();
+    if (!own_thread) {
+      for (Engine* stepped = engine.get(); !destroyed;) stepped->step();
+    }
+    for (const RequestHandle& handle : {first, other}) {
+      ASSERT_TRUE(handle.await_output(Seconds(20)));
+      EXPECT_EQ(handle.output().completions[0].finish_reason, FinishReason::shutdown);
+    }
+  }
+}
+
 TEST_F(Serving, ACallbackEndsItsCompletionAndStillGetsItsLastEvent) {
   Engine engine(model_, stepped());
   std::vector<FinishReason> reasons;
@@ -219,7 +242,7 @@ TEST_F(Serving, TheErrorSaysWhyNothingWasDrawn) {
   Engine engine(model_, small());
   Request with = request();
   with.constraint = [](const CompletionContext&, TokenEdit& edit) { std::ranges::fill(edit.allowed(), 0u); };
-  EXPECT_THAT(engine.submit(with).output().error, HasSubstr("and the constraint"));
+  EXPECT_THAT(engine.submit(with).output().error, HasSubstr("banned tokens and constraint"));
   with = request();
   with.logits_processor = [](const CompletionContext&, std::span<float> logits) { logits[3] = NAN; };
   const RequestHandle handle = engine.submit(with);
@@ -334,6 +357,7 @@ TEST_F(Serving, StatsCountWhatHappened) {
   }
   const EngineStats stats = engine.stats();
   EXPECT_EQ(stats.prompt_tokens, 4u * 3 + 200);
+  EXPECT_EQ(stats.queried_prompt_tokens, 4u * 3 + 200);
   EXPECT_EQ(stats.cached_prompt_tokens, 96u);
   EXPECT_EQ(stats.generated_tokens, 60u);
   EXPECT_EQ(stats.computed_tokens, 4u * 3 + 100 + 4 + 6 * 9);
@@ -341,6 +365,13 @@ TEST_F(Serving, StatsCountWhatHappened) {
   EXPECT_EQ(stats.time_to_first_token.count(), 6u);
   EXPECT_EQ(stats.inter_token_latency.count(), 54u);
   EXPECT_EQ(stats.request_latency.count(), 6u);
+  EXPECT_EQ(stats.request_inference_time.count(), 6u);
+  EXPECT_EQ(stats.request_prefill_time.count(), 6u);
+  EXPECT_EQ(stats.request_time_per_output_token.count(), 6u);
+  EXPECT_NEAR(stats.request_prefill_time.sum() + stats.request_decode_time.sum(), stats.request_inference_time.sum(), 1e-9);
+  EXPECT_NEAR(stats.queue_time.sum() + stats.request_inference_time.sum(), stats.request_latency.sum(), 1e-9);
+  EXPECT_EQ(stats.request_prompt_tokens.sum(), 4 * 3 + 200);
+  EXPECT_EQ(stats.request_generated_tokens.sum(), 60);
   EXPECT_EQ(stats.queue_time.count(), 6u);
   EXPECT_EQ(stats.steps, 20u);
   const auto steps = engine.take_iteration_stats();
@@ -357,6 +388,21 @@ TEST_F(Serving, StatsCountWhatHappened) {
                               "model\",finished_reason=\"length\",reason=\"length\"} 6\n"));
   EXPECT_THAT(text, HasSubstr("warploom:time_to_first_token_seconds_count{model_name=\"a \\\"tiny\\\" model\"} 6\n"));
   EXPECT_THAT(text, HasSubstr("le=\"+Inf\"} 6\n"));
+  EXPECT_THAT(text, HasSubstr("warploom:request_generation_tokens_sum{model_name=\"a \\\"tiny\\\" model\"} 60\n"));
+
+  shared.prompt_logprobs = true;  // all of its prompt is computed, whatever the cache holds
+  engine.submit(shared);
+  while (engine.step()) {
+  }
+  EXPECT_EQ(engine.stats().prompt_tokens, 4u * 3 + 300);
+  EXPECT_EQ(engine.stats().queried_prompt_tokens, 4u * 3 + 200);
+
+  engine.submit(request(1));  // whose first token is its last
+  while (engine.step()) {
+  }
+  EXPECT_EQ(engine.stats().time_to_first_token.count(), 8u);
+  EXPECT_EQ(engine.stats().inter_token_latency.count(), 63u);
+  EXPECT_EQ(engine.stats().request_time_per_output_token.count(), 7u);
 }
 
 TEST_F(Serving, KvCacheEventsTellWhichPrefixesAreHeld) {
