@@ -196,14 +196,16 @@ template struct Column<std::uint32_t>;
 
 std::vector<TokenId> read_tokens(nb::handle object, const char* name) {
   std::vector<TokenId> tokens;
-  if (nb::ndarray_check(object)) {
+  const bool is_text =
+      nb::isinstance<nb::str>(object) || nb::isinstance<nb::bytes>(object) || PyByteArray_Check(object.ptr());
+  if (!is_text && nb::ndarray_check(object)) {
     const Array array = import(object, name);
     if (array.ndim() != 1) refuse(name, "has the shape " + shape_text(array) + "; token ids have one dimension");
     for (std::size_t i = 0; i < array.shape(0); ++i)
       tokens.push_back(checked_element<TokenId>(array, static_cast<std::int64_t>(i) * array.stride(0), name));
     return tokens;
   }
-  if (!PySequence_Check(object.ptr()) || nb::isinstance<nb::str>(object) || nb::isinstance<nb::bytes>(object))
+  if (!PySequence_Check(object.ptr()) || is_text)
     refuse(name, "is a " + python_type(object) + "; it must be a sequence or an array of token ids");
   for (nb::handle token : nb::borrow<nb::sequence>(object)) tokens.push_back(read_number<TokenId>(token, name));
   return tokens;

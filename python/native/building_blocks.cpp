@@ -115,6 +115,11 @@ nb::object softmax(nb::handle logits, const nb::dict& options, nb::handle out) {
   const Rows& rows = kept.call.rows();
   std::vector<float> own(out.is_none() ? static_cast<std::size_t>(rows.rows * rows.width) : 0);
   float* data = out.is_none() ? own.data() : dense_output<float>(out, rows);
+  const auto at = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
+  const std::int64_t elements = (rows.rows - 1) * rows.stride + rows.width;  // from the first to the last that is read
+  if (rows.rows > 0 && at(data) < at(rows.data) + static_cast<std::size_t>(elements * bytes_of(rows.type)) &&
+      at(rows.data) < at(data + rows.rows * rows.width))
+    throw InvalidArgument("out shares memory with logits; it must have memory of its own");
   {
     const nb::gil_scoped_release release;
     for (std::int64_t r = 0; r < rows.rows; ++r) softmax_row(kept, r, data + r * rows.width);

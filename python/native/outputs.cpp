@@ -87,7 +87,7 @@ void bind_event(nb::module_& m) {
       .def_ro("last", &TokenEvent::last, "No event of this request follows.")
       .def("__repr__", [](const TokenEvent& e) {
         return nb::str("TokenEvent(token={}, text={!r}, finish_reason={!r})")
-            .format(e.token, to_str(e.text), reason(e.finish_reason));
+            .format(e.token < 0 ? nb::none() : nb::object(nb::int_(e.token)), to_str(e.text), reason(e.finish_reason));
       });
 }
 

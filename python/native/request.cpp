@@ -12,12 +12,21 @@ namespace warploom::python {
 
 namespace {
 
+bool is_batch(nb::handle prompt) {
+  if (!PyList_Check(prompt.ptr()) && !PyTuple_Check(prompt.ptr())) return false;
+  if (PySequence_Size(prompt.ptr()) == 0) return false;
+  const nb::object first = prompt[0];
+  return nb::isinstance<nb::str>(first) || nb::isinstance<nb::bytes>(first) || PyList_Check(first.ptr()) ||
+         PyTuple_Check(first.ptr());
+}
+
 // Text, or dicts that are messages, or token ids.
 Prompt read_prompt(nb::handle prompt) {
   if (nb::isinstance<nb::str>(prompt) || nb::isinstance<nb::bytes>(prompt)) return read_text(prompt, "prompt");
   if (PySequence_Check(prompt.ptr()) && PySequence_Size(prompt.ptr()) > 0 && PyDict_Check(nb::object(prompt[0]).ptr()))
     return read_messages(prompt);
   PyErr_Clear();
+  if (is_batch(prompt)) throw InvalidArgument("prompt is a list of prompts; only one is taken here");
   return read_tokens(prompt, "prompt");
 }
 
@@ -90,7 +99,11 @@ const std::unordered_map<std::string_view, Set>& request_setters() {
       {"ignore_eos", [](PyRequest& r, nb::handle v) { r.request.ignore_eos = read_flag(v, "ignore_eos"); }},
       {"logit_bias", [](PyRequest& r, nb::handle v) { r.request.logit_bias = read_bias(v); }},
       {"allowed_token_ids",
-       [](PyRequest& r, nb::handle v) { r.request.allowed_token_ids = read_tokens(v, "allowed_token_ids"); }},
+       [](PyRequest& r, nb::handle v) {
+         r.request.allowed_token_ids = read_tokens(v, "allowed_token_ids");
+         if (r.request.allowed_token_ids.empty())
+           throw InvalidArgument("allowed_token_ids is empty: no token could be drawn; None allows all");
+       }},
       {"banned_token_ids",
        [](PyRequest& r, nb::handle v) { r.request.banned_token_ids = read_tokens(v, "banned_token_ids"); }},
       {"constraint",

@@ -178,3 +178,63 @@ def test_closing_takes_no_time(tiny: warploom.Model) -> None:
     engine.close()
     assert {future.result(1).completions[0].finish_reason for future in futures} == {"shutdown"}
     assert time.perf_counter() - started < 0.9
+
+
+def test_the_next_request_from_a_futures_callback(engine: warploom.Engine) -> None:
+    chain: list[Any] = []
+
+    def follow(_: Any) -> None:
+        if len(chain) < 4:
+            chain.append(engine.submit(PROMPT, max_tokens=3, ignore_eos=True))
+            chain[-1].add_done_callback(follow)
+        else:
+            enough.set()
+
+    enough = threading.Event()
+    engine.submit(PROMPT, max_tokens=3, ignore_eos=True).add_done_callback(follow)
+    assert enough.wait(30)
+    assert [len(future.result(0).completions[0].token_ids) for future in chain] == [3] * 4
+
+
+def test_a_slow_callback_of_a_future_holds_up_no_submission(engine: warploom.Engine) -> None:
+    goes_on, began = threading.Event(), threading.Event()
+
+    def wait(_: Any) -> None:
+        began.set()
+        goes_on.wait(30)
+
+    engine.submit(PROMPT, max_tokens=2, ignore_eos=True).add_done_callback(wait)
+    assert began.wait(30)
+    other = engine.submit(PROMPT, max_tokens=2, ignore_eos=True)  # returns, though the callback still runs
+    assert not other.done()
+    goes_on.set()
+    assert len(other.result(30).completions[0].token_ids) == 2
+
+
+def test_closing_where_that_is_refused_leaves_it_open(tiny: warploom.Model) -> None:
+    engine = warploom.Engine(tiny, kv_cache_tokens=1024)
+
+    def close(history: Any, logits: Any) -> None:
+        engine.close()
+
+    with pytest.raises(warploom.InvalidArgument, match="callback"):
+        engine.submit(PROMPT, max_tokens=2, logits_processor=close).result(30)
+    assert len(engine.submit(PROMPT, max_tokens=2, ignore_eos=True).result(30).completions[0].token_ids) == 2
+    engine.close()
+    with pytest.raises(warploom.EngineStopped):
+        engine.submit(PROMPT)
+
+
+def test_streams_have_an_output_at_their_end(engine: warploom.Engine) -> None:
+    stream = engine.stream(PROMPT, max_tokens=3, ignore_eos=True)
+    next(stream)
+    assert stream.output is None
+    tokens = [event.token for event in stream]
+    assert stream.output is not None and stream.output.completions[0].token_ids[1:] == tokens
+
+
+def test_one_text_only(engine: warploom.Engine) -> None:
+    with pytest.raises(warploom.InvalidArgument, match="n must be 1"):
+        asyncio.run(engine.generate(PROMPT, n=3))
+    with pytest.raises(warploom.InvalidArgument, match="a list of prompts"):
+        engine.submit(["a", "b"])  # type: ignore[list-item]

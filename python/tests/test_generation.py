@@ -479,6 +479,47 @@ except KeyboardInterrupt:
     assert run.stdout == "interrupted True\n", run.stderr
 
 
+# What gives no text
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"allowed_token_ids": [28], "banned_token_ids": [28]}, "no token may be drawn"),
+        ({"allowed_token_ids": []}, "allowed_token_ids is empty"),
+        ({"logit_bias": {28: float("nan")}}, "the bias of token 28 is nan"),
+        ({"n": 3}, "n must be 1"),
+    ],
+)
+def test_nothing_to_draw_is_an_error(tiny: warploom.Model, options: Any, match: str) -> None:
+    with pytest.raises(warploom.InvalidArgument, match=match):
+        warploom.Generator(tiny).generate(PROMPT, **options)
+    with pytest.raises(warploom.InvalidArgument, match=match):
+        warploom.generate(tiny, PROMPT, **options)
+
+
+def test_a_prompt_beyond_the_cache_is_an_error(tiny: warploom.Model) -> None:
+    with pytest.raises(warploom.InvalidArgument, match="cannot hold"):
+        warploom.Generator(tiny, kv_cache_tokens=16).generate([5] * 100)
+
+
+def test_bytes_are_no_token_ids(smollm2: warploom.Model) -> None:
+    with pytest.raises(warploom.InvalidArgument, match="tokens is a bytes"):
+        smollm2.logits(b"ab")
+    with pytest.raises(warploom.InvalidArgument, match="is a bytes"):
+        smollm2.tokenizer.decode(b"ab")
+    assert warploom.score(smollm2, b"hello there").mean_nll == warploom.score(smollm2, "hello there").mean_nll
+
+
+def test_text_for_messages_and_bytes(smollm2: warploom.Model) -> None:
+    messages: Any = [{"role": "user", "content": "Name a colour."}]
+    for prompt in (messages, b"Once upon a time"):
+        text = warploom.generate(smollm2, prompt, max_tokens=5, temperature=0)
+        assert text == warploom.Generator(smollm2).generate(prompt, max_tokens=5, temperature=0)
+    with pytest.raises(warploom.InvalidArgument, match="Model.load"):
+        warploom.generate("model.gguf", "Once")  # type: ignore[call-overload]
+
+
 # Threads, forks, memory
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import warploom
 from conftest import MODEL
-from warploom import loop
+from warploom import __main__, loop
 from test_generation import PROMPT, Alternate, Failing, Failure
 
 DRAWN: list[Any] = [
@@ -108,12 +108,49 @@ def test_what_goes_wrong() -> None:
         warploom.generate(flat, PROMPT, constraint=Failing())
     with pytest.raises(warploom.InvalidArgument, match="after 0 tokens: the logits are NaN"):
         warploom.generate(nan, PROMPT)
-    with pytest.raises(warploom.InvalidArgument, match="does not take the option n"):
-        warploom.generate(flat, PROMPT, n=2)
+    with pytest.raises(warploom.InvalidArgument, match="does not take the option echo"):
+        warploom.generate(flat, PROMPT, echo=True)
     with pytest.raises(warploom.InvalidArgument, match="temperature"):
         warploom.generate(flat, PROMPT, temperature=-1.0)
     with pytest.raises(warploom.InvalidArgument, match="prompt is empty"):
         warploom.generate(flat, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"banned_token_ids": [-1]}, r"banned_token_ids: token -1 is not in \[0, 3\)"),
+        ({"allowed_token_ids": [7]}, r"allowed_token_ids: token 7 is not in \[0, 3\)"),
+        ({"max_tokens": -1}, "max_tokens is -1"),
+        ({"max_tokens": 5, "min_tokens": 50}, r"min_tokens is 50; it must be in \[0, 5\]"),
+        ({"penalty_window": -1}, "penalty_window is -1"),
+    ],
+)
+def test_options_out_of_range(options: Any, match: str) -> None:
+    def flat(tokens: Any, cache: Any) -> Any:
+        return np.zeros(3, np.float32)
+
+    with pytest.raises(warploom.InvalidArgument, match=match):
+        warploom.generate(flat, [1], **options)
+
+
+def test_stops_in_an_array_and_options_that_are_none() -> None:
+    def ones(tokens: Any, cache: Any) -> Any:
+        return np.array([0, 9, 0], np.float32)
+
+    stops: Any = np.array([1])
+    assert warploom.generate(ones, [0], temperature=0, max_tokens=6, stop_token_ids=stops, stop=None).tolist() == [1]
+
+
+@pytest.mark.parametrize("prompt", [[[1, 2], [3, 4]], [1.7], []])
+def test_prompts_that_are_none(prompt: Any) -> None:
+    with pytest.raises(warploom.InvalidArgument, match="prompt"):
+        warploom.generate(lambda tokens, cache: np.zeros(3, np.float32), prompt)
+
+
+def test_a_model_that_returns_something_else() -> None:
+    with pytest.raises(warploom.InvalidArgument, match="the model returned a list"):
+        warploom.generate(lambda tokens, cache: [0.0, 1.0], [1])
 
 
 def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -154,6 +191,12 @@ def test_pretrained_finds_the_package(tmp_path: Any, monkeypatch: pytest.MonkeyP
     (package / MODEL.name).write_bytes(b"GGUF")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert warploom.pretrained("smollm2-135m") == package / MODEL.name
+    monkeypatch.chdir(tmp_path)  # where there is no models/
+    own = ["--model", str(package / MODEL.name)]
+    assert __main__._with_model(["generate", "Once"]) == ["generate", "Once", *own]
+    assert __main__._with_model(["bench", "serve"]) == ["bench", "serve", *own]
+    for arguments in ([], ["--help"], ["generate", "-m", "x"], ["chat", "--model=x"], ["bench", "--shape", "x"], ["info", "x"]):
+        assert __main__._with_model(arguments) == arguments
 
 
 def test_names_of_synthetic_models() -> None:

@@ -423,3 +423,12 @@ def test_a_call_costs_less_than_10_microseconds() -> None:
     options: Any = {"temperature": 0.8, "top_k": 50, "top_p": 0.9, "seed": 1, "position": 2}
     best = min(timeit.repeat(lambda: warploom.sample(row, **options), number=200, repeat=30)) / 200
     assert best < 10e-6, best
+
+
+def test_softmax_refuses_its_own_memory() -> None:
+    row = np.arange(8, dtype=np.float32)
+    for out in (row, row[1:]):
+        with pytest.raises(warploom.InvalidArgument, match="memory of its own"):
+            warploom.softmax(row[: len(out)], out=out)
+    halves = np.arange(8, dtype=np.float32)
+    assert warploom.softmax(halves[:4], out=halves[4:]).sum() == pytest.approx(1)

@@ -6,11 +6,29 @@ import os
 import sys
 from pathlib import Path
 
+from .pretrained import pretrained
+
+
+_TAKES_MODEL = frozenset("generate chat compare score tokenize detokenize bench".split())
+_NEEDS_NO_MODEL = frozenset("-h --help --version --sampler --ops --gpu-ops -m --model --shape".split())
+
+
+def _with_model(arguments: list[str]) -> list[str]:
+    """With the model that came as a package, if none is named and the folder has none under models/."""
+    if not arguments or arguments[0] not in _TAKES_MODEL or any(Path("models").glob("*.gguf")):
+        return arguments
+    if any(argument.partition("=")[0] in _NEEDS_NO_MODEL for argument in arguments):
+        return arguments
+    try:
+        return [*arguments, "--model", str(pretrained("smollm2-135m"))]
+    except FileNotFoundError:
+        return arguments
+
 
 def main() -> None:
     """Becomes the program; `bench` is warploom-bench, everything else goes to warploom."""
     package = Path(__file__).parent
-    arguments = sys.argv[1:]
+    arguments = _with_model(sys.argv[1:])
     program = "warploom"
     if arguments[:1] == ["bench"]:
         program = "warploom-bench"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _native
 from .options import EngineOptions, Prompt, RequestOptions
-from .prompts import request_for
+from .prompts import refuse_several, request_for, text_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -83,17 +83,18 @@ class _Dispatcher:
         self._lock = threading.Lock()
         self._live: dict[int, tuple[_Receiver, _native.RequestHandle]] = {}
         self._early: dict[int, list[_native.TokenEvent]] = {}  # of requests whose submission has not returned yet
+        self._late: list[_native.TokenEvent] = []  # those of a request whose submission has returned
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="warploom-events", daemon=True)
         self._thread.start()
 
     def add(self, handle: _native.RequestHandle, receiver: _Receiver) -> None:
-        later: _Later = defaultdict(list)
         with self._lock:
             self._live[handle.id] = (receiver, handle)
-            for event in self._early.pop(handle.id, []):
-                self._deliver(event, later)
-        self._wake_loops(later)
+            early = self._early.pop(handle.id, [])
+            self._late += early
+        if early:
+            self.queue.wake()
 
     def close(self) -> None:
         """After the engine's shutdown, when every request has its last event."""
@@ -105,25 +106,27 @@ class _Dispatcher:
     def _run(self) -> None:
         while True:
             events = self.queue.wait(1.0)
-            later: _Later = defaultdict(list)
             with self._lock:
-                for event in events:
-                    self._deliver(event, later)
+                taken = [found for event in [*self._late, *events] if (found := self._receiver_of(event))]
+                self._late = []
+                ended = self._closing and not self._live
+            later: _Later = defaultdict(list)
+            for receiver, handle, event in taken:  # without the lock: whoever waits for a future may submit the next request
+                receiver.deliver(event, handle, later)
             self._wake_loops(later)
-            if self._closing and not self._live:
+            if ended:
                 return
 
-    def _deliver(self, event: _native.TokenEvent, later: _Later) -> None:
+    def _receiver_of(self, event: _native.TokenEvent) -> tuple[_Receiver, _native.RequestHandle, _native.TokenEvent] | None:
         found = self._live.get(event.request)
         if found is None:
             self._early.setdefault(event.request, []).append(event)
-            return
-        if event.last:
-            del self._live[event.request]
+            return None
         receiver, handle = found
         if event.last:
+            del self._live[event.request]
             handle.release()
-        receiver.deliver(event, handle, later)
+        return receiver, handle, event
 
     @staticmethod
     def _wake_loops(later: _Later) -> None:
@@ -138,7 +141,7 @@ class EngineStream(Iterator[_native.TokenEvent]):
     """The events of one request. Leaving a `with` block, close() and dropping the stream cancel it."""
 
     def __init__(self, handle: _native.RequestHandle, receiver: _ToQueue) -> None:
-        self._handle, self._receiver, self._ended = handle, receiver, False
+        self._handle, self._receiver, self._ended, self._complete = handle, receiver, False, False
 
     def __iter__(self) -> EngineStream:
         return self
@@ -154,9 +157,15 @@ class EngineStream(Iterator[_native.TokenEvent]):
                 pass
         if event.last:
             self._ended = True
+            self._complete = True
             if event.finish_reason == "error":
                 _output(self._handle)  # raises
         return event
+
+    @property
+    def output(self) -> _native.RequestOutput | None:
+        """The whole output, once every event was taken; None before."""
+        return self._handle.output() if self._complete else None
 
     def close(self) -> None:
         """Cancels the request, if it has not ended."""
@@ -178,7 +187,7 @@ class AsyncEngineStream(AsyncIterator[_native.TokenEvent]):
     """The same for `async for`. aclose(), `async with` and dropping the stream cancel the request."""
 
     def __init__(self, handle: _native.RequestHandle, receiver: _AsyncQueue) -> None:
-        self._handle, self._receiver, self._ended = handle, receiver, False
+        self._handle, self._receiver, self._ended, self._complete = handle, receiver, False, False
 
     def __aiter__(self) -> AsyncEngineStream:
         return self
@@ -189,9 +198,15 @@ class AsyncEngineStream(AsyncIterator[_native.TokenEvent]):
         event = await self._receiver.events.get()
         if event.last:
             self._ended = True
+            self._complete = True
             if event.finish_reason == "error":
                 _output(self._handle)  # raises
         return event
+
+    @property
+    def output(self) -> _native.RequestOutput | None:
+        """The whole output, once every event was taken; None before."""
+        return self._handle.output() if self._complete else None
 
     async def aclose(self) -> None:
         """Cancels the request, if it has not ended."""
@@ -234,7 +249,8 @@ class Engine:
         self._native = _native.Engine(model, tokenizer, **options)
         self._tokenizer = tokenizer or model.tokenizer
         self._dispatcher = _Dispatcher()
-        self._finalizer = weakref.finalize(self, _close, self._native, self._dispatcher, os.getpid())
+        self._process = os.getpid()
+        self._finalizer = weakref.finalize(self, _close, self._native, self._dispatcher, self._process)
 
     @property
     def tokenizer(self) -> _native.Tokenizer:
@@ -248,7 +264,8 @@ class Engine:
         return handle
 
     def submit(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> Future[_native.RequestOutput]:
-        """Queues a request; a future of its output. Cancelling the future cancels the request.
+        """Queues a request; a future of its output. Cancelling the future cancels the request. What add_done_callback() adds runs on
+        the thread that delivers events: while it runs, other requests go on, and their events wait.
 
         prompt: text, token ids or messages. options: RequestOptions says what they mean.
 
@@ -270,8 +287,10 @@ class Engine:
         return await asyncio.wrap_future(self.submit(prompt, **options))
 
     async def generate(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> str:
-        """The text that follows a prompt, awaited. Raises as submit() and its future do."""
-        return (await self.run(prompt, **options)).text
+        """The text that follows a prompt, awaited. Raises as submit() and its future do, and as Generator.generate() if no text
+        can be given."""
+        refuse_several(options)
+        return text_of(await self.run(prompt, **options))
 
     def stream(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> EngineStream:
         """Queues a request; an iterator over its TokenEvents. Raises as submit() does, and the iterator as its future does."""
@@ -300,7 +319,12 @@ class Engine:
         self._native.clear_prefix_cache()
 
     def close(self) -> None:
-        """Refuses new requests, ends the others as "shutdown", and returns when its threads have ended."""
+        """Refuses new requests, ends the others as "shutdown", and returns when its threads have ended.
+
+        Raises InvalidArgument in a constraint or a logits processor, on the engine's thread; it stays open then.
+        """
+        if self._finalizer.alive and os.getpid() == self._process:
+            self._native.shutdown()
         self._finalizer()
 
     def __enter__(self) -> Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Union, overload
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from . import _native, loop
 from .options import EngineOptions, Messages, Prompt, RequestOptions, Tokens
-from .prompts import is_batch, request_for
+from .prompts import is_batch, is_messages, refuse_several, request_for, text_of
 from .streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
@@ -80,14 +81,16 @@ class Generator:
         what they mean; in a batch they are the same for all, the seed too. run() takes requests that differ, and gives more
         than texts.
 
-        Raises InvalidArgument on a prompt or an option out of range, ModelError if messages find no chat template, OutOfMemory,
-        BackendError, KeyboardInterrupt on Ctrl-C, and what a callback raises.
+        Raises InvalidArgument on a prompt or an option out of range, if nothing can be drawn and if the KV cache cannot hold a
+        prompt, ModelError if messages find no chat template, OutOfMemory, BackendError, KeyboardInterrupt on Ctrl-C, and what a
+        callback raises.
         """
-        if options.get("n") not in (None, 1):
-            raise _native.InvalidArgument("generate() gives one text for each prompt; run() gives all of a request's n")
+        refuse_several(options)
         batch = is_batch(prompt)
-        outputs = self.run([self.request(one, **options) for one in (prompt if batch else [prompt])])
-        return [output.text for output in outputs] if batch else outputs[0].text
+        texts = [
+            text_of(output) for output in self.run([self.request(one, **options) for one in (prompt if batch else [prompt])])
+        ]
+        return texts if batch else texts[0]
 
     def request(self, prompt: Prompt, **options: Unpack[RequestOptions]) -> _native.Request:
         """A request for run(). Raises InvalidArgument on values of the wrong type."""
@@ -127,8 +130,12 @@ class Generator:
 
 
 @overload
-def generate(
-    model: _native.Model | loop.AnyModel, prompt: str, *, tokenizer: Any = None, **options: Unpack[RequestOptions]
+def generate(  # type: ignore[overload-overlap]
+    model: _native.Model | loop.AnyModel,
+    prompt: str | bytes | Messages,
+    *,
+    tokenizer: Any = None,
+    **options: Unpack[RequestOptions],
 ) -> str: ...
 @overload
 def generate(
@@ -139,7 +146,7 @@ def generate(
 def generate(
     model: Any, prompt: Any, *, tokenizer: Any = None, **options: Unpack[RequestOptions]
 ) -> str | npt.NDArray[np.int32]:
-    """What follows a prompt: text for text, token ids, int32 [tokens], for token ids.
+    """What follows a prompt: text for text and messages, token ids, int32 [tokens], for token ids.
 
     model: a Model, or anyone's: a callable (tokens, cache) -> logits, cache, see loop.AnyModel. tokenizer: what encodes and
     decodes text, with methods encode(text) and decode(ids); a Model has its own. options: RequestOptions says what they mean; a
@@ -147,11 +154,22 @@ def generate(
 
     Raises as Generator.generate() does, and what the callable raises.
     """
-    text = isinstance(prompt, str)
+    refuse_several(options)
+    text = isinstance(prompt, (str, bytes)) or is_messages(prompt)
+    if not text and is_batch(prompt) and len(prompt) > 1:
+        raise _native.InvalidArgument("generate() takes one prompt; Generator.generate() takes a list of them")
     if isinstance(model, _native.Model):
-        output = Generator(model, tokenizer, max_num_seqs=1).run([_native.Request(prompt, **options)])[0]
-        return output.text if text else np.array(output.completions[0].token_ids, np.int32)
+        generator = Generator(model, tokenizer, max_num_seqs=1)
+        output = generator.run([generator.request(prompt, **options)])[0]
+        after = text_of(output)
+        return after if text else np.array(output.completions[0].token_ids, np.int32)
+    if isinstance(model, (str, os.PathLike)):
+        raise _native.InvalidArgument(f"model is a {type(model).__name__}; Model.load() makes a Model of a file")
+    if is_messages(prompt):
+        raise _native.InvalidArgument("a model of one's own takes no messages; render them as a text or as token ids")
     if text and tokenizer is None:
         raise _native.InvalidArgument("a text prompt for a model of one's own takes a tokenizer")
+    if isinstance(prompt, bytes):
+        prompt = prompt.decode()
     tokens = loop.generate_tokens(model, tokenizer.encode(prompt) if text else prompt, **options)
     return str(tokenizer.decode(tokens.tolist())) if text else tokens

@@ -58,6 +58,10 @@ class _Caller:
             with self._torch.inference_mode():
                 result = self._model(tensor, cache)
         logits, cache = result if isinstance(result, tuple) else (result, None)
+        if not hasattr(logits, "ndim"):
+            raise _native.InvalidArgument(
+                f"the model returned a {type(logits).__name__}; it must return logits, which are an array, or a tuple (logits, cache)"
+            )
         while logits.ndim > 1:
             logits = logits[-1]
         return self._on_cpu(logits), cache
@@ -81,14 +85,18 @@ def _words(mask: npt.NDArray[np.bool_]) -> Words:
 
 def _allow(options: RequestOptions, stops: frozenset[int], vocab_size: int) -> tuple[Words | None, Words | None]:
     """The tokens that the options allow: at first, when no stop may be drawn yet, and later. None: all."""
-    allowed, banned = options.get("allowed_token_ids"), options.get("banned_token_ids")
-    later = np.full(vocab_size, allowed is None)
-    if allowed is not None:
-        later[np.asarray(allowed)] = True
-    if banned is not None:
-        later[np.asarray(banned)] = False
+
+    def ids(name: str, tokens: Any) -> npt.NDArray[np.int64]:
+        array = np.asarray(tokens, np.int64)
+        for token in array[(array < 0) | (array >= vocab_size)]:
+            raise _native.InvalidArgument(f"{name}: token {token} is not in [0, {vocab_size})")
+        return array
+
+    later = np.full(vocab_size, "allowed_token_ids" not in options)
+    later[ids("allowed_token_ids", options.get("allowed_token_ids", ()))] = True
+    later[ids("banned_token_ids", options.get("banned_token_ids", ()))] = False
     first = later.copy()
-    first[list(stops)] = False
+    first[[stop for stop in stops if 0 <= stop < vocab_size]] = False
     return None if first.all() else _words(first), None if later.all() else _words(later)
 
 
@@ -111,6 +119,31 @@ def _history(tokens: list[int], first: int, options: RequestOptions) -> dict[str
     return {"history": tokens[begin:], "count_begin": counted}
 
 
+def _prompt(tokens: Tokens) -> list[int]:
+    array = np.asarray(tokens)
+    if array.ndim == 2 and len(array) == 1:  # as models take it
+        array = array[0]
+    if array.size == 0:
+        raise _native.InvalidArgument("the prompt is empty; it takes at least one token")
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise _native.InvalidArgument(
+            f"the prompt has the shape {array.shape} and the type {array.dtype}; it must be integers, [tokens]"
+        )
+    return [int(token) for token in array]
+
+
+def _check_lengths(options: RequestOptions) -> None:
+    most = options.get("max_tokens", 100) or 0
+    for name, value, high in (
+        ("max_tokens", most, None),
+        ("min_tokens", options.get("min_tokens", 0) or 0, most),
+        ("penalty_window", options.get("penalty_window", 0) or 0, None),
+    ):
+        if value < 0 or (high is not None and value > high):
+            bound = "at least 0" if high is None else f"in [0, {high}], max_tokens being the latter"
+            raise _native.InvalidArgument(f"{name} is {value}; it must be {bound}")
+
+
 def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOptions]) -> npt.NDArray[np.int32]:
     """The tokens that follow `tokens`, int32 [generated]; one that ended the text is included.
 
@@ -121,12 +154,12 @@ def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOp
     Raises InvalidArgument on another option, on parameters out of range, on no tokens and on logits that nothing can be drawn
     from; and whatever the model raises.
     """
-    history = [int(token) for token in np.asarray(tokens).ravel()]
-    if not history:
-        raise _native.InvalidArgument("the prompt is empty; it takes at least one token")
+    history = _prompt(tokens)
+    options = RequestOptions(**{name: value for name, value in options.items() if value is not None})  # type: ignore[typeddict-item]
     if unknown := sorted(set(options) - _TAKEN):
         raise _native.InvalidArgument(f"a model of one's own does not take the option {unknown[0]}")
     _native.Request(history, **options)  # checks types
+    _check_lengths(options)
     parameters: dict[str, Any] = {
         name: options[name]
         for name in ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty")
@@ -134,7 +167,7 @@ def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOp
     }
     if options.get("logit_bias"):
         parameters["bias"] = options["logit_bias"]
-    stops = frozenset(int(token) for token in np.asarray(options.get("stop_token_ids") or (), np.int64))
+    stops = frozenset(int(token) for token in np.asarray(options.get("stop_token_ids", ()), np.int64))
     call, cache, first = _Caller(model), None, len(history)
     seed = _native.request_seed(options.get("seed") or 0, history)
     constraint, processor = options.get("constraint"), options.get("logits_processor")

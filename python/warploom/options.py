@@ -85,7 +85,7 @@ class RequestOptions(TypedDict, total=False):
     logit_bias: Mapping[int, float] | None
     """Added to the logits of these tokens; -inf bans one."""
     allowed_token_ids: Tokens | None
-    """The only tokens that may be drawn."""
+    """The only tokens that may be drawn, at least one. Default: all."""
     banned_token_ids: Tokens | None
     """Tokens that are never drawn."""
     constraint: Constraint | None
@@ -105,7 +105,7 @@ class RequestOptions(TypedDict, total=False):
     priority: int
     """Lower is served earlier; in [-1000, 1000]. Default 0. Of an Engine."""
     deadline: float | None
-    """Seconds after submission at which the request ends with what it has. Default: none."""
+    """Seconds after submission at which the request ends with what it has. 0, the default: none."""
 
 
 class EngineOptions(TypedDict, total=False):

@@ -31,3 +31,19 @@ def request_for(tokenizer: _native.Tokenizer, prompt: Prompt, options: Mapping[s
     if is_messages(prompt) and not tokenizer.chat_format:
         prompt = chat.encode_chat(tokenizer, cast(Messages, prompt))
     return _native.Request(prompt, **options)
+
+
+def refuse_several(options: Mapping[str, Any]) -> None:
+    """Raises InvalidArgument if a request would have more than one text."""
+    if options.get("n") not in (None, 1):
+        raise _native.InvalidArgument(
+            "generate() gives one text for each prompt, so n must be 1; run() gives all of a request's n"
+        )
+
+
+def text_of(output: _native.RequestOutput) -> str:
+    """The text of a request with one completion. Raises InvalidArgument if nothing could be drawn."""
+    completion = output.completions[0]
+    if output.error and (completion.finish_reason == "invalid_logits" or len(completion.token_ids) == 0):
+        raise _native.InvalidArgument(output.error)
+    return output.text

@@ -3,6 +3,7 @@ the same token, in every batch and on every device."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,16 +76,24 @@ def sample_details(logits: Any, *, top: int = 0, kept: bool = False, **options: 
     return SampleResult(**_native.sample_details(logits, top, kept, options))  # type: ignore[arg-type]
 
 
+def _like(given: Any, result: Any) -> Any:
+    """A NumPy array as a tensor, without a copy, if that is what was given."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(given, torch.Tensor) and isinstance(result, np.ndarray):
+        return torch.from_numpy(result)
+    return result
+
+
 def softmax(logits: Any, *, out: Any = None, **options: Unpack[FilterOptions]) -> Any:
     """Probabilities of the tokens that pass the filters, 0 for the others: float32 of the shape of `logits`, and where they
     are.
 
-    logits: as sample() takes them. out: a writable contiguous float32 array of that shape. A row with NaN or +inf, or without a
+    logits: as sample() takes them. out: a writable contiguous float32 array of that shape in memory of its own. A row with NaN or +inf, or without a
     finite logit, becomes NaN. At temperature 0 the largest logit has it all.
 
     Raises as sample() does.
     """
-    return _native.softmax(logits, options, out)  # type: ignore[arg-type]
+    return _like(logits, _native.softmax(logits, options, out))  # type: ignore[arg-type]
 
 
 def kept_mask(logits: Any, *, out: Any = None, **options: Unpack[FilterOptions]) -> Any:
@@ -92,9 +101,9 @@ def kept_mask(logits: Any, *, out: Any = None, **options: Unpack[FilterOptions])
 
     logits: as sample() takes them. out: a writable contiguous array of bools of that shape.
 
-    Returns a NumPy array, a tensor on the GPU as sample() does, or `out`. Raises as sample() does.
+    Returns a tensor if the logits are PyTorch's, else an array, or `out`. Raises as sample() does.
     """
-    return _native.kept_mask(logits, options, out)  # type: ignore[arg-type]
+    return _like(logits, _native.kept_mask(logits, options, out))  # type: ignore[arg-type]
 
 
 def top_k_mask(logits: Any, k: Integers, *, out: Any = None, stream: Any = None) -> Any:
@@ -143,7 +152,7 @@ def multinomial(
     Returns an int for one row, else int32 [rows]; -1 for a row with a negative number, NaN or +inf, and for one of zeros.
     Raises as sample() does.
     """
-    return _native.multinomial(probabilities, seed, position, subsequence, out, stream)
+    return _like(probabilities, _native.multinomial(probabilities, seed, position, subsequence, out, stream))
 
 
 def greedy_sample(logits: Any, **options: Unpack[DrawOptions]) -> Any:

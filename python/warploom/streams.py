@@ -39,7 +39,7 @@ class Stream(Iterator[_native.TokenEvent]):
 
     @property
     def output(self) -> _native.RequestOutput | None:
-        """The whole output, once every event was taken; None before, and after close()."""
+        """The whole output, once every event was taken; None before. After close() it ends where the request did."""
         return None if self._events else self._native.output
 
     def __enter__(self) -> Stream:
@@ -78,7 +78,7 @@ class AsyncStream(AsyncIterator[_native.TokenEvent]):
 
     @property
     def output(self) -> _native.RequestOutput | None:
-        """The whole output, once every event was taken; None before, and after aclose()."""
+        """The whole output, once every event was taken; None before. After aclose() it ends where the request did."""
         return None if self._events else self._native.output
 
     async def __aenter__(self) -> AsyncStream:
