@@ -49,12 +49,14 @@ class Run {
     constexpr std::uint64_t kOwnContent = std::uint64_t{1} << 63;
     start_ = Clock::now();
     std::vector<RequestHandle> handles;
-    for (std::int64_t i = 0; i < std::max<std::int64_t>(options_.warm_up, 4); ++i) {
-      const Arrival& like = arrivals_[static_cast<std::size_t>(i) % arrivals_.size()];
-      const std::int64_t prompt = options_.warm_up > 0 ? like.prompt_tokens() : 32,
-                         output = options_.warm_up > 0 ? like.output_tokens : 8;
-      const Arrival arrival{0, {{kOwnContent + static_cast<std::uint64_t>(i), prompt}}, output};
+    const auto add = [&](std::int64_t prompt, std::int64_t output) {
+      const Arrival arrival{0, {{kOwnContent + handles.size(), prompt}}, output};
       handles.push_back(engine_.submit(request_for(arrival, 0, tokens_, options_)));
+    };
+    for (int i = 0; options_.warm_up == 0 && i < 4; ++i) add(32, 8);
+    for (std::int64_t i = 0; i < options_.warm_up; ++i) {
+      const Arrival& like = arrivals_[static_cast<std::size_t>(i) % arrivals_.size()];
+      add(like.prompt_tokens(), like.output_tokens);
     }
     for (const RequestHandle& handle : handles)
       while (!handle.await_output(kProgressEvery))

@@ -19,8 +19,8 @@ struct ServeOptions {
   SamplingParams sampling;
   Limits limits;
   std::uint64_t seed = 1;  // of the prompts' tokens
-  std::int64_t warm_up =
-      0;  // answered before, all at once: requests of the workload's lengths with other prompts; 0: 4 short ones
+  // Requests of the workload's lengths with other prompts that are answered before, all at once. 0: 4 short ones.
+  std::int64_t warm_up = 0;
 };
 
 struct ServeProgress {

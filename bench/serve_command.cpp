@@ -187,8 +187,7 @@ void add_workload_options(CLI::App& command, Options& o) {
                   "requests a second, one or several; inf: all at once (default: 1, or as the trace recorded)")
       ->check(CLI::Validator(
           [](std::string& text) -> std::string {
-            double rate = 0;
-            if (CLI::detail::lexical_cast(text, rate)) return {};
+            if (CLI::Number(text).empty()) return {};
             return fmt::format("\"{}\" is neither a number in (0, 1e6] nor inf", text);
           },
           ""))

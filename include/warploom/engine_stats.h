@@ -48,10 +48,9 @@ struct WARPLOOM_EXPORT EngineStats {
   std::int64_t kv_cache_blocks = 0;          ///< in all
   std::int64_t cached_blocks = 0;            ///< findable by their prefix, held or not
   std::uint64_t prompt_tokens = 0;           ///< of requests that were admitted
-  std::uint64_t queried_prompt_tokens =
-      0;  ///< of those, looked up in the prefix cache; Request::prompt_logprobs needs all computed
-  std::uint64_t cached_prompt_tokens = 0;  ///< of those, found there
-  std::uint64_t computed_tokens = 0;       ///< that went through the model, again after a preemption too
+  std::uint64_t queried_prompt_tokens = 0;   ///< of those, looked up in the prefix cache: none with prompt_logprobs
+  std::uint64_t cached_prompt_tokens = 0;    ///< of those, found there
+  std::uint64_t computed_tokens = 0;         ///< that went through the model, again after a preemption too
   std::uint64_t generated_tokens = 0;
   std::uint64_t preemptions = 0;
   std::uint64_t finished_completions[static_cast<std::size_t>(FinishReason::shutdown) + 1] = {};  ///< by FinishReason

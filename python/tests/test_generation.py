@@ -543,7 +543,8 @@ def enduring() -> warploom.Model:
 
 
 def gives_in_some_round(share: Callable[[], float], least: float) -> None:
-    """The operating system may keep a thread of a busy machine waiting for all of one round. A lock that is held gives nothing in any."""
+    """The operating system may keep a thread of a busy machine waiting for all of one round. A lock that is held gives nothing
+    in any."""
     shares = list[float]()
     while not shares or shares[-1] < least:
         assert len(shares) < 10, shares

@@ -39,6 +39,9 @@ _TAKEN = frozenset(
 )
 
 
+_MAX_TOKENS = 100  # as RequestOptions says
+
+
 class _Caller:
     """Calls a model, with PyTorch's tensors if it is a module of PyTorch's."""
 
@@ -133,15 +136,13 @@ def _prompt(tokens: Tokens) -> list[int]:
 
 
 def _check_lengths(options: RequestOptions) -> None:
-    most = options.get("max_tokens", 100) or 0
-    for name, value, high in (
-        ("max_tokens", most, None),
-        ("min_tokens", options.get("min_tokens", 0) or 0, most),
-        ("penalty_window", options.get("penalty_window", 0) or 0, None),
-    ):
-        if value < 0 or (high is not None and value > high):
-            bound = "at least 0" if high is None else f"in [0, {high}], max_tokens being the latter"
-            raise _native.InvalidArgument(f"{name} is {value}; it must be {bound}")
+    most = options.get("max_tokens", _MAX_TOKENS)
+    for name, value in (("max_tokens", most), ("penalty_window", options.get("penalty_window", 0))):
+        if value < 0:
+            raise _native.InvalidArgument(f"{name} is {value}; it must be at least 0")
+    least = options.get("min_tokens", 0)
+    if not 0 <= least <= most:
+        raise _native.InvalidArgument(f"min_tokens is {least}; it must be in [0, {most}], max_tokens being the latter")
 
 
 def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOptions]) -> npt.NDArray[np.int32]:
@@ -169,11 +170,11 @@ def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOp
         parameters["bias"] = options["logit_bias"]
     stops = frozenset(int(token) for token in np.asarray(options.get("stop_token_ids", ()), np.int64))
     call, cache, first = _Caller(model), None, len(history)
-    seed = _native.request_seed(options.get("seed") or 0, history)
+    seed = _native.request_seed(options.get("seed", 0), history)
     constraint, processor = options.get("constraint"), options.get("logits_processor")
-    max_tokens, min_tokens = options.get("max_tokens"), options.get("min_tokens") or 0
+    min_tokens = options.get("min_tokens", 0)
     masks: tuple[Words | None, Words | None] | None = None
-    for position in range(100 if max_tokens is None else max_tokens):
+    for position in range(options.get("max_tokens", _MAX_TOKENS)):
         logits, cache = call(history if cache is None else history[-1:], cache)
         vocab_size, output = int(logits.shape[0]), np.array(history[first:], np.int32)
         if processor is not None:

@@ -88,8 +88,8 @@ def softmax(logits: Any, *, out: Any = None, **options: Unpack[FilterOptions]) -
     """Probabilities of the tokens that pass the filters, 0 for the others: float32 of the shape of `logits`, and where they
     are.
 
-    logits: as sample() takes them. out: a writable contiguous float32 array of that shape in memory of its own. A row with NaN or +inf, or without a
-    finite logit, becomes NaN. At temperature 0 the largest logit has it all.
+    logits: as sample() takes them. out: a writable contiguous float32 array of that shape in memory of its own. A row with
+    NaN or +inf, or without a finite logit, becomes NaN. At temperature 0 the largest logit has it all.
 
     Raises as sample() does.
     """
