@@ -49,7 +49,9 @@ TEST(GpuReport, StatesRatesAndSharesOfWhatTheDeviceReaches) {
 TEST(GpuReport, ADeviceOfUnknownRatesGivesNoShares) {
   GpuReport report = planted();
   report.device = {};
-  for (const json& m : json::parse(render(report, "json"))["measurements"]) {
+  const json all = json::parse(render(report, "json"));
+  ASSERT_FALSE(all["measurements"].empty());
+  for (const json& m : all["measurements"]) {
     EXPECT_FALSE(m.contains("memory_share"));
     EXPECT_FALSE(m.contains("matrix_share"));
   }
