@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Compares sampling strategies: a table with what was measured, and plots of what they do.
 
+    pip install matplotlib rich
     python examples/compare_strategies.py [MODEL] [--output FOLDER]
 
 Writes filters.png (the distribution of one token before and after each filter), entropy.png (the model's uncertainty along the
@@ -23,6 +24,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 import warploom
@@ -196,13 +198,13 @@ def plot_diversity(results: list[Measured], path: Path) -> None:
     plt.close(figure)
 
 
-def plot_kv_cache(model: warploom.Model, lengths: list[int], path: Path) -> None:
+def plot_kv_cache(model: warploom.Model, lengths: list[int], path: Path, console: Console) -> None:
     """Seconds that it takes to generate so many tokens, with the KV cache and without."""
     figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
     for i, (name, cached) in enumerate({"with the KV cache": True, "without": False}.items()):
         generator = warploom.Generator(model, use_kv_cache=cached, max_num_seqs=1)
         seconds = []
-        for length in lengths:
+        for length in track(lengths, f"{len(lengths)} lengths {name}", console=console, transient=True):
             generator.clear_cache()
             started = time.perf_counter()
             generator.generate("Once upon a time", max_tokens=length, temperature=0.0, ignore_eos=True)
@@ -238,7 +240,7 @@ def main() -> None:
         runs[f"temperature {temperature:g} alone"] = {"temperature": temperature}
     results = [
         measure(generator, name, filters, arguments.prompt, arguments.max_tokens, arguments.texts)
-        for name, filters in runs.items()
+        for name, filters in track(runs.items(), "Strategies", console=console, transient=True)
     ]
     console.print(table_of(results))
     for r in results[: len(STRATEGIES)]:
@@ -247,7 +249,7 @@ def main() -> None:
     plot_filters(model, arguments.prompt, arguments.output / "filters.png")
     plot_entropy(results, arguments.output / "entropy.png")
     plot_diversity(results, arguments.output / "diversity.png")
-    plot_kv_cache(model, [int(length) for length in arguments.lengths.split(",")], arguments.output / "kv_cache.png")
+    plot_kv_cache(model, [int(length) for length in arguments.lengths.split(",")], arguments.output / "kv_cache.png", console)
     console.print(f"pictures are in {arguments.output}")
 
 

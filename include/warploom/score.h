@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -26,11 +27,14 @@ struct ScoreOptions {
   TokenId bos = -1;
   DType kv_type = DType::f16;  ///< as EngineOptions
   std::int64_t block_size = 16;
+  /// Called on the calling thread after each step, with the share of the tokens that are done, in [0, 1]. What it throws ends
+  /// the scoring.
+  std::function<void(double)> progress;
 };
 
 /// Scores every token but the first of each window; each window starts afresh. Throws InvalidArgument if there is nothing to
 /// score, an id is outside the vocabulary or an option is out of range; ModelError if logits are not numbers; OutOfMemory;
-/// BackendError.
+/// BackendError; and what `progress` throws.
 [[nodiscard]] WARPLOOM_EXPORT Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> tokens,
                                           const ScoreOptions& options = {});
 

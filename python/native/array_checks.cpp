@@ -35,18 +35,25 @@ void refuse_device(const char* name, int device_type) {
                    "): move it to the CPU");
 }
 
-Rows rows_of(Array array, bool bfloat, const char* name) {
+void refuse_element_type(const char* name, const std::string& type, RowTypes taken) {
+  refuse(name, "has elements of type " + type + "; they must be float32" +
+                   (taken == RowTypes::floats ? ", float16 or bfloat16" : ""));
+}
+
+Rows rows_of(Array array, bool bfloat, const char* name, RowTypes taken) {
   Rows rows;
   rows.array = std::move(array);
   const nb::dlpack::dtype type = rows.array.dtype();
   if (is(type, Code::Float, 32)) {
     rows.type = DType::f32;
+  } else if (taken == RowTypes::float32) {
+    refuse_element_type(name, bfloat ? "bfloat16" : type_name(type), taken);
   } else if (is(type, Code::Float, 16)) {
     rows.type = DType::f16;
   } else if (bfloat || is(type, Code::Bfloat, 16)) {
     rows.type = DType::bf16;
   } else {
-    refuse(name, "has elements of type " + type_name(type) + "; they must be float32, float16 or bfloat16");
+    refuse_element_type(name, type_name(type), taken);
   }
   const std::size_t ndim = rows.array.ndim();
   if (ndim != 1 && ndim != 2)
@@ -59,8 +66,8 @@ Rows rows_of(Array array, bool bfloat, const char* name) {
     refuse(name, "has a stride of " + std::to_string(rows.array.stride(ndim - 1)) +
                      " elements between the logits of a row; it must be 1: make a contiguous copy");
   rows.stride = rows.single || rows.rows <= 1 ? rows.width : rows.array.stride(0);
-  if (rows.stride < rows.width)
-    refuse(name, "has a stride of " + std::to_string(rows.stride) + " elements between rows; it must be at least " +
+  if (rows.stride != 0 && rows.stride < rows.width)
+    refuse(name, "has a stride of " + std::to_string(rows.stride) + " elements between rows; it must be 0 or at least " +
                      std::to_string(rows.width) + ": make a contiguous copy");
   return rows;
 }

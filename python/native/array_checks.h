@@ -39,7 +39,7 @@ Place place_of(nb::handle object, const char* name);
 [[noreturn]] void refuse_device(const char* name, int device_type);
 
 /// Rows of logits or probabilities, wherever they are. `bfloat`: its 16-bit integers are the bits of bfloat16.
-Rows rows_of(Array array, bool bfloat, const char* name);
+Rows rows_of(Array array, bool bfloat, const char* name, RowTypes taken = RowTypes::floats);
 /// That `array` has elements of this type, the shape [length] or, if `width` >= 0, [length, width], and is contiguous.
 void check_output(const Array& array, nb::dlpack::dtype type, const char* name, std::int64_t length, std::int64_t width);
 /// Refuses the type and shape of a mask of allowed tokens; `array` may be anywhere. Returns whether it holds bools.

@@ -22,6 +22,9 @@ Array import(nb::handle object, const char* name) {
   Array array;
   if (!nb::try_cast(object, array) || !array.is_valid()) {
     if (const Place place = place_of(object, name); !place.on_host()) refuse_device(name, place.type);
+    if (nb::hasattr(object, "dtype"))
+      refuse(name, "has elements of type " + nb::cast<std::string>(nb::str(nb::object(object.attr("dtype")))) +
+                       ", which neither DLPack nor the buffer protocol can export");
     refuse(name, "is a " + python_type(object) + ", not an array that DLPack or the buffer protocol can export");
   }
   if (!is_on_host(array.device_type())) refuse_device(name, array.device_type());
@@ -105,6 +108,10 @@ template std::uint64_t read_number(nb::handle, const char*);
 
 namespace {
 
+bool is_text(nb::handle object) {
+  return nb::isinstance<nb::str>(object) || nb::isinstance<nb::bytes>(object) || PyByteArray_Check(object.ptr());
+}
+
 bool is_number(nb::handle value) {
   return PyFloat_Check(value.ptr()) || PyLong_Check(value.ptr()) ||
          (!PySequence_Check(value.ptr()) && !nb::hasattr(value, "__dlpack__"));
@@ -129,14 +136,15 @@ T checked_element(const Array& array, std::int64_t offset, const char* name) {
 
 }  // namespace
 
-Rows read_rows(nb::handle object, const char* name) {
+Rows read_rows(nb::handle object, const char* name, RowTypes taken) {
   if (!nb::ndarray_check(object))
-    refuse(name, "is a " + python_type(object) + "; it must be an array of float32, float16 or bfloat16");
+    refuse(name, "is a " + python_type(object) + "; it must be an array of float32" +
+                     (taken == RowTypes::floats ? ", float16 or bfloat16" : ""));
   Array array;
   const bool bfloat = (!nb::try_cast(object, array) || !array.is_valid()) && is_numpy_bfloat16(object);
   if (!array.is_valid()) array = import(bfloat ? nb::object(object.attr("view")("uint16")) : nb::borrow(object), name);
   if (!is_on_host(array.device_type())) refuse_device(name, array.device_type());
-  return rows_of(std::move(array), bfloat, name);
+  return rows_of(std::move(array), bfloat, name, taken);
 }
 
 template <typename T>
@@ -163,6 +171,7 @@ template double* output_of(nb::handle, const char*, std::int64_t, std::int64_t);
 template <typename T>
 void Column<T>::read(nb::handle value, const char* name, std::int64_t rows) {
   if (value.is_none()) return;
+  if (is_text(value)) refuse(name, "is a " + python_type(value) + "; it must be a number or one for each row");
   const auto count = static_cast<std::size_t>(rows);
   if (is_number(value)) {
     own.assign(count, read_number<T>(value, name));
@@ -196,16 +205,14 @@ template struct Column<std::uint32_t>;
 
 std::vector<TokenId> read_tokens(nb::handle object, const char* name) {
   std::vector<TokenId> tokens;
-  const bool is_text =
-      nb::isinstance<nb::str>(object) || nb::isinstance<nb::bytes>(object) || PyByteArray_Check(object.ptr());
-  if (!is_text && nb::ndarray_check(object)) {
+  if (!is_text(object) && nb::ndarray_check(object)) {
     const Array array = import(object, name);
     if (array.ndim() != 1) refuse(name, "has the shape " + shape_text(array) + "; token ids have one dimension");
     for (std::size_t i = 0; i < array.shape(0); ++i)
       tokens.push_back(checked_element<TokenId>(array, static_cast<std::int64_t>(i) * array.stride(0), name));
     return tokens;
   }
-  if (!PySequence_Check(object.ptr()) || is_text)
+  if (!PySequence_Check(object.ptr()) || is_text(object))
     refuse(name, "is a " + python_type(object) + "; it must be a sequence or an array of token ids");
   for (nb::handle token : nb::borrow<nb::sequence>(object)) tokens.push_back(read_number<TokenId>(token, name));
   return tokens;

@@ -24,8 +24,11 @@ struct Rows {
   std::int64_t rows = 0, width = 0, stride = 0;
 };
 
-/// f32, f16 or bf16 [width] or [rows, width] in host memory, each row contiguous. Throws InvalidArgument with `name`.
-Rows read_rows(nb::handle object, const char* name);
+enum class RowTypes : std::uint8_t { floats, float32 };  // f32, f16 and bf16, or f32 alone
+
+/// Numbers [width] or [rows, width] in host memory, each row contiguous; a stride of 0 repeats the first. Throws
+/// InvalidArgument with `name`.
+Rows read_rows(nb::handle object, const char* name, RowTypes taken = RowTypes::floats);
 
 /// An array to write, [length] or, if `width` >= 0, [length, width], contiguous. Throws InvalidArgument.
 template <typename T>

@@ -162,8 +162,7 @@ nb::object multinomial(nb::handle probabilities, nb::handle seed, nb::handle pos
   if (is_on_gpu(probabilities, "probabilities"))
     return cuda_module("probabilities").attr("multinomial")(probabilities, seed, position, subsequence, out, stream);
   if (!stream.is_none()) throw InvalidArgument("stream is given, but the probabilities are in host memory");
-  const Rows rows = read_rows(probabilities, "probabilities");
-  if (rows.type != DType::f32) throw InvalidArgument("probabilities must have elements of type float32");
+  const Rows rows = read_rows(probabilities, "probabilities", RowTypes::float32);
   if (rows.width < 1 || rows.width > (std::int64_t{1} << 22))
     throw InvalidArgument("probabilities has " + std::to_string(rows.width) + " columns; it must be in [1, 2^22]");
   Column<std::uint64_t> seeds, positions;

@@ -17,14 +17,17 @@ const T* data_or_null(const std::vector<T>& values) {
 /// Calls visit(element) for each element of `value`, of which there must be one for each row.
 template <typename Visit>
 void for_each_row(nb::handle value, const char* name, std::int64_t rows, const Visit& visit) {
+  if (!nb::isinstance<nb::iterable>(value))
+    throw InvalidArgument(std::string(name) + " is a " + nb::type_name(value.type()).c_str() +
+                          "; it must have one entry for each of the " + std::to_string(rows) + " rows of logits");
   std::int64_t count = 0;
   for (nb::handle row : nb::borrow(value)) {
     visit(row);
     ++count;
   }
   if (count != rows)
-    throw InvalidArgument(std::string(name) + " has " + std::to_string(count) + " rows for " + std::to_string(rows) +
-                          " rows of logits");
+    throw InvalidArgument(std::string(name) + " has " + std::to_string(count) + " entries for " + std::to_string(rows) +
+                          " rows of logits; it must have one for each");
 }
 
 }  // namespace
@@ -57,6 +60,8 @@ bool DrawParameters::read(std::string_view name, nb::handle value) {
 void DrawParameters::read_threads(nb::handle value) {
   Column<std::int32_t> threads;
   threads.read(value, "threads", 1);
+  if (threads.data && threads.data[0] < 0)
+    throw InvalidArgument("threads is " + std::to_string(threads.data[0]) + "; it must be at least 0");
   if (threads.data) threads_ = threads.data[0] == 0 ? available_cpus() : threads.data[0];
 }
 
@@ -64,7 +69,7 @@ void DrawParameters::read_history(nb::handle value) {
   if (value.is_none()) return;
   history_offsets_ = {0};
   const auto add = [this](nb::handle row) {
-    for (const TokenId token : read_tokens(row, "history")) history_.push_back(token);
+    for (const TokenId token : read_tokens(row, single_ ? "history" : "a row's history")) history_.push_back(token);
     history_offsets_.push_back(static_cast<std::int64_t>(history_.size()));
   };
   if (single_) return add(value);

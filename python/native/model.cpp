@@ -6,6 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "native/array_checks.h"
 #include "native/arrays.h"
 #include "native/options.h"
 #include "native/signals.h"
@@ -20,7 +21,10 @@ namespace warploom::python {
 
 std::filesystem::path read_path(nb::handle path) {
   const nb::object text = nb::steal(PyOS_FSPath(path.ptr()));
-  if (!text.is_valid()) throw nb::python_error();
+  if (!text.is_valid()) {
+    PyErr_Clear();
+    refuse("path", "is a " + python_type(path) + "; it must be a str or an os.PathLike");
+  }
   const nb::object bytes = nb::module_::import_("os").attr("fsencode")(text);
   const std::string path_bytes = read_text(bytes, "path");
   if (path_bytes.find('\0') != std::string::npos) throw InvalidArgument("path holds a null character");
@@ -122,6 +126,7 @@ Score score_tokens(const PyModel& self, nb::handle tokens, std::int64_t window, 
   options.window = window;
   options.bos = bos.is_none() ? -1 : read_number<TokenId>(bos, "bos");
   options.kv_type = read_float_type(kv_type, "kv_type");
+  options.progress = [check = SignalCheck()](double) mutable { check(); };
   const auto& model = self.model.get();
   const nb::gil_scoped_release release;
   return score(model, ids, options);
@@ -175,7 +180,7 @@ void bind_model(nb::module_& m) {
       "Weights on a device, with the tokenizer that belongs to them. Immutable: share it between generators, engines "
       "and threads. Whatever uses a model keeps it alive. Not usable in a process that was forked after it was loaded.")
       .def_static(
-          "load", &load, nb::arg("path"), nb::kw_only(), nb::arg("device") = "auto", nb::arg("threads") = 0,
+          "load", &load, nb::arg("path").none(), nb::kw_only(), nb::arg("device") = "auto", nb::arg("threads") = 0,
           nb::arg("gpu") = 0, nb::arg("deterministic") = false, nb::arg("progress") = nb::none(),
           nb::sig("def load(path: str | os.PathLike[str], *, device: str = 'auto', threads: int = 0, gpu: int = 0, "
                   "deterministic: "
@@ -235,7 +240,8 @@ void bind_model(nb::module_& m) {
         "Raises InvalidArgument, ModelError, OutOfMemory or BackendError.");
   m.def("model_shape_names", &model_shape_names, "Names that synthetic_model() knows, \"llama-3.2-1b\" for instance.");
   m.def("weight_type_names", &weight_type_names, "Types of weights that synthetic_model() knows.");
-  m.def("metadata", &metadata, nb::arg("path"), nb::sig("def metadata(path: str | os.PathLike[str]) -> dict[str, str]"),
+  m.def("metadata", &metadata, nb::arg("path").none(),
+        nb::sig("def metadata(path: str | os.PathLike[str]) -> dict[str, str]"),
         "The metadata of a GGUF file as text; long arrays are cut. Raises ModelError if it cannot be read.");
 }
 

@@ -96,6 +96,11 @@ void SampleCall::run(SampleArgs& args) {
   args.rows = rows_.rows;
   args.vocab_size = rows_.width;
   args.row_stride = rows_.stride;
+  if (rows_.stride == 0 && rows > 1) {
+    row_index_.assign(rows, 0);
+    args.row_index = row_index_.data();
+    args.row_stride = rows_.width;
+  }
   parameters_.give(args);
   outputs_.give(args);
   statuses_.resize(rows);

@@ -33,6 +33,7 @@ class SampleCall {
   Rows rows_;
   DrawParameters parameters_;
   DrawOutputs outputs_;
+  std::vector<std::int64_t> row_index_;  // if all rows are the first
   std::vector<TokenId> tokens_;
   std::vector<SampleStatus> statuses_;
 };

@@ -29,6 +29,12 @@ def test_rows_that_lie_apart(cuda: Cuda) -> None:
     assert result(cuda, warploom.sample(logits, seed=1)).tolist() == warploom.sample(rows_of(), seed=1).tolist()
 
 
+def test_one_row_again_and_again_is_refused(cuda: Cuda) -> None:
+    logits = Tensor(cuda, rows_of(), strides=(0, 1))
+    with pytest.raises(warploom.InvalidArgument, match="logits repeats one row"):
+        warploom.sample(logits)
+
+
 def test_no_rows(cuda: Cuda) -> None:
     none = Tensor(cuda, np.zeros((0, 10), np.float32))
     assert warploom.sample(none).shape == (0,)
@@ -105,7 +111,7 @@ def test_wrong_names_and_types(cuda: Cuda) -> None:
         warploom.sample(logits, topp=0.5)
     with pytest.raises(TypeError, match='no option "seed"'):
         warploom.softmax(logits, seed=1)
-    with pytest.raises(warploom.InvalidArgument, match="must have elements of type float32"):
+    with pytest.raises(warploom.InvalidArgument, match="elements of type float16; they must be float32$"):
         warploom.multinomial(Tensor(cuda, rows_of().astype(np.float16)))
 
 

@@ -102,6 +102,19 @@ def test_cancelling(engine: warploom.Engine) -> None:
     assert ended(engine, "cancelled", 5)
 
 
+def test_async_with_ends_it(tiny: warploom.Model) -> None:
+    async def main() -> warploom.RequestOutput:
+        async with warploom.Engine(tiny) as engine:
+            assert engine.model is tiny and engine.tokenizer.vocab_size == tiny.shape.vocab_size
+            running = asyncio.create_task(engine.run(PROMPT, max_tokens=10**6, ignore_eos=True))
+            await asyncio.sleep(0.05)
+        with pytest.raises(warploom.EngineStopped):
+            engine.submit(PROMPT)
+        return await running
+
+    assert asyncio.run(main()).completions[0].finish_reason in ("shutdown", "context_full")
+
+
 def test_what_callbacks_raise(engine: warploom.Engine) -> None:
     with pytest.raises(Failure):
         engine.submit(PROMPT, constraint=Failing()).result(30)

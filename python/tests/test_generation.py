@@ -252,8 +252,16 @@ def test_wrong_requests(tiny: warploom.Model, prompt: Any, options: Any, message
 
 def test_what_is_no_request(tiny: warploom.Model, tmp_path: Path) -> None:
     generator = warploom.Generator(tiny)
-    with pytest.raises(warploom.InvalidArgument, match="None"):
-        generator.run([None])  # type: ignore[list-item]
+    with pytest.raises(warploom.InvalidArgument, match=r"requests\[1\] is a NoneType; it must be a Request"):
+        generator.run([generator.request("a"), None])  # type: ignore[list-item]
+    with pytest.raises(warploom.InvalidArgument, match="requests is a Request; it must be a list"):
+        generator.run(generator.request("a"))  # type: ignore[arg-type]
+    for kind_of_path in (None, 5):
+        with pytest.raises(warploom.InvalidArgument, match="path is a .*; it must be a str or an os.PathLike"):
+            warploom.Model.load(kind_of_path)  # type: ignore[arg-type]
+    for serves in (warploom.Generator, warploom.Engine):
+        with pytest.raises(warploom.InvalidArgument, match="model is a str; it must be a Model: Model.load"):
+            serves("model.gguf")  # type: ignore[arg-type]
     with pytest.raises(warploom.InvalidArgument, match="prompt is a NoneType"):
         generator.generate(None)  # type: ignore[call-overload]
     with pytest.raises(warploom.InvalidArgument, match="null character"):
@@ -462,8 +470,11 @@ def test_async_stream(tiny: warploom.Model) -> None:
     asyncio.run(main())
 
 
-def test_ctrl_c_ends_a_generation() -> None:
-    script = """
+@pytest.mark.parametrize(
+    "call", ["generator.generate([1, 2], max_tokens=90000, ignore_eos=True)", "generator.model.score([1, 2] * 45000)"]
+)
+def test_ctrl_c_ends(call: str) -> None:
+    script = f"""
 import signal, threading, os, time, warploom
 shape = warploom.ModelShape(vocab_size=300, context_length=100000, num_layers=2, hidden_size=64, num_heads=4, num_kv_heads=2,
                             head_dim=16, intermediate_size=96)
@@ -471,7 +482,7 @@ generator = warploom.Generator(warploom.synthetic_model(shape, "F32", threads=1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
-    generator.generate([1, 2], max_tokens=90000, ignore_eos=True)
+    {call}
 except KeyboardInterrupt:
     print("interrupted", len(generator.generate([1, 2], max_tokens=3, ignore_eos=True)) > 0)
 """

@@ -199,6 +199,24 @@ def test_pretrained_finds_the_package(tmp_path: Any, monkeypatch: pytest.MonkeyP
         assert __main__._with_model(arguments) == arguments
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("model.gguf", r"model is a str; it must be a Model \(Model.load\(\) makes one of a file\) or a callable"),
+        (None, "model is a NoneType; it must be a Model"),
+        (
+            lambda tokens: tokens,
+            r"model is called with \(tokens, cache\), which it does not take: too many positional arguments",
+        ),
+        (lambda tokens, cache, more: tokens, "which it does not take: missing a required argument: 'more'"),
+    ],
+)
+def test_what_is_no_model(model: Any, message: str) -> None:
+    for generate in (warploom.generate, loop.generate_tokens):
+        with pytest.raises(warploom.InvalidArgument, match=message):
+            generate(model, [1, 2])
+
+
 def test_names_of_synthetic_models() -> None:
     assert "smollm2-135m" in warploom.model_shape_names() and "Q4_K_M" in warploom.weight_type_names()
     with pytest.raises(warploom.InvalidArgument):

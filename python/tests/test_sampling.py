@@ -41,6 +41,23 @@ def test_no_copy_of_strided_rows() -> None:
     assert warploom.sample(wide[::2, :1000], seed=1).tolist() == warploom.sample(rows_of(), seed=1)[::2].tolist()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_many_draws_from_one_row(dtype: Any) -> None:
+    row, position = rows_of()[0].astype(dtype), np.arange(50)
+    repeated, copied = np.broadcast_to(row, (50, len(row))), np.tile(row, (50, 1))
+    tokens = warploom.sample(repeated, position=position)
+    assert tokens.tolist() == warploom.sample(copied, position=position).tolist()
+    assert len(set(tokens)) > 10
+    assert np.array_equal(warploom.softmax(repeated, top_k=5), warploom.softmax(copied, top_k=5))
+    assert np.array_equal(warploom.top_p_mask(repeated, 0.5), warploom.top_p_mask(copied, 0.5))
+    details, other = (
+        warploom.sample_details(rows, position=position, top=3, kept=True, top_k=9) for rows in (repeated, copied)
+    )
+    assert details.token.tolist() == other.token.tolist() and details.top_logprob.tolist() == other.top_logprob.tolist()
+    p = np.broadcast_to(warploom.softmax(row), repeated.shape)
+    assert warploom.multinomial(p, position=position).tolist() == warploom.multinomial(p.copy(), position=position).tolist()
+
+
 def test_read_only_logits() -> None:
     rows = rows_of()
     expected = warploom.sample(rows, seed=1).tolist()
@@ -58,7 +75,8 @@ def test_read_only_logits() -> None:
         (np.zeros(8, np.float32)[::2], "a stride of 2 elements"),
         (np.zeros((4, 4), np.float32).T, "a stride of 4 elements"),
         (np.zeros((4, 4), np.float32)[::-1], "a stride of -4 elements between rows"),
-        (np.broadcast_to(np.zeros(4, np.float32), (3, 4)), "a stride of 0 elements between rows"),
+        (np.zeros(4, ">f4"), "elements of type >f4, which neither DLPack nor the buffer protocol can export"),
+        (np.zeros(4, object), "elements of type object"),
         (np.zeros(0, np.float32), "vocab_size is 0"),
         ([0.0, 1.0], "is a list"),
         ("text", "is a str"),
@@ -164,7 +182,9 @@ def test_parameters_are_scalars_or_arrays(name: str, values: list[Any]) -> None:
         ({"min_p": 1.5}, "min_p is 1.5"),
         ({"seed": -1}, "seed is -1; it must be an integer in"),
         ({"seed": 2**64}, "seed is 18446744073709551616"),
-        ({"seed": "1"}, "seed is a str|seed has 1 elements"),
+        ({"seed": "1"}, "seed is a str; it must be a number or one for each row"),
+        ({"temperature": b"x"}, "temperature is a bytes; it must be a number or one for each row"),
+        ({"history": 3}, "history is a int; it must be a sequence or an array of token ids"),
         ({"repetition_penalty": 0.0}, "repetition_penalty is 0"),
         ({"temperature": object()}, "temperature is a object"),
         ({"history": [1000], "presence_penalty": 1.0}, "a token of history or bias is not in"),
@@ -175,7 +195,8 @@ def test_parameters_are_scalars_or_arrays(name: str, values: list[Any]) -> None:
         ({"allowed": np.zeros(1001, np.bool_)}, r"allowed has the shape \(1001,\)"),
         ({"allowed": np.zeros(1000, np.float32)}, "allowed has elements of type float32"),
         ({"temperature": np.ones(2)}, r"temperature has the shape \(2,\)"),
-        ({"temperature": np.array(["a"])}, "temperature is a"),
+        ({"temperature": np.array(["a"])}, "temperature has elements of type <U1"),
+        ({"threads": -1}, "threads is -1; it must be at least 0"),
         ({"threads": 0.5}, "threads is a float"),
         ({"threads": 5000}, "threads is 5000"),
     ],
@@ -188,6 +209,19 @@ def test_wrong_parameters(options: Any, message: str) -> None:
 def test_a_wrong_parameter_of_one_row_names_it() -> None:
     with pytest.raises(warploom.InvalidArgument, match="row 3: top_p is -1"):
         warploom.sample(rows_of(), top_p=[1.0, 0.5, 0.5, -1.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        (3, "history is a int; it must have one entry for each of the 5 rows of logits"),
+        ([[1], [2]], "history has 2 entries for 5 rows of logits; it must have one for each"),
+        ([1, 2, 3, 4, 5], "a row's history is a int; it must be a sequence or an array of token ids"),
+    ],
+)
+def test_a_history_for_each_row(history: Any, message: str) -> None:
+    with pytest.raises(warploom.InvalidArgument, match=message):
+        warploom.sample(rows_of(), history=history)
 
 
 def test_unknown_options() -> None:
@@ -412,8 +446,11 @@ def test_multinomial_of_what_is_no_measure(weights: list[float]) -> None:
 
 
 def test_multinomial_takes_float32() -> None:
-    with pytest.raises(warploom.InvalidArgument, match="float32"):
-        warploom.multinomial(np.ones(3, np.float16))
+    for dtype in (np.float16, np.float64, ml_dtypes.bfloat16):
+        with pytest.raises(warploom.InvalidArgument, match=f"elements of type {np.dtype(dtype).name}; they must be float32$"):
+            warploom.multinomial(np.ones(3, dtype))
+    with pytest.raises(warploom.InvalidArgument, match="it must be an array of float32$"):
+        warploom.multinomial([0.5, 0.5])
 
 
 def test_a_call_costs_less_than_10_microseconds() -> None:

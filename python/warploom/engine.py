@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from . import _native
 from .options import EngineOptions, Prompt, RequestOptions
-from .prompts import refuse_several, request_for, text_of
+from .prompts import check_model, refuse_several, request_for, text_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -239,18 +239,24 @@ class Engine:
 
     model, tokenizer: as Generator takes them. options: EngineOptions says what they mean.
 
-    For any number of threads and event loops. close() or a `with` block ends it: requests that still run end as "shutdown". Not
+    For any number of threads and event loops. close(), a `with` or an `async with` block ends it: requests that still run end as "shutdown". Not
     usable in a process that was forked after it was made.
     """
 
     def __init__(
         self, model: _native.Model, tokenizer: _native.Tokenizer | None = None, **options: Unpack[EngineOptions]
     ) -> None:
+        check_model(model)
         self._native = _native.Engine(model, tokenizer, **options)
-        self._tokenizer = tokenizer or model.tokenizer
+        self._model, self._tokenizer = model, tokenizer or model.tokenizer
         self._dispatcher = _Dispatcher()
         self._process = os.getpid()
         self._finalizer = weakref.finalize(self, _close, self._native, self._dispatcher, self._process)
+
+    @property
+    def model(self) -> _native.Model:
+        """What computes."""
+        return self._model
 
     @property
     def tokenizer(self) -> _native.Tokenizer:
@@ -332,3 +338,11 @@ class Engine:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
+
+    async def __aenter__(self) -> Engine:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)

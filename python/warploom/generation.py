@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Union, overload
@@ -13,7 +12,7 @@ import numpy.typing as npt
 
 from . import _native, loop
 from .options import EngineOptions, Messages, Prompt, RequestOptions, Tokens
-from .prompts import is_batch, is_messages, refuse_several, request_for, text_of
+from .prompts import check_model, is_batch, is_messages, refuse_several, request_for, text_of
 from .streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
@@ -53,6 +52,7 @@ class Generator:
     def __init__(
         self, model: _native.Model, tokenizer: _native.Tokenizer | None = None, **options: Unpack[EngineOptions]
     ) -> None:
+        check_model(model)
         self._native = _native.Generator(model, tokenizer, **options)
         self._tokenizer = tokenizer or model.tokenizer
         self._model = model
@@ -98,6 +98,14 @@ class Generator:
 
     def run(self, requests: Sequence[_native.Request]) -> list[_native.RequestOutput]:
         """Runs requests, which may differ in everything, as one batch; their outputs, in order. Raises as generate() does."""
+        if isinstance(requests, _native.Request):
+            raise _native.InvalidArgument("requests is a Request; it must be a list of them")
+        requests = list(requests)
+        for i, request in enumerate(requests):
+            if not isinstance(request, _native.Request):
+                raise _native.InvalidArgument(
+                    f"requests[{i}] is a {type(request).__name__}; it must be a Request: request() makes one of a prompt"
+                )
         return self._native.run(requests)
 
     def _start(self, prompt: Prompt, options: RequestOptions) -> _native.EventStream:
@@ -163,8 +171,7 @@ def generate(
         output = generator.run([generator.request(prompt, **options)])[0]
         after = text_of(output)
         return after if text else np.array(output.completions[0].token_ids, np.int32)
-    if isinstance(model, (str, os.PathLike)):
-        raise _native.InvalidArgument(f"model is a {type(model).__name__}; Model.load() makes a Model of a file")
+    loop.check_callable(model)
     if is_messages(prompt):
         raise _native.InvalidArgument("a model of one's own takes no messages; render them as a text or as token ids")
     if text and tokenizer is None:

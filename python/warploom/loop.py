@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,6 +41,21 @@ _TAKEN = frozenset(
 
 
 _MAX_TOKENS = 100  # as RequestOptions says
+
+
+def check_callable(model: Any) -> None:
+    """Raises InvalidArgument if nobody can call it as a model is called."""
+    if not callable(model):
+        raise _native.InvalidArgument(
+            f"model is a {type(model).__name__}; it must be a Model (Model.load() makes one of a file) or a callable "
+            "(tokens, cache) -> logits, cache"
+        )
+    try:
+        inspect.signature(model).bind(None, None)
+    except TypeError as error:
+        raise _native.InvalidArgument(f"model is called with (tokens, cache), which it does not take: {error}") from error
+    except ValueError:
+        pass  # it does not tell
 
 
 class _Caller:
@@ -155,6 +171,7 @@ def generate_tokens(model: AnyModel, tokens: Tokens, **options: Unpack[RequestOp
     Raises InvalidArgument on another option, on parameters out of range, on no tokens and on logits that nothing can be drawn
     from; and whatever the model raises.
     """
+    check_callable(model)
     history = _prompt(tokens)
     options = RequestOptions(**{name: value for name, value in options.items() if value is not None})  # type: ignore[typeddict-item]
     if unknown := sorted(set(options) - _TAKEN):

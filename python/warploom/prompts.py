@@ -11,6 +11,14 @@ from . import _native, chat
 from .options import Messages, Prompt
 
 
+def check_model(model: Any) -> None:
+    """Raises InvalidArgument if it is no Model."""
+    if not isinstance(model, _native.Model):
+        raise _native.InvalidArgument(
+            f"model is a {type(model).__name__}; it must be a Model: Model.load() makes one of a file"
+        )
+
+
 def is_messages(prompt: Any) -> bool:
     """Whether the prompt is a conversation."""
     return isinstance(prompt, (list, tuple)) and len(prompt) > 0 and isinstance(prompt[0], Mapping)

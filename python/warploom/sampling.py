@@ -21,8 +21,9 @@ def sample(logits: Any, **options: Unpack[SampleOptions]) -> Any:
     """Draws a token from each row of logits.
 
     logits: float32, float16 or bfloat16, [vocab_size] or [rows, vocab_size], in host memory or on a GPU: a NumPy array or
-    anything with DLPack. They are read where they are; each row has to be contiguous, rows may lie apart. The vocabulary has
-    at most 2^22 tokens. options: SampleOptions says what they mean.
+    anything with DLPack. They are read where they are; each row has to be contiguous, rows may lie apart. On the CPU
+    they may be one and the same: np.broadcast_to(row, (1000, len(row))) with position=np.arange(1000) draws a thousand tokens
+    from one row. The vocabulary has at most 2^22 tokens. options: SampleOptions says what they mean.
 
     Returns an int for one row, int32 [rows] for several: a tensor if the logits are PyTorch's, else a NumPy array; or `out`, if
     it is given. A row that holds NaN or +inf, or where every token is masked, gets -1 and disturbs no other.

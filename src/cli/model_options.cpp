@@ -6,9 +6,9 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "cli/checks.h"
+#include "cli/progress.h"
 #include "cli/say.h"
 #include "warploom/error.h"
 #include "warploom/synthetic.h"
@@ -111,17 +111,11 @@ std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* secon
   cuda.compute_type = one_of<DType>("--compute-type", choice.compute_type, {{"f16", DType::f16}, {"bf16", DType::bf16}});
   cuda.deterministic = choice.deterministic;
   cuda.cuda_graphs = !choice.no_graphs;
-  bool shown = false;
-  if (!choice.quiet && isatty(STDERR_FILENO)) {
-    options.progress = [&](double share) {
-      if (elapsed() < 0.5) return;
-      shown = true;
-      say("\rloading {:3.0f}%", share * 100.0);
-    };
-  }
+  ShareProgress progress(!choice.quiet, "loading");
+  options.progress = [&](double share) { progress.see(share); };
   auto model = choice.shape.empty() ? Model::load(find_model(choice.path), options)
                                     : synthetic_model(model_shape(choice.shape), choice.weight_type, choice.seed, options);
-  if (shown) say("\r\x1b[K");
+  progress.clear();
   if (const std::string& why = model->device().cuda_unavailable; !choice.quiet && !why.empty())
     say("running on the CPU: {}\n", why);
   if (seconds) *seconds = elapsed();

@@ -33,4 +33,17 @@ void Progress::clear() {
   there_ = false;
 }
 
+ShareProgress::ShareProgress(bool wanted, const char* what) : shown_(wanted && isatty(STDERR_FILENO)), what_(what) {}
+
+void ShareProgress::see(double share) {
+  if (!shown_ || std::chrono::steady_clock::now() - start_ < std::chrono::milliseconds(500)) return;
+  say("\r{} {:3.0f}%", what_, share * 100.0);
+  there_ = true;
+}
+
+void ShareProgress::clear() {
+  if (there_) say("\r\x1b[K");
+  there_ = false;
+}
+
 }  // namespace warploom::cli

@@ -29,4 +29,21 @@ class Progress {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+/// The same for work that says what share of it is done: "loading 42%", once it takes longer than half a second.
+class ShareProgress {
+ public:
+  ShareProgress(bool wanted, const char* what);
+  ~ShareProgress() { clear(); }
+  ShareProgress(const ShareProgress&) = delete;
+  ShareProgress& operator=(const ShareProgress&) = delete;
+
+  void see(double share);  // in [0, 1]
+  void clear();
+
+ private:
+  bool shown_, there_ = false;
+  const char* what_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 }  // namespace warploom::cli

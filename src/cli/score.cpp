@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/invalid_logits.h"
 #include "cli/model_options.h"
+#include "cli/progress.h"
 #include "cli/text_input.h"
 #include "warploom/error.h"
 
@@ -40,7 +41,10 @@ void add_score(CLI::App& app) {
     if (o->bos) o->score.bos = tokenizer.bos();
     if (!o->bos && !o->model.quiet) warn_of_two_bos(tokenizer, text);
     const std::vector<TokenId> ids = tokenizer.encode(text, {.add_special = !o->bos});
+    ShareProgress progress(!o->model.quiet, "scoring");
+    o->score.progress = [&](double share) { progress.see(share); };
     const Score result = score_or_fail_by_cause(model, ids, o->score);
+    progress.clear();
     if (o->json) {
       fmt::print("{}\n", nlohmann::json{{"tokens", ids.size()},
                                         {"scored", result.logprobs.size()},

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "core/divide.h"
 #include "engine/check_request.h"
 #include "engine/engine_core.h"
 #include "engine/prompt_logprobs.h"
@@ -38,15 +39,23 @@ Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> 
 
   Score result;
   double total = 0;
-  for (std::int64_t start = 0; start + 1 < before + count; start += window - before) {
+  const std::int64_t step = window - before;
+  const std::int64_t windows = ceil_div(count + before - 1, step);  // a last token alone is none
+  const std::int64_t to_do = windows * before + std::min(count, windows * step);
+  std::int64_t done = 0;
+  for (std::int64_t start = 0; start < windows * step; start += step) {
     std::vector<TokenId> prompt(static_cast<std::size_t>(before), options.bos);
-    prompt.insert(prompt.end(), tokens.begin() + start, tokens.begin() + std::min(start + window - before, count));
+    prompt.insert(prompt.end(), tokens.begin() + start, tokens.begin() + std::min(start + step, count));
     Request request;
     request.prompt = std::move(prompt);
     request.max_tokens = 0;
     request.prompt_logprobs = true;
     const auto id = core.add(std::move(request));
-    while (core.has_unfinished()) core.step({});
+    while (core.has_unfinished()) {
+      core.step({});
+      done += core.last_step().num_tokens;
+      if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(to_do));
+    }
     for (const double logprob : core.take_output(id).prompt_logprobs) {
       if (std::isnan(logprob))
         throw ModelError(fmt::format("the model gave logits that are not numbers in the window from token {} on", start));

@@ -267,6 +267,29 @@ TEST(Engine, ScoresAgreeWithGenerationAndWindows) {
   EXPECT_EQ(windows.logprobs.size(), all.size() - (all.size() + 15) / 16);
 }
 
+TEST(Engine, ScoringTellsItsProgressAndEndsWhereThatThrows) {
+  const auto model = load({});
+  for (const auto& [count, bos] : {std::pair{250, -1}, {201, -1}, {250, 256}, {199, 256}}) {
+    const std::vector<TokenId> tokens(static_cast<std::size_t>(count), 70);
+    std::vector<double> shares;
+    ScoreOptions options{.window = 100, .bos = bos};
+    const Score want = score(model, tokens, options);
+    options.progress = [&](double share) { shares.push_back(share); };
+    EXPECT_EQ(score(model, tokens, options).logprobs, want.logprobs);
+    EXPECT_GT(shares.size(), 3u);
+    EXPECT_GT(shares.front(), 0.0);
+    EXPECT_TRUE(std::ranges::is_sorted(shares));
+    EXPECT_EQ(shares.back(), 1.0);
+
+    int calls = 0;
+    options.progress = [&](double) {
+      if (++calls == 2) throw std::domain_error("enough");
+    };
+    EXPECT_THROW(static_cast<void>(score(model, tokens, options)), std::domain_error);
+    EXPECT_EQ(calls, 2);
+  }
+}
+
 // Only allowed tokens are drawn, and requests without a mask beside them do not notice.
 TEST(Engine, MasksAllowWhatTheySay) {
   const auto prompts = ragged_prompts(3, 6);

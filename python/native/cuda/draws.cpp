@@ -1,6 +1,7 @@
 // sample() and its building blocks on tensors in a GPU's memory. Nothing waits, and nothing is read back.
 #include "native/cuda/draws.h"
 
+#include "native/array_checks.h"
 #include "native/cuda/memory.h"
 #include "native/cuda/parameters.h"
 #include "native/options.h"
@@ -21,11 +22,13 @@ struct DeviceCall {
   DeviceParameters parameters;
   SampleArgs args;
 
-  DeviceCall(nb::handle tensor, const char* name, nb::handle stream)
+  DeviceCall(nb::handle tensor, const char* name, nb::handle stream, RowTypes taken = RowTypes::floats)
       : tensors(tensor, name, stream),
         here(tensors.device()),
-        rows(rows_of(tensors.read(tensor, name), false, name)),
-        parameters(tensors, rows) {}
+        rows(rows_of(tensors.read(tensor, name), false, name, taken)),
+        parameters(tensors, rows) {
+    if (rows.rows > 1 && rows.stride == 0) refuse(name, "repeats one row, which a GPU cannot read: make a contiguous copy");
+  }
   DeviceCall(const DeviceCall&) = delete;
   DeviceCall& operator=(const DeviceCall&) = delete;
 
@@ -131,8 +134,7 @@ nb::object kept_mask(nb::handle logits, const nb::dict& options, nb::handle out)
 
 nb::object multinomial(nb::handle probabilities, nb::handle seed, nb::handle position, nb::handle subsequence,
                        nb::handle out, nb::handle stream) {
-  DeviceCall call(probabilities, "probabilities", stream);
-  if (call.rows.type != DType::f32) throw InvalidArgument("probabilities must have elements of type float32");
+  DeviceCall call(probabilities, "probabilities", stream, RowTypes::float32);
   call.parameters.read("seed", seed);
   call.parameters.read("position", position);
   call.parameters.read("subsequence", subsequence);
