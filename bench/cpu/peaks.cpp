@@ -111,7 +111,10 @@ std::uint64_t read(const std::byte* data, std::size_t bytes) {
 #pragma GCC unroll 4
   for (Int& sum : sums) sum = Int{};
   constexpr std::size_t kStep = 4 * sizeof(Int);
+  constexpr std::size_t kAhead = 8192;  // a core's own prefetching alone reads more slowly
   for (std::size_t at = 0; at < bytes; at += kStep) {
+#pragma GCC unroll 4
+    for (std::size_t i = 0; i < kStep; i += 64) __builtin_prefetch(data + at + kAhead + i);
 #pragma GCC unroll 4
     for (std::size_t i = 0; i < 4; ++i) {
       Int part;

@@ -11,8 +11,8 @@ namespace {
 // Up to this many tokens every thread quantises all inputs for itself, which is cheaper than waiting for each other.
 constexpr std::int64_t kOwnTokens = 2;
 
-// Multiply-adds that take a few microseconds. Smaller pieces are not worth handing to another thread.
-constexpr std::int64_t kMinWork = 1 << 17;
+// Multiply-adds that take about a microsecond. Smaller pieces are not worth handing to another thread.
+constexpr std::int64_t kMinWork = 1 << 15;
 
 }  // namespace
 
@@ -50,11 +50,12 @@ void Matmul::run(const MatmulArgs& args) {
 
   std::int64_t panels = 0;
   for (const PanelSegment& segment : weight.segments()) panels += segment.panel_count();
-  // Several chunks per thread, because other programs slow down some of the threads.
-  const std::int64_t fair = panels / (pool_.threads() * (args.tokens > 16 ? 16 : 4));
   const std::int64_t panel_work = kPanelRows * weight.cols() * args.tokens;
-  const std::int64_t grain = std::max({std::int64_t{1}, fair, kMinWork / panel_work});
-  pool_.parallel_for(panels, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
+  const std::int64_t smallest = std::max<std::int64_t>(1, kMinWork / panel_work), share = panels / pool_.threads();
+  // A thread reads most of its share in one go, as prefetching likes it; small chunks at the end make up for what other programs
+  // took from one of the threads.
+  const std::int64_t head = std::max(smallest, share * 7 / 8), grain = std::max(smallest, share / 32);
+  pool_.parallel_for(panels, head, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
     const ActivationBlock* inputs = shared_.blocks.data();
     if (weight.quantised() && own) {
       Scratch& scratch = own_[static_cast<std::size_t>(thread)];

@@ -68,10 +68,13 @@ void ThreadPool::run(const Job& job) {
 void ThreadPool::take_chunks(int thread) {
   const Job& job = job_;
   for (;;) {
-    const std::int64_t begin = next_.fetch_add(job.grain, std::memory_order_relaxed);
+    const std::int64_t chunk = next_.fetch_add(1, std::memory_order_relaxed),
+                       heads = std::min<std::int64_t>(chunk, threads());
+    const std::int64_t begin = heads * job.head + (chunk - heads) * job.grain;
     if (begin >= job.count) return;
     try {
-      job.call(job.context, begin, std::min(begin + job.grain, job.count), thread);
+      const std::int64_t size = chunk < threads() ? job.head : job.grain;
+      job.call(job.context, begin, std::min(begin + size, job.count), thread);
     } catch (...) {
       if (!failed_.test_and_set(std::memory_order_relaxed)) error_ = std::current_exception();
       next_.store(job.count, std::memory_order_relaxed);

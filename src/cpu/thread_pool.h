@@ -25,25 +25,30 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  /// Calls body(begin, end, thread) for chunks of `grain` until [0, count) is done; thread is in [0, threads()). A single
-  /// chunk runs on the caller. Returns when all chunks are done and rethrows the first exception of a chunk.
+  /// Calls body(begin, end, thread) for chunks until [0, count) is done; thread is in [0, threads()). The first threads() chunks
+  /// are of `head`, the others of `grain`. A single chunk runs on the caller. Returns when all chunks are done and rethrows the
+  /// first exception of a chunk.
   template <typename Body>
-  void parallel_for(std::int64_t count, std::int64_t grain, const Body& body) {
+  void parallel_for(std::int64_t count, std::int64_t head, std::int64_t grain, const Body& body) {
     if (count <= 0) return;
-    if (grain < 1) grain = 1;
-    if (count <= grain || workers_.empty()) return body(std::int64_t{0}, count, 0);
+    if (count <= head || workers_.empty()) return body(std::int64_t{0}, count, 0);
     run(Job{[](const void* context, std::int64_t begin, std::int64_t end, int thread) {
               (*static_cast<const Body*>(context))(begin, end, thread);
             },
-            &body, count, grain});
+            &body, count, head, grain});
+  }
+  /// All chunks of `grain`.
+  template <typename Body>
+  void parallel_for(std::int64_t count, std::int64_t grain, const Body& body) {
+    if (grain < 1) grain = 1;
+    parallel_for(count, grain, grain, body);
   }
 
  private:
   struct Job {
     void (*call)(const void* context, std::int64_t begin, std::int64_t end, int thread) = nullptr;
     const void* context = nullptr;
-    std::int64_t count = 0;
-    std::int64_t grain = 1;
+    std::int64_t count = 0, head = 1, grain = 1;
   };
 
   void run(const Job& job);
@@ -58,8 +63,8 @@ class ThreadPool {
   Job job_;
   int spins_ = 0;  // of a waiting thread before it sleeps
   std::exception_ptr error_;
-  std::atomic_flag failed_;  // the thread that sets it owns error_ until the round ends
-  alignas(64) std::atomic<std::int64_t> next_{0};
+  std::atomic_flag failed_;                          // the thread that sets it owns error_ until the round ends
+  alignas(64) std::atomic<std::int64_t> next_{0};    // chunk
   alignas(64) std::atomic<std::uint32_t> round_{0};  // odd marks shutdown
   alignas(64) std::atomic<int> inside_;              // workers in the round, plus kClosed while none may enter
   alignas(64) std::atomic<int> sleepers_{0};
