@@ -27,7 +27,8 @@ struct DeviceCall {
         here(tensors.device()),
         rows(rows_of(tensors.read(tensor, name), false, name, taken)),
         parameters(tensors, rows) {
-    if (rows.rows > 1 && rows.stride == 0) refuse(name, "repeats one row, which a GPU cannot read: make a contiguous copy");
+    if (rows.rows > 1 && rows.width > 0 && rows.stride == 0)
+      refuse(name, "repeats one row, which a GPU cannot read: make a contiguous copy");
   }
   DeviceCall(const DeviceCall&) = delete;
   DeviceCall& operator=(const DeviceCall&) = delete;
