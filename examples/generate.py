@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Generates text interactively: ask for a prompt, a strategy and a temperature, and watch the text come.
 
+pip install rich
 python examples/generate.py [MODEL]
 python examples/generate.py --prompt "Once upon a time" --strategy top-p --temperature 0.8
 """

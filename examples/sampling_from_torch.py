@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Draws from PyTorch's logits: one call instead of a page of code, the same tokens in every batch.
 
+pip install torch
 python examples/sampling_from_torch.py
 """
 

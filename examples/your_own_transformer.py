@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Trains a small GPT in PyTorch on a text, for a minute or two, and generates from it with every strategy.
 
+    pip install torch matplotlib
     python examples/your_own_transformer.py [--text FILE] [--steps 400] [--output FOLDER]
 
 Anything that can be called with (tokens, cache) and returns (logits, cache) generates by warploom.generate().
