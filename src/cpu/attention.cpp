@@ -267,12 +267,19 @@ void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks
   if (partial_values_.size() < slots * static_cast<std::size_t>(width))
     partial_values_.resize(slots * static_cast<std::size_t>(width));
 
-  pool_.parallel_for(chunks, 1, [&](std::int64_t begin, std::int64_t end, int) {
+  const auto item_of = [this](std::int64_t c) -> const WorkItem& {
+    return work_items_[static_cast<std::size_t>(chunk_work_item_[static_cast<std::size_t>(c)])];
+  };
+  const auto index_in = [](const WorkItem& item, std::int64_t c) { return item.first_chunk + c - item.partials; };
+  // Most of a thread's share in one go, so that each chunk is fetched while the one before it is read.
+  const std::int64_t head = std::max<std::int64_t>(1, chunks / pool_.threads() * 7 / 8);
+  pool_.parallel_for(chunks, head, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t c = begin; c < end; ++c) {
-      const WorkItem& item = work_items_[static_cast<std::size_t>(chunk_work_item_[static_cast<std::size_t>(c)])];
+      const WorkItem& item = item_of(c);
       Queries queries(args, item.first, item.count, item.kv_head);
-      const std::int64_t chunk = item.first_chunk + c - item.partials;
+      const std::int64_t chunk = index_in(item, c);
       queries.tile.kv = chunk_of(args, item, chunk);
+      if (c + 1 < end) queries.tile.next = read_next(args, item_of(c + 1), index_in(item_of(c + 1), c + 1));
       float* values[kMaxQueries];
       for (int i = 0; i < queries.tile.count; ++i) values[i] = partial_values_.data() + (c * kMaxQueries + i) * width;
       kernels_.attend_chunk(queries.tile, chunk, partial_max_.data() + c * kMaxQueries,
