@@ -28,14 +28,38 @@ std::vector<Request> random_requests(const Model& model, std::int64_t length, st
 
 }  // namespace
 
-Timings slowest(const std::vector<RequestOutput>& outputs) {
-  Timings slowest;
-  for (const RequestOutput& output : outputs) {
-    const Timings& timings = output.completions.front().timings;
-    slowest.time_to_first_token = std::max(slowest.time_to_first_token, timings.time_to_first_token);
-    slowest.decode_seconds = std::max(slowest.decode_seconds, timings.decode_seconds);
+BatchTimes run_batch(const std::shared_ptr<const Model>& model, std::span<const Request> requests,
+                     const EngineOptions& options, std::vector<RequestOutput>* outputs) {
+  using Clock = std::chrono::steady_clock;
+  BatchTimes times;
+  std::vector<bool> started(requests.size());
+  std::size_t num_started = 0;
+  std::int64_t step = 0, step_of_last_start = 0;
+  Clock::time_point last_start, end;
+  Callbacks callbacks;
+  callbacks.should_abort = [&step] {  // asked before each step
+    ++step;
+    return false;
+  };
+  callbacks.on_token = [&](const TokenEvent& event) {
+    if (event.token < 0) return true;
+    end = Clock::now();
+    if (!started[event.request]) {
+      started[event.request] = true;
+      if (++num_started == requests.size()) step_of_last_start = step, last_start = end;
+    } else if (num_started == requests.size() && step > step_of_last_start) {
+      ++times.rest_tokens;
+    }
+    return true;
+  };
+  std::vector<RequestOutput> all = generate(model, requests, options, callbacks);
+  for (const RequestOutput& output : all) {
+    if (!output.error.empty()) throw BackendError(output.error);
+    times.first_seconds = std::max(times.first_seconds, output.completions.front().timings.time_to_first_token);
   }
-  return slowest;
+  times.rest_seconds = std::chrono::duration<double>(end - last_start).count();
+  if (outputs) *outputs = std::move(all);
+  return times;
 }
 
 std::vector<TokenId> ordinary_tokens(const Model& model) {
@@ -65,7 +89,7 @@ Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64
   EngineOptions options;
   options.max_num_seqs = batch;
   for (int r = -1; r < repeats; ++r) {  // the first run warms up
-    const double seconds = slowest(generate(model, requests, options)).time_to_first_token;
+    const double seconds = run_batch(model, requests, options).first_seconds;
     if (r >= 0) m.runs.push_back(static_cast<double>(length * batch) / seconds);
   }
   return m;
@@ -88,8 +112,8 @@ Measurement measure_generation(const std::shared_ptr<const Model>& model, std::i
   options.max_num_seqs = batch;
   options.use_kv_cache = kv_cache;
   for (int r = kv_cache ? -1 : 0; r < repeats; ++r) {
-    const double seconds = slowest(generate(model, requests, options)).decode_seconds;
-    if (r >= 0) m.runs.push_back(static_cast<double>((length - 1) * batch) / seconds);
+    const BatchTimes times = run_batch(model, requests, options);
+    if (r >= 0) m.runs.push_back(static_cast<double>(times.rest_tokens) / times.rest_seconds);
   }
   const std::int64_t vocab_size = model->shape().vocab_size;
   const Measurement alone = measure_sampler({"", sampling}, normal_logits(batch, vocab_size), batch, vocab_size,

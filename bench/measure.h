@@ -14,8 +14,15 @@ namespace warploom::bench {
 /// Those that are not special: what random prompts consist of.
 std::vector<TokenId> ordinary_tokens(const Model& model);
 
-/// Seconds until the last of the requests had its first token, and from then on until the last had its last.
-Timings slowest(const std::vector<RequestOutput>& outputs);
+/// What a batch took.
+struct BatchTimes {
+  double first_seconds = 0;      // until the last of the requests had its first token
+  double rest_seconds = 0;       // from then on until the last token of all
+  std::int64_t rest_tokens = 0;  // drawn in that time
+};
+/// Runs the requests, which have one completion each. Throws BackendError if one of them fails.
+BatchTimes run_batch(const std::shared_ptr<const Model>& model, std::span<const Request> requests,
+                     const EngineOptions& options, std::vector<RequestOutput>* outputs = nullptr);
 
 /// One line of the report: rates of the repeated runs.
 struct Measurement {

@@ -59,14 +59,14 @@ json answer(const std::shared_ptr<const Model>& model, const Run& run) {
   for (std::size_t i = 0; i < requests.size(); ++i) requests[i].prompt = run.prompts[i];
   EngineOptions options;
   options.max_num_seqs = static_cast<std::int64_t>(requests.size());
-  const std::vector<RequestOutput> outputs = generate(model, requests, options);
+  std::vector<RequestOutput> outputs;
+  const BatchTimes times = run_batch(model, requests, options, &outputs);
   json tokens = json::array();
-  for (const RequestOutput& output : outputs) {
-    if (!output.error.empty()) throw BackendError(output.error);
-    tokens.push_back(output.completions.front().token_ids);
-  }
-  const Timings timings = slowest(outputs);
-  return {{"first_seconds", timings.time_to_first_token}, {"rest_seconds", timings.decode_seconds}, {"tokens", tokens}};
+  for (const RequestOutput& output : outputs) tokens.push_back(output.completions.front().token_ids);
+  return {{"first_seconds", times.first_seconds},
+          {"rest_seconds", times.rest_seconds},
+          {"rest_tokens", times.rest_tokens},
+          {"tokens", tokens}};
 }
 
 json as_json(const ModelShape& shape) {

@@ -65,7 +65,8 @@ class Test:
         if self.prompt_row:
             values[self.prompt_row] = self.batch * self.prompt / answer["first_seconds"]
         if self.decode_row:
-            values[self.decode_row] = self.batch * (self.new - 1) / answer["rest_seconds"]
+            tokens = answer.get("rest_tokens", self.batch * (self.new - 1))
+            values[self.decode_row] = tokens / answer["rest_seconds"]
         return values
 
 

@@ -209,9 +209,14 @@ void Attention::run(const PagedAttentionArgs& args) {
     return run_split_kv(args, chunks);
   pool_.parallel_for(items, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const WorkItem* item = &work_items_[static_cast<std::size_t>(i)];
-      run_single_pass(args, *item, i + 1 < end ? read_next(args, item[1], item[1].first_chunk) : KvBlocks(),
-                      *scratch_[static_cast<std::size_t>(thread)]);
+      // Threads take chunks in turns if their items are alike.
+      const std::int64_t following = i + 1 < end ? i + 1 : end + (pool_.threads() - 1) * grain;
+      KvBlocks next;
+      if (following < items) {
+        const WorkItem& item = work_items_[static_cast<std::size_t>(following)];
+        next = read_next(args, item, item.first_chunk);
+      }
+      run_single_pass(args, work_items_[static_cast<std::size_t>(i)], next, *scratch_[static_cast<std::size_t>(thread)]);
     }
   });
 }

@@ -42,6 +42,7 @@ TEST(BenchWorker, EachLineIsARunOfItsOwn) {
   for (std::size_t i = 1; i <= 2; ++i) {
     EXPECT_GT(lines[i]["first_seconds"].get<double>(), 0.0);
     EXPECT_GT(lines[i]["rest_seconds"].get<double>(), 0.0);
+    EXPECT_EQ(lines[i]["rest_tokens"], i == 1 ? 8 : 4);
   }
 }
 

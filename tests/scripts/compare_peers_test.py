@@ -108,6 +108,7 @@ class Asked(unittest.TestCase):
         prompt, decode = peer_programs.Row("p", "tokens/s"), peer_programs.Row("d", "tokens/s")
         test = peer_programs.Test(4, 100, 11, prompt, decode)
         self.assertEqual(test.values({"first_seconds": 2, "rest_seconds": 5}), {prompt: 200.0, decode: 8.0})
+        self.assertEqual(test.values({"first_seconds": 2, "rest_seconds": 5, "rest_tokens": 35})[decode], 7.0)
 
     def test_every_row_of_the_table_is_measured_once(self):
         names = [r.name for test in peer_programs.tests() for r in test.rows()]
