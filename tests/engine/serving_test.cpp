@@ -110,11 +110,12 @@ TEST_F(Serving, ACallbackMayDestroyTheEngine) {
     options.own_thread = own_thread;
     auto engine = std::make_unique<Engine>(model_, options);
     std::atomic<bool> submitted = false, destroyed = false;
-    const RequestHandle other = engine->submit(request(200)), first = engine->submit(request(200), [&](const TokenEvent&) {
+    const RequestHandle first = engine->submit(request(200), [&](const TokenEvent&) {
       submitted.wait(false);
       if (!destroyed.exchange(true)) engine.reset();
       return true;
     });
+    const RequestHandle other = engine->submit(request(200));
     submitted = true;
     submitted.notify_all();
     if (!own_thread) {
