@@ -49,7 +49,7 @@ def main() -> None:
             f"most probable {details.top_token[row].tolist()}"
         )
 
-    kept = torch.from_numpy(warploom.top_p_mask(logits, 0.9))
+    kept = warploom.top_p_mask(logits, 0.9)
     print("tokens in the nucleus:", kept.sum(-1).tolist())
 
     # As an operator of PyTorch, which torch.compile takes.

@@ -40,7 +40,7 @@ class FilterLogitsProcessor(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """scores: [rows, vocab_size]. Returns them changed, of the same type and on the same device."""
-        kept = torch.from_numpy(kept_mask(scores.detach().cpu(), **self._options)).to(scores.device)
+        kept: torch.Tensor = kept_mask(scores.detach().cpu(), **self._options).to(scores.device)
         temperature = self._options.get("temperature") or 1.0
         return (scores / temperature).masked_fill(~kept, float("-inf"))
 
