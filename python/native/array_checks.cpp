@@ -35,10 +35,7 @@ void refuse_device(const char* name, int device_type) {
                    "): move it to the CPU");
 }
 
-void refuse_element_type(const char* name, const std::string& type, RowTypes taken) {
-  refuse(name, "has elements of type " + type + "; they must be float32" +
-                   (taken == RowTypes::floats ? ", float16 or bfloat16" : ""));
-}
+std::string type_names(RowTypes types) { return types == RowTypes::floats ? "float32, float16 or bfloat16" : "float32"; }
 
 Rows rows_of(Array array, bool bfloat, const char* name, RowTypes taken) {
   Rows rows;
@@ -46,14 +43,12 @@ Rows rows_of(Array array, bool bfloat, const char* name, RowTypes taken) {
   const nb::dlpack::dtype type = rows.array.dtype();
   if (is(type, Code::Float, 32)) {
     rows.type = DType::f32;
-  } else if (taken == RowTypes::float32) {
-    refuse_element_type(name, bfloat ? "bfloat16" : type_name(type), taken);
-  } else if (is(type, Code::Float, 16)) {
+  } else if (taken == RowTypes::floats && is(type, Code::Float, 16)) {
     rows.type = DType::f16;
-  } else if (bfloat || is(type, Code::Bfloat, 16)) {
+  } else if (taken == RowTypes::floats && (bfloat || is(type, Code::Bfloat, 16))) {
     rows.type = DType::bf16;
   } else {
-    refuse_element_type(name, type_name(type), taken);
+    refuse(name, "has elements of type " + (bfloat ? "bfloat16" : type_name(type)) + "; they must be " + type_names(taken));
   }
   const std::size_t ndim = rows.array.ndim();
   if (ndim != 1 && ndim != 2)

@@ -19,6 +19,7 @@ using Code = nb::dlpack::dtype_code;
 
 std::string python_type(nb::handle object);
 std::string type_name(nb::dlpack::dtype type);
+std::string type_names(RowTypes types);
 std::string shape_text(const Array& array);
 
 inline bool is(nb::dlpack::dtype type, Code code, int bits) {

@@ -138,8 +138,7 @@ T checked_element(const Array& array, std::int64_t offset, const char* name) {
 
 Rows read_rows(nb::handle object, const char* name, RowTypes taken) {
   if (!nb::ndarray_check(object))
-    refuse(name, "is a " + python_type(object) + "; it must be an array of float32" +
-                     (taken == RowTypes::floats ? ", float16 or bfloat16" : ""));
+    refuse(name, "is a " + python_type(object) + "; it must be an array of " + type_names(taken));
   Array array;
   const bool bfloat = (!nb::try_cast(object, array) || !array.is_valid()) && is_numpy_bfloat16(object);
   if (!array.is_valid()) array = import(bfloat ? nb::object(object.attr("view")("uint16")) : nb::borrow(object), name);
