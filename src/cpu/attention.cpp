@@ -276,8 +276,8 @@ void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks
     return work_items_[static_cast<std::size_t>(chunk_work_item_[static_cast<std::size_t>(c)])];
   };
   const auto index_in = [](const WorkItem& item, std::int64_t c) { return item.first_chunk + c - item.partials; };
-  // Most of a thread's share in one go, so that each chunk is fetched while the one before it is read.
-  const std::int64_t head = std::max<std::int64_t>(1, chunks / pool_.threads() * 7 / 8);
+  // Each chunk is fetched while the one before it is read.
+  const std::int64_t head = std::max<std::int64_t>(1, pool_.head_of(chunks));
   pool_.parallel_for(chunks, head, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t c = begin; c < end; ++c) {
       const WorkItem& item = item_of(c);

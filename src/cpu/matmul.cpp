@@ -51,10 +51,9 @@ void Matmul::run(const MatmulArgs& args) {
   std::int64_t panels = 0;
   for (const PanelSegment& segment : weight.segments()) panels += segment.panel_count();
   const std::int64_t panel_work = kPanelRows * weight.cols() * args.tokens;
-  const std::int64_t smallest = std::max<std::int64_t>(1, kMinWork / panel_work), share = panels / pool_.threads();
-  // A thread reads most of its share in one go, as prefetching likes it; small chunks at the end make up for what other programs
-  // took from one of the threads.
-  const std::int64_t head = std::max(smallest, share * 7 / 8), grain = std::max(smallest, share / 32);
+  const std::int64_t smallest = std::max<std::int64_t>(1, kMinWork / panel_work);
+  const std::int64_t head = std::max(smallest, pool_.head_of(panels)),
+                     grain = std::max(smallest, panels / pool_.threads() / 32);
   pool_.parallel_for(panels, head, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
     const ActivationBlock* inputs = shared_.blocks.data();
     if (weight.quantised() && own) {
