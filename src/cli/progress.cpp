@@ -9,13 +9,22 @@
 
 namespace warploom::cli {
 
-Progress::Progress(bool wanted, std::size_t sequences) : shown_(wanted && isatty(STDERR_FILENO)), sequences_(sequences) {}
+StatusLine::StatusLine(bool wanted) : shown_(wanted && isatty(STDERR_FILENO)) {}
+
+void StatusLine::show(const std::string& text) {
+  say("\r\x1b[K{}", text);
+  there_ = true;
+}
+
+void StatusLine::clear() {
+  if (there_) say("\r\x1b[K");
+  there_ = false;
+}
 
 void Progress::before_step() {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  if (!shown_ || tokens_ > 0 || seconds < 1) return;
-  say("\rreading the prompt, {:.0f} s", seconds);
-  there_ = true;
+  if (!line_.shown() || tokens_ > 0 || seconds < 1) return;
+  line_.show(fmt::format("reading the prompt, {:.0f} s", seconds));
 }
 
 void Progress::see(const TokenEvent& event) {
@@ -23,27 +32,13 @@ void Progress::see(const TokenEvent& event) {
   const bool end = event.finish_reason != FinishReason::running;
   ended_ += end;
   if (sequences_ == 0) return clear();
-  if (!shown_ || (tokens_ % 16 != 0 && !end)) return;
-  say("\r\x1b[K{} of {} ended, {} tokens", ended_, sequences_, tokens_);
-  there_ = true;
+  if (!line_.shown() || (tokens_ % 16 != 0 && !end)) return;
+  line_.show(fmt::format("{} of {} ended, {} tokens", ended_, sequences_, tokens_));
 }
-
-void Progress::clear() {
-  if (there_) say("\r\x1b[K");
-  there_ = false;
-}
-
-ShareProgress::ShareProgress(bool wanted, const char* what) : shown_(wanted && isatty(STDERR_FILENO)), what_(what) {}
 
 void ShareProgress::see(double share) {
-  if (!shown_ || std::chrono::steady_clock::now() - start_ < std::chrono::milliseconds(500)) return;
-  say("\r{} {:3.0f}%", what_, share * 100.0);
-  there_ = true;
-}
-
-void ShareProgress::clear() {
-  if (there_) say("\r\x1b[K");
-  there_ = false;
+  if (!line_.shown() || std::chrono::steady_clock::now() - start_ < std::chrono::milliseconds(500)) return;
+  line_.show(fmt::format("{} {:3.0f}%", what_, share * 100.0));
 }
 
 }  // namespace warploom::cli
