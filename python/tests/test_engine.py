@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import warploom
-from test_generation import LONG, PROMPT, Failing, Failure, Slow
+from callbacks import LONG, PROMPT, Failing, Failure, Slow
 
 
 @pytest.fixture

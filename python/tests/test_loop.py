@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import warploom
+from callbacks import PROMPT, Alternate, Failing, Failure
 from conftest import MODEL
 from warploom import __main__, loop
-from test_generation import PROMPT, Alternate, Failing, Failure
 
 DRAWN: list[Any] = [
     {},
