@@ -50,7 +50,8 @@ class Backend {
   /// How many tokens a step may hold unless the user says otherwise.
   virtual std::int64_t max_num_batched_tokens() const { return 512; }
 
-  /// Repacks matrices of equal width, stacked row after row, into one weight. The views may go away afterwards.
+  /// Repacks matrices of equal width, stacked row after row, into one weight. The views may go away afterwards. Throws what a
+  /// view's source throws.
   virtual std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) = 0;
   /// factors: [dims / 2] divisors of each pair's frequency, or null; host memory.
   virtual std::unique_ptr<RopeTables> load_rope(const RopeParams& params, const float* factors) = 0;

@@ -15,18 +15,21 @@ namespace warploom {
 
 void Checkpoint::fail(const std::string& what) const { throw ModelError(fmt::format("{}: {}", path().string(), what)); }
 
-void Checkpoint::check_numbers(const WeightView& view) const {
-  if (const std::int64_t row = first_row_without_numbers(view); row >= 0)
-    fail(fmt::format("tensor \"{}\" holds weights that are not numbers, the first in row {}: the file is damaged", view.name,
-                     row));
+void Checkpoint::read(const WeightView& view, std::int64_t first, std::int64_t count, std::byte* out) const {
+  read_rows(view, first, count, out);
+  WeightView rows = view;
+  rows.rows = count;
+  rows.data = out;
+  if (const std::int64_t row = first_row_without_numbers(rows); row >= 0)
+    fail(fmt::format("tensor \"{}\" holds weights that are not numbers, in row {} at least: the file is damaged", view.name,
+                     first + row));
 }
 
 std::vector<float> Checkpoint::values(const TensorName& name, std::int64_t cols) const {
   WeightView view = tensor(name, 1, cols);
   std::vector<std::byte> bytes(view.bytes());
-  read(view, bytes.data());
+  read(view, 0, 1, bytes.data());
   view.data = bytes.data();
-  check_numbers(view);
   std::vector<float> values(static_cast<std::size_t>(cols));
   dequantize_row(view, 0, values);
   return values;

@@ -75,10 +75,8 @@ struct TensorName {
 
 /// Immutable; safe to share between threads. Views into it live as long as it does. Every function throws ModelError, naming the
 /// path and the value or tensor, where the files hold something of a wrong kind.
-class Checkpoint {
+class Checkpoint : public WeightSource {
  public:
-  virtual ~Checkpoint() = default;
-
   virtual const std::filesystem::path& path() const = 0;
 
   /// Throws if the files are not one whole model: a part of it, an adapter to another.
@@ -102,13 +100,11 @@ class Checkpoint {
   virtual bool rope_interleaved() const = 0;
 
   virtual bool has(const TensorName& name) const = 0;
-  /// What is known of a tensor without its bytes: `data` is null. A 1-D tensor is one row. Throws where it is absent, of an
-  /// unknown type, of more than two dimensions, or not [rows, cols] (-1: any number).
+  /// What is known of a tensor without its bytes: `data` and `source` are null. A 1-D tensor is one row. Throws where it is absent, of
+  /// an unknown type, of more than two dimensions, or not [rows, cols] (-1: any number).
   virtual WeightView tensor(const TensorName& name, std::int64_t rows, std::int64_t cols) const = 0;
-  /// Copies the bytes of what `tensor` gave. out: [view.bytes()]. Throws if they cannot be read.
-  virtual void read(const WeightView& view, std::byte* out) const = 0;
-  /// Throws if a weight is NaN or infinite, naming its row. view.data: what read has copied.
-  void check_numbers(const WeightView& view) const;
+  /// Reads rows of what `tensor` gave.
+  void read(const WeightView& view, std::int64_t first, std::int64_t count, std::byte* out) const final;
   /// The values of a tensor of one row, checked.
   std::vector<float> values(const TensorName& name, std::int64_t cols) const;
   /// The files' names of the tensors that are not among `used`, without those that a model can do without.
@@ -127,6 +123,10 @@ class Checkpoint {
   virtual std::string name_of(const TensorName& name) const = 0;
   /// Throws ModelError: the path, then `what`.
   [[noreturn]] void fail(const std::string& what) const;
+
+ private:
+  /// As read, of any numbers.
+  virtual void read_rows(const WeightView& view, std::int64_t first, std::int64_t count, std::byte* out) const = 0;
 };
 
 /// Finds the format by what the file begins with. Throws ModelError where it is none that is known, or the file is damaged.

@@ -129,10 +129,11 @@ WeightView GgufFile::matrix(std::string_view name, std::int64_t rows, std::int64
   return view;
 }
 
-void GgufFile::read(const WeightView& view, std::byte* out) const {
+void GgufFile::read(const WeightView& view, std::int64_t first, std::int64_t count, std::byte* out) const {
   const GgufTensor* tensor = find_tensor(view.name);
   if (!tensor) fail(fmt::format("tensor \"{}\" is missing", view.name));
-  file_.read(tensor->offset, {out, view.bytes()});
+  const std::size_t row = view.row_bytes();
+  file_.read(tensor->offset + static_cast<std::size_t>(first) * row, {out, static_cast<std::size_t>(count) * row});
 }
 
 // Offsets count from the first aligned byte after the header.

@@ -46,9 +46,9 @@ class GgufFile {
   std::string_view need_string(std::string_view key) const;
   const std::vector<std::string_view>* get_strings(std::string_view key) const;  // null where absent
 
-  /// The tensor as a matrix without its bytes, and its bytes: as Checkpoint's functions.
+  /// The tensor as a matrix without its bytes, as Checkpoint's function, and the bytes of rows, whatever their numbers.
   WeightView matrix(std::string_view name, std::int64_t rows = -1, std::int64_t cols = -1) const;
-  void read(const WeightView& view, std::byte* out) const;
+  void read(const WeightView& view, std::int64_t first, std::int64_t count, std::byte* out) const;
 
  private:
   [[noreturn]] void fail(const std::string& what) const;

@@ -98,7 +98,6 @@ class GgufCheckpoint final : public Checkpoint {
   WeightView tensor(const TensorName& name, std::int64_t rows, std::int64_t cols) const override {
     return file_.matrix(name_of(name), rows, cols);
   }
-  void read(const WeightView& view, std::byte* out) const override { file_.read(view, out); }
   std::vector<std::string> unused_tensors(std::span<const TensorName> used) const override {
     std::unordered_set<std::string> names;
     for (const TensorName& name : used) names.insert(name_of(name));
@@ -126,6 +125,10 @@ class GgufCheckpoint final : public Checkpoint {
   }
 
  private:
+  void read_rows(const WeightView& view, std::int64_t first, std::int64_t count, std::byte* out) const override {
+    file_.read(view, first, count, out);
+  }
+
   GgufFile file_;
 };
 

@@ -111,11 +111,11 @@ void fill_row(const WeightView& view, std::byte* row, float rms, Random random) 
 
 }  // namespace
 
-void fill_random(const WeightView& view, std::byte* out, float rms, std::uint64_t seed, int threads) {
+void fill_random(const WeightView& view, std::byte* out, float rms, std::uint64_t seed, int threads, std::int64_t first) {
   const auto fill = [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
       fill_row(view, out + static_cast<std::size_t>(r) * view.row_bytes(), rms,
-               Random(Random(seed)() + static_cast<std::uint64_t>(r) * 0xD1342543DE82EF95u));
+               Random(Random(seed)() + static_cast<std::uint64_t>(first + r) * 0xD1342543DE82EF95u));
   };
   constexpr std::size_t kBytesWorthAThread = std::size_t{1} << 20;
   const auto parts =

@@ -9,8 +9,8 @@
 
 namespace warploom {
 
-/// Fills a matrix of `view`'s type and size. The weights have mean 0 (but for half a step of the symmetric types) and about the
-/// root mean square `rms`. They depend on the seed, not on the number of threads.
-void fill_random(const WeightView& view, std::byte* out, float rms, std::uint64_t seed, int threads);
+/// Fills `view.rows` rows, from row `first` of a matrix. The weights have mean 0 (but for half a step of the symmetric types) and
+/// about the root mean square `rms`. They depend on the seed and the row, not on the number of threads.
+void fill_random(const WeightView& view, std::byte* out, float rms, std::uint64_t seed, int threads, std::int64_t first = 0);
 
 }  // namespace warploom

@@ -106,7 +106,6 @@ class SyntheticCheckpoint final : public Checkpoint {
 
   bool has(const TensorName& name) const override { return tensors_.contains(key_of(name)); }
   WeightView tensor(const TensorName& name, std::int64_t rows, std::int64_t cols) const override;
-  void read(const WeightView& view, std::byte* out) const override;
   std::uint64_t tensor_bytes() const override {
     std::uint64_t sum = 0;
     for (const auto& [key, tensor] : tensors_) sum += tensor.view.bytes();
@@ -123,6 +122,8 @@ class SyntheticCheckpoint final : public Checkpoint {
   }
 
  private:
+  void read_rows(const WeightView& view, std::int64_t first, std::int64_t count, std::byte* out) const override;
+
   using Key = std::tuple<std::int64_t, TensorRole, TensorPart>;
   static Key key_of(const TensorName& name) { return {name.layer, name.role, name.part}; }
 
@@ -214,10 +215,12 @@ WeightView SyntheticCheckpoint::tensor(const TensorName& name, std::int64_t rows
   return view;
 }
 
-void SyntheticCheckpoint::read(const WeightView& view, std::byte* out) const {
+void SyntheticCheckpoint::read_rows(const WeightView& view, std::int64_t first, std::int64_t count, std::byte* out) const {
   const auto named = [&](const auto& entry) { return entry.second.name == view.name; };
   const Tensor& tensor = std::ranges::find_if(tensors_, named)->second;
-  fill_random(tensor.view, out, tensor.rms, seed_ + tensor.number * 0xA0761D6478BD642Fu, threads_);
+  WeightView rows = tensor.view;
+  rows.rows = count;
+  fill_random(rows, out, tensor.rms, seed_ + tensor.number * 0xA0761D6478BD642Fu, threads_, first);
   if (tensor.mean == 0) return;
   for (std::int64_t i = 0; i < tensor.view.cols; ++i) {
     float value;

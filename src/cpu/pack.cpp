@@ -118,14 +118,35 @@ void pack_floats(std::size_t element, const std::byte* row, std::int64_t cols, i
                 row + static_cast<std::size_t>(k) * element, element);
 }
 
-void pack_panel(const WeightView& view, const PanelSegment& segment, std::int64_t panel) {
-  auto* out = reinterpret_cast<u8*>(segment.panels.get()) + static_cast<std::size_t>(panel) * segment.panel_bytes;
-  const std::int64_t first = panel * kPanelRows;
-  const int lanes = static_cast<int>(std::min<std::int64_t>(kPanelRows, view.rows - first));
-  for (int lane = 0; lane < lanes; ++lane) {
-    const std::byte* row = view.data + static_cast<std::size_t>(first + lane) * view.row_bytes();
-    segment.format.quantised ? pack_quantised(view.type, segment.format, row, view.cols, lane, out)
-                             : pack_floats(element_bytes(segment.format), row, view.cols, lane, out);
+// rows: of one panel.
+void pack_panel(const WeightView& rows, const PanelSegment& segment, u8* out) {
+  for (int lane = 0; lane < static_cast<int>(rows.rows); ++lane) {
+    const std::byte* row = rows.data + static_cast<std::size_t>(lane) * rows.row_bytes();
+    segment.format.quantised ? pack_quantised(rows.type, segment.format, row, rows.cols, lane, out)
+                             : pack_floats(element_bytes(segment.format), row, rows.cols, lane, out);
+  }
+}
+
+// A core's cache holds a piece that is read and packed at a time.
+constexpr std::size_t kPieceBytes = std::size_t{128} << 10;
+
+// The panels [begin, end) of a segment.
+void pack_panels(const WeightView& part, const PanelSegment& segment, std::int64_t begin, std::int64_t end) {
+  const std::int64_t first = begin * kPanelRows, count = std::min(part.rows, end * kPanelRows) - first;
+  WeightView rows = part;
+  std::unique_ptr<std::byte[]> piece;
+  if (part.data) {
+    rows.data = part.data + static_cast<std::size_t>(first) * part.row_bytes();
+  } else {
+    piece = std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(count) * part.row_bytes());
+    part.source->read(part, first, count, piece.get());
+    rows.data = piece.get();
+  }
+  auto* out = reinterpret_cast<u8*>(segment.panels.get()) + static_cast<std::size_t>(begin) * segment.panel_bytes;
+  for (std::int64_t row = 0; row < count; row += kPanelRows, out += segment.panel_bytes) {
+    rows.rows = std::min<std::int64_t>(kPanelRows, count - row);
+    pack_panel(rows, segment, out);
+    rows.data += static_cast<std::size_t>(kPanelRows) * part.row_bytes();
   }
 }
 
@@ -200,9 +221,10 @@ std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, WeightMemo
     segment.cols = part.cols;
     segment.panel_bytes = panel_bytes(segment.format, part.cols);
     segment.panels = memory.allocate(segment.bytes());
-    pool.parallel_for(segment.panel_count(), 4, [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t panel = begin; panel < end; ++panel) pack_panel(part, segment, panel);
-    });
+    const auto piece = static_cast<std::int64_t>(kPieceBytes / (static_cast<std::size_t>(kPanelRows) * part.row_bytes()));
+    const std::int64_t grain = std::clamp<std::int64_t>(piece, 1, ceil_div(segment.panel_count(), pool.threads()));
+    pool.parallel_for(segment.panel_count(), grain,
+                      [&](std::int64_t begin, std::int64_t end, int) { pack_panels(part, segment, begin, end); });
     weight->rows_ += part.rows;
     weight->segments_.push_back(std::move(segment));
   }

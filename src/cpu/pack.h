@@ -44,7 +44,8 @@ class PackedWeight final : public Weight {
   std::int64_t cols_ = 0;
 };
 
-/// Stacks the rows of the parts. Throws InvalidArgument if there are none or their widths differ, OutOfMemory.
+/// Stacks the rows of the parts. Throws InvalidArgument if there are none or their widths differ, OutOfMemory, and what their
+/// sources throw.
 std::unique_ptr<PackedWeight> pack(std::span<const WeightView> parts, WeightMemory& memory, ThreadPool& pool);
 
 /// One row as f32, the very values that the file's format defines. out: [cols].

@@ -28,14 +28,8 @@ class WeightLoader {
     std::size_t bytes = 0;
     for (const Part& part : parts) {
       views.push_back(checkpoint_.tensor(part.name, part.rows, cols));
+      views.back().source = &checkpoint_;
       bytes += views.back().bytes();
-    }
-    std::byte* to = memory_for(bytes);
-    for (WeightView& view : views) {
-      checkpoint_.read(view, to);
-      view.data = to;
-      checkpoint_.check_numbers(view);
-      to += view.bytes();
     }
     auto weight = backend_.load_weight(views);
     finish(bytes);
@@ -61,15 +55,6 @@ class WeightLoader {
   }
 
  private:
-  /// Kept for the next matrix, unless that is much smaller.
-  std::byte* memory_for(std::size_t bytes) {
-    if (bytes > memory_bytes_ || bytes < memory_bytes_ / 8) {
-      memory_.reset();
-      memory_ = std::make_unique_for_overwrite<std::byte[]>(bytes);
-      memory_bytes_ = bytes;
-    }
-    return memory_.get();
-  }
   std::vector<float> values(const TensorName& name, std::int64_t count) {
     std::vector<float> all = checkpoint_.values(name, count);
     finish(checkpoint_.tensor(name, 1, count).bytes());
@@ -90,8 +75,6 @@ class WeightLoader {
   const std::function<void(double)>& progress_;
   const std::uint64_t total_;
   std::uint64_t done_ = 0;
-  std::unique_ptr<std::byte[]> memory_;
-  std::size_t memory_bytes_ = 0;
 };
 
 /// Reads one layer.

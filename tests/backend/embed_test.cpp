@@ -1,12 +1,30 @@
+#include <algorithm>
+
 #include "fixture.h"
 #include "weights.h"
 
 #include "checkpoint/quants.h"
+#include "warploom/error.h"
 
 namespace warploom {
 namespace {
 
 WARPLOOM_OP_TEST(Embed);
+
+// Rows of a weight in memory, up to one that cannot be read.
+class Rows final : public WeightSource {
+ public:
+  Rows(const WeightView& of, std::int64_t end) : of_(of), end_(end) {}
+  void read(const WeightView& view, std::int64_t first, std::int64_t count, std::byte* out) const override {
+    if (first + count > end_) throw ModelError("a row cannot be read");
+    const std::size_t row = view.row_bytes();
+    std::copy_n(of_.data + static_cast<std::size_t>(first) * row, static_cast<std::size_t>(count) * row, out);
+  }
+
+ private:
+  const WeightView& of_;
+  std::int64_t end_;
+};
 
 // On CUDA, weights of other types than those with 4 and 8 bits are rounded to 16 bits.
 TEST_P(Embed, GivesTheFilesRows) {
@@ -37,6 +55,32 @@ TEST_P(Embed, GivesTheFilesRows) {
       }
     }
   }
+}
+
+// In more pieces than one, the last of which is no whole number of panels.
+TEST_P(Embed, RowsMayComeFromASource) {
+  const std::int64_t cols = 512, rows = 3001;
+  const test::RandomWeight weight(rng, WeightType::q4_1, rows, cols);
+  const Rows all(weight.view, rows), some(weight.view, rows - 1);
+  WeightView view = weight.view;
+  view.data = nullptr;
+  view.source = &some;
+  EXPECT_THROW(backend->load_weight({&view, 1}), ModelError);
+  view.source = &all;
+  const std::vector<WeightView> parts = {view, weight.view};
+  const auto stacked = backend->load_weight(parts);
+  ASSERT_EQ(stacked->rows(), 2 * rows);
+  const std::vector<TokenId> ids = {0, 15, 16, 407, 408, 409, 2048, 2999, 3000};
+  const auto rows_at = [&](TokenId from) {
+    std::vector<TokenId> shifted = ids;
+    for (TokenId& id : shifted) id += from;
+    const auto device_ids = test::upload(*backend, shifted);
+    test::Guarded out(*backend, ids.size() * static_cast<std::size_t>(cols));
+    backend->embed(
+        {stacked.get(), static_cast<const TokenId*>(device_ids->data()), static_cast<std::int64_t>(ids.size()), out.data()});
+    return out.read();
+  };
+  EXPECT_TRUE(test::same_bits(rows_at(0), rows_at(static_cast<TokenId>(rows))));
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ TEST(ChangingFile, WhatWasReadOfItStays) {
   const WeightView view = gguf.matrix("blk.1.ffn_down.weight");
   EXPECT_EQ(view.data, nullptr);
   std::vector<std::byte> bytes(view.bytes());
-  EXPECT_THROW(gguf.read(view, bytes.data()), ModelError);
+  EXPECT_THROW(gguf.read(view, 0, view.rows, bytes.data()), ModelError);
 }
 
 TEST(ChangingFile, OneThatIsReplacedOrDeletedIsReadToItsEnd) {

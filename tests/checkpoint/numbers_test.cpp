@@ -79,8 +79,8 @@ TEST(Numbers, AreCheckedInEveryTypeOfWeights) {
           // The last block of row 77.
           bytes.replace(start + 78 * row_bytes - t.block_bytes + number, bits_of(type, bad).size(), bits_of(type, bad));
           EXPECT_THAT(load_error(bytes), testing::HasSubstr("tensor \"" + name +
-                                                            "\" holds weights that are not numbers, the first "
-                                                            "in row 77"))
+                                                            "\" holds weights that are not numbers, "
+                                                            "in row 77 at least"))
               << t.name << " " << bad;
         }
       }

@@ -107,11 +107,15 @@ TEST(SyntheticCheckpoint, ReadsATensorAsOftenAsIsAsked) {
   const auto read = [&](const TensorName& of) {
     const WeightView view = checkpoint->tensor(of, 576, 1536);
     std::vector<std::byte> bytes(view.bytes());
-    checkpoint->read(view, bytes.data());
+    checkpoint->read(view, 0, view.rows, bytes.data());
     return bytes;
   };
   const std::vector<std::byte> bytes = read(name);
   EXPECT_TRUE(bytes == read(name));
+  const WeightView view = checkpoint->tensor(name, 576, 1536);
+  std::vector<std::byte> rows(3 * view.row_bytes());
+  checkpoint->read(view, 200, 3, rows.data());
+  EXPECT_TRUE(std::ranges::equal(rows, std::span(bytes).subspan(200 * view.row_bytes(), rows.size())));
   EXPECT_FALSE(bytes == read({TensorRole::down_proj, 4}));
   EXPECT_THROW(checkpoint->tensor(name, 576, 1537), ModelError);
   EXPECT_THROW(checkpoint->tensor({TensorRole::lm_head}, -1, -1), ModelError);

@@ -7,6 +7,7 @@
 
 #include "backend/forwarding_backend.h"
 #include "checkpoint/quants.h"
+#include "core/weight_reader.h"
 
 namespace warploom::test {
 
@@ -16,7 +17,8 @@ class FloatWeights final : public ForwardingBackend {
 
   std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override {
     std::vector<std::vector<float>> values;
-    std::vector<WeightView> views(parts.begin(), parts.end());
+    const auto read = reader_.read(parts);
+    std::vector<WeightView> views(read.begin(), read.end());
     for (WeightView& view : views) {
       const auto cols = static_cast<std::size_t>(view.cols);
       std::vector<float>& all = values.emplace_back(static_cast<std::size_t>(view.rows) * cols);
@@ -29,6 +31,9 @@ class FloatWeights final : public ForwardingBackend {
   }
 
   std::string description() const override { return ForwardingBackend::description() + ", float weights"; }
+
+ private:
+  WeightReader reader_;
 };
 
 }  // namespace warploom::test

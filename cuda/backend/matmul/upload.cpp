@@ -64,6 +64,7 @@ void check_parts(std::span<const WeightView> parts) {
 
 std::unique_ptr<DeviceWeight> WeightUploader::upload(std::span<const WeightView> parts) {
   check_parts(parts);
+  parts = reader_.read(parts);
   auto weight = std::make_unique<DeviceWeight>();
   weight->cols_ = parts.front().cols;
   for (const WeightView& part : parts) weight->rows_ += part.rows;

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "core/divide.h"
+#include "core/weight_reader.h"
 #include "cuda/backend/matmul/matmul.h"
 #include "cuda/backend/matmul/weight.h"
 #include "cuda/runtime/raii.h"
@@ -36,6 +37,7 @@ class WeightUploader {
   void copy_in_pieces(std::int64_t units, std::size_t unit_bytes, std::byte* to,
                       const std::function<void(std::int64_t, std::int64_t, std::byte*)>& pack);
 
+  WeightReader reader_;
   MatmulOptions options_;
   Stream stream_;
   PinnedBuffer staging_;
