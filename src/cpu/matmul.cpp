@@ -13,18 +13,36 @@ constexpr std::int64_t kOwnTokens = 2;
 
 // Multiply-adds that take about a microsecond. Smaller pieces are not worth handing to another thread.
 constexpr std::int64_t kMinWork = 1 << 15;
+// Inputs that are quantised in about a microsecond.
+constexpr std::int64_t kMinQuantised = 2048;
 
 }  // namespace
 
 Matmul::Matmul(const Kernels& kernels, ThreadPool& pool)
     : kernels_(kernels), pool_(pool), own_(static_cast<std::size_t>(pool.threads())) {}
 
-void Matmul::quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t begin, std::int64_t end) {
-  const std::int64_t cols = args.weight->cols();
-  for (std::int64_t t = begin; t < end; ++t)
-    kernels_.quantise_row(static_cast<const float*>(args.x) + t * cols, cols,
-                          scratch.blocks.data() + t / kTokenGroup * (cols / kQuantBlockInputs),
-                          static_cast<int>(t % kTokenGroup));
+void Matmul::quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t group, std::int64_t begin, std::int64_t end) {
+  const std::int64_t cols = args.weight->cols(), first = group * kTokenGroup;
+  const int tokens = static_cast<int>(std::min<std::int64_t>(kTokenGroup, args.tokens - first));
+  const float* x = static_cast<const float*>(args.x) + first * cols + begin * kQuantBlockInputs;
+  ActivationBlock* blocks = scratch.blocks.data() + group * (cols / kQuantBlockInputs) + begin;
+  for (int t = 0; t < tokens; ++t) kernels_.quantise_row(x + t * cols, (end - begin) * kQuantBlockInputs, blocks, t);
+}
+
+// Threads share a row by its blocks. Those of a group's tokens lie in the same cache lines: shared by tokens, they would wait
+// for each other.
+void Matmul::quantise_shared(const MatmulArgs& args, std::int64_t groups) {
+  const std::int64_t row = args.weight->cols() / kQuantBlockInputs, count = groups * row;
+  const std::int64_t tokens = std::min<std::int64_t>(kTokenGroup, args.tokens);
+  const std::int64_t smallest = ceil_div(kMinQuantised, tokens * kQuantBlockInputs);
+  pool_.parallel_for(count, std::max(smallest, ceil_div(count, pool_.threads())), smallest,
+                     [&](std::int64_t begin, std::int64_t end, int) {
+                       for (std::int64_t next; begin < end; begin = next) {
+                         const std::int64_t group = begin / row, first = group * row;
+                         next = std::min(end, first + row);
+                         quantise(shared_, args, group, begin - first, next - first);
+                       }
+                     });
 }
 
 void Matmul::run(const MatmulArgs& args) {
@@ -42,9 +60,7 @@ void Matmul::run(const MatmulArgs& args) {
       for (Scratch& scratch : own_) reserve(scratch);
     } else {
       reserve(shared_);
-      // Tokens of one group lie in the same cache lines: threads that share a group would wait for each other.
-      pool_.parallel_for(args.tokens, kTokenGroup,
-                         [&](std::int64_t begin, std::int64_t end, int) { quantise(shared_, args, begin, end); });
+      quantise_shared(args, groups);
     }
   }
 
@@ -59,7 +75,7 @@ void Matmul::run(const MatmulArgs& args) {
     if (weight.quantised() && own) {
       Scratch& scratch = own_[static_cast<std::size_t>(thread)];
       if (scratch.call != call_) {
-        quantise(scratch, args, 0, args.tokens);
+        quantise(scratch, args, 0, 0, weight.cols() / kQuantBlockInputs);
         scratch.call = call_;
       }
       inputs = scratch.blocks.data();

@@ -20,7 +20,9 @@ class Matmul {
     std::vector<ActivationBlock> blocks;  // groups of 16 tokens, each [cols / 32]
     std::uint64_t call = 0;               // whose inputs the blocks hold
   };
-  void quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t begin, std::int64_t end);
+  /// The inputs of a group of tokens that are in its blocks [begin, end).
+  void quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t group, std::int64_t begin, std::int64_t end);
+  void quantise_shared(const MatmulArgs& args, std::int64_t groups);
 
   const Kernels& kernels_;
   ThreadPool& pool_;
