@@ -74,6 +74,11 @@ double Ceilings::int8() {
   return int8_;
 }
 
+double Ceilings::whole_int8() {
+  if (whole_int8_ == 0) whole_int8_ = best_rate(threads_, [&](int) { return peaks_.whole_int8(1000); });
+  return whole_int8_;
+}
+
 double Ceilings::f32() {
   if (f32_ == 0) f32_ = best_rate(threads_, [&](int) { return peaks_.f32(1000); });
   return f32_;

@@ -15,14 +15,15 @@ class Ceilings {
   /// isa: one that this machine runs.
   Ceilings(int threads, CpuIsa isa);
 
-  double int8();                   ///< multiply-adds a second of all threads
-  double f32();                    ///< the same
+  double int8();                   ///< multiply-adds a second of all threads, of codes of up to 6 bits
+  double whole_int8();             ///< of codes of 8 bits
+  double f32();                    ///< of floats
   double read(std::size_t bytes);  ///< bytes a second, of threads that read as many bytes in all over and over
 
  private:
   const Peaks& peaks_;
   int threads_;
-  double int8_ = 0, f32_ = 0;
+  double int8_ = 0, whole_int8_ = 0, f32_ = 0;
   std::map<std::size_t, double> read_;
 };
 

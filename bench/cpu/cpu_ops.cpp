@@ -10,6 +10,7 @@
 #include "ceilings.h"
 #include "checkpoint/random_weight.h"
 #include "core/divide.h"
+#include "core/quant_group.h"
 
 namespace warploom::bench {
 
@@ -53,7 +54,10 @@ class Bench {
       CpuOp op;
       op.name = fmt::format("product {} {}x{}, {} tokens", traits(type).name, rows, cols, tokens);
       op.multiply_adds = rows * cols * tokens;
-      op.int8 = type != WeightType::f32 && type != WeightType::f16 && type != WeightType::bf16;
+      op.int8 = is_quantised(type);
+      op.arithmetic_ceiling = type == WeightType::q8_0 ? ceilings_.whole_int8()
+                              : op.int8                ? ceilings_.int8()
+                                                       : ceilings_.f32();
       const MatmulArgs args{copies[0].get(), x.data(), nullptr, tokens, out.data()};
       op.bytes = bytes_moved(args);
       measure(op, copies.size() * bytes.size(), [&] {
@@ -94,6 +98,7 @@ class Bench {
     CpuOp op;
     op.name = fmt::format("attention, {} x {} tokens at {}", sequences, tokens, context);
     op.multiply_adds = 2 * sequences * (tokens * context - tokens * (tokens - 1) / 2) * width;
+    op.arithmetic_ceiling = ceilings_.f32();
     op.bytes = kv_bytes + 2 * total * width * static_cast<std::int64_t>(sizeof(float));
     std::int64_t layer = 0;
     measure(op, static_cast<std::size_t>(layers * kv_bytes), [&] {
@@ -134,7 +139,6 @@ class Bench {
       op.seconds = std::min(op.seconds, seconds / static_cast<double>(calls));
     }
     op.read_ceiling = ceilings_.read(working_set);
-    op.arithmetic_ceiling = op.int8 ? ceilings_.int8() : ceilings_.f32();
     if (progress_) progress_(op);
     results_.push_back(std::move(op));
   }

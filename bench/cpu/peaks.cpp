@@ -47,6 +47,7 @@ std::int64_t int8(std::int64_t rounds) {
   asm volatile("tilerelease");
   return rounds * 6 * 16 * 64 * 16;
 }
+std::int64_t whole_int8(std::int64_t rounds) { return int8(rounds); }
 #else
 #if defined(__AVX2__)
 constexpr std::int64_t kInt8 = kBytes;  // multiply-adds
@@ -75,7 +76,22 @@ inline Int multiply_add(Int codes, Int x, Int sum) {
 inline Int multiply_add(Int codes, Int x, Int sum) { return sum + codes * x; }
 #endif
 
-std::int64_t int8(std::int64_t rounds) {
+#if defined(__AVX512F__) && !defined(__AVX512VNNI__)
+inline Int multiply_add_whole(Int codes, Int x, Int sum) {
+  const __m512i pairs = _mm512_maddubs_epi16(__m512i(codes), __m512i(x));
+  return Int(_mm512_add_epi32(__m512i(sum), _mm512_madd_epi16(pairs, _mm512_set1_epi16(1))));
+}
+#elif defined(__AVX2__) && !defined(__AVX512VNNI__) && !defined(__AVXVNNI__)
+inline Int multiply_add_whole(Int codes, Int x, Int sum) {
+  const __m256i pairs = _mm256_maddubs_epi16(__m256i(codes), __m256i(x));
+  return Int(_mm256_add_epi32(__m256i(sum), _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
+}
+#else
+inline Int multiply_add_whole(Int codes, Int x, Int sum) { return multiply_add(codes, x, sum); }
+#endif
+
+template <Int (*kMultiplyAdd)(Int, Int, Int)>
+std::int64_t many_products(std::int64_t rounds) {
   Int sums[kSums], codes = Int{} + 0x03030303, x = Int{} + 0x01010101;
 #pragma GCC unroll 12
   for (Int& sum : sums) sum = Int{};
@@ -83,12 +99,14 @@ std::int64_t int8(std::int64_t rounds) {
 #pragma GCC unroll 12
     for (int i = 0; i < kSums; ++i) {
       renew(codes);
-      sums[i] = multiply_add(codes, x, sums[i]);
+      sums[i] = kMultiplyAdd(codes, x, sums[i]);
       renew(sums[i]);
     }
   }
   return rounds * kSums * kInt8;
 }
+std::int64_t int8(std::int64_t rounds) { return many_products<multiply_add>(rounds); }
+std::int64_t whole_int8(std::int64_t rounds) { return many_products<multiply_add_whole>(rounds); }
 #endif
 
 std::int64_t f32(std::int64_t rounds) {
@@ -131,6 +149,6 @@ std::uint64_t read(const std::byte* data, std::size_t bytes) {
 
 }  // namespace
 
-const Peaks kPeaks = {int8, f32, read};
+const Peaks kPeaks = {int8, whole_int8, f32, read};
 
 }  // namespace warploom::bench::WARPLOOM_ISA

@@ -51,6 +51,7 @@ TEST(CpuOps, CeilingsAreThoseOfTheInstructionSet) {
   for (const CpuIsa isa : available_cpu_isas()) {
     Ceilings ceilings(1, isa);
     EXPECT_GT(ceilings.int8(), 1e8) << name(isa);
+    EXPECT_GT(ceilings.whole_int8(), 1e8) << name(isa);
     EXPECT_GT(ceilings.f32(), 1e8) << name(isa);
     EXPECT_GT(ceilings.read(1 << 20), 1e8) << name(isa);
     EXPECT_EQ(ceilings.int8(), ceilings.int8()) << "it is measured once";
