@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 KIT = sys.argv.pop()
 sys.path.insert(0, KIT)
@@ -165,11 +166,26 @@ class Runs(unittest.TestCase):
         self.run_steps(self.step("first", "echo fine"), second)
         self.assertEqual([row["step"] for row in seen[0]], ["first"])
 
-    def test_no_device_is_said(self):
+    def test_without_a_gpu_no_claim_is_tried(self):
         self.script("gpu_probe", "echo 'error: no CUDA-capable device' >&2; exit 1")
-        found, _ = self.run_steps()
-        self.assertEqual(found["device"], {"error": "error: no CUDA-capable device"})
-        self.assertIn("no CUDA-capable device", report.as_markdown(found))
+        for driver, why in [("", "error: no CUDA-capable device"), ("there is no NVIDIA driver", "there is no NVIDIA driver")]:
+            with unittest.mock.patch.object(machine, "driver_missing", lambda: driver):
+                found, rows = self.run_steps(self.step("first", "echo fine"), self.step("second", "echo fine", needs="no-such-program"))
+            self.assertEqual(found["device"], {"error": why})
+            self.assertEqual(rows, [("first", "skipped", "no GPU"), ("second", "skipped", "no GPU")])
+            self.assertIn(why, report.as_markdown(found))
+        self.assertFalse((self.kit / "results/first.out").exists())
+
+    def test_a_missing_cublaslt_is_said(self):
+        said = io.StringIO()
+        (self.kit / machine.CUBLASLT).touch()
+        for folder, missing in [("/nowhere", True), (str(self.kit), False)]:
+            one = runner.Runner(self.kit, self.kit / "results", [], 60)
+            one.environment = {**one.environment, "LD_LIBRARY_PATH": folder}
+            with contextlib.redirect_stdout(said):
+                one.run()
+            self.assertEqual("libcublasLt.so.13 was not found" in said.getvalue(), missing)
+            said.seek(0), said.truncate()
 
 
 class Tools(unittest.TestCase):
@@ -206,6 +222,20 @@ class Tools(unittest.TestCase):
             programs.unpack(kit)
             self.assertEqual((kit / "bin/a").read_text(), "mine")
             self.assertFalse((kit / ".part-programs").exists())
+
+    def test_what_glibc_is_too_old_for_is_left_to_the_machine(self):
+        own = subprocess.run([sys.executable, "-c", "import ctypes; ctypes.CDLL('libgcc_s.so.1'); print(next(l.split()[-1] for l in open("
+                              "'/proc/self/maps') if 'libgcc_s' in l))"], capture_output=True, text=True, check=True).stdout.strip()
+        with tempfile.TemporaryDirectory() as folder:
+            for loads, left in [(True, ["libgcc_s.so.1", "libmine.so"]), (False, ["libmine.so"])]:
+                kit = pathlib.Path(folder, str(loads))
+                (kit / "from/bin").mkdir(parents=True), (kit / "from/lib").mkdir()
+                (kit / "from/lib/libgcc_s.so.1").write_bytes(pathlib.Path(own).read_bytes() if loads else b"of another time")
+                (kit / "from/lib/libmine.so").write_text("mine")
+                with tarfile.open(kit / programs.ARCHIVE, "w:xz") as archive:
+                    archive.add(kit / "from/lib", "lib"), archive.add(kit / "from/bin", "bin")
+                programs.unpack(kit)
+                self.assertEqual(sorted(path.name for path in (kit / "lib").iterdir()), left)
 
     def test_cublaslt_is_found_where_it_is(self):
         with tempfile.TemporaryDirectory() as folder:

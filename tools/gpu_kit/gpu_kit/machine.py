@@ -1,4 +1,5 @@
 """What the machine has: where CUDA's libraries are, what nvidia-smi says."""
+import ctypes
 import glob
 import os
 import pathlib
@@ -22,6 +23,10 @@ def cublaslt_folder(environment=os.environ, places=None):
     return ""
 
 
+def has_cublaslt(environment_):
+    return any(folder and pathlib.Path(folder, CUBLASLT).exists() for folder in environment_["LD_LIBRARY_PATH"].split(":"))
+
+
 def _from_cache():
     for ldconfig in ("ldconfig", "/sbin/ldconfig"):
         try:
@@ -43,6 +48,15 @@ def environment(kit):
     result["LD_LIBRARY_PATH"] = ":".join(folder for folder in [has_cublaslt, result.get("LD_LIBRARY_PATH", "")] if folder)
     result["PATH"] = ":".join([result.get("PATH", ""), "/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer"])
     return result
+
+
+def driver_missing():
+    """Why nothing can reach a GPU, if that is because the driver's library is missing; else empty."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "there is no NVIDIA driver on this machine (libcuda.so.1 cannot be loaded)"
+    return ""
 
 
 def smi(environment_):

@@ -16,12 +16,18 @@ SKIPPED = 77  # the exit status of a program that finds nothing to do here, for 
 class Runner:
     def __init__(self, kit, results, steps, seconds, clock=time.monotonic):
         self.kit, self.results, self.steps, self.clock = pathlib.Path(kit), pathlib.Path(results), steps, clock
+        self.no_gpu = ""  # why
         self.end = clock() + seconds
         self.environment = machine.environment(self.kit)
 
     def run(self):
         self.results.mkdir(parents=True, exist_ok=True)
         found = {"kit": self._about(), "device": self._device(), "steps": [], "rows": []}
+        self.no_gpu = found["device"].get("error", "")
+        if self.no_gpu:
+            print(f"No GPU can be used: {self.no_gpu}", flush=True)
+        elif not machine.has_cublaslt(self.environment):
+            print(f"{machine.CUBLASLT} was not found: steps that multiply will not start. LD_LIBRARY_PATH can name its folder.", flush=True)
         for step in self.steps:
             step.emulated = found["device"].get("emulated", False)
             print(f"{step.name} ..", flush=True)
@@ -45,11 +51,12 @@ class Runner:
 
     def _device(self):
         device = machine.smi(self.environment)
-        code, out, err, _ = self._process("device", ["bin/gpu_probe", "device"], 30)
+        code, out, err, _ = self._process("device", ["bin/gpu_probe", "device"], 60)
         try:
             device.update(judges.Output(code, out, err).lines("device")[0])
         except ValueError:
-            device["error"] = (err.strip() or out.strip() or "gpu_probe says nothing about the device").splitlines()[-1]
+            said = (err.strip() or out.strip() or "gpu_probe says nothing about the device").splitlines()[-1]
+            device["error"] = machine.driver_missing() or said
         return device
 
     def _step(self, step):
@@ -83,6 +90,8 @@ class Runner:
         return record, rows
 
     def _missing(self, step, left):
+        if self.no_gpu:
+            return "no GPU"
         if left < 3:
             return "no time left"
         if step.gpu and step.emulated:
