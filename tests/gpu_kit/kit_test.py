@@ -1,6 +1,7 @@
 """The kit from start to end on the emulator: every step runs, and what is planted fails. `kit_test.py SOURCE BUILD`"""
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -8,6 +9,23 @@ import unittest
 
 SOURCE, BUILD = (pathlib.Path(argument) for argument in sys.argv[1:3])
 PLANTED = {"planted-hang": "no end within 5 s", "planted-fault": "illegal memory access", "planted-wrong": "30 of 30 cases differ"}
+
+
+# What only the emulator can tell, the yardstick of sampling, what another step does with more draws, and what runs on the CPU.
+LEFT_OUT = r"^Invariance\.|AttentionTraffic|AttentionShares|FullSort|DrawsFollowTheirDistributions|/(generic|avx2|avx512)\w*$"
+
+
+def listed(program, filter_):
+    """The full names of a program's tests that a filter picks."""
+    found, suite = set(), ""
+    out = subprocess.run([BUILD / program, "--gtest_list_tests", f"--gtest_filter={filter_}"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    for line in out.splitlines():
+        name = line.split("#")[0].strip()
+        if not line.startswith(" "):
+            suite = name
+        else:
+            found.add(suite + name)
+    return found
 
 
 class Kit(unittest.TestCase):
@@ -69,6 +87,21 @@ class Kit(unittest.TestCase):
                 self.assertEqual(m["timed"], "modelled on h100", test)
                 # A launch takes 2.5 us in the model; none of these moves more than some MB.
                 self.assertTrue(2.5 <= m["median"] < 3000, (test, m["median"]))
+
+    def test_every_test_is_in_a_step(self):
+        sys.path.insert(0, str(SOURCE / "tools/gpu_kit"))
+        from gpu_kit import steps
+        ran = {}
+        for step in steps.all_steps():
+            filters = [argument.split("=", 1)[1] for argument in step.command if argument.startswith("--gtest_filter=")]
+            if filters and not step.needs:
+                tests = listed(step.command[0], filters[0])
+                self.assertTrue(tests, step.name)
+                ran.setdefault(step.command[0], set()).update(tests)
+        self.assertEqual(set(ran), {f"bin/{name}" for name in ("backend_test", "cuda_matmul_test", "cuda_model_test", "cuda_test", "kv_cache_test")})
+        for program, tests in ran.items():
+            left = {test for test in listed(program, "*") - tests if not re.search(LEFT_OUT, test)}
+            self.assertEqual(left, set(), program)
 
     def test_the_model_is_one_that_runs(self):
         self.assertEqual(self.found["kit"]["layers"], 1)

@@ -66,6 +66,8 @@ def _correct(small):
     ]
 
 
+# Shares of what the device reaches are claimed at some three quarters of what bench/README.md models for an H100: the model hides
+# latency, so that no GPU can be as fast.
 def _fast(small):
     rows = lambda n, kind: f"sample {n} f32 peaked {kind}"  # noqa: E731
     sizes = dict(middle=512, usual=16, longest=2048, prompt=8, prefill=(8, 128)) if small else dict(
@@ -87,21 +89,21 @@ def _fast(small):
             Claim("decoding over one long context moves keys and values at memory's rate", "at least 70%", judges.share(decode, "memory_share", 0.7)),
             Claim("33 sequences are no slower than 32 beyond their share", "at most 1.1x",
                   judges.ratio(f"attention decode 33 x {sizes['middle'] // 8} f16", f"attention decode 32 x {sizes['middle'] // 8} f16", 1.1)),
-            Claim("a mixed crowd moves keys and values at memory's rate", "at least 50%",
-                  judges.share(f"attention decode 39 x {usual} and 1 x {sizes['longest']} f16", "memory_share", 0.5)),
+            Claim("one long context among short ones: keys and values at memory's rate", "at least 70%",
+                  judges.share(f"attention decode 39 x {usual} and 1 x {sizes['longest']} f16", "memory_share", 0.7)),
         ], small),
         _ops("mixed", 60, f"attention verify 4,attention prompt,attention 64,attention decode 1 x {middle} f16", [
             Claim(f"4 new tokens over {middle} cost little more than one", "at most 1.5x", judges.ratio(verify, decode, 1.5)),
             Claim("a prompt beside decodes costs no more than both apart", "at most 1x", judges.ratio(together, apart, 1.0)),
         ], small),
         _ops("prefill", 60, f"attention prefill {sizes['prefill'][0]} f16" if small else "attention prefill", [
-            Claim("attention over a prompt uses the tensor cores", "at least 30%",
-                  judges.share(f"attention prefill {sizes['prefill'][0 if small else 1]} f16", "matrix_share", 0.3)),
+            Claim("attention over a prompt uses the tensor cores", "at least 25%",
+                  judges.share(f"attention prefill {sizes['prefill'][0 if small else 1]} f16", "matrix_share", 0.25)),
         ], small),
         _ops("matmul", 120, f"product Q4_0 {matrix}" if small else "product", [
             Claim("packed products read weights at memory's rate up to 16 tokens", "at least 60%", judges.share(product(16), "memory_share", 0.6)),
-            Claim("64 tokens: the same", "at least 60%", judges.share(product(64), "memory_share", 0.6)),
-            Claim("65 tokens do not fall off a cliff", "at most 2x", judges.ratio(product(65), product(64), 2.0)),
+            Claim("64 tokens, which mma.sync bounds: weights at part of that rate", "at least 45%", judges.share(product(64), "memory_share", 0.45)),
+            Claim("65 tokens take about as long as 64", "at most 1.5x", judges.ratio(product(65), product(64), 1.5)),
         ], small),
     ]
 
