@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "access.h"
+#include "busiest.h"
 
 namespace emulator {
 namespace {
@@ -210,9 +211,13 @@ void count_block(Tally& tally, Block& block) {
 bool counting() { return table().on; }
 uint32_t next_counted_launch() { return ++table().launches; }
 
+LaunchKind kind_of(const Launch& l) {
+  return {demangle(l.name), l.code, uint64_t{l.grid[0]} * l.grid[1] * l.grid[2], l.block[0] * l.block[1] * l.block[2],
+          l.dynamic_shared};
+}
+
 void add_counts(const Launch& l, const WarploomCounters& c) {
-  const LaunchKind kind{demangle(l.name), l.code, uint64_t{l.grid[0]} * l.grid[1] * l.grid[2],
-                        l.block[0] * l.block[1] * l.block[2], l.dynamic_shared};
+  const LaunchKind kind = kind_of(l);
   const std::lock_guard lock(table().mutex);
   add(table().counts[kind], c);
 }
@@ -237,6 +242,7 @@ extern "C" {
 
 void warploom_emulator_count(int on) { table().on = on != 0; }
 void warploom_emulator_reset_counters() {
+  forget_loads();
   const std::lock_guard lock(table().mutex);
   table().counts.clear();
 }

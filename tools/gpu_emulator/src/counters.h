@@ -15,7 +15,7 @@ namespace emulator {
 // The cost of a PTX instruction, whatever it does: its class, from opcode and types.
 InstructionCost cost_of(const ptx::Instruction& in);
 
-// A host thread's counts of one launch.
+// A block's counts.
 struct Tally {
   explicit Tally(uint32_t number) : launch(number) {}
   uint32_t launch;  // stamps the sectors that it has touched
@@ -39,6 +39,7 @@ struct LaunchKind {
   uint32_t threads, dynamic_shared;
   auto operator<=>(const LaunchKind&) const = default;
 };
+LaunchKind kind_of(const Launch& launch);
 void add(WarploomCounters& sum, const WarploomCounters& counts);
 void add_counts(const Launch& launch, const WarploomCounters& counts);  // from any thread
 std::map<LaunchKind, WarploomCounters> all_counts();

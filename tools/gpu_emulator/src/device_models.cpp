@@ -42,6 +42,8 @@ int blocks_by_registers(const DeviceModel& m, int registers, int warps) {
 
 }  // namespace
 
+std::span<const DeviceModel> device_models() { return kModels; }
+
 const DeviceModel* find_model(std::string_view key) {
   for (const DeviceModel& m : kModels)
     if (key == m.key) return &m;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string_view>
 
 #include "emulator/emulator.h"
@@ -25,6 +26,7 @@ struct DeviceModel {
 
 constexpr size_t kReservedShared = 1024;  // that the system keeps of each block's shared memory
 
+std::span<const DeviceModel> device_models();
 const DeviceModel* find_model(std::string_view key);  // nullptr where there is none
 const DeviceModel& device_model();                    // the one that WARPLOOM_EMULATOR_DEVICE names; a100
 

@@ -7,6 +7,7 @@
 #include <deque>
 #include <thread>
 
+#include "busiest.h"
 #include "counters.h"
 #include "decoder.h"
 #include "memory.h"
@@ -137,6 +138,7 @@ struct Grid {
   std::atomic<uint64_t> next{0}, ended{0};
   std::mutex mutex;
   std::optional<Failure> failure;
+  std::vector<Load> loads;  // of each block, where counting is on
 };
 
 void fail(Grid& grid, int error, const std::string& report) {
@@ -149,18 +151,21 @@ void fail(Grid& grid, int error, const std::string& report) {
 void work(Grid& grid) {
   std::deque<std::unique_ptr<Block>> waiting;
   std::vector<std::unique_ptr<Block>> unused;
-  Tally tally(grid.launch.counted);
+  std::deque<Tally> tallies;  // of the blocks here
+  WarploomCounters counts = {};
   std::size_t fruitless = 0;  // turns since one of this thread's blocks went on
   try {
     while (!grid.launch.failed) {
       std::unique_ptr<Block> block;
       const uint64_t linear = waiting.size() < kMaxResident ? grid.next.fetch_add(1) : grid.blocks;
       if (linear < grid.blocks) {
-        if (unused.empty()) unused.push_back(std::make_unique<Block>());
+        if (unused.empty()) {
+          unused.push_back(std::make_unique<Block>());
+          if (grid.launch.counted != 0) unused.back()->tally = &tallies.emplace_back(grid.launch.counted);
+        }
         block = std::move(unused.back());
         unused.pop_back();
         prepare(*block, grid.launch, linear);
-        if (grid.launch.counted != 0) block->tally = &tally;
       } else if (!waiting.empty()) {
         block = std::move(waiting.front());
         waiting.pop_front();
@@ -176,7 +181,12 @@ void work(Grid& grid) {
         continue;
       }
       grid.launch.issued_since_end = 0;
-      if (block->tally != nullptr) count_block(tally, *block);
+      if (block->tally != nullptr) {
+        count_block(*block->tally, *block);
+        grid.loads[block->linear] = load_of(block->tally->counts);
+        add(counts, block->tally->counts);
+        block->tally->counts = {};
+      }
       for (Warp& w : block->warps) {
         grid.launch.issued += w.issued;
         grid.launch.lanes_issued += w.lanes_issued;
@@ -190,7 +200,7 @@ void work(Grid& grid) {
   } catch (const std::exception& e) {
     fail(grid, kFaultLaunch, e.what());
   }
-  if (grid.launch.counted != 0) add_counts(grid.launch, tally.counts);
+  if (grid.launch.counted != 0) add_counts(grid.launch, counts);
   for (auto& b : unused) release(*b);
   for (auto& b : waiting) release(*b);
 }
@@ -215,12 +225,14 @@ std::optional<Failure> run_grid(Launch& launch) {
     size.warps = size.blocks * ((launch.block[0] * launch.block[1] * launch.block[2] + kLanes - 1) / kLanes);
     add_counts(launch, size);
   }
-  Grid grid{launch, uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2], {}, {}, {}, {}};
+  Grid grid{launch, uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2], {}, {}, {}, {}, {}};
+  if (launch.counted != 0) grid.loads.resize(grid.blocks);
   const uint64_t workers = std::min<uint64_t>(host_threads(), grid.blocks);
   std::vector<std::thread> threads;
   for (uint64_t i = 1; i < workers; ++i) threads.emplace_back([&grid] { work(grid); });
   work(grid);
   for (std::thread& t : threads) t.join();
+  if (launch.counted != 0) add_loads(launch, grid.loads);
   return grid.failure;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "busiest.h"
 #include "counters.h"
 #include "device_models.h"
 #include "resources.h"
@@ -20,12 +21,11 @@ constexpr double kIssueSlots = 4;                // warp instructions a clock
 // to the swap's answer, each of the two taking some 23 to 30 (the latency of shared memory: arXiv:2402.13499).
 constexpr double kSwapInstructions = 5, kSwapClocks = 50;
 
-// Clocks that one block's instructions keep the arithmetic units busy: the busiest of them, warps of 32.
-double arithmetic_clocks(const WarploomCounters& c, const DeviceModel& m) {
-  const auto n = [&c](WarploomInstructionClass k) { return static_cast<double>(c.warp_instructions[k]); };
-  return std::max({32 * (n(kWarploomInteger) + 2 * n(kWarploomInteger64)) / m.integers, 32 * n(kWarploomFloat) / m.floats,
-                   32 * n(kWarploomDouble) / m.doubles, 32 * n(kWarploomSpecial) / m.specials,
-                   32 * n(kWarploomConvert) / m.conversions, n(kWarploomMatrix) / m.matrices});
+// Clocks that instructions keep a multiprocessor's arithmetic units busy: the busiest of them, warps of 32.
+double arithmetic_clocks(const Load& l, const DeviceModel& m) {
+  const auto n = [](uint64_t count) { return static_cast<double>(count); };
+  return std::max({32 * n(l.integers) / m.integers, 32 * n(l.floats) / m.floats, 32 * n(l.doubles) / m.doubles,
+                   32 * n(l.specials) / m.specials, 32 * n(l.conversions) / m.conversions, n(l.matrices) / m.matrices});
 }
 
 // All launches of a kind, which are taken to be alike.
@@ -37,21 +37,18 @@ WarploomModelledTime modelled(const LaunchKind& kind, const WarploomCounters& c,
       kSector * static_cast<double>(c.distinct_sectors_read + c.distinct_sectors_written) / (m.bandwidth() * kAchievable);
   const double asked = kSector * static_cast<double>(c.sectors_read + c.sectors_written);
   t.l2 = asked / (m.l2_bytes_per_clock * m.clock());
-  // Seconds for a clock's worth of work in all blocks, when the busiest multiprocessor has its share of whole blocks.
-  const double blocks = static_cast<double>(kind.blocks);
-  const double share = std::ceil(blocks / m.processors) / blocks / m.clock();
-  double instructions = 0;
-  for (const uint64_t n : c.warp_instructions) instructions += static_cast<double>(n);
-  const double rounds = static_cast<double>(c.swap_rounds);
-  t.issue = share * (instructions + kSwapInstructions * rounds) / kIssueSlots;
-  t.arithmetic = share * arithmetic_clocks(c, m);
-  t.shared = share * (static_cast<double>(c.shared_passes + c.warp_instructions[kWarploomWarp]) + rounds);
+  const Load most = busiest(kind, m);
+  const double rounds = static_cast<double>(most.swap_rounds);
+  t.issue = (static_cast<double>(most.instructions) + kSwapInstructions * rounds) / kIssueSlots / m.clock();
+  t.arithmetic = arithmetic_clocks(most, m) / m.clock();
+  t.shared = (static_cast<double>(most.shared_passes) + rounds) / m.clock();
   // Blocks that share a multiprocessor spin side by side.
   const int resident =
       occupancy(m, 0, kind.code->static_shared + kind.dynamic_shared, static_cast<int>(kind.threads)).blocks;
+  const double blocks = static_cast<double>(kind.blocks);
   const double waves = std::ceil(blocks / (m.processors * std::max(resident, 1)));
   t.swaps = waves / blocks / m.clock() * kSwapClocks * static_cast<double>(c.swap_chain);
-  t.l2 = std::max(t.l2, share * asked / kPortBytes);
+  t.l2 = std::max(t.l2, kSector * static_cast<double>(most.sectors) / kPortBytes / m.clock());
   t.total = t.launch + std::max({t.dram, t.l2, t.issue, t.arithmetic, t.shared, t.swaps});
   return t;
 }

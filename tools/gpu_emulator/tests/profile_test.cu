@@ -152,6 +152,58 @@ TEST_F(Profile, StridesAndSmallGridsCost) {
   EXPECT_GE(modelled("copy_kernel").total, 10 * 2.5e-6);
 }
 
+// Block b does work[b] rounds: each reads 4 KiB and adds up what a neighbour read.
+__global__ void uneven_kernel(const int* work, const float* in, float* out) {
+  __shared__ float last[32];
+  float sum = 0;
+  const int rounds = work[blockIdx.x];
+  for (int k = 0; k < rounds; ++k)
+    for (int i = 0; i < 32; ++i) {
+      last[threadIdx.x] = in[(32 * k + i) * 32 + threadIdx.x];
+      __syncwarp();
+      sum += last[threadIdx.x ^ 1];
+      __syncwarp();
+    }
+  out[blockIdx.x * 32 + threadIdx.x] = sum;
+}
+
+// The time of a launch is that of the multiprocessor which has most to do, not of one that has the mean.
+TEST_F(Profile, TheBusiestMultiprocessorCounts) {
+  constexpr int kLong = 256, kShort = 1;
+  DeviceBuffer<float> in{std::vector<float>(kLong * 1024)}, out(3 * 108 * 32);
+  const auto launch = [&](const std::vector<int>& work) {
+    DeviceBuffer<int> device_work(work);
+    warploom_emulator_reset_counters();
+    uneven_kernel<<<static_cast<unsigned>(work.size()), 32>>>(device_work.data(), in.data(), out.data());
+    return modelled("uneven_kernel");
+  };
+  const WarploomModelledTime alone = launch({kLong}), one_short = launch({kShort});
+  ASSERT_GT(alone.issue, 100 * one_short.issue);
+  EXPECT_DOUBLE_EQ(alone.l2, (kLong * 4096 + 32 * (1 + 128.0 / 32)) / 64 / 1.41e9);
+  for (const size_t at :
+       {0, 5, 107, 108, 215}) {  // one among 216: its multiprocessor has one more of the short ones at most
+    std::vector<int> work(216, kShort);
+    work[at] = kLong;
+    const WarploomModelledTime t = launch(work);
+    for (const auto part : {&WarploomModelledTime::issue, &WarploomModelledTime::arithmetic, &WarploomModelledTime::shared,
+                            &WarploomModelledTime::l2}) {
+      EXPECT_GE(t.*part, alone.*part * (1 - 1e-9)) << at;
+      EXPECT_LE(t.*part, (alone.*part + one_short.*part) * (1 + 1e-9)) << at;
+    }
+    EXPECT_LT(t.dram, 1.03 * alone.dram) << at;  // all read the same, and write 27 KB
+  }
+  // Two, which would both be first in a round: they go to two multiprocessors.
+  std::vector<int> work(216, kShort);
+  work[0] = work[108] = kLong;
+  EXPECT_LE(launch(work).issue, alone.issue + one_short.issue * (1 + 1e-9));
+  // As many as there are multiprocessors, and one more.
+  EXPECT_DOUBLE_EQ(launch(std::vector<int>(108, kLong)).issue, alone.issue);
+  EXPECT_DOUBLE_EQ(launch(std::vector<int>(109, kLong)).issue, 2 * alone.issue);
+  // Another GPU has another number of them.
+  launch(std::vector<int>(109, kLong));
+  EXPECT_DOUBLE_EQ(modelled("uneven_kernel", "h100").issue, alone.issue * 1.41 / 1.98);
+}
+
 template <class T>
 __global__ void hot_kernel(T* out) {
   __shared__ T sum;
