@@ -1,5 +1,5 @@
 # Registers, spills, stacks, occupancy, bank conflicts and atomics of the compiled kernels, within kernel_limits.json on every
-# architecture; and kernels with a spill, a conflict and a loop of compare-and-swap, which the check must refuse.
+# architecture; and kernels with a spill, a conflict, a loop of compare-and-swap and branches between products, which the check must refuse.
 find_program(WARPLOOM_CUXRAY cuxray PATHS ${PROJECT_SOURCE_DIR}/.venv/bin NO_DEFAULT_PATH)
 if(NOT WARPLOOM_CUXRAY)
   message(STATUS "tests/cuda: registers and spills go unchecked, .venv has no cuxray (scripts/test installs it)")
@@ -19,7 +19,7 @@ add_custom_command(OUTPUT ${planted}
   DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/planted_defects.cu VERBATIM)
 add_custom_target(planted_defects ALL DEPENDS ${planted})
 foreach(defect "ASpillIsFound;spills [^\n]*spill_instrs=[0-9]+ violates" "ABankConflictIsFound;conflicts [^\n]*bank_ways=32 violates"
-        "ASwapLoopIsFound;sm_90 swaps: 1 compare-and-swap loops")
+        "ASwapLoopIsFound;sm_90 swaps: 1 compare-and-swap loops" "BranchesAreFound;sm_90 branches: [^\n]* violates at most 4")
   list(GET defect 0 name)
   list(GET defect 1 message)
   add_test(NAME Kernels.${name} COMMAND ${check} ${planted})

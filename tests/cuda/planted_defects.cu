@@ -1,4 +1,4 @@
-// A kernel that cannot keep what it needs in 32 registers.
+// What scripts/check-kernels must refuse. First: a kernel that cannot keep what it needs in 32 registers.
 extern "C" __global__ void spills(const float* in, float* out) {
   float x[48];
 #pragma unroll
@@ -29,4 +29,20 @@ extern "C" __global__ void swaps(const unsigned long long* in, unsigned long lon
   atomicAdd(&sums[in[threadIdx.x] % 64], in[threadIdx.x]);
   __syncthreads();
   if (threadIdx.x < 64) out[threadIdx.x] = sums[threadIdx.x];
+}
+
+// Products of tensor cores with a branch before each.
+extern "C" __global__ void branches(const unsigned* in, float* out, int rounds, int parts) {
+  float d[4] = {};
+  for (int round = 0; round < rounds; ++round) {
+#pragma unroll
+    for (int part = 0; part < 8; ++part) {
+      if (part >= parts) break;
+      const unsigned a = in[32 * (8 * round + part) + threadIdx.x];
+      asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%4,%4,%4}, {%4,%4}, {%0,%1,%2,%3};"
+                   : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                   : "r"(a));
+    }
+  }
+  for (int i = 0; i < 4; ++i) out[4 * threadIdx.x + i] = d[i];
 }
