@@ -169,7 +169,7 @@ __global__ void uneven_kernel(const int* work, const float* in, float* out) {
 
 // The time of a launch is that of the multiprocessor which has most to do, not of one that has the mean.
 TEST_F(Profile, TheBusiestMultiprocessorCounts) {
-  constexpr int kLong = 256, kShort = 1;
+  constexpr int kLong = 64, kShort = 1;
   DeviceBuffer<float> in{std::vector<float>(kLong * 1024)}, out(3 * 108 * 32);
   const auto launch = [&](const std::vector<int>& work) {
     DeviceBuffer<int> device_work(work);
@@ -178,7 +178,7 @@ TEST_F(Profile, TheBusiestMultiprocessorCounts) {
     return modelled("uneven_kernel");
   };
   const WarploomModelledTime alone = launch({kLong}), one_short = launch({kShort});
-  ASSERT_GT(alone.issue, 100 * one_short.issue);
+  ASSERT_GT(alone.issue, 30 * one_short.issue);
   EXPECT_DOUBLE_EQ(alone.l2, (kLong * 4096 + 32 * (1 + 128.0 / 32)) / 64 / 1.41e9);
   for (const size_t at :
        {0, 5, 107, 108, 215}) {  // one among 216: its multiprocessor has one more of the short ones at most
@@ -190,7 +190,7 @@ TEST_F(Profile, TheBusiestMultiprocessorCounts) {
       EXPECT_GE(t.*part, alone.*part * (1 - 1e-9)) << at;
       EXPECT_LE(t.*part, (alone.*part + one_short.*part) * (1 + 1e-9)) << at;
     }
-    EXPECT_LT(t.dram, 1.03 * alone.dram) << at;  // all read the same, and write 27 KB
+    EXPECT_LT(t.dram, 1.2 * alone.dram) << at;  // all read the same, and write 27 KB
   }
   // Two, which would both be first in a round: they go to two multiprocessors.
   std::vector<int> work(216, kShort);
