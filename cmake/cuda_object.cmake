@@ -1,10 +1,8 @@
 # cuda_object(RESULT SOURCE): compiles a .cu file by nvcc directly (CMake's own CUDA language needs a whole toolkit on the path) and
 # sets RESULT to the object's path.
-# Machine code for 8.x, 9.0, 10.x and 12.x. PTX, which the driver compiles at first use for some minutes, is left for other GPUs: of
-# compute_100 for 11.0, of compute_120 for those to come. 8.x and 9.0 have none, since no GPU needs it. Compressed for size, all of it takes a
-# sixth of what the default's faster compression leaves.
-set(WARPLOOM_CUDA_CODE "-gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
--gencode arch=compute_100,code=[sm_100,compute_100] -gencode arch=compute_120,code=[sm_120,compute_120] --compress-mode=size"
+# Compressed for size: all of it takes a fifth of what the default's faster compression leaves.
+set(WARPLOOM_CUDA_CODE "-gencode arch=compute_80,code=[sm_80,compute_80] -gencode arch=compute_90,code=sm_90 \
+-gencode arch=compute_120,code=[sm_120,compute_120] --compress-mode=size"
   CACHE STRING "What nvcc generates: machine code for some GPUs, PTX for the rest")
 option(WARPLOOM_CUDA_LINE_TABLES "Source lines in CUDA code, for profilers and sanitisers: objects are three times as large" OFF)
 separate_arguments(cuda_code UNIX_COMMAND "${WARPLOOM_CUDA_CODE}")
