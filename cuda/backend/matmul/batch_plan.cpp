@@ -1,6 +1,8 @@
 #include "cuda/backend/matmul/batch_plan.h"
 
 #include <algorithm>
+#include <cmath>
+#include <iterator>
 #include <limits>
 
 #include "core/divide.h"
@@ -11,10 +13,16 @@ namespace {
 
 // Of one multiprocessor, roughly, on GPUs from A100 to H100: they rank plans.
 constexpr double kProductsPerClock = 0.5;            // mma.sync of m16n8k16
-constexpr double kMemoryBytesPerClock = 13;          // its share of DRAM
-constexpr double kL2BytesPerClock = 32;              // its share of L2
+constexpr double kInstructionsPerClock = 4;          // of warps
+constexpr double kDecodeInstructions = 115;          // of a tile, and for each token tile
+constexpr double kTokenTileInstructions = 11;        //   that it is multiplied with; by the emulator
+constexpr double kMemoryBytesPerClock = 12;          // its share of DRAM; twice that if others draw less
+constexpr double kL2BytesPerClock = 5120;            // of all together: A100's whitepaper
+constexpr double kL2PortBytesPerClock = 64;          // what one can draw
 constexpr double kBlockClocks = 1000;                // until the first stage has come, partly behind other blocks
-constexpr int kTokenTileCounts[] = {2, 4, 5, 6, 8};  // for which there are kernels
+constexpr double kMostReads = 1.15;                  // of the weight's bytes, unless that takes
+constexpr double kMostSlowdown = 1.15;               //   longer by more than this factor
+constexpr int kTokenTileCounts[] = {8, 6, 5, 4, 2};  // for which there are kernels
 
 int widest_tile(const PackedView& weight) {
   int widest = 0;
@@ -22,40 +30,87 @@ int widest_tile(const PackedView& weight) {
   return widest;
 }
 
-void place_segments(const PackedView& weight, BatchPlan& plan) {
-  plan.row_blocks = 0;
+std::int64_t weight_bytes(const PackedView& weight) {
+  std::int64_t bytes = 0;
+  for (int s = 0; s < weight.segment_count; ++s)
+    bytes += std::int64_t{ceil_div(weight.segments[s].rows, kTileRows)} * weight.col_tiles *
+             tile_bytes(weight.segments[s].format);
+  return bytes;
+}
+
+// Gives a share of each segment's tile rows to split row blocks, the rest to whole ones.
+void place_segments(const PackedView& weight, double share, BatchPlan& plan) {
+  plan.split.row_blocks = plan.whole.row_blocks = 0;
   for (int s = 0; s < weight.segment_count; ++s) {
-    plan.first_block[s] = plan.row_blocks;
-    plan.row_blocks += ceil_div(ceil_div(weight.segments[s].rows, kTileRows), block_row_tiles(plan.row_warps));
+    const int tiles = ceil_div(weight.segments[s].rows, kTileRows), height = block_row_tiles(plan.split.row_warps);
+    const int split = share < 1 ? static_cast<int>(share * tiles / height) : ceil_div(tiles, height);
+    plan.split.first_block[s] = plan.split.row_blocks;
+    plan.whole.first_block[s] = plan.whole.row_blocks;
+    plan.split.first_tile[s] = 0;
+    plan.whole.first_tile[s] = std::min(split * height, tiles);
+    plan.split.row_blocks += split;
+    if (share < 1)
+      plan.whole.row_blocks += ceil_div(tiles - plan.whole.first_tile[s], block_row_tiles(plan.whole.row_warps));
   }
 }
 
-std::size_t partial_bytes(const BatchPlan& plan) {
-  const auto block =
-      static_cast<std::size_t>(kept_bytes(plan.token_tiles)) * static_cast<std::size_t>(kWarpGroups * plan.row_warps);
-  return block * static_cast<std::size_t>(plan.order.spans) * static_cast<std::size_t>(plan.row_blocks) *
-         static_cast<std::size_t>(plan.token_groups);
+// Shared memory for what warps exchange and for as many stages as there is room for.
+void place_stages(const BatchRoom& room, int tile, BatchPlan& plan) {
+  plan.stages = kMaxStages;
+  int exchange[2] = {}, stage[2] = {};
+  for (const bool whole : {false, true}) {
+    const RowBlocks& rows = whole ? plan.whole : plan.split;
+    if (rows.row_blocks == 0) continue;
+    const int groups = kWarpGroups * (whole ? 2 : 1);
+    exchange[whole] = groups * rows.row_warps * kept_bytes(plan.token_tiles);
+    stage[whole] = groups * group_stage_bytes(plan.token_tiles, rows.row_warps, tile);
+    plan.stages = std::min(plan.stages, (room.shared_bytes - exchange[whole]) / stage[whole]);
+  }
+  plan.shared_bytes = std::max(exchange[0] + plan.stages * stage[0], exchange[1] + plan.stages * stage[1]);
+}
+
+std::int64_t split_units(const BatchPlan& plan) {
+  return plan.splits > 1 ? std::int64_t{plan.split.row_blocks} * plan.token_groups : 0;
 }
 
 bool fits(const BatchPlan& plan, const BatchRoom& room) {
-  if (plan.stages < 2) return false;
-  if (plan.splits == 1) return true;
-  return partial_bytes(plan) <= room.partial_bytes &&
-         static_cast<std::size_t>(plan.row_blocks) * static_cast<std::size_t>(plan.token_groups) <= room.counters;
+  // Each block of a unit has a place for its sums, though one needs none.
+  const std::int64_t sums = plan.splits > 1 ? exchanged_bytes(plan) / (plan.splits - 1) * plan.splits : 0;
+  return plan.stages >= 2 && static_cast<std::size_t>(sums) <= room.partial_bytes &&
+         static_cast<std::size_t>(split_units(plan)) <= room.counters;
 }
 
-// Clocks of the busiest multiprocessor.
-double clocks_of(const BatchPlan& plan, int tile, int processors) {
-  const double steps = static_cast<double>(plan.order.chunk_tiles) * plan.order.spans / plan.splits;
-  const double tiles = steps * kWarpGroups * block_row_tiles(plan.row_warps);
-  const double inputs = steps * kWarpGroups * plan.token_tiles * kTokenTile * kTileInputs * 2;
-  // If the inputs are split, each block writes its sums, and one reads those of all.
-  const double sums = plan.splits > 1 ? 2.0 * kept_bytes(plan.token_tiles) * kWarpGroups * plan.row_warps : 0.0;
-  const double products = tiles * 4 * plan.token_tiles / kProductsPerClock;
-  const double memory = (tiles * tile / plan.token_groups + sums) / kMemoryBytesPerClock;
-  const double l2 = (tiles * tile + inputs + sums) / kL2BytesPerClock;
-  const auto blocks = std::int64_t{plan.row_blocks} * plan.token_groups * plan.splits;
-  return static_cast<double>(ceil_div(blocks, processors)) * (kBlockClocks + std::max({products, memory, l2}));
+// What a plan moves and how long it takes, in clocks of the busiest multiprocessor.
+struct Cost {
+  double read, clocks;
+};
+Cost cost_of(const PackedView& weight, double weights, const BatchPlan& plan, int tokens, int processors) {
+  const double col_tiles = static_cast<double>(plan.order.chunk_tiles) * plan.order.spans * kWarpGroups;
+  const double tile_clocks =
+      std::max(4 * plan.token_tiles / kProductsPerClock,
+               (kDecodeInstructions + kTokenTileInstructions * plan.token_tiles) / kInstructionsPerClock);
+  const double inputs = col_tiles * kTileInputs * 2 * plan.token_tiles * kTokenTile;  // of a block with all spans
+  const auto sums = static_cast<double>(exchanged_bytes(plan));
+  const double out = 4.0 * tokens * weight.rows;
+  double busiest_tiles = 0, asked = weights * plan.token_groups + 2 * sums + out;
+  if (plan.split.row_blocks > 0) {
+    busiest_tiles = col_tiles * block_row_tiles(plan.split.row_warps) / plan.splits;
+    asked += inputs * plan.split.row_blocks * plan.token_groups;
+  }
+  if (plan.whole.row_blocks > 0) {
+    busiest_tiles = std::max(busiest_tiles, col_tiles * block_row_tiles(plan.whole.row_warps));
+    asked += inputs * plan.whole.row_blocks * plan.token_groups;
+  }
+  Cost cost;
+  cost.read = weights + 2.0 * tokens * weight.cols + sums;
+  const double moved = cost.read + sums + out;
+  const auto blocks = static_cast<double>(blocks_of(plan));
+  const double waves = std::ceil(blocks / processors), busiest = waves / blocks;
+  cost.clocks =
+      waves * kBlockClocks + std::max({waves * busiest_tiles * tile_clocks, moved / (kMemoryBytesPerClock * processors),
+                                       moved * busiest / (2 * kMemoryBytesPerClock), asked / kL2BytesPerClock,
+                                       asked * busiest / kL2PortBytesPerClock});
+  return cost;
 }
 
 }  // namespace
@@ -63,27 +118,61 @@ double clocks_of(const BatchPlan& plan, int tile, int processors) {
 BatchPlan plan_batch(const PackedView& weight, int tokens, const BatchRoom& room) {
   BatchPlan plan;
   plan.order = sum_order(weight.col_tiles);
-  plan.token_groups = ceil_div(tokens, kMaxBatchTokens);
-  const int token_tiles = ceil_div(ceil_div(tokens, kTokenTile), plan.token_groups);
-  plan.token_tiles = *std::find_if(std::begin(kTokenTileCounts), std::end(kTokenTileCounts),
-                                   [&](int count) { return count >= token_tiles; });
-  plan.token_groups = ceil_div(tokens, plan.token_tiles * kTokenTile);
   const int tile = widest_tile(weight);
-  BatchPlan best;
-  double least = std::numeric_limits<double>::infinity();
-  for (plan.row_warps = kMaxRowWarps; plan.row_warps >= 1; plan.row_warps /= 2) {
-    place_segments(weight, plan);
-    const int exchange = kWarpGroups * plan.row_warps * kept_bytes(plan.token_tiles);
-    const int stage = kWarpGroups * group_stage_bytes(plan.token_tiles, plan.row_warps, tile);
-    plan.stages = std::min(kMaxStages, (room.shared_bytes - exchange) / stage);
-    plan.shared_bytes = exchange + plan.stages * stage;
-    for (plan.splits = 1;; plan.splits = plan.order.spans) {
-      if (fits(plan, room))
-        if (const double clocks = clocks_of(plan, tile, room.processors); clocks < least) least = clocks, best = plan;
-      if (plan.splits == plan.order.spans) break;
+  const int widest = *std::find_if(std::rbegin(kTokenTileCounts), std::rend(kTokenTileCounts) - 1,
+                                   [&](int count) { return count * kTokenTile >= tokens; });
+  const auto weights = static_cast<double>(weight_bytes(weight));
+  const double most_read = kMostReads * weights;
+  BatchPlan best[2];  // of all; of those that read at most that much
+  double least[2] = {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
+  const auto consider = [&](double share) {
+    place_segments(weight, share, plan);
+    place_stages(room, tile, plan);
+    if (!fits(plan, room)) return;
+    const Cost cost = cost_of(weight, weights, plan, tokens, room.processors);
+    if (cost.clocks < least[0]) least[0] = cost.clocks, best[0] = plan;
+    if (cost.read <= most_read && cost.clocks < least[1]) least[1] = cost.clocks, best[1] = plan;
+  };
+  for (const int token_tiles : kTokenTileCounts) {
+    if (token_tiles > widest) continue;
+    plan.token_tiles = token_tiles;
+    plan.token_groups = ceil_div(tokens, token_tiles * kTokenTile);
+    for (plan.split.row_warps = kMaxRowWarps; plan.split.row_warps >= 1; --plan.split.row_warps) {
+      for (const int splits : {1, 2, plan.order.spans}) {
+        plan.splits = splits;
+        if (splits <= plan.order.spans) consider(1);
+      }
+      if (plan.order.spans == 1) continue;
+      plan.splits = 2;
+      // Some row blocks in whole: as many as fit into as many waves, or so many that the exchange stays within the limit.
+      for (plan.whole.row_warps = 1; plan.whole.row_warps <= kMaxRowWarps / 2; ++plan.whole.row_warps) {
+        place_segments(weight, 1, plan);
+        const auto all_split = static_cast<double>(blocks_of(plan)), sums = static_cast<double>(exchanged_bytes(plan));
+        place_segments(weight, 0, plan);
+        const auto all_whole = static_cast<double>(blocks_of(plan));
+        const double slots = std::ceil(all_split / room.processors) * room.processors;
+        consider(0);
+        if (all_whole > slots && slots > all_split) consider((all_whole - slots) / (all_whole - all_split));
+        const double within = (most_read - weights - 2.0 * tokens * weight.cols) / sums;
+        if (within > 0 && within < 1) consider(within);
+      }
     }
   }
-  return best;
+  return least[1] <= kMostSlowdown * least[0] ? best[1] : best[0];
+}
+
+const BatchPlan& BatchPlans::find(const PackedView& weight, int tokens) {
+  constexpr std::size_t kMost = 1024;  // a model has a few kinds of weights, a server a few hundred sizes of steps
+  std::array<int, 2 + 3 * kMaxSegments> key = {tokens, weight.cols};
+  for (int s = 0; s < weight.segment_count; ++s) {
+    const TileSegment& segment = weight.segments[s];
+    int* of_segment = &key[static_cast<std::size_t>(2 + 3 * s)];
+    of_segment[0] = segment.rows, of_segment[1] = segment.format.bits,
+    of_segment[2] = static_cast<int>(segment.format.scales);
+  }
+  if (const auto known = plans_.find(key); known != plans_.end()) return known->second;
+  if (plans_.size() == kMost) plans_.clear();
+  return plans_.emplace(key, plan_batch(weight, tokens, room_)).first->second;
 }
 
 }  // namespace warploom::cuda

@@ -22,13 +22,14 @@ int shared_bytes_of_block() {
 
 BatchWorkspace::BatchWorkspace(cudaStream_t stream)
     : room_{multiprocessors(stream), shared_bytes_of_block() - kStaticSharedBytes, kPartialBytes, kCounters},
+      plans_(room_),
       partials_(kPartialBytes, "partial sums of products"),
       counters_(kCounters * sizeof(unsigned), "counters of products") {
   check(cudaMemsetAsync(counters_.data(), 0, counters_.bytes(), stream), "clearing the counters of products");
 }
 
-MatmulWorkspace BatchWorkspace::workspace() const {
-  return {room_, static_cast<float4*>(partials_.data()), static_cast<unsigned*>(counters_.data())};
+MatmulWorkspace BatchWorkspace::workspace() {
+  return {room_, &plans_, static_cast<float4*>(partials_.data()), static_cast<unsigned*>(counters_.data())};
 }
 
 }  // namespace warploom::cuda

@@ -13,10 +13,11 @@ class BatchWorkspace {
  public:
   /// Throws OutOfMemory, BackendError.
   explicit BatchWorkspace(cudaStream_t stream);
-  MatmulWorkspace workspace() const;
+  MatmulWorkspace workspace();
 
  private:
   BatchRoom room_;
+  BatchPlans plans_;
   DeviceBuffer partials_, counters_;
 };
 

@@ -15,6 +15,7 @@ namespace warploom::cuda {
 /// Memory of one stream's products.
 struct MatmulWorkspace {
   BatchRoom room;
+  BatchPlans* plans = nullptr;   // for the room
   float4* partials = nullptr;    // room.partial_bytes
   unsigned* counters = nullptr;  // room.counters, zero; they are zero again afterwards
 };

@@ -31,7 +31,7 @@ struct Matmul::State {
     if (!options.dense) unpacked = DeviceBuffer(kUnpackedBytes, "unpacked weights");
   }
 
-  void run_packed(const DeviceWeight& weight, const MatmulArgs& args) const {
+  void run_packed(const DeviceWeight& weight, const MatmulArgs& args) {
     const bool aligned = reinterpret_cast<std::uintptr_t>(args.x) % 16 == 0 && weight.cols() % 8 == 0;
     for (const PackedPart& part : weight.packed()) {
       const float* bias = args.bias ? args.bias + part.first_row : nullptr;

@@ -101,7 +101,8 @@ __device__ inline void add_tiles(const Reader& reader, const std::byte* tiles, i
 
 struct Launch {
   int tokens;
-  int warps;  // of a block
+  int warps;       // of a block
+  int half_warps;  // of the first half of its spans
   int tiles_per_warp;
   int whole_tiles;  // of a tile row: those whose inputs can be read 16 bytes at a time
   std::int64_t out_stride;
@@ -134,9 +135,12 @@ __global__ void __launch_bounds__(32 * kMaxWarps, 3)
   const unsigned g = lane / 4, t = lane % 4;
   for (unsigned i = warp; i < 4; i += shape.warps) {
     const float* of_warp = partial + (i * 32 + lane);
-    float total = 0.0f;
-    for (int w = 0; w < shape.warps; w += kChunksPerSpan)
+    float total = 0.0f, first_half = 0.0f;
+    for (int w = 0; w < shape.warps; w += kChunksPerSpan) {
+      if (w == shape.half_warps) first_half = total, total = 0.0f;
       total += of_warp[w * kSums] + (w + 1 < shape.warps ? of_warp[(w + 1) * kSums] : 0.0f);
+    }
+    total = first_half + total;
     const int row = static_cast<int>(kTileRows * within + g + 4 * (i & 2)), token = static_cast<int>(2 * t + (i & 1));
     if (row >= segment.rows || token >= inputs.tokens) continue;
     const int r = segment.first_row + row;
@@ -159,7 +163,9 @@ void launch_packed_matmul(const PackedView& weight, DType type, const void* x, c
   if (weight.row_tiles == 0) return;
   const SumOrder order = sum_order(weight.col_tiles);
   const bool aligned = reinterpret_cast<std::uintptr_t>(x) % 16 == 0 && weight.cols % 8 == 0;
-  Launch shape{0, order.chunks, order.chunk_tiles, aligned ? weight.cols / kTileInputs : 0, out_stride};
+  Launch shape{
+      0,         order.chunks, order.half_spans * kChunksPerSpan, order.chunk_tiles, aligned ? weight.cols / kTileInputs : 0,
+      out_stride};
   for (std::int64_t first = 0; first < tokens; first += kMaxTokens) {
     shape.tokens = static_cast<int>(std::min<std::int64_t>(tokens - first, kMaxTokens));
     const void* from = static_cast<const std::byte*>(x) + first * weight.cols * bytes_of(type);

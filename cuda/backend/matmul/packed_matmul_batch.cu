@@ -1,19 +1,21 @@
 // Multiplies packed weights by the activations of more than a few tokens.
 //
 // Shapes:   weight [rows, cols]; x [tokens, cols] of f16 or bf16; bias [rows] f32 or null; out [tokens, rows] f32.
-// Layout:   packed.h. A block computes 32, 64 or 128 rows of up to 64 tokens. Its warps are two groups, which take the two
-//           chunks of a span (sum_order.h) side by side; a warp has 32 rows and all tokens. x and weights come through shared
-//           memory in 2 to 4 stages of 64 inputs.
+// Layout:   packed.h. A block computes 32 to 128 rows of up to 64 tokens. Two groups of warps take the two chunks of a span
+//           (sum_order.h) side by side; a warp has 32 rows and all tokens. x and weights come through shared memory in 2 to 4
+//           stages of 64 inputs. If there are few rows, several blocks share the spans of the same rows and exchange sums through
+//           device memory, or the warps of a block are two teams of two groups, one for each half of the spans.
 // Bytes:    every packed byte and every x once from DRAM, if what neighbouring blocks share stays in L2; from L2 the weights
-//           once for each 64 tokens, x once for each block of rows. If the inputs are split over blocks, sums of
-//           spans are written and read once.
+//           once for each 64 tokens, x once for each block of rows. Of blocks that share spans, all but one write their
+//           sums, which that one reads. For 16 to 64 tokens reads are at most 1.15 times the weight's bytes, if the weight is large.
 // Launch:   one dimension: blocks of the same rows side by side, for they share weights; batch_plan.h.
 // Limits:   kMaxSegments formats in a launch; cols a multiple of 8, x on a 16-byte boundary.
 // Capture:  yes.
 // Numerics: as packed_matmul_kernel, bit for bit. However the work is cut into blocks, sums are added in the same order.
 // Source:   Frantar et al., MARLIN, 2024 (stages of x and weights in shared memory, a block of 4 x 2 warps).
 // History:  blocks of 16 rows that read x for themselves asked L2 for 15.2 times the bytes of a 4-bit weight of 4,096 rows at
-//           64 tokens; now 3.2 to 5.0. With at most 128 registers, four token tiles spill.
+//           64 tokens; now 5.2 to 5.9. When all of four blocks wrote sums and one read them all, reads from DRAM were 1.5 times the
+//           weight's bytes there, now 1.11 to 1.15. With at most 128 registers, four token tiles spill.
 #include <algorithm>
 #include <cstdint>
 
@@ -39,31 +41,66 @@ struct BatchLaunch {
   std::int64_t out_stride;
 };
 
-// What a block computes.
+// What a block computes. Its warps are one team, or two that share its rows and tokens and take a half of the spans each. A team
+// is two groups, for the two chunks of a span.
 struct BlockWork {
   int first_token, tokens;
   int segment, first_tile;  // of the segment
   int row_tiles;            // that the segment has from there
-  int split, unit;          // unit: the block among those of the same split
+  int row_warps;            // of a group
+  int teams;
+  int split, splits;  // which block of those that share the spans of the same rows and tokens
+  int unit;           // the row block and token group, of all row blocks that are split
+  __device__ int warps() const { return teams * kWarpGroups * row_warps; }
 };
 __device__ inline BlockWork work_of(const PackedView& weight, const BatchLaunch& shape) {
   const BatchPlan& plan = shape.plan;
-  const int groups = plan.token_groups, splits = plan.splits;
+  const int groups = plan.token_groups;
   int at = static_cast<int>(blockIdx.x);
+  const bool whole = at >= plan.split.row_blocks * groups * plan.splits;
+  if (whole) at -= plan.split.row_blocks * groups * plan.splits;
+  const RowBlocks& rows = whole ? plan.whole : plan.split;
+  BlockWork work;
+  work.splits = whole ? 1 : plan.splits;
+  work.teams = whole ? 2 : 1;
+  work.row_warps = rows.row_warps;
   const int group = at % groups;
   at /= groups;
-  const int split = at % splits, row_block = at / splits;
+  work.split = at % work.splits;
+  const int row_block = at / work.splits;
   int s = 0;
-  while (s + 1 < weight.segment_count && row_block >= plan.first_block[s + 1]) ++s;
-  BlockWork work;
+  while (s + 1 < weight.segment_count && row_block >= rows.first_block[s + 1]) ++s;
   work.first_token = group * plan.token_tiles * kTokenTile;
   work.tokens = shape.tokens - work.first_token;
   work.segment = s;
-  work.first_tile = (row_block - plan.first_block[s]) * block_row_tiles(plan.row_warps);
+  work.first_tile = rows.first_tile[s] + (row_block - rows.first_block[s]) * block_row_tiles(rows.row_warps);
   work.row_tiles = (weight.segments[s].rows + kTileRows - 1) / kTileRows - work.first_tile;
-  work.split = split;
   work.unit = row_block * groups + group;
   return work;
+}
+
+// Of a warp.
+struct WarpPlace {
+  int warp, team, group, row_warp;
+  __device__ explicit WarpPlace(const BlockWork& work) {
+    warp = static_cast<int>(threadIdx.x / 32);
+    row_warp = warp % work.row_warps;
+    group = warp / work.row_warps % kWarpGroups;
+    team = warp / (work.row_warps * kWarpGroups);
+  }
+  // The warp of the same rows in the other group.
+  __device__ int partner(const BlockWork& work) const { return warp + (1 - 2 * group) * work.row_warps; }
+};
+
+// The spans that a team adds.
+struct Spans {
+  int first, count;
+};
+__device__ inline Spans spans_of(const SumOrder& order, const BlockWork& work, int team) {
+  const int parts = work.splits * work.teams, part = work.split + team;
+  if (parts == 1) return {0, order.spans};
+  if (parts > 2) return {part, 1};
+  return part == 0 ? Spans{0, order.half_spans} : Spans{order.half_spans, order.spans - order.half_spans};
 }
 
 // Where a group is along the inputs: tile by tile through its chunk of a span, then on to that of the next span.
@@ -84,8 +121,8 @@ struct Cursor {
 template <typename Reader, typename T, int kTokenTiles>
 class StageCopies {
  public:
-  __device__ StageCopies(const PackedView& weight, const BatchPlan& plan, const BlockWork& work, const T* x)
-      : cols_(weight.cols), tokens_(work.tokens), row_warps_(plan.row_warps) {
+  __device__ StageCopies(const PackedView& weight, const BlockWork& work, const T* x)
+      : cols_(weight.cols), tokens_(work.tokens), row_warps_(work.row_warps) {
     const int warp = static_cast<int>(threadIdx.x / 32) % row_warps_;
     lane_ = static_cast<int>(threadIdx.x % 32);
     const int thread = 32 * warp + lane_;
@@ -206,20 +243,23 @@ __device__ inline void wait_for_stage(int stages) {
   __syncthreads();
 }
 
-// The sums of the block's spans.
+// The sums of the team's spans.
 template <typename T, int kTokenTiles, typename Reader>
 __device__ inline void add_spans(const Reader& reader, const PackedView& weight, const BatchPlan& plan,
                                  const BlockWork& work, const T* x, std::byte* shared,
                                  Sums<kept_tiles(kTokenTiles)>& total) {
-  const int warps = kWarpGroups * plan.row_warps, warp = static_cast<int>(threadIdx.x / 32);
-  const int group = warp / plan.row_warps, row_warp = warp % plan.row_warps, chunk = plan.order.chunk_tiles;
-  const int group_bytes = group_stage_bytes(kTokenTiles, plan.row_warps, Reader::kTileBytes);
-  const int stage_bytes = kWarpGroups * group_bytes;
-  std::byte* ring = shared + warps * kept_bytes(kTokenTiles) + group * group_bytes;
+  constexpr int kKept = kept_tiles(kTokenTiles);
+  const WarpPlace at(work);
+  const int chunk = plan.order.chunk_tiles;
+  const int group_bytes = group_stage_bytes(kTokenTiles, work.row_warps, Reader::kTileBytes);
+  const int stage_bytes = work.teams * kWarpGroups * group_bytes;
+  std::byte* ring = shared + work.warps() * kept_bytes(kTokenTiles) + (at.team * kWarpGroups + at.group) * group_bytes;
   const int ring_bytes = plan.stages * stage_bytes;
-  const StageCopies<Reader, T, kTokenTiles> copies(weight, plan, work, x);
-  Cursor copied{(work.split * kChunksPerSpan + group) * chunk, chunk}, added = copied;
-  const int steps = chunk * (plan.splits > 1 ? 1 : plan.order.spans);
+  const StageCopies<Reader, T, kTokenTiles> copies(weight, work, x);
+  Cursor copied{(spans_of(plan.order, work, at.team).first * kChunksPerSpan + at.group) * chunk, chunk}, added = copied;
+  // Both teams take as many steps; beyond the last input there is nothing to add.
+  const int steps = chunk * spans_of(plan.order, work, 0).count;
+  const int middle = work.splits * work.teams == 1 ? chunk * plan.order.half_spans : steps;
   int left_to_copy = steps, copy_at = 0, add_at = 0;
   const auto copy_next = [&] {
     if (left_to_copy-- > 0) {
@@ -231,55 +271,123 @@ __device__ inline void add_spans(const Reader& reader, const PackedView& weight,
   };
   for (int i = 1; i < plan.stages; ++i) copy_next();
   Sums<kTokenTiles> sum = {};
+  Sums<kKept> first_half = {};
   for (int step = 0; step < steps; ++step) {
     wait_for_stage(plan.stages);
     copy_next();
-    if (added.tile < weight.col_tiles) add_stage<T, kTokenTiles>(reader, ring + add_at, row_warp, sum);
+    if (added.tile < weight.col_tiles) add_stage<T, kTokenTiles>(reader, ring + add_at, at.row_warp, sum);
     add_at = add_at + stage_bytes < ring_bytes ? add_at + stage_bytes : 0;
-    if (added.advance(chunk))
-      add_span<kTokenTiles>(reinterpret_cast<float4*>(shared), warp, (1 - group) * plan.row_warps + row_warp, group, sum,
-                            total);
+    if (!added.advance(chunk)) continue;
+    add_span<kTokenTiles>(reinterpret_cast<float4*>(shared), at.warp, at.partner(work), at.group, sum, total);
+    if (step + 1 == middle && middle < steps) {
+#pragma unroll
+      for (int j = 0; j < kKept; ++j)
+#pragma unroll
+        for (int r = 0; r < kWarpRowTiles; ++r)
+#pragma unroll
+          for (int i = 0; i < 4; ++i) first_half[r][j][i] = total[r][j][i], total[r][j][i] = 0.0f;
+    }
   }
+#pragma unroll
+  for (int j = 0; j < kKept; ++j)
+#pragma unroll
+    for (int r = 0; r < kWarpRowTiles; ++r)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) total[r][j][i] = first_half[r][j][i] + total[r][j][i];
 }
 
-// Hands the sums of one span over; the last block of a unit gets those of all, added in order, and returns true.
+// Adds the second team's half to the first's, which returns true. exchange: as in add_span().
 template <int kKept>
-__device__ inline bool merge_splits(const BatchPlan& plan, const BlockWork& work, float4* partials, unsigned* counters,
-                                    Sums<kKept>& total) {
-  __shared__ bool last;
-  constexpr int kPieces = kKept * kWarpRowTiles;
-  const std::int64_t split_floats = std::int64_t{kPieces} * static_cast<int>(blockDim.x);
-  float4* unit = partials + (work.unit * plan.splits * split_floats + threadIdx.x);
-  const auto piece = [&](int split, int j, int r) {
-    return unit + (split * split_floats + (j * kWarpRowTiles + r) * static_cast<int>(blockDim.x));
+__device__ inline bool merge_teams(const BlockWork& work, float4* exchange, Sums<kKept>& total) {
+  const WarpPlace at(work);
+  const int first_warp = at.warp % (kWarpGroups * work.row_warps);
+  const auto piece = [&](int j, int r) {
+    return exchange + (((first_warp * kKept + j) * kWarpRowTiles + r) * 32 + static_cast<int>(threadIdx.x % 32));
   };
+  __syncthreads();  // the last span's exchange is over
+  if (at.team == 1) {
 #pragma unroll
-  for (int j = 0; j < kKept; ++j)
+    for (int j = 0; j < kKept; ++j)
 #pragma unroll
-    for (int r = 0; r < kWarpRowTiles; ++r) {
-      const float(&t)[4] = total[r][j];
-      *piece(work.split, j, r) = make_float4(t[0], t[1], t[2], t[3]);
-    }
-  __threadfence();  // the sums are visible before the count
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    const auto most = static_cast<unsigned>(plan.splits - 1);
-    last = atomicInc(counters + work.unit, most) == most;  // wraps to 0
-    __threadfence();                                       // other blocks' sums are read after the count
+      for (int r = 0; r < kWarpRowTiles; ++r) {
+        const float(&t)[4] = total[r][j];
+        *piece(j, r) = make_float4(t[0], t[1], t[2], t[3]);
+      }
   }
   __syncthreads();
-  if (!last) return false;
+  if (at.team == 1) return false;
 #pragma unroll
   for (int j = 0; j < kKept; ++j)
 #pragma unroll
     for (int r = 0; r < kWarpRowTiles; ++r) {
-      float sum[4] = {};
-      for (int split = 0; split < plan.splits; ++split) {
-        const float4 add = __ldcg(piece(split, j, r));
+      const float4 add = *piece(j, r);
+      total[r][j][0] += add.x, total[r][j][1] += add.y, total[r][j][2] += add.z, total[r][j][3] += add.w;
+    }
+  return true;
+}
+
+// Of a unit's blocks, the one that starts last merges: it waits for the others, which run already, and need not write its own
+// sums. A unit's counter holds how many have started and, from this bit on, how many have handed over theirs.
+constexpr unsigned kHandedOver = 1u << 16;
+
+// The block's turn among those of its unit, for thread 0.
+__device__ inline unsigned start_split(const BlockWork& work, unsigned* counters) {
+  return threadIdx.x == 0 ? atomicAdd(counters + work.unit, 1u) & (kHandedOver - 1) : 0u;
+}
+
+// Hands the block's sums over; the block that started last gets those of all, added in order, and returns true.
+template <int kKept>
+__device__ inline bool merge_splits(const SumOrder& order, const BlockWork& work, unsigned turn, float4* partials,
+                                    unsigned* counters, Sums<kKept>& total) {
+  __shared__ bool last;
+  const auto others = static_cast<unsigned>(work.splits - 1);
+  if (threadIdx.x == 0) last = turn == others;
+  __syncthreads();
+  constexpr int kPieces = kKept * kWarpRowTiles;
+  const int threads = 32 * work.warps(), split_pieces = kPieces * threads;
+  float4* unit = partials + (std::int64_t{work.unit} * work.splits * split_pieces + threadIdx.x);
+  const auto piece = [&](int split, int j, int r) {
+    return unit + (split * split_pieces + (j * kWarpRowTiles + r) * threads);
+  };
+  if (!last) {
+#pragma unroll
+    for (int j = 0; j < kKept; ++j)
+#pragma unroll
+      for (int r = 0; r < kWarpRowTiles; ++r) {
+        const float(&t)[4] = total[r][j];
+        *piece(work.split, j, r) = make_float4(t[0], t[1], t[2], t[3]);
+      }
+    __threadfence();  // the sums are visible before the count
+    __syncthreads();
+    if (threadIdx.x == 0) atomicAdd(counters + work.unit, kHandedOver);
+    return false;
+  }
+  if (threadIdx.x == 0) {
+    volatile unsigned* counter = counters + work.unit;
+    while (*counter != others * kHandedOver + others + 1) __nanosleep(32);
+    *counter = 0;
+    __threadfence();  // other blocks' sums are read after the count
+  }
+  __syncthreads();
+  // The splits of the first half come first.
+  const int middle = work.splits == 2 ? 1 : order.half_spans;
+#pragma unroll
+  for (int j = 0; j < kKept; ++j)
+#pragma unroll
+    for (int r = 0; r < kWarpRowTiles; ++r) {
+      float half[2][4] = {};
+#pragma unroll
+      for (int i = 0; i < kMaxSpans; ++i) {
+        constexpr int kMaxHalf = kMaxSpans / 2;
+        const int split = i < kMaxHalf ? i : middle + i - kMaxHalf;
+        if (split >= (i < kMaxHalf ? middle : work.splits)) continue;
+        const float(&own)[4] = total[r][j];
+        const float4 add = split == work.split ? make_float4(own[0], own[1], own[2], own[3]) : __ldcg(piece(split, j, r));
+        float(&sum)[4] = half[i / kMaxHalf];
         sum[0] += add.x, sum[1] += add.y, sum[2] += add.z, sum[3] += add.w;
       }
 #pragma unroll
-      for (int i = 0; i < 4; ++i) total[r][j][i] = sum[i];
+      for (int i = 0; i < 4; ++i) total[r][j][i] = half[0][i] + half[1][i];
     }
   return true;
 }
@@ -288,8 +396,7 @@ template <int kTokenTiles>
 __device__ inline void store_sums(const PackedView& weight, const BatchLaunch& shape, const BlockWork& work,
                                   const float* bias, const Sums<kept_tiles(kTokenTiles)>& total, float* out) {
   constexpr int kKept = kept_tiles(kTokenTiles);
-  const int warp = static_cast<int>(threadIdx.x / 32), group = warp / shape.plan.row_warps,
-            row_warp = warp % shape.plan.row_warps;
+  const WarpPlace at(work);
   const int g = static_cast<int>(threadIdx.x % 32 / 4), t = static_cast<int>(threadIdx.x % 4);
   const TileSegment& segment = weight.segments[work.segment];
   // Sum i of a lane's four belongs to row g (i < 2) or g + 8 and to token 2 t + i % 2 of the token tile.
@@ -297,7 +404,7 @@ __device__ inline void store_sums(const PackedView& weight, const BatchLaunch& s
   for (int r = 0; r < kWarpRowTiles; ++r)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = (work.first_tile + kWarpRowTiles * row_warp + r) * kTileRows + g + 8 * half;
+      const int row = (work.first_tile + kWarpRowTiles * at.row_warp + r) * kTileRows + g + 8 * half;
       if (row >= segment.rows) continue;
       const float add = bias ? bias[segment.first_row + row] : 0.0f;
       float* to = out + (work.first_token * shape.out_stride + segment.first_row + row);
@@ -305,7 +412,7 @@ __device__ inline void store_sums(const PackedView& weight, const BatchLaunch& s
       for (int j = 0; j < kKept; ++j)
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          const int tile = group * kKept + j, token = tile * kTokenTile + 2 * t + i;
+          const int tile = at.group * kKept + j, token = tile * kTokenTile + 2 * t + i;
           if (tile >= kTokenTiles || token >= work.tokens) continue;
           const float value = total[r][j][2 * half + i];
           to[token * shape.out_stride] = bias ? value + add : value;
@@ -322,11 +429,14 @@ __global__ void __launch_bounds__(kMaxThreads, kTokenTiles <= 2 ? 2 : 1)
   extern __shared__ float4 shared[];  // what warps exchange, then the stages
   constexpr int kKept = kept_tiles(kTokenTiles);
   const BlockWork work = work_of(weight, shape);
+  if (static_cast<int>(threadIdx.x) >= 32 * work.warps()) return;
+  const unsigned turn = work.splits > 1 ? start_split(work, counters) : 0u;
   Sums<kKept> total = {};
   with_reader<T>(weight.segments[work.segment].format, [&](const auto& reader) {
     add_spans<T, kTokenTiles>(reader, weight, shape.plan, work, x, reinterpret_cast<std::byte*>(shared), total);
   });
-  if (shape.plan.splits > 1 && !merge_splits<kKept>(shape.plan, work, partials, counters, total)) return;
+  if (work.teams > 1 && !merge_teams<kKept>(work, shared, total)) return;
+  if (work.splits > 1 && !merge_splits<kKept>(shape.plan.order, work, turn, partials, counters, total)) return;
   store_sums<kTokenTiles>(weight, shape, work, bias, total, out);
 }
 
@@ -337,10 +447,9 @@ void launch_tiles(const PackedView& weight, const BatchLaunch& shape, const void
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, workspace.room.shared_bytes),
         "cudaFuncSetAttribute");
   const BatchPlan& plan = shape.plan;
-  const dim3 blocks(static_cast<unsigned>(plan.row_blocks) * static_cast<unsigned>(plan.token_groups * plan.splits));
-  launch(kernel, "launching batch_packed_matmul_kernel", blocks, 32u * kWarpGroups * static_cast<unsigned>(plan.row_warps),
-         static_cast<std::size_t>(plan.shared_bytes), stream, weight, shape, static_cast<const T*>(x), bias,
-         workspace.partials, workspace.counters, out);
+  launch(kernel, "launching batch_packed_matmul_kernel", static_cast<unsigned>(blocks_of(plan)),
+         32u * static_cast<unsigned>(warps_of(plan)), static_cast<std::size_t>(plan.shared_bytes), stream, weight, shape,
+         static_cast<const T*>(x), bias, workspace.partials, workspace.counters, out);
 }
 
 template <typename T>
@@ -360,12 +469,12 @@ void launch_for(const PackedView& weight, const BatchLaunch& shape, const void* 
 void launch_packed_matmul_batch(const PackedView& weight, DType type, const void* x, const float* bias, std::int64_t tokens,
                                 std::int64_t out_stride, const MatmulWorkspace& workspace, float* out, cudaStream_t stream) {
   if (weight.row_tiles == 0) return;
-  // A grid has 2^31 - 1 blocks; a plan at most four for each row tile and 64 tokens.
+  // A grid has 2^31 - 1 blocks; a plan at most eight for each row tile and 64 tokens.
   constexpr int kMaxGroups = 1 << 18;
-  const std::int64_t most = kMaxBatchTokens * std::clamp((1 << 28) / weight.row_tiles, 1, kMaxGroups);
+  const std::int64_t most = kMaxBatchTokens * std::clamp((1 << 27) / weight.row_tiles, 1, kMaxGroups);
   for (std::int64_t first = 0; first < tokens; first += most) {
     const int now = static_cast<int>(std::min(tokens - first, most));
-    const BatchLaunch shape{plan_batch(weight, now, workspace.room), now, out_stride};
+    const BatchLaunch shape{workspace.plans->find(weight, now), now, out_stride};
     const void* from = static_cast<const std::byte*>(x) + first * weight.cols * bytes_of(type);
     float* to = out + first * out_stride;
     type == DType::f16 ? launch_for<__half>(weight, shape, from, bias, workspace, to, stream)
