@@ -104,6 +104,7 @@ class Runner {
     serve_.engine = o_.engine;
     serve_.engine.kv_type = cli::kv_type_of(o_.kv);
     serve_.engine.block_size = o_.kv.block_size;
+    serve_.engine.round_attention = o_.kv.round_attention;
     serve_.engine.enable_prefix_caching = !o_.no_prefix_caching;
     serve_.sampling = strategy_params(o_.strategy);
     serve_.limits = {o_.ttft_limit_ms / 1000, o_.itl_limit_ms / 1000};

@@ -75,8 +75,8 @@ double cache_bytes(const Batch& batch) {
   return tokens * 2 * kKvHeads * kHeadDim * 2;
 }
 
-void run_batch(const GpuRun& run, const std::string& kind, const Batch& batch, DType type) {
-  const std::string test = fmt::format("{} {}", kind, type == DType::f16 ? "f16" : "bf16");
+void run_batch(const GpuRun& run, const std::string& kind, const Batch& batch, DType type, bool rounded) {
+  const std::string test = fmt::format("{} {}", kind, type == DType::f16 ? "f16" : rounded ? "bf16 rounded" : "bf16");
   if (!run.wants(test)) return;
   const Metadata m(batch);
   KvCacheView cache;
@@ -105,6 +105,7 @@ void run_batch(const GpuRun& run, const std::string& kind, const Batch& batch, D
                    tables.data(),
                    m.longest};
   args.cache = cache;
+  args.round_to_bf16 = rounded;
   args.out = {out.data(), type, kHeads * kHeadDim};
   const cuda::DeviceBuffer workspace(std::max<std::size_t>(cuda::paged_attention_workspace_bytes(args), 16), "a workspace");
   cuda::check(cudaMemset(workspace.data(), 0, std::min(workspace.bytes(), cuda::kAttentionZeroBytes)), "a workspace");
@@ -151,8 +152,8 @@ std::vector<Named> batches(bool small) {
 }  // namespace
 
 void run_attention(const GpuRun& run) {
-  for (const DType type : {DType::f16, DType::bf16})
-    for (const Named& b : batches(run.options.small)) run_batch(run, "attention " + b.name, b.batch, type);
+  for (const auto& [type, rounded] : {std::pair{DType::f16, false}, {DType::bf16, false}, {DType::bf16, true}})
+    for (const Named& b : batches(run.options.small)) run_batch(run, "attention " + b.name, b.batch, type, rounded);
 }
 
 }  // namespace warploom::bench

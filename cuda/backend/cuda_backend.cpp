@@ -44,6 +44,7 @@ class CudaKvCache final : public KvCache {
   static KvCacheView view_of(const KvCacheShape& s) {
     const KvCacheView view{nullptr, s.type, s.num_layers, s.num_blocks, s.num_kv_heads, s.head_dim, s.block_size};
     cuda::check_cache_shape(view);
+    cuda::check_rounding(s.round_attention, s.type);
     return view;
   }
 

@@ -1,6 +1,6 @@
-// How an engine is set up: its KV cache, and how much it does at a time. Only kv_type changes which tokens are drawn (on CUDA
-// the other options can, too, unless CudaOptions::deterministic is set). A cache that is too small for a sequence ends it as
-// context_full.
+// How an engine is set up: its KV cache, and how much it does at a time. Only kv_type and round_attention change which tokens are
+// drawn (on CUDA the other options can, too, unless CudaOptions::deterministic is set). A cache that is too small for a sequence
+// ends it as context_full.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,11 @@ struct EngineOptions {
   /// function generate(), whose cache goes with the call, 0.875; in a Generator and an Engine 0.9 on CUDA and 0.25 on the CPU,
   /// where memory is only taken as it is filled.
   double kv_cache_share = 0.0;
-  std::int64_t block_size = 16;    ///< tokens a block of the KV cache: 16 on the CPU; 8, 16 or 32 on CUDA
-  DType kv_type = DType::f16;      ///< f16 or f32 on the CPU; f16, bf16 or f32 on CUDA
+  std::int64_t block_size = 16;  ///< tokens a block of the KV cache: 16 on the CPU; 8, 16 or 32 on CUDA
+  DType kv_type = DType::f16;    ///< f16 or f32 on the CPU; f16, bf16 or f32 on CUDA
+  /// With kv_type bf16, which takes CUDA: attention rounds queries and probabilities to bf16, too, which is faster and less exact
+  /// (PagedAttentionArgs::round_to_bf16). With another kv_type it is refused.
+  bool round_attention = false;
   std::int64_t max_num_seqs = 64;  ///< maximum number of sequences that run at a time, in [1, 4096]; the rest are queued
   /// Maximum number of tokens in a step, prompts and decoding together, in [0, 2^20]. 0: 256 on the CPU, where larger steps are
   /// no faster, 512 on CUDA, but no fewer than max_num_seqs.

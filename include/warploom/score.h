@@ -25,7 +25,8 @@ struct ScoreOptions {
   /// A token that is put before each window, which then scores all of its own tokens and takes one less: as evaluations with
   /// lm-eval do with the beginning-of-sequence token. -1: none, and the first token of each window is not scored.
   TokenId bos = -1;
-  DType kv_type = DType::f16;  ///< as EngineOptions
+  DType kv_type = DType::f16;    ///< as EngineOptions
+  bool round_attention = false;  ///< as EngineOptions
   std::int64_t block_size = 16;
   /// Called on the calling thread after each step, with the share of the tokens that are done, in [0, 1]. What it throws ends
   /// the scoring.

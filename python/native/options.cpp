@@ -74,6 +74,7 @@ EngineOptions read_engine_options(const nb::dict& options) {
        [](EngineOptions& o, nb::handle v) { o.kv_cache_share = read_number<double>(v, "kv_cache_share"); }},
       {"block_size", [](EngineOptions& o, nb::handle v) { o.block_size = read_number<std::int64_t>(v, "block_size"); }},
       {"kv_type", [](EngineOptions& o, nb::handle v) { o.kv_type = read_float_type(v, "kv_type"); }},
+      {"round_attention", [](EngineOptions& o, nb::handle v) { o.round_attention = read_flag(v, "round_attention"); }},
       {"max_num_seqs",
        [](EngineOptions& o, nb::handle v) { o.max_num_seqs = read_number<std::int64_t>(v, "max_num_seqs"); }},
       {"max_num_batched_tokens",

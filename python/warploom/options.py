@@ -109,8 +109,8 @@ class RequestOptions(TypedDict, total=False):
 
 
 class EngineOptions(TypedDict, total=False):
-    """How a Generator or an Engine is set up. Only kv_type changes which tokens are drawn (on CUDA the others may, too, unless
-    the model was loaded with deterministic=True)."""
+    """How a Generator or an Engine is set up. Only kv_type and round_attention change which tokens are drawn (on CUDA
+    the others may, too, unless the model was loaded with deterministic=True)."""
 
     kv_cache_tokens: int
     """Capacity of the KV cache in tokens; 0: enough for max_num_seqs sequences that fill the context, within kv_cache_share."""
@@ -120,6 +120,8 @@ class EngineOptions(TypedDict, total=False):
     """Tokens in a block of the KV cache: 16 on the CPU; 8, 16 or 32 on CUDA. Default 16."""
     kv_type: Literal["f16", "bf16", "f32"]
     """Element type of the KV cache; bf16 on CUDA alone. Default f16."""
+    round_attention: bool
+    """With kv_type "bf16": attention rounds queries and probabilities to bf16, too: faster and less exact. Default False."""
     max_num_seqs: int
     """Sequences that run at a time, in [1, 4096]; others wait. Default 64."""
     max_num_batched_tokens: int

@@ -44,6 +44,7 @@ struct KvCacheShape {
   std::int64_t num_blocks = 0;
   DType type = DType::f16;
   std::int64_t block_size = 16;
+  bool round_attention = false;  // attention over it is with PagedAttentionArgs::round_to_bf16; of bf16
 };
 class KvCache {
  public:

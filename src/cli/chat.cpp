@@ -64,6 +64,7 @@ int run(Chat& chat) {
   EngineOptions options;
   options.kv_type = kv_type_of(chat.kv);
   options.block_size = chat.kv.block_size;
+  options.round_attention = chat.kv.round_attention;
   options.max_num_seqs = 1;
   Generator generator(model, options);  // keeps what it computed, so that a turn computes what is new
   std::vector<ChatMessage> messages;

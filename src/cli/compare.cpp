@@ -40,6 +40,7 @@ int run(const ModelChoice& choice, const KvChoice& kv, const std::string& prompt
   EngineOptions engine;
   engine.kv_type = kv_type_of(kv);
   engine.block_size = kv.block_size;
+  engine.round_attention = kv.round_attention;
   catch_interrupts();
   bool header = false;
   for (Strategy& strategy : strategies()) {

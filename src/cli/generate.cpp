@@ -115,6 +115,7 @@ int run(const CLI::App& command, Generate& g) {
   EngineOptions options;
   options.kv_type = kv_type_of(g.kv);
   options.block_size = g.kv.block_size;
+  options.round_attention = g.kv.round_attention;
   options.use_kv_cache = !g.no_kv_cache;
   double load_seconds = 0;
   const auto model = load_model(g.model, &load_seconds);

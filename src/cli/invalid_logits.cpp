@@ -78,6 +78,7 @@ void fail_by_cause(const std::shared_ptr<const Model>& model, const Request& req
   if (options.kv_type != DType::f32) {
     EngineOptions wide = options;
     wide.kv_type = DType::f32;
+    wide.round_attention = false;
     if (draws(model, plain, wide)) throw too_large_for(options.kv_type);
   }
   throw overflow(*model);
@@ -92,6 +93,7 @@ Score score_or_fail_by_cause(const std::shared_ptr<const Model>& model, std::spa
   }
   ScoreOptions wide = options;
   wide.kv_type = DType::f32;
+  wide.round_attention = false;
   static_cast<void>(score_or_fail_by_cause(model, tokens, wide));
   throw too_large_for(options.kv_type);
 }

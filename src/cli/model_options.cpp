@@ -72,6 +72,8 @@ void add_kv_options(CLI::App& command, KvChoice& choice) {
   command.add_option("--kv-block", choice.block_size, "tokens a block of the KV cache; on CUDA 8, 16 or 32")
       ->check(whole_number<std::int64_t>())
       ->capture_default_str();
+  command.add_flag("--round-attention", choice.round_attention,
+                   "with --kv-type bf16: round queries and probabilities to bf16, too, which is faster and less exact");
 }
 
 DType kv_type_of(const KvChoice& choice) {

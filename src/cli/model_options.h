@@ -39,9 +39,10 @@ std::string model_name(const ModelChoice& choice);
 struct KvChoice {
   std::string type = "f16";
   std::int64_t block_size = 16;
+  bool round_attention = false;
 };
 
-/// --kv-type and --kv-block.
+/// --kv-type, --kv-block and --round-attention.
 void add_kv_options(CLI::App& command, KvChoice& choice);
 /// Throws InvalidArgument.
 DType kv_type_of(const KvChoice& choice);

@@ -34,6 +34,7 @@ void add_score(CLI::App& app) {
   command->callback([o] {
     o->score.kv_type = kv_type_of(o->kv);
     o->score.block_size = o->kv.block_size;
+    o->score.round_attention = o->kv.round_attention;
     const std::string text = read_all(o->file);
     const auto model = load_model(o->model);
     const Tokenizer& tokenizer = *model->tokenizer();

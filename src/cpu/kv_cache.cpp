@@ -18,6 +18,7 @@ void check_kv_cache_shape(const KvCacheShape& shape) {
         fmt::format("KV cache: blocks of {} tokens; on the CPU it must be {}", shape.block_size, kKvBlockSize));
   if (shape.type != DType::f16 && shape.type != DType::f32)
     throw InvalidArgument("KV cache: bf16 is not available on the CPU; it must be f16 or f32");
+  if (shape.round_attention) throw InvalidArgument("KV cache: round_attention is for caches of bf16, on CUDA");
 }
 
 CpuKvCache::CpuKvCache(const KvCacheShape& shape) : shape_(shape) {

@@ -13,7 +13,8 @@
 namespace warploom {
 
 KvCacheShape cache_shape(const ModelShape& shape, const EngineOptions& options) {
-  return {shape.num_layers, shape.num_kv_heads, shape.head_dim, 1, options.kv_type, options.block_size};
+  return {shape.num_layers, shape.num_kv_heads, shape.head_dim,         1,
+          options.kv_type,  options.block_size, options.round_attention};
 }
 
 std::int64_t max_kv_tokens(const DecoderModel& decoder, const EngineOptions& options, std::int64_t limit) {

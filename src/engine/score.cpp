@@ -32,6 +32,7 @@ Score score(const std::shared_ptr<const Model>& model, std::span<const TokenId> 
   engine.kv_cache_tokens = std::min(window, before + count);
   engine.block_size = options.block_size;
   engine.kv_type = options.kv_type;
+  engine.round_attention = options.round_attention;
   engine.max_num_seqs = 1;
   engine.max_num_batched_tokens = kScoredAtOnce;
   engine.enable_prefix_caching = false;

@@ -30,6 +30,7 @@ Activations::Activations(Backend& backend, const ModelConfig& config, const Batc
     attention.cache = layer_view(
         {nullptr, cache.type, cache.num_layers, cache.num_blocks, cache.num_kv_heads, cache.head_dim, cache.block_size},
         layer);
+    attention.round_to_bf16 = cache.round_attention;
     attention.out.type = compute;
     workspace = std::max(workspace, backend.workspace_bytes(attention));
   }

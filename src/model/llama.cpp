@@ -47,6 +47,7 @@ void Llama::forward(const DeviceBatch& batch, KvCache& cache, Activations& a) co
     attention.num_heads = config.num_heads;
     attention.softmax_scale = config_.softmax_scale;
     attention.window = config.sliding_window;
+    attention.round_to_bf16 = cache.shape().round_attention;
     attention.metadata = batch.metadata;
     attention.cache = keys_and_values;
     attention.layer = i;

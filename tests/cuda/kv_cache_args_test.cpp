@@ -67,6 +67,7 @@ TEST(KvCacheArgs, AttentionNamesWhatIsWrong) {
   refuse_both([](auto& a) { a.cache.block_size = 24; }, "cache.block_size is 24; it must be 8, 16 or 32");
   refuse_both([](auto& a) { a.cache.layout = KvLayout::transposed_keys; }, "cache.layout is 1");
   refuse_both([](auto& a) { a.cache.type = static_cast<DType>(3); }, "cache.type is 3");
+  refuse_both([](auto& a) { a.round_to_bf16 = true; }, "round_to_bf16 is true; it must be false unless cache.type is bf16");
   refuse([](auto& a) { a.cache.data = nullptr; }, "cache.data is null");
   refuse([](auto& a) { a.cache.data = somewhere(8); }, "aligned to 16 bytes");
   refuse([](auto& a) { a.cache.num_blocks = 0; }, "cache.num_blocks is 0");

@@ -17,6 +17,7 @@ using test::DeviceArray;
 struct Traffic {
   std::int64_t sequences, heads, kv_heads, head_dim;
   DType type = DType::f16;
+  bool round_to_bf16 = false;
 };
 void PrintTo(const Traffic& t, std::ostream* out) {
   *out << t.sequences << " sequences, " << t.heads << " heads, " << t.kv_heads << " kv heads of " << t.head_dim;
@@ -55,6 +56,7 @@ WarploomCounters count_step(const Traffic& t, const Batch& batch, const char* ke
   a.queries = {queries.data(), DType::f32, row};
   a.out = {out.data(), DType::f32, row};
   a.num_heads = t.heads;
+  a.round_to_bf16 = t.round_to_bf16;
   a.metadata.num_tokens = rows;
   a.metadata.num_seqs = static_cast<std::int64_t>(batch.size());
   a.metadata.max_query_len = tokens;
@@ -123,6 +125,22 @@ TEST_F(AttentionShares, AFewTokensMoveWhatOneDoes) {
                          four = count_step(t, crowd(1, 4096, 4), "decode_attention_kernel");
   EXPECT_LE(static_cast<double>(four.sectors_read), 1.15 * static_cast<double>(one.sectors_read));
   EXPECT_EQ(four.blocks, one.blocks);
+}
+
+// Queries and probabilities in one part instead of two: half of the products, as many as in f16.
+TEST_F(AttentionShares, RoundingToBf16HalvesTheProducts) {
+  for (const std::int64_t head_dim : {64, 128, 256})
+    for (const bool prompt : {false, true}) {
+      const auto products = [&](DType type, bool rounded) {
+        const Traffic t{1, 8, 2, head_dim, type, rounded};
+        const Sequence sequence{512, prompt ? 64 : 1};
+        return count_step(t, {sequence}, prompt ? "prefill_attention_kernel" : "decode_attention_kernel")
+            .warp_instructions[kWarploomMatrix];
+      };
+      const auto rounded = products(DType::bf16, true);
+      EXPECT_EQ(products(DType::bf16, false), 2 * rounded) << head_dim << " dimensions";
+      EXPECT_EQ(products(DType::f16, false), rounded) << head_dim << " dimensions";
+    }
 }
 
 // A prompt beside sequences that decode costs what both cost alone.

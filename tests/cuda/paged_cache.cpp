@@ -84,6 +84,7 @@ PagedAttentionArgs PagedCache::arguments(const std::vector<Span>& spans, int pad
   args_.softmax_scale = case_.scale();
   args_.soft_cap = case_.soft_cap;
   args_.window = case_.window;
+  args_.round_to_bf16 = case_.round_to_bf16;
   args_.metadata = step.metadata([&](const std::vector<std::int32_t>& host) -> const std::int32_t* {
     return metadata_.emplace_back(std::make_unique<DeviceArray<std::int32_t>>(host))->data();
   });

@@ -22,6 +22,7 @@ struct Choice {
   ModelOptions options;
   DType kv_type = DType::f16;
   std::int64_t block_size = 16;
+  bool round_attention = false;
 };
 
 ModelOptions on_cuda(bool deterministic = true) {
@@ -195,6 +196,10 @@ TEST(CudaGeneration, EveryWeightTypeCacheTypeAndBlockSizeIsNearTheCpu) {
       c.block_size = block_size;
       choices.push_back(c);
     }
+  Choice rounded{"cache of bf16, attention rounded", {}, on_cuda(false)};
+  rounded.kv_type = DType::bf16;
+  rounded.round_attention = true;
+  choices.push_back(rounded);
   for (const DType activations : {DType::f16, DType::bf16}) {
     Choice c{"half", {}, on_cuda(false)};
     c.options.device.cuda.weights = CudaWeights::half;
@@ -206,7 +211,8 @@ TEST(CudaGeneration, EveryWeightTypeCacheTypeAndBlockSizeIsNearTheCpu) {
   for (const Choice& c : choices) {
     const test::TemporaryModel file(test::tiny_model(c.shape));
     test::Stepper cpu(file.path(), std::make_unique<test::FloatWeights>(), 1, 128, 100);
-    test::Stepper cuda(file.path(), create_backend(c.options.device), 1, 128, 100, c.kv_type, c.block_size);
+    test::Stepper cuda(file.path(), create_backend(c.options.device), 1, 128, 100, c.kv_type, c.block_size,
+                       c.round_attention);
     // Relative to the largest logit, after two layers of products of 256 terms: a few roundings of activations and of the cache.
     const bool coarse = c.kv_type == DType::bf16 || c.options.device.cuda.compute_type == DType::bf16;
     const float tolerance = coarse ? 0.06f : 0.01f;

@@ -41,6 +41,7 @@ TEST_F(Options, NamesWhatIsOutOfRange) {
   EXPECT_THAT(refusal([](auto& o) { o.max_num_batched_tokens = -1; }), HasSubstr("max_num_batched_tokens is -1"));
   EXPECT_THAT(refusal([](auto& o) { o.kv_cache_tokens = -1; }), HasSubstr("kv_cache_tokens is -1"));
   EXPECT_THAT(refusal([](auto& o) { o.kv_cache_share = 1.5; }), HasSubstr("kv_cache_share is 1.5"));
+  EXPECT_THAT(refusal([](auto& o) { o.round_attention = true; }), HasSubstr("round_attention is true"));
   EXPECT_THAT(refusal([](auto& o) { o.max_num_seqs = 0; }), HasSubstr("max_num_seqs is 0"));
   EXPECT_THAT(refusal([](auto& o) { o.max_num_seqs = 5000; }), HasSubstr("max_num_seqs is 5000"));
   EXPECT_THAT(refusal([](auto& o) { o.block_size = 12; }), HasSubstr("12"));

@@ -20,6 +20,7 @@ struct PagedCase {
   std::int64_t window = 0;
   float soft_cap = 0.0f;
   float softmax_scale = 0.0f;  // 0: one over the root of head_dim
+  bool round_to_bf16 = false;  // PagedAttentionArgs::round_to_bf16, of which the oracle knows nothing
 
   float scale() const { return softmax_scale > 0.0f ? softmax_scale : 1.0f / std::sqrt(static_cast<float>(head_dim)); }
 };
@@ -30,36 +31,60 @@ struct PagedTokens {
   std::vector<std::vector<T>> queries, keys, values;
 };
 
+/// Results of a token, [heads * head_dim]. bound: how far they may be off if each element of the query and each probability before
+/// the division by their sum is off by at most `rounding` of itself. If that changes scores by at most e, probabilities relative to
+/// one another change by factors of at most f = exp(2 e) (1 + rounding) / (1 - rounding), and a result by (f - 1) sum p |v - result|.
+struct ExactAttention {
+  std::vector<double> value, bound;
+};
+template <typename T>
+ExactAttention attend_within(const PagedCase& c, const PagedTokens<T>& tokens, std::size_t sequence, std::int64_t position,
+                             double rounding) {
+  const std::int64_t first = c.window > 0 ? std::max<std::int64_t>(0, position - c.window + 1) : 0;
+  const auto cap = static_cast<double>(c.soft_cap), scale = static_cast<double>(c.scale());
+  const auto dims = static_cast<std::size_t>(c.head_dim);
+  ExactAttention out;
+  for (std::int64_t h = 0; h < c.heads; ++h) {
+    const std::int64_t kv = h / (c.heads / c.kv_heads);
+    const T* query = tokens.queries[sequence].data() + (position * c.heads + h) * c.head_dim;
+    const auto row = [&](const std::vector<std::vector<T>>& of, std::int64_t p) {
+      return of[sequence].data() + (p * c.kv_heads + kv) * c.head_dim;
+    };
+    std::vector<double> weights;
+    double error = 0.0;  // of a score; the cap makes none larger
+    for (std::int64_t p = first; p <= position; ++p) {
+      double dot = 0.0, magnitude = 0.0;
+      for (std::size_t d = 0; d < dims; ++d) {
+        const double term = static_cast<double>(query[d]) * static_cast<double>(row(tokens.keys, p)[d]);
+        dot += term, magnitude += std::abs(term);
+      }
+      dot *= scale;
+      error = std::max(error, rounding * magnitude * scale);
+      weights.push_back(cap > 0.0 ? cap * std::tanh(dot / cap) : dot);
+    }
+    const double max = *std::max_element(weights.begin(), weights.end());
+    double total = 0.0;
+    for (double& weight : weights) total += weight = std::exp(weight - max);
+    const double factor = std::exp(2 * error) * (1 + rounding) / (1 - rounding);
+    for (std::size_t d = 0; d < dims; ++d) {
+      double sum = 0.0, spread = 0.0;
+      const auto value = [&](std::size_t i) {
+        return static_cast<double>(row(tokens.values, first + static_cast<std::int64_t>(i))[d]);
+      };
+      for (std::size_t i = 0; i < weights.size(); ++i) sum += weights[i] / total * value(i);
+      for (std::size_t i = 0; i < weights.size(); ++i) spread += weights[i] / total * std::abs(value(i) - sum);
+      out.value.push_back(sum);
+      out.bound.push_back((factor - 1) * spread);
+    }
+  }
+  return out;
+}
+
 /// Attention of one token over its sequence, [heads * head_dim].
 template <typename T>
 std::vector<double> attend_exactly(const PagedCase& c, const PagedTokens<T>& tokens, std::size_t sequence,
                                    std::int64_t position) {
-  const std::int64_t first = c.window > 0 ? std::max<std::int64_t>(0, position - c.window + 1) : 0;
-  const auto cap = static_cast<double>(c.soft_cap);
-  std::vector<double> out;
-  for (std::int64_t h = 0; h < c.heads; ++h) {
-    const std::int64_t kv = h / (c.heads / c.kv_heads);
-    const T* query = tokens.queries[sequence].data() + (position * c.heads + h) * c.head_dim;
-    std::vector<double> scores;
-    for (std::int64_t p = first; p <= position; ++p) {
-      const T* key = tokens.keys[sequence].data() + (p * c.kv_heads + kv) * c.head_dim;
-      double dot = 0.0;
-      for (std::int64_t d = 0; d < c.head_dim; ++d) dot += static_cast<double>(query[d]) * static_cast<double>(key[d]);
-      dot *= static_cast<double>(c.scale());
-      scores.push_back(cap > 0.0 ? cap * std::tanh(dot / cap) : dot);
-    }
-    const double max = *std::max_element(scores.begin(), scores.end());
-    std::vector<double> sum(static_cast<std::size_t>(c.head_dim), 0.0);
-    double total = 0.0;
-    for (std::int64_t p = first; p <= position; ++p) {
-      const double weight = std::exp(scores[static_cast<std::size_t>(p - first)] - max);
-      const T* value = tokens.values[sequence].data() + (p * c.kv_heads + kv) * c.head_dim;
-      total += weight;
-      for (std::size_t d = 0; d < sum.size(); ++d) sum[d] += weight * static_cast<double>(value[d]);
-    }
-    for (const double v : sum) out.push_back(v / total);
-  }
-  return out;
+  return attend_within(c, tokens, sequence, position, 0.0).value;
 }
 
 /// Rotates the first 2 * frequencies.size() dimensions of a head. frequencies: radians per position.

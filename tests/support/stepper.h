@@ -15,12 +15,12 @@ namespace warploom::test {
 class Stepper {
  public:
   Stepper(const std::string& path, std::unique_ptr<Backend> backend, std::int64_t sequences, std::int64_t max_tokens,
-          std::int64_t prefill, DType kv_type = DType::f16, std::int64_t block_size = 16)
+          std::int64_t prefill, DType kv_type = DType::f16, std::int64_t block_size = 16, bool round_attention = false)
       : model_(load_decoder_model(*open_checkpoint(path), std::move(backend))),
         blocks_per_seq_(blocks_for(max_tokens, block_size)),
         pool_(sequences * blocks_per_seq_, block_size),
-        cache_(model_->backend().create_kv_cache(
-            {shape().num_layers, shape().num_kv_heads, shape().head_dim, pool_.size(), kv_type, block_size})),
+        cache_(model_->backend().create_kv_cache({shape().num_layers, shape().num_kv_heads, shape().head_dim, pool_.size(),
+                                                  kv_type, block_size, round_attention})),
         runner_(*model_, cache_->shape(),
                 {.max_num_tokens = std::max(prefill, sequences),
                  .max_num_logits = sequences,

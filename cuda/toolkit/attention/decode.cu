@@ -16,13 +16,12 @@
 // Launch:   1 to 4 warps; as many blocks as run at once, or fewer items.
 // Limits:   head_dim a multiple of 16, <= 256; block_size 8, 16 or 32.
 // Capture:  yes, one kernel; positions may change between replays. The kernel leaves the workspace's counters at 0.
-// Numerics: mma.sync products with f32 sums. f16: queries and probabilities are rounded to f16; bf16: to sums of two bf16;
-//           f32: everything is a sum of three bf16. The errors are 1e-3, 1.5e-5 and up to 1.1e-5 (sm_90 and later: 7e-6) for
-//           normally distributed queries, keys and values; f32's are what tensor cores cut off of sums (arXiv:2511.10909). A
-//           row's bits depend only on its own position and context, not on how the context is split.
+// Numerics: mma.sync products with f32 sums. f16: queries and probabilities are rounded to f16; bf16: to sums of two bf16,
+//           or to bf16 with round_to_bf16; f32: everything is a sum of three bf16. The errors are 1e-3, 1.5e-5, 1.2e-2 and up to
+//           1.1e-5 (sm_90 and later: 7e-6) for normally distributed queries, keys and values; f32's are what tensor cores cut off of
+//           sums (arXiv:2511.10909). A row's bits depend only on its own position and context, not on how the context is split.
 // Source:   online softmax: Milakov and Gimelshein, arXiv:1805.02867; split contexts: Dao et al., "Flash-Decoding",
 //           2023.
-// History:  with queries and probabilities of one bf16, the error was 1.2e-2.
 #include <algorithm>
 
 #include "core/divide.h"

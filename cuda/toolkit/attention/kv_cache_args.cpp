@@ -98,8 +98,13 @@ void check_append(const RopeAppendArgs& a) {
   check_head_rows(a.values, a.cache.num_kv_heads, a.cache.head_dim, "values");
 }
 
+void check_rounding(bool to_bf16, DType cache) {
+  require(!to_bf16 || cache == DType::bf16, "round_to_bf16", to_bf16, "false unless cache.type is bf16");
+}
+
 void check_attention_shape(const PagedAttentionArgs& a) {
   check_cache_shape(a.cache);
+  check_rounding(a.round_to_bf16, a.cache.type);
   check_heads(a.num_heads, a.cache.num_kv_heads);
   check_step_shape(a.metadata, a.cache.block_size);
   require(a.window >= 0, "window", a.window, "not negative");

@@ -7,6 +7,7 @@ namespace warploom::cuda {
 
 /// Each throws InvalidArgument naming the argument, its value and its bound.
 void check_cache_shape(const KvCacheView& cache);  // all but its memory
+void check_rounding(bool to_bf16, DType cache);
 void check_cache(const KvCacheView& cache);
 void check_layer(const KvCacheView& cache, std::int64_t layer);
 void check_block(const KvCacheView& cache, std::int64_t block, const char* name);

@@ -10,14 +10,14 @@
 
 namespace warploom::cuda::device {
 
-/// f16 and bf16. The left operands, queries and probabilities, are sums of kLeftParts values: the 8 bits of one bf16 are too
-/// few.
-template <class T>
+/// f16 and bf16. The left operands, queries and probabilities, are sums of kParts values: the 8 bits of one bf16 are few, so they
+/// are one only if the caller wants that (PagedAttentionArgs::round_to_bf16).
+template <class T, int kParts = std::is_same_v<T, __half> ? 1 : 2>
 struct HalfStorage {
   using Element = T;
   using Part = T;
   static constexpr int kRightParts = 1;
-  static constexpr int kLeftParts = std::is_same_v<T, __half> ? 1 : 2;
+  static constexpr int kLeftParts = kParts;
   static constexpr int kElementBytes = 2;
   // Padded by 16 bytes to an odd number of 16-byte units, so that the eight rows of a matrix are in different banks.
   __host__ __device__ static constexpr int key_row_bytes(int head_dim) { return 2 * head_dim + 16; }

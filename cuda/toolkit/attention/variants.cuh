@@ -15,7 +15,7 @@ struct HeadDim {
   __device__ static int of(const KvCacheView& cache) { return kPlain ? kMax : static_cast<int>(cache.head_dim); }
 };
 
-/// Calls f(storage, dim): a device::HalfStorage<T> or device::FloatStorage, and a HeadDim.
+/// Calls f(storage, dim): a device::HalfStorage or device::FloatStorage, and a HeadDim.
 template <class F>
 auto with_variant(const PagedAttentionArgs& a, F&& f) {
   const auto any = [&](auto storage) {
@@ -29,6 +29,7 @@ auto with_variant(const PagedAttentionArgs& a, F&& f) {
     return any(storage);
   };
   if (a.cache.type == DType::f16) return usual(device::HalfStorage<__half>());
+  if (a.cache.type == DType::bf16 && a.round_to_bf16) return usual(device::HalfStorage<__nv_bfloat16, 1>());
   if (a.cache.type == DType::bf16) return usual(device::HalfStorage<__nv_bfloat16>());
   return any(device::FloatStorage());
 }
