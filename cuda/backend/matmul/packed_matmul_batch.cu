@@ -330,19 +330,17 @@ __device__ inline bool merge_teams(const BlockWork& work, float4* exchange, Sums
 // sums. A unit's counter holds how many have started and, from this bit on, how many have handed over theirs.
 constexpr unsigned kHandedOver = 1u << 16;
 
-// The block's turn among those of its unit, for thread 0.
-__device__ inline unsigned start_split(const BlockWork& work, unsigned* counters) {
-  return threadIdx.x == 0 ? atomicAdd(counters + work.unit, 1u) & (kHandedOver - 1) : 0u;
+// Thread 0 finds out whether the block is the last of its unit to start.
+__device__ inline void start_split(const BlockWork& work, unsigned* counters, bool& last) {
+  if (threadIdx.x != 0) return;
+  last = (atomicAdd(counters + work.unit, 1u) & (kHandedOver - 1)) == static_cast<unsigned>(work.splits - 1);
 }
 
 // Hands the block's sums over; the block that started last gets those of all, added in order, and returns true.
 template <int kKept>
-__device__ inline bool merge_splits(const SumOrder& order, const BlockWork& work, unsigned turn, float4* partials,
+__device__ inline bool merge_splits(const SumOrder& order, const BlockWork& work, const bool& last, float4* partials,
                                     unsigned* counters, Sums<kKept>& total) {
-  __shared__ bool last;
   const auto others = static_cast<unsigned>(work.splits - 1);
-  if (threadIdx.x == 0) last = turn == others;
-  __syncthreads();
   constexpr int kPieces = kKept * kWarpRowTiles;
   const int threads = 32 * work.warps(), split_pieces = kPieces * threads;
   float4* unit = partials + (std::int64_t{work.unit} * work.splits * split_pieces + threadIdx.x);
@@ -430,13 +428,14 @@ __global__ void __launch_bounds__(kMaxThreads, kTokenTiles <= 2 ? 2 : 1)
   constexpr int kKept = kept_tiles(kTokenTiles);
   const BlockWork work = work_of(weight, shape);
   if (static_cast<int>(threadIdx.x) >= 32 * work.warps()) return;
-  const unsigned turn = work.splits > 1 ? start_split(work, counters) : 0u;
+  __shared__ bool last;
+  if (work.splits > 1) start_split(work, counters, last);  // read after many barriers
   Sums<kKept> total = {};
   with_reader<T>(weight.segments[work.segment].format, [&](const auto& reader) {
     add_spans<T, kTokenTiles>(reader, weight, shape.plan, work, x, reinterpret_cast<std::byte*>(shared), total);
   });
   if (work.teams > 1 && !merge_teams<kKept>(work, shared, total)) return;
-  if (work.splits > 1 && !merge_splits<kKept>(shape.plan.order, work, turn, partials, counters, total)) return;
+  if (work.splits > 1 && !merge_splits<kKept>(shape.plan.order, work, last, partials, counters, total)) return;
   store_sums<kTokenTiles>(weight, shape, work, bias, total, out);
 }
 
