@@ -93,15 +93,15 @@ struct PagedAttentionArgs {
   float softmax_scale = 1.0f;
   float soft_cap = 0.0f;
   std::int64_t window = 0;
-  /// For a bf16 cache, on CUDA: true rounds queries and probabilities to bf16 as well, as most kernels do, and halves the work of
-  /// the tensor cores; false takes each as a sum of two bf16. That changes each element of a query and each
-  /// probability by at most 2^-8 of itself, and results of order one by up to some 1e-2; with sums of two it is some 1e-5.
-  bool round_to_bf16 = false;
   AttentionMetadata metadata;
   KvCacheView cache;
   std::int64_t layer = 0;
   TensorView out;         ///< [num_tokens, num_heads, head_dim]; may not alias the queries; f32 on the CPU
   Workspace workspace{};  ///< of cuda::paged_attention_workspace_bytes(); the CPU needs none
+  /// For a bf16 cache, on CUDA: true rounds queries and probabilities to bf16 as well, as most kernels do, and halves the work of
+  /// the tensor cores; false takes each as a sum of two bf16. That changes each element of a query and each
+  /// probability by at most 2^-8 of itself, and results of order one by up to some 1e-2; with sums of two it is some 1e-5.
+  bool round_to_bf16 = false;
 
   bool operator==(const PagedAttentionArgs&) const = default;
 };
