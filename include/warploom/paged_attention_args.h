@@ -14,6 +14,7 @@ namespace warploom {
 enum class KvLayout : std::uint8_t {
   hnd,              ///< CUDA's: [2 (keys, values), num_kv_heads, block_size, head_dim]
   transposed_keys,  ///< the CPU's: for each kv head its keys [head_dim, block_size], then its values [block_size, head_dim]
+  pairs,  ///< the CPU's in bf16: the same with two of its dimensions in a row of keys, and two tokens in a row of values
 };
 
 /// Keys and values of every layer: [num_layers, num_blocks, a block of one layer]. A view.
@@ -23,7 +24,7 @@ struct KvCacheView {
   std::int64_t num_layers = 0;
   std::int64_t num_blocks = 0;
   std::int64_t num_kv_heads = 0;  ///< in [1, 8192]
-  std::int64_t head_dim = 0;      ///< maximum 256; on CUDA a multiple of 16
+  std::int64_t head_dim = 0;      ///< maximum 256; on CUDA a multiple of 16, on the CPU even in bf16
   std::int64_t block_size = 16;   ///< 8, 16 or 32; 16 on the CPU
   KvLayout layout = KvLayout::hnd;
   /// Heads that a block has room for, if they are more than num_kv_heads: a layer with fewer heads than others leaves the last
@@ -83,9 +84,9 @@ struct RopeAppendArgs {
 
 /// out = softmax(cap(softmax_scale q K^T)) V over positions 0 to the token's own (its last `window` ones if window > 0), where
 /// cap(x) = soft_cap tanh(x / soft_cap) for soft_cap > 0. A row's result does not depend, bit for bit, on the others of the
-/// batch, on how its sequence was cut into batches, nor on where its blocks lie; only NaN and infinity in the values of later
-/// tokens of the same sequence, if they are in the cache already, may reach it. Blocks that lie wholly before the window of
-/// every row are not read and may have been freed. Padding tokens get zeros.
+/// batch, on how its sequence was cut into batches, nor on where its blocks lie; only NaN and infinity in the values of tokens of
+/// the same sequence that the mask hides, if they are in the cache, may reach it. Blocks that lie wholly before the window of every
+/// row are not read and may have been freed. Padding tokens get zeros.
 struct PagedAttentionArgs {
   TensorView queries;  ///< rotated; f32 on the CPU
   std::int64_t num_heads =

@@ -119,7 +119,7 @@ class EngineOptions(TypedDict, total=False):
     block_size: int
     """Tokens in a block of the KV cache: 16 on the CPU; 8, 16 or 32 on CUDA. Default 16."""
     kv_type: Literal["f16", "bf16", "f32"]
-    """Element type of the KV cache; bf16 on CUDA alone. Default f16."""
+    """Element type of the KV cache. Default f16."""
     round_attention: bool
     """With kv_type "bf16": attention rounds queries and probabilities to bf16, too: faster and less exact. Default False."""
     max_num_seqs: int

@@ -67,8 +67,7 @@ std::string model_name(const ModelChoice& choice) {
 }
 
 void add_kv_options(CLI::App& command, KvChoice& choice) {
-  command.add_option("--kv-type", choice.type, "what the KV cache stores: f16 or f32; on CUDA bf16 too")
-      ->capture_default_str();
+  command.add_option("--kv-type", choice.type, "what the KV cache stores: f16, bf16 or f32")->capture_default_str();
   command.add_option("--kv-block", choice.block_size, "tokens a block of the KV cache; on CUDA 8, 16 or 32")
       ->check(whole_number<std::int64_t>())
       ->capture_default_str();

@@ -39,12 +39,15 @@ struct Attention::Queries {
   std::int32_t positions[kMaxQueries];
   AttentionTile tile;
 
-  Queries(const PagedAttentionArgs& args, std::int64_t first, int count, std::int64_t kv_head) {
+  Queries(const Kernels& kernels, const PagedAttentionArgs& args, std::int64_t first, int count, std::int64_t kv_head) {
     const std::int64_t head_dim = args.cache.head_dim, group = group_of(args);
     for (int n = 0; n < count; ++n) {
       const std::int64_t token = (first + n) / group, head = kv_head * group + (first + n) % group;
       const float* query = static_cast<const float*>(args.queries.data) + token * args.queries.stride + head * head_dim;
-      std::copy_n(query, head_dim, rows[n]);
+      if (args.cache.type == DType::bf16)
+        kernels.round_bf16_row(query, head_dim, rows[n]);
+      else
+        std::copy_n(query, head_dim, rows[n]);
       positions[n] = args.metadata.positions[token];
     }
     tile.queries = rows[0];
@@ -54,7 +57,7 @@ struct Attention::Queries {
     tile.soft_cap = args.soft_cap;
     tile.head_dim = static_cast<int>(head_dim);
     tile.scale = args.softmax_scale;
-    tile.half = args.cache.type == DType::f16;
+    tile.type = args.cache.type;
   }
 };
 
@@ -97,8 +100,8 @@ struct Attention::Tile {
   RunningSoftmax total;
   std::int64_t first_chunk, last_chunk;
 
-  Tile(const PagedAttentionArgs& args, std::int64_t first, int count, std::int64_t kv_head)
-      : queries(args, first, count, kv_head),
+  Tile(const Kernels& kernels, const PagedAttentionArgs& args, std::int64_t first, int count, std::int64_t kv_head)
+      : queries(kernels, args, first, count, kv_head),
         outputs(args, first, count, kv_head),
         sums(outputs.rows, count, static_cast<int>(args.cache.head_dim)),
         first_chunk(first_chunk_of(args, queries.positions[0])),
@@ -226,7 +229,7 @@ void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& 
   const int head_dim = static_cast<int>(args.cache.head_dim), tiles = ceil_div(item.count, kMaxQueries);
   for (int i = 0; i < tiles; ++i) {
     const int from = i * kMaxQueries;
-    scratch.tiles[i].emplace(args, item.first + from, std::min(kMaxQueries, item.count - from), item.kv_head);
+    scratch.tiles[i].emplace(kernels_, args, item.first + from, std::min(kMaxQueries, item.count - from), item.kv_head);
   }
   const bool wide = tiles > 1 && args.cache.type == DType::f16;
   alignas(64) float chunk_max[kMaxQueries] = {}, chunk_sum[kMaxQueries] = {}, chunk_values[kMaxQueries][kMaxHeadDim];
@@ -240,7 +243,7 @@ void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& 
       if (c < tile.first_chunk || c > tile.last_chunk) continue;
       AttentionTile& queries = tile.queries.tile;
       queries.kv = blocks;
-      if (wide) queries.half = false;
+      if (wide) queries.type = DType::f32;
       queries.next = i + 1 < tiles ? KvBlocks() : c + 1 < end ? read_next(args, item, c + 1) : next;
       kernels_.attend_chunk(queries, c, chunk_max, chunk_sum, values);
       kernels_.merge_chunks(queries.count, head_dim, chunk_max, chunk_sum, values, tile.total.max, tile.total.sum,
@@ -281,7 +284,7 @@ void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks
   pool_.parallel_for(chunks, head, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t c = begin; c < end; ++c) {
       const WorkItem& item = item_of(c);
-      Queries queries(args, item.first, item.count, item.kv_head);
+      Queries queries(kernels_, args, item.first, item.count, item.kv_head);
       const std::int64_t chunk = index_in(item, c);
       queries.tile.kv = chunk_of(args, item, chunk);
       if (c + 1 < end) queries.tile.next = read_next(args, item_of(c + 1), index_in(item_of(c + 1), c + 1));

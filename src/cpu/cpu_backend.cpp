@@ -195,6 +195,11 @@ class CpuBackend final : public Backend {
         auto* keys = reinterpret_cast<std::uint16_t*>(base);
         for (std::int64_t d = 0; d < kv.head_dim; ++d) keys[d * kKvBlockSize + slot] = narrow[d];
         kernels_.narrow_row(value, kv.head_dim, keys + kv.head_dim * (kKvBlockSize + slot));
+      } else if (kv.type == DType::bf16) {
+        float rounded_key[kMaxHeadDim], rounded_value[kMaxHeadDim];
+        kernels_.round_bf16_row(key, kv.head_dim, rounded_key);
+        kernels_.round_bf16_row(value, kv.head_dim, rounded_value);
+        store_bf16(rounded_key, rounded_value, kv.head_dim, slot, base);
       } else {
         auto* keys = reinterpret_cast<float*>(base);
         for (std::int64_t d = 0; d < kv.head_dim; ++d) keys[d * kKvBlockSize + slot] = key[d];

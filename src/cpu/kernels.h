@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cpu/packed.h"
+#include "warploom/types.h"
 
 namespace warploom::cpu {
 
@@ -19,15 +20,15 @@ struct KvBlocks {
 };
 // Query vectors that read the same keys: tokens of one sequence, query heads of one kv head.
 struct AttentionTile {
-  const float* queries = nullptr;           // [count, head_dim], rows kQueryStride apart
+  const float* queries = nullptr;           // [count, head_dim], rows kQueryStride apart; rounded to bf16 if keys are
   const std::int32_t* positions = nullptr;  // [count], ascending; query i attends to [first_i, positions[i]]
   int count = 0;                            // <= kMaxQueries
   std::int64_t window = 0;                  // 0: first_i = 0, else max(0, positions[i] - window + 1)
   int head_dim = 0;
   float scale = 1.0f;
-  float soft_cap = 0.0f;  // > 0: scores become soft_cap tanh(score / soft_cap)
-  KvBlocks kv;            // of the chunk
-  bool half = true;       // they hold f16, else f32
+  float soft_cap = 0.0f;    // > 0: scores become soft_cap tanh(score / soft_cap)
+  KvBlocks kv;              // of the chunk
+  DType type = DType::f16;  // of the keys and values
   // What is read after the chunk. It is fetched meanwhile: its pieces are too small for the processor to see their order.
   KvBlocks next;
 };
@@ -81,11 +82,14 @@ struct Kernels {
   // out must not alias x.
   void (*rotate_row)(const float* x, const float* table, std::int64_t dims, bool interleaved, float* out);
   void (*narrow_row)(const float* x, std::int64_t count, std::uint16_t* out);  // to f16, to nearest even
+  // To bf16, to nearest even, and magnitudes below 2^-50 to 0. out may be x.
+  void (*round_bf16_row)(const float* x, std::int64_t count, float* out);
   void (*swiglu_row)(const float* gate, const float* up, std::int64_t count, float* out);
 
   // One chunk of a context. Each query gets the maximum score, the sum of exponentials and the weighted sum of values over
   // the positions of [chunk * kChunkTokens, (chunk + 1) * kChunkTokens) that its mask allows. For a query without any, the
-  // maximum is -inf, the sum 0 and the values stay as they were; at least one query must have some. values[i]: [head_dim].
+  // maximum is -inf, the sum 0 and the values are of no use; at least one query must have some. values[i]: [head_dim], written in
+  // whole vectors.
   void (*attend_chunk)(const AttentionTile& tile, std::int64_t chunk, float* maxima, float* sums, float* const* values);
   // Merges `count` queries' results of a chunk into the running ones, in place. Running maxima start at -inf, sums at 0. Maxima
   // and sums are arrays of kMaxQueries.

@@ -1,5 +1,6 @@
 #include "cpu/kv_cache.h"
 
+#include <bit>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -16,18 +17,41 @@ void check_kv_cache_shape(const KvCacheShape& shape) {
   if (shape.block_size != kKvBlockSize)
     throw InvalidArgument(
         fmt::format("KV cache: blocks of {} tokens; on the CPU it must be {}", shape.block_size, kKvBlockSize));
-  if (shape.type != DType::f16 && shape.type != DType::f32)
-    throw InvalidArgument("KV cache: bf16 is not available on the CPU; it must be f16 or f32");
+  if (shape.type == DType::bf16 && shape.head_dim % 2 != 0)
+    throw InvalidArgument(fmt::format("KV cache: heads of {} in bf16; on the CPU they must be even then", shape.head_dim));
   if (shape.round_attention) throw InvalidArgument("KV cache: round_attention is for caches of bf16, on CUDA");
 }
 
 CpuKvCache::CpuKvCache(const KvCacheShape& shape) : shape_(shape) {
   check_kv_cache_shape(shape);
-  view_ = {nullptr,        shape.type,       shape.num_layers,         shape.num_blocks, shape.num_kv_heads,
-           shape.head_dim, shape.block_size, KvLayout::transposed_keys};
+  view_ = {nullptr,
+           shape.type,
+           shape.num_layers,
+           shape.num_blocks,
+           shape.num_kv_heads,
+           shape.head_dim,
+           shape.block_size,
+           shape.type == DType::bf16 ? KvLayout::pairs : KvLayout::transposed_keys};
   // The kernels read whole vectors, also of the last values.
   memory_ = allocate_bytes(static_cast<std::size_t>(view_.bytes()) + kKvBlockSize * sizeof(float), "KV cache");
   view_.data = memory_.get();
+}
+
+void store_bf16(const float* key, const float* value, std::int64_t head_dim, std::int64_t slot, std::byte* block) {
+  const auto upper = [](float x) { return std::bit_cast<std::uint32_t>(x); };
+  const auto lower = [](float x) { return std::bit_cast<std::uint32_t>(x) >> 16; };
+  auto* keys = reinterpret_cast<std::uint32_t*>(block);
+  std::uint32_t* row = keys + slot;
+  std::int64_t d = 0;
+  for (; d + 4 <= head_dim; d += 4, row += 2 * kKvBlockSize) {
+    row[0] = upper(key[d]) | lower(key[d + 2]);
+    row[kKvBlockSize] = upper(key[d + 1]) | lower(key[d + 3]);
+  }
+  if (d < head_dim) row[0] = upper(key[d]) | lower(key[d + 1]);
+  // Other threads may write the other half of a pair.
+  auto* values = reinterpret_cast<std::uint16_t*>(keys + head_dim * kKvBlockSize / 2);
+  std::uint16_t* out = values + 2 * head_dim * (slot / 4 * 2 + slot % 2) + (slot % 4 < 2 ? 1 : 0);
+  for (d = 0; d < head_dim; ++d) out[2 * d] = static_cast<std::uint16_t>(lower(value[d]));
 }
 
 void copy_block(const KvCacheView& cache, std::int32_t from, std::int32_t to) {

@@ -1,5 +1,10 @@
-// Keys and values in host memory, f16 or f32. A block of one layer holds, for each kv head, its keys [head_dim, 16] and its
-// values [16, head_dim]: scores then need no sum across lanes, and both are read front to back.
+// Keys and values in host memory. A block of one layer holds, for each kv head, its keys [head_dim, 16] and its values
+// [16, head_dim]: scores then need no sum across lanes, and both are read front to back.
+//
+// In bf16 a lane holds a pair: keys are [head_dim / 2, 16, 2], values [8, head_dim, 2], the second of a pair in the upper half of 32
+// bits. Row 2 j has the dimensions or tokens 4 j (upper) and 4 j + 2, row 2 j + 1 has 4 j + 1 (upper) and 4 j + 3: instructions that
+// multiply pairs, the upper one first, walk the even and the odd ones in order. If head_dim is no multiple of 4, the last row of the
+// keys has the last two dimensions, the even one in the upper half.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +29,8 @@ inline std::byte* head_base(const KvCacheView& cache, std::int64_t layer, std::i
 inline std::size_t block_bytes(const KvCacheView& cache) {
   return static_cast<std::size_t>(cache.block_stride() * bytes_of(cache.type));
 }
+/// Puts a token's key and value, [head_dim] and rounded to bf16, into slot `slot` of the keys and values at `block`.
+void store_bf16(const float* key, const float* value, std::int64_t head_dim, std::int64_t slot, std::byte* block);
 void copy_block(const KvCacheView& cache, std::int32_t from, std::int32_t to);
 
 class CpuKvCache final : public KvCache {

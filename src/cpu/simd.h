@@ -32,6 +32,7 @@ constexpr int kLanes = 16;
 #else
 #include "cpu/simd/generic.h"
 #endif
+#include "cpu/simd/bf16.h"
 #include "cpu/simd/dot.h"
 
 namespace warploom::cpu::WARPLOOM_ISA {

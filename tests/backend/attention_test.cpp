@@ -14,16 +14,16 @@ void expect_oracle(Backend& backend, const PagedCase& c, std::mt19937& rng) {
 }
 
 TEST_P(Attention, EqualsTheOracle) {
-  for (const DType type : {DType::f32, DType::f16})
+  for (const DType type : {DType::f32, DType::f16, DType::bf16})
     for (const auto& [heads, kv_heads, head_dim] :
-         {std::array<std::int64_t, 3>{4, 2, 32}, {9, 3, 64}, {3, 3, 16}, {5, 1, 80}, {2, 1, 256}, {20, 1, 16}})
+         {std::array<std::int64_t, 3>{4, 2, 32}, {9, 3, 64}, {3, 3, 16}, {5, 1, 80}, {2, 1, 128}, {2, 1, 256}, {20, 1, 16}})
       expect_oracle(*backend, {heads, kv_heads, head_dim, type, {1, 17, 33}}, rng);
 }
 
 // Odd widths are the CPU's: results must not spill into the next head. Contexts of several chunks are split over the threads.
 TEST_P(Attention, HeadsOfAnyWidth) {
   if (GetParam().kind == DeviceKind::cuda) return;
-  for (const DType type : {DType::f32, DType::f16})
+  for (const DType type : {DType::f32, DType::f16, DType::bf16})
     for (const auto& [heads, kv_heads, head_dim] :
          {std::array<std::int64_t, 3>{4, 2, 100}, {9, 3, 6}, {3, 3, 24}, {5, 1, 2}, {2, 1, 250}})
       for (const std::vector<std::int64_t>& lengths : {std::vector<std::int64_t>{1, 17, 33}, {400}})
@@ -34,10 +34,8 @@ TEST_P(Attention, SoftCapsAndBlockSizes) {
   const bool cuda = GetParam().kind == DeviceKind::cuda;
   for (const std::int64_t block_size : {8, 16, 32}) {
     if (!cuda && block_size != 16) continue;  // the CPU refuses it: see KvCache
-    for (const DType type : {DType::f16, DType::f32, DType::bf16}) {
-      if (!cuda && type == DType::bf16) continue;
+    for (const DType type : {DType::f16, DType::f32, DType::bf16})
       expect_oracle(*backend, {4, 2, 32, type, {1, 17, 150}, block_size, 0, 0.5f}, rng);
-    }
   }
 }
 
@@ -79,7 +77,9 @@ TEST_P(Attention, PaddingTokensStoreNothingAndGetZeros) {
   EXPECT_EQ(attend(true), want);
 }
 
-TEST_P(Attention, LongContextsSpanSeveralChunks) { expect_oracle(*backend, {3, 1, 16, DType::f32, {300, 129}}, rng); }
+TEST_P(Attention, LongContextsSpanSeveralChunks) {
+  for (const DType type : {DType::f32, DType::bf16}) expect_oracle(*backend, {3, 1, 16, type, {300, 129}}, rng);
+}
 
 TEST_P(Attention, ScalesAsTold) {
   PagedCase c{3, 1, 16, DType::f32, {150, 5}};
@@ -88,14 +88,16 @@ TEST_P(Attention, ScalesAsTold) {
 }
 
 TEST_P(Attention, SlidingWindow) {
-  for (const std::int64_t window : {1, 7, 128, 140, 1000})
-    expect_oracle(*backend, {3, 1, 16, DType::f32, {300, 5}, 16, window}, rng);
+  for (const DType type : {DType::f32, DType::bf16})
+    for (const std::int64_t window : {1, 7, 128, 140, 1000})
+      expect_oracle(*backend, {3, 1, 16, type, {300, 5}, 16, window}, rng);
 }
 
 // Prefill at once, in chunks, token by token, alone, in a crowd, with other block tables: always the same bits.
 TEST_P(Attention, ChunksCrowdsAndBlockTablesChangeNothing) {
-  for (const std::int64_t window : {std::int64_t{0}, std::int64_t{100}}) {
-    const PagedCase c{9, 3, 64, DType::f16, {290, 31, 150, 16}, 16, window};
+  for (const auto& [type, window] :
+       {std::pair{DType::f16, std::int64_t{0}}, {DType::f16, 100}, {DType::bf16, 0}, {DType::bf16, 100}}) {
+    const PagedCase c{9, 3, 64, type, {290, 31, 150, 16}, 16, window};
     const RopeParams rope = test::whole_heads(c);
     const PagedRows rows(c, rng);
     std::vector<std::vector<float>> alone;
@@ -123,23 +125,46 @@ TEST_P(Attention, ChunksCrowdsAndBlockTablesChangeNothing) {
 }
 
 TEST_P(Attention, NanInOneSequenceStaysThere) {
-  const PagedCase c{2, 1, 16, DType::f16, {20, 20}};
-  const RopeParams rope = test::whole_heads(c);
-  PagedRows rows(c, rng);
-  Paged clean(*backend, c, rope, rows, 3);
-  const std::vector<float> want = clean.step({1}, 0, 20);
-  std::fill(rows.qkv[0].begin(), rows.qkv[0].end(), std::nanf(""));
-  Paged paged(*backend, c, rope, rows, 3);
-  const std::vector<float> got = paged.step({0, 1}, 0, 20);
-  const std::vector<float> second(got.end() - static_cast<std::ptrdiff_t>(want.size()), got.end());
-  EXPECT_TRUE(test::same_bits(second, want));
-  EXPECT_TRUE(std::isnan(got[0]));
+  for (const DType type : {DType::f16, DType::bf16}) {
+    const PagedCase c{2, 1, 16, type, {20, 20}};
+    const RopeParams rope = test::whole_heads(c);
+    PagedRows rows(c, rng);
+    Paged clean(*backend, c, rope, rows, 3);
+    const std::vector<float> want = clean.step({1}, 0, 20);
+    std::fill(rows.qkv[0].begin(), rows.qkv[0].end(), std::nanf(""));
+    Paged paged(*backend, c, rope, rows, 3);
+    const std::vector<float> got = paged.step({0, 1}, 0, 20);
+    const std::vector<float> second(got.end() - static_cast<std::ptrdiff_t>(want.size()), got.end());
+    EXPECT_TRUE(test::same_bits(second, want));
+    EXPECT_TRUE(std::isnan(got[0]));
+  }
+}
+
+// The slots that a sequence has not reached yet, and those before its window, hold what another one left.
+TEST_P(Attention, NanLeftInABlockReachesNoOtherSequence) {
+  if (GetParam().kind == DeviceKind::cuda) return;
+  for (const DType type : {DType::f16, DType::bf16, DType::f32})
+    for (const std::int64_t window : {std::int64_t{0}, std::int64_t{3}}) {
+      const PagedCase c{3, 1, 16, type, {41}, 16, window};
+      const RopeParams rope = test::whole_heads(c);
+      const PagedRows rows(c, rng);
+      Paged clean(*backend, c, rope, rows, 3);
+      PagedRows used = rows;
+      std::fill(used.qkv[0].begin(), used.qkv[0].end(), std::nanf(""));
+      Paged paged(*backend, c, rope, used, 3);
+      EXPECT_TRUE(std::isnan(paged.step({0}, 0, 41)[0]));
+      used = rows;
+      for (const auto& [from, to] : {std::pair{0, 5}, {5, 6}, {6, 16}, {16, 17}, {17, 37}, {37, 41}}) {
+        SCOPED_TRACE(testing::Message() << "type " << static_cast<int>(type) << ", window " << window << ", from " << from);
+        EXPECT_TRUE(test::same_bits(paged.step({0}, from, to), clean.step({0}, from, to)));
+      }
+    }
 }
 
 // Every layer's block is copied; blocks beside it stay as they are.
-TEST_P(Attention, CopiedBlocksHoldTheSameKeysAndValues) {
+void expect_copied_blocks(Backend* backend, DType type, std::mt19937& rng) {
   constexpr std::int64_t kLayers = 3;
-  const PagedCase c{2, 1, 16, DType::f16, std::vector<std::int64_t>(kLayers, 16)};
+  const PagedCase c{2, 1, 16, type, std::vector<std::int64_t>(kLayers, 16)};
   const PagedRows rows(c, rng), others(c, rng);
   const auto rope = backend->load_rope(test::whole_heads(c), nullptr);
   auto cache = backend->create_kv_cache({kLayers, 1, 16, 5, c.type});
@@ -178,6 +203,10 @@ TEST_P(Attention, CopiedBlocksHoldTheSameKeysAndValues) {
     for (const std::int32_t block : {0, 2, 4})
       EXPECT_TRUE(test::same_bits(attend(block, layer), beside[l])) << "layer " << layer << ", block " << block;
   }
+}
+
+TEST_P(Attention, CopiedBlocksHoldTheSameKeysAndValues) {
+  for (const DType type : {DType::f16, DType::bf16}) expect_copied_blocks(backend.get(), type, rng);
 }
 
 }  // namespace

@@ -61,15 +61,27 @@ TEST(Invariance, RowOpsOverDevices) {
 
 TEST(Invariance, AttentionOverDevices) {
   std::mt19937 rng(3);
-  const test::PagedCase c{9, 3, 64, DType::f16, {270, 40}};
-  const test::PagedRows rows(c, rng);
-  std::vector<float> first;
-  for (const DeviceOptions& device : test::cpu_devices()) {
-    const auto backend = create_backend(device);
-    test::Paged paged(*backend, c, test::whole_heads(c), rows, 5);
-    const std::vector<float> got = paged.step({0, 1}, 0, 1000);
-    if (first.empty()) first = got;
-    EXPECT_TRUE(test::same_bits(got, first)) << backend->description();
+  const std::vector<std::int64_t> lengths = {270, 40};
+  for (const test::PagedCase& c : {test::PagedCase{9, 3, 64, DType::f16, lengths},
+                                   {9, 3, 64, DType::f32, lengths},
+                                   {9, 3, 64, DType::bf16, lengths},
+                                   {9, 3, 64, DType::bf16, lengths, 16, 100},
+                                   {3, 3, 16, DType::bf16, lengths, 16, 0, 2.0f},
+                                   {5, 1, 80, DType::bf16, lengths, 16, 3},
+                                   {2, 1, 128, DType::bf16, lengths},
+                                   {2, 1, 256, DType::bf16, lengths},
+                                   {4, 2, 102, DType::bf16, lengths},
+                                   {5, 1, 2, DType::bf16, lengths}}) {
+    const test::PagedRows rows(c, rng);
+    std::vector<float> first;
+    for (const DeviceOptions& device : test::cpu_devices()) {
+      const auto backend = create_backend(device);
+      test::Paged paged(*backend, c, test::whole_heads(c), rows, 5);
+      const std::vector<float> got = paged.step({0, 1}, 0, 1000);
+      if (first.empty()) first = got;
+      EXPECT_TRUE(test::same_bits(got, first))
+          << backend->description() << ", type " << static_cast<int>(c.type) << ", heads of " << c.head_dim;
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include "fixture.h"
 #include "support/attention_oracle.h"
 #include "support/attention_step.h"
+#include "support/bf16_attention_oracle.h"
 
 namespace warploom::test {
 
@@ -138,6 +139,24 @@ class Paged {
   std::unique_ptr<KvCache> cache_;
 };
 
+/// `got` is attention over all tokens of all sequences in bf16 on the CPU, up to roundings of f32. rotated: the rows after
+/// rope_append, one sequence after the other.
+inline void expect_bf16_sums(const PagedCase& c, const std::vector<float>& rotated, const std::vector<float>& got) {
+  const std::int64_t width = (c.heads + 2 * c.kv_heads) * c.head_dim;
+  const float* rows = rotated.data();
+  auto at = got.begin();
+  for (const std::int64_t length : c.lengths) {
+    for (std::int64_t p = 0; p < length; ++p)
+      for (const Bounded& want : attend_in_bf16(c, rows, p)) {
+        ASSERT_NE(at, got.end());
+        ASSERT_NEAR(*at, want.value, want.tolerance) << "token " << p << ", at " << at - got.begin();
+        ++at;
+      }
+    rows += length * width;
+  }
+  EXPECT_EQ(at, got.end());
+}
+
 /// rope_append and attention over all tokens of all sequences, on random rows, equal the oracle.
 inline void expect_attention(Backend& backend, const PagedCase& c, const RopeParams& rope, std::mt19937& rng) {
   SCOPED_TRACE(testing::Message() << c.heads << " heads, " << c.kv_heads << " kv heads of " << c.head_dim << ", type "
@@ -147,6 +166,8 @@ inline void expect_attention(Backend& backend, const PagedCase& c, const RopePar
   std::vector<std::size_t> all(c.lengths.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
   const std::vector<float> got = paged.step(all, 0, 1 << 20);
+  // Tensor cores sum up bf16 in ways of their own.
+  if (c.type == DType::bf16 && backend.activation_type() == DType::f32) return expect_bf16_sums(c, paged.rotated, got);
   const auto exact = rotated_exactly(c, rope, rows);
   std::vector<double> want;
   for (const std::size_t s : all) {

@@ -299,7 +299,6 @@ TEST(CommandErrors, Options) {
   // What only CUDA has.
   expect_error(run_warploom({"generate", "x", "-m", model, "--device", "cpu", "--kv-block", "8"}), 1,
                "on the CPU it must be 16");
-  expect_error(run_warploom({"generate", "x", "-m", model, "--device", "cpu", "--kv-type", "bf16"}), 1, "bf16");
   expect_error(run_warploom({"generate", "x", "-m", model, "--round-attention"}), 1, "round_attention is true");
 }
 

@@ -42,7 +42,7 @@ std::vector<TokenId> some_tokens(std::size_t count) {
 /// Log-probabilities and drawn tokens, with completions that share blocks until they part.
 void expect_same_model(const Model& a, const Model& b, double tolerance) {
   const std::vector<TokenId> tokens = some_tokens(100);
-  for (const DType type : {DType::f16, DType::f32}) {
+  for (const DType type : {DType::f16, DType::f32, DType::bf16}) {
     ScoreOptions options;
     options.kv_type = type;
     const std::shared_ptr<const Model> first(std::shared_ptr<void>(), &a), second(std::shared_ptr<void>(), &b);

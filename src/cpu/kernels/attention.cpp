@@ -1,4 +1,4 @@
-// One chunk of a context against up to kMaxQueries queries. The keys of a block are [head_dim, 16 tokens]: each lane holds a
+// One chunk of a context in f16 or f32 against up to kMaxQueries queries. The keys of a block are [head_dim, 16 tokens]: each lane holds a
 // token, and a score needs no sum across lanes. The values are [16 tokens, head_dim]: each lane holds a dimension. Online
 // softmax (Milakov and Gimelshein 2018, arXiv:1805.02867) merges the chunks. The order of a query's operations depends only
 // on its own position.
@@ -6,12 +6,12 @@
 
 #include <type_traits>
 
+#include "cpu/kernels/attention_chunk.h"
 #include "cpu/simd.h"
 
 namespace warploom::cpu::WARPLOOM_ISA {
 namespace {
 
-constexpr int kBlockTokens = 16;
 #if defined(__AVX512F__)
 constexpr int kScoreQueries = 8;
 constexpr int kValueQueries = 6, kValueVectors = 4;
@@ -28,12 +28,6 @@ WARPLOOM_INLINE F load_element(const std::byte* base, std::int64_t index) {
   if constexpr (kHalf) return load_f16(reinterpret_cast<const std::uint16_t*>(base) + index);
   return load(reinterpret_cast<const float*>(base) + index);
 }
-
-WARPLOOM_INLINE const std::byte* block_at(const KvBlocks& kv, int b) {
-  return kv.cache + static_cast<std::size_t>(kv.ids[b]) * kv.stride;
-}
-
-WARPLOOM_INLINE void fetch(const std::byte* p) { __builtin_prefetch(p); }
 
 // scores[i][16 b ...] = scale * q_i k for the blocks [from, from + kBlocks) of the chunk.
 template <bool kHalf, int kQueries, int kBlocks>
@@ -96,24 +90,6 @@ void score_chunk(const AttentionTile& tile, int from, int to, float (*scores)[kC
   }
 }
 
-// Fetches what is read next, a sixteenth of a block for each token.
-class NextBlocks {
- public:
-  NextBlocks() = default;
-  WARPLOOM_INLINE_MEMBER explicit NextBlocks(const AttentionTile& tile)
-      : kv_(tile.next), share_(tile.next.bytes / kBlockTokens) {}
-  WARPLOOM_INLINE_MEMBER void fetch_share(int t) const {
-    const int b = t / kBlockTokens;
-    if (b >= kv_.count) return;
-    const std::byte* p = block_at(kv_, b) + t % kBlockTokens * share_;
-    for (int at = 0; at < share_; at += 64) fetch(p + at);
-  }
-
- private:
-  KvBlocks kv_;
-  int share_ = 0;
-};
-
 // values[i] += sum of weights[i][t] * v_t over the tokens [from, to) of the chunk, t ascending, for 16 kVectors dimensions.
 template <bool kHalf, int kQueries, int kVectors>
 WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, int from, int to, int dim, const NextBlocks* next,
@@ -159,50 +135,6 @@ WARPLOOM_INLINE void accumulate_pv(const AttentionTile& tile, int from, int to, 
     accumulate_pv_dims<kHalf, kQueries, 1>(tile, from, to, dim, nullptr, weights, values);
 }
 
-struct Range {
-  int from, to;
-};
-
-// The tokens of the chunk that query i attends to; from == to if there are none.
-WARPLOOM_INLINE Range mask_range(const AttentionTile& tile, int i, std::int64_t chunk) {
-  const std::int64_t start = chunk * kChunkTokens, last = tile.positions[i];
-  const std::int64_t first = tile.window > 0 && last >= tile.window ? last - tile.window + 1 : 0;
-  const auto cut = [&](std::int64_t p) {
-    return static_cast<int>(p < start ? 0 : p > start + kChunkTokens ? kChunkTokens : p - start);
-  };
-  const Range range{cut(first), cut(last + 1)};
-  return range.from < range.to ? range : Range{0, 0};
-}
-
-// cap tanh(s / cap), with tanh(x) = 1 - 2 / (e^2x + 1). The difference cancels for small scores, whose error is 2^-24 cap.
-WARPLOOM_INLINE F soft_capped(F s, float cap) {
-  const F e = exp(mul(s, set(2.0f / cap)));
-  return mul(sub(set(1.0f), div(set(2.0f), add(e, set(1.0f)))), set(cap));
-}
-
-// Replaces scores by their exponentials, in place; masked lanes become 0.
-WARPLOOM_INLINE void exponentials(float* scores, Range range, float soft_cap, float* maximum, float* total) {
-  const int first_block = range.from / kBlockTokens, end_block = (range.to + kBlockTokens - 1) / kBlockTokens;
-  const F nothing = set(-__builtin_inff());
-  F top = nothing;
-  for (int b = first_block; b < end_block; ++b) {
-    const F raw = load(scores + b * kBlockTokens);
-    const F s = select_range(range.from - b * kBlockTokens, range.to - b * kBlockTokens,
-                             soft_cap > 0 ? soft_capped(raw, soft_cap) : raw, nothing);
-    store(scores + b * kBlockTokens, s);
-    top = max(s, top);
-  }
-  *maximum = max_lanes(top);
-  const F m = set(*maximum);
-  F sum = zero();
-  for (int b = first_block; b < end_block; ++b) {
-    const F p = exp(sub(load(scores + b * kBlockTokens), m));
-    store(scores + b * kBlockTokens, p);
-    sum = add(sum, p);
-  }
-  *total = sum_lanes(sum);
-}
-
 template <bool kHalf, int kQueries>
 WARPLOOM_INLINE void accumulate_pv_group(const AttentionTile& tile, const Range* ranges, const NextBlocks* next,
                                          const float (*weights)[kChunkTokens], float* const* values) {
@@ -231,13 +163,7 @@ template <bool kHalf>
 void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float* sums, float* const* values) {
   alignas(64) float scores[kMaxQueries][kChunkTokens];
   Range ranges[kMaxQueries];
-  int from = kChunkTokens, to = 0;
-  for (int i = 0; i < tile.count; ++i) {
-    ranges[i] = mask_range(tile, i, chunk);
-    if (ranges[i].to == 0) continue;
-    from = ranges[i].from < from ? ranges[i].from : from;
-    to = ranges[i].to > to ? ranges[i].to : to;
-  }
+  const auto [from, to] = mask_ranges(tile, chunk, ranges);
   score_chunk<kHalf>(tile, from / kBlockTokens, (to + kBlockTokens - 1) / kBlockTokens, scores);
   for (int i = 0; i < tile.count; ++i) {
     maxima[i] = -__builtin_inff();
@@ -271,7 +197,11 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
 }  // namespace
 
 void attend_chunk(const AttentionTile& tile, std::int64_t chunk, float* maxima, float* sums, float* const* values) {
-  tile.half ? attend<true>(tile, chunk, maxima, sums, values) : attend<false>(tile, chunk, maxima, sums, values);
+  switch (tile.type) {
+    case DType::f16: return attend<true>(tile, chunk, maxima, sums, values);
+    case DType::f32: return attend<false>(tile, chunk, maxima, sums, values);
+    case DType::bf16: return attend_chunk_bf16(tile, chunk, maxima, sums, values);
+  }
 }
 
 void merge_chunks(int count, int head_dim, const float* chunk_maxima, const float* chunk_sums,

@@ -66,6 +66,13 @@ void narrow_row(const float* x, std::int64_t count, std::uint16_t* out) {
   for (int j = 0; i < count; ++i, ++j) out[i] = padded[j];
 }
 
+void round_bf16_row(const float* x, std::int64_t count, float* out) {
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    const int n = width(count - i);
+    put(out + i, round_bf16(part(x + i, n)), n);
+  }
+}
+
 void swiglu_row(const float* gate, const float* up, std::int64_t count, float* out) {
   for (std::int64_t i = 0; i < count; i += kLanes) {
     const int n = width(count - i);

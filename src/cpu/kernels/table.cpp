@@ -12,6 +12,7 @@ const Kernels kKernels = {
     .rms_norm_row = rms_norm_row,
     .rotate_row = rotate_row,
     .narrow_row = narrow_row,
+    .round_bf16_row = round_bf16_row,
     .swiglu_row = swiglu_row,
     .attend_chunk = attend_chunk,
     .merge_chunks = merge_chunks,

@@ -44,6 +44,8 @@ WARPLOOM_INLINE F from_bits(I x) { return {_mm256_castsi256_ps(x.a), _mm256_cast
 WARPLOOM_INLINE I set_int(std::int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 WARPLOOM_INLINE I add(I x, I y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
 WARPLOOM_INLINE I and_(I x, I y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
+WARPLOOM_INLINE I shift_left_16(I x) { return {_mm256_slli_epi32(x.a, 16), _mm256_slli_epi32(x.b, 16)}; }
+WARPLOOM_INLINE I shift_right_16(I x) { return {_mm256_srli_epi32(x.a, 16), _mm256_srli_epi32(x.b, 16)}; }
 WARPLOOM_INLINE I max(I x, I y) { return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)}; }
 WARPLOOM_INLINE F select_range(int from, int to, F x, F y) {
   const __m256i first = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

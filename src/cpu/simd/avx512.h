@@ -38,9 +38,12 @@ WARPLOOM_INLINE F round_even(F a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND
 WARPLOOM_INLINE F to_float(I a) { return {_mm512_cvtepi32_ps(a.v)}; }
 WARPLOOM_INLINE I to_int(F a) { return {_mm512_cvtps_epi32(a.v)}; }  // to nearest even
 WARPLOOM_INLINE I bits(F a) { return {_mm512_castps_si512(a.v)}; }
+WARPLOOM_INLINE F from_bits(I a) { return {_mm512_castsi512_ps(a.v)}; }
 WARPLOOM_INLINE I set_int(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
 WARPLOOM_INLINE I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
 WARPLOOM_INLINE I and_(I a, I b) { return {_mm512_and_si512(a.v, b.v)}; }
+WARPLOOM_INLINE I shift_left_16(I a) { return {_mm512_slli_epi32(a.v, 16)}; }
+WARPLOOM_INLINE I shift_right_16(I a) { return {_mm512_srli_epi32(a.v, 16)}; }
 WARPLOOM_INLINE I max(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
 // a in the lanes [from, to), b in the others.
 WARPLOOM_INLINE F select_range(int from, int to, F a, F b) {

@@ -90,12 +90,20 @@ WARPLOOM_INLINE I set_int(std::int32_t x) {
   WARPLOOM_EACH r.v[i] = x;
   return r;
 }
-WARPLOOM_INLINE I add(I a, I b) {
-  WARPLOOM_EACH a.v[i] += b.v[i];
+WARPLOOM_INLINE I add(I a, I b) {  // wraps around
+  WARPLOOM_EACH a.v[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) + static_cast<std::uint32_t>(b.v[i]));
   return a;
 }
 WARPLOOM_INLINE I and_(I a, I b) {
   WARPLOOM_EACH a.v[i] &= b.v[i];
+  return a;
+}
+WARPLOOM_INLINE I shift_left_16(I a) {
+  WARPLOOM_EACH a.v[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) << 16);
+  return a;
+}
+WARPLOOM_INLINE I shift_right_16(I a) {
+  WARPLOOM_EACH a.v[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) >> 16);
   return a;
 }
 WARPLOOM_INLINE I max(I a, I b) {

@@ -1,0 +1,91 @@
+// What attention does to a chunk whatever the type of the cache: masks, the softmax within the chunk, blocks fetched ahead.
+#pragma once
+
+#include "cpu/kernels.h"
+#include "cpu/simd.h"
+
+namespace warploom::cpu::WARPLOOM_ISA {
+
+constexpr int kBlockTokens = 16;
+
+WARPLOOM_INLINE const std::byte* block_at(const KvBlocks& kv, int b) {
+  return kv.cache + static_cast<std::size_t>(kv.ids[b]) * kv.stride;
+}
+
+WARPLOOM_INLINE void fetch(const std::byte* p) { __builtin_prefetch(p); }
+
+// Fetches what is read next, a sixteenth of a block for each token.
+class NextBlocks {
+ public:
+  NextBlocks() = default;
+  WARPLOOM_INLINE_MEMBER explicit NextBlocks(const AttentionTile& tile)
+      : kv_(tile.next), share_(tile.next.bytes / kBlockTokens) {}
+  WARPLOOM_INLINE_MEMBER void fetch_share(int t) const {
+    const int b = t / kBlockTokens;
+    if (b >= kv_.count) return;
+    const std::byte* p = block_at(kv_, b) + t % kBlockTokens * share_;
+    for (int at = 0; at < share_; at += 64) fetch(p + at);
+  }
+
+ private:
+  KvBlocks kv_;
+  int share_ = 0;
+};
+
+struct Range {
+  int from, to;
+};
+
+// The tokens of the chunk that query i attends to; from == to if there are none.
+WARPLOOM_INLINE Range mask_range(const AttentionTile& tile, int i, std::int64_t chunk) {
+  const std::int64_t start = chunk * kChunkTokens, last = tile.positions[i];
+  const std::int64_t first = tile.window > 0 && last >= tile.window ? last - tile.window + 1 : 0;
+  const auto cut = [&](std::int64_t p) {
+    return static_cast<int>(p < start ? 0 : p > start + kChunkTokens ? kChunkTokens : p - start);
+  };
+  const Range range{cut(first), cut(last + 1)};
+  return range.from < range.to ? range : Range{0, 0};
+}
+
+// cap tanh(s / cap), with tanh(x) = 1 - 2 / (e^2x + 1). The difference cancels for small scores, whose error is 2^-24 cap.
+WARPLOOM_INLINE F soft_capped(F s, float cap) {
+  const F e = exp(mul(s, set(2.0f / cap)));
+  return mul(sub(set(1.0f), div(set(2.0f), add(e, set(1.0f)))), set(cap));
+}
+
+// Replaces scores by their exponentials, in place; masked lanes become 0.
+WARPLOOM_INLINE void exponentials(float* scores, Range range, float soft_cap, float* maximum, float* total) {
+  const int first_block = range.from / kBlockTokens, end_block = (range.to + kBlockTokens - 1) / kBlockTokens;
+  const F nothing = set(-__builtin_inff());
+  F top = nothing;
+  for (int b = first_block; b < end_block; ++b) {
+    const F raw = load(scores + b * kBlockTokens);
+    const F s = select_range(range.from - b * kBlockTokens, range.to - b * kBlockTokens,
+                             soft_cap > 0 ? soft_capped(raw, soft_cap) : raw, nothing);
+    store(scores + b * kBlockTokens, s);
+    top = max(s, top);
+  }
+  *maximum = max_lanes(top);
+  const F m = set(*maximum);
+  F sum = zero();
+  for (int b = first_block; b < end_block; ++b) {
+    const F p = exp(sub(load(scores + b * kBlockTokens), m));
+    store(scores + b * kBlockTokens, p);
+    sum = add(sum, p);
+  }
+  *total = sum_lanes(sum);
+}
+
+// The tokens of the chunk that some query of the tile attends to.
+WARPLOOM_INLINE Range mask_ranges(const AttentionTile& tile, std::int64_t chunk, Range* ranges) {
+  Range all{kChunkTokens, 0};
+  for (int i = 0; i < tile.count; ++i) {
+    ranges[i] = mask_range(tile, i, chunk);
+    if (ranges[i].to == 0) continue;
+    all.from = ranges[i].from < all.from ? ranges[i].from : all.from;
+    all.to = ranges[i].to > all.to ? ranges[i].to : all.to;
+  }
+  return all;
+}
+
+}  // namespace warploom::cpu::WARPLOOM_ISA
