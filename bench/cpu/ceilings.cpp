@@ -24,6 +24,7 @@ const Peaks& peaks_of(CpuIsa isa) {
     case CpuIsa::avx2_vnni: return avx2_vnni::kPeaks;
     case CpuIsa::avx512: return avx512::kPeaks;
     case CpuIsa::avx512_vnni: return avx512_vnni::kPeaks;
+    case CpuIsa::avx512_bf16: return avx512_bf16::kPeaks;
     case CpuIsa::avx512_amx: return avx512_amx::kPeaks;
 #endif
     default: return generic::kPeaks;

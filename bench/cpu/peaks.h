@@ -32,6 +32,9 @@ extern const Peaks kPeaks;
 namespace avx512_vnni {
 extern const Peaks kPeaks;
 }
+namespace avx512_bf16 {
+extern const Peaks kPeaks;
+}
 namespace avx512_amx {
 extern const Peaks kPeaks;
 }

@@ -18,7 +18,7 @@ enum class DeviceKind : std::uint8_t {
 };
 
 /// Instruction sets that the CPU kernels are built for, ascending. Results are bit-identical on all of them.
-enum class CpuIsa : std::uint8_t { automatic, generic, avx2, avx2_vnni, avx512, avx512_vnni, avx512_amx };
+enum class CpuIsa : std::uint8_t { automatic, generic, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16, avx512_amx };
 
 /// How CUDA keeps weights.
 enum class CudaWeights : std::uint8_t {
@@ -61,7 +61,7 @@ struct DeviceInfo {
 /// registers, if the processor has them.
 [[nodiscard]] WARPLOOM_EXPORT std::vector<CpuIsa> available_cpu_isas();
 
-/// "generic", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_amx" or "automatic".
+/// "generic", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "avx512_amx" or "automatic".
 [[nodiscard]] WARPLOOM_EXPORT std::string_view name(CpuIsa isa);
 
 /// The inverse of name(). Throws InvalidArgument on anything else.

@@ -15,7 +15,7 @@ namespace warploom {
 namespace {
 
 #if defined(__x86_64__)
-// Neither is known to every compiler's __builtin_cpu_supports.
+// None of these is known to every compiler's __builtin_cpu_supports.
 bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 29));
@@ -23,6 +23,10 @@ bool has_f16c() {
 bool has_avx_vnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4));
+}
+bool has_avx512_bf16() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));
 }
 // Whether the processor multiplies tiles of bytes, and the system gives this process the registers, which Linux does when asked.
 bool has_amx() {
@@ -52,6 +56,8 @@ std::vector<CpuIsa> detect() {
   isas.push_back(CpuIsa::avx512);
   if (!__builtin_cpu_supports("avx512vnni")) return isas;
   isas.push_back(CpuIsa::avx512_vnni);
+  if (!has_avx512_bf16()) return isas;
+  isas.push_back(CpuIsa::avx512_bf16);
   if (has_amx()) isas.push_back(CpuIsa::avx512_amx);
 #endif
   return isas;
@@ -79,6 +85,7 @@ std::string_view name(CpuIsa isa) {
     case CpuIsa::avx2_vnni: return "avx2_vnni";
     case CpuIsa::avx512: return "avx512";
     case CpuIsa::avx512_vnni: return "avx512_vnni";
+    case CpuIsa::avx512_bf16: return "avx512_bf16";
     case CpuIsa::avx512_amx: return "avx512_amx";
   }
   return "unknown";
@@ -87,7 +94,7 @@ std::string_view name(CpuIsa isa) {
 CpuIsa parse_cpu_isa(std::string_view text) {
   using enum CpuIsa;
   std::string names;
-  for (const CpuIsa isa : {automatic, generic, avx2, avx2_vnni, avx512, avx512_vnni, avx512_amx}) {
+  for (const CpuIsa isa : {automatic, generic, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16, avx512_amx}) {
     if (text == name(isa)) return isa;
     names += fmt::format("{}{}", names.empty() ? "" : ", ", name(isa));
   }

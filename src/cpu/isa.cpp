@@ -20,6 +20,7 @@ const Kernels& kernels_for(CpuIsa isa) {
     case CpuIsa::avx2_vnni: return avx2_vnni::kKernels;
     case CpuIsa::avx512: return avx512::kKernels;
     case CpuIsa::avx512_vnni: return avx512_vnni::kKernels;
+    case CpuIsa::avx512_bf16: return avx512_bf16::kKernels;
     case CpuIsa::avx512_amx: return avx512_amx::kKernels;
 #endif
     default: return generic::kKernels;

@@ -116,6 +116,9 @@ extern const Kernels kKernels;
 namespace avx512_vnni {
 extern const Kernels kKernels;
 }
+namespace avx512_bf16 {
+extern const Kernels kKernels;
+}
 namespace avx512_amx {
 extern const Kernels kKernels;
 }

@@ -40,8 +40,9 @@ TEST(Isa, UnknownNamesAreRefused) {
     (void)parse_cpu_isa("sse9");
     FAIL();
   } catch (const InvalidArgument& error) {
-    EXPECT_STREQ(error.what(),
-                 "isa: \"sse9\" is not one of automatic, generic, avx2, avx2_vnni, avx512, avx512_vnni, avx512_amx");
+    EXPECT_STREQ(
+        error.what(),
+        "isa: \"sse9\" is not one of automatic, generic, avx2, avx2_vnni, avx512, avx512_vnni, avx512_bf16, avx512_amx");
   }
 }
 

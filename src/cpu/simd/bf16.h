@@ -19,6 +19,27 @@ WARPLOOM_INLINE F lower_bf16(I x) { return from_bits(shift_left_16(x)); }
 
 // Pairs: two bf16 a lane. Row r of a row of numbers x, rounded to bf16, is the pair of x[4 (r / 2) + r % 2], which is the upper
 // one, and the number 2 further on: even rows walk the even numbers in order, odd rows the odd ones.
+#if defined(__AVX512BF16__)
+struct Pairs {
+  __m512bh v;
+};
+WARPLOOM_INLINE Pairs load_pairs(const std::uint32_t* p) { return {(__m512bh)_mm512_loadu_si512(p)}; }
+// x as broadcast_pair() reads it, made in `own`, which may be x. Reads and writes whole vectors.
+WARPLOOM_INLINE const float* pair_up(const float* x, int count, float* own) {
+  for (int i = 0; i < count; i += 16) {
+    const __m512i u = _mm512_castps_si512(_mm512_loadu_ps(x + i));
+    const __m512i further_on = _mm512_srli_epi32(_mm512_shuffle_epi32(u, _MM_PERM_DCDC), 16);  // numbers 2 and 3 of 4
+    const __m512i pairs = _mm512_maskz_compress_epi32(0x3333, _mm512_or_si512(u, further_on));
+    _mm256_storeu_ps(own + i / 2, _mm256_castsi256_ps(_mm512_castsi512_si256(pairs)));
+  }
+  return own;
+}
+WARPLOOM_INLINE Pairs broadcast_pair(const float* x, int row) {
+  return {(__m512bh)_mm512_castps_si512(_mm512_set1_ps(x[row]))};
+}
+// a.lower * b.lower + (a.upper * b.upper + c), rounded twice: so AMD's Zen 4 sums up, bit for bit.
+WARPLOOM_INLINE F fma_pairs(Pairs a, Pairs b, F c) { return {_mm512_dpbf16_ps(c.v, a.v, b.v)}; }
+#else
 struct Pairs {
   F upper, lower;
 };
@@ -34,5 +55,6 @@ WARPLOOM_INLINE Pairs broadcast_pair(const float* x, int row) {
 }
 // a.lower * b.lower + (a.upper * b.upper + c), rounded twice.
 WARPLOOM_INLINE F fma_pairs(Pairs a, Pairs b, F c) { return fma(a.lower, b.lower, fma(a.upper, b.upper, c)); }
+#endif
 
 }  // namespace warploom::cpu::WARPLOOM_ISA
