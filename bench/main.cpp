@@ -30,8 +30,17 @@ struct Options {
   int repeats = 5;
   std::string format = "table", strategy = "greedy", logits;
   bool no_kv_cache = false, sampler = false, ops = false, gpu_ops = false;
+  cli::KvChoice kv;
   GpuOpsOptions gpu;
 };
+
+EngineOptions engine_options(const cli::KvChoice& kv) {
+  EngineOptions options;
+  options.kv_type = cli::kv_type_of(kv);
+  options.block_size = kv.block_size;
+  options.round_attention = kv.round_attention;
+  return options;
+}
 
 void note(const Options& o, const Measurement& m) {
   if (!o.model.quiet) cli::say("{}: {:.1f} {}\n", m.test, m.median(), m.unit);
@@ -106,16 +115,18 @@ int run(const Options& o) {
           add(measure_sampler(c, logits, rows, vocab_size, std::max(1, o.model.threads), o.repeats));
       }
   } else {
+    EngineOptions engine = engine_options(o.kv), without_cache = engine;
+    without_cache.use_kv_cache = false;
     const int threads = o.model.threads > 0 ? o.model.threads : report.machine.cores;
     const auto model = cli::load_model(o.model);
     report.model = cli::model_name(o.model);
     report.device = model->device().description;
     check_lengths(o, model->shape().context_length);
-    for (const std::int64_t p : o.prompts) add(measure_prompt(model, p, 1, o.repeats));
+    for (const std::int64_t p : o.prompts) add(measure_prompt(model, p, 1, engine, o.repeats));
     for (const std::int64_t n : o.lengths) {
       for (const std::int64_t b : o.batches)
-        add(measure_generation(model, o.context, n, b, sampling, true, threads, o.repeats));
-      if (o.no_kv_cache) add(measure_generation(model, o.context, n, 1, sampling, false, threads, 1));
+        add(measure_generation(model, o.context, n, b, sampling, engine, threads, o.repeats));
+      if (o.no_kv_cache) add(measure_generation(model, o.context, n, 1, sampling, without_cache, threads, 1));
     }
   }
   fmt::print("{}", render(report, o.format));
@@ -137,6 +148,7 @@ int main(int argc, char** argv) {
   app.add_option("-b,--batch", o.batches, "batch sizes")->delimiter(',')->capture_default_str();
   app.add_option("-c,--context", o.context, "prompt tokens before generation")->capture_default_str();
   app.add_option("--strategy", o.strategy, "sampling strategy of generation: " + strategy_names())->capture_default_str();
+  cli::add_kv_options(app, o.kv);
   app.add_flag("--no-kv-cache", o.no_kv_cache, "also measure batch 1 without the KV cache");
   app.add_flag("--sampler", o.sampler, "measure the sampler alone instead (no model)");
   app.add_flag("--ops", o.ops,

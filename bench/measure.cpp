@@ -79,14 +79,15 @@ double Measurement::median() const {
 double Measurement::min() const { return *std::min_element(runs.begin(), runs.end()); }
 double Measurement::max() const { return *std::max_element(runs.begin(), runs.end()); }
 
-Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64_t length, std::int64_t batch, int repeats) {
+Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64_t length, std::int64_t batch,
+                           const EngineOptions& engine, int repeats) {
   Measurement m{fmt::format("prompt {}, batch {}", length, batch), "tokens/s", length, 0, batch, {}};
   Request request;
   request.max_tokens = 1;
   request.ignore_eos = true;
   request.sampling.temperature = 0.0f;
   const std::vector<Request> requests = random_requests(*model, length, batch, request);
-  EngineOptions options;
+  EngineOptions options = engine;
   options.max_num_seqs = batch;
   for (int r = -1; r < repeats; ++r) {  // the first run warms up
     const double seconds = run_batch(model, requests, options).first_seconds;
@@ -96,7 +97,9 @@ Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64
 }
 
 Measurement measure_generation(const std::shared_ptr<const Model>& model, std::int64_t prompt, std::int64_t length,
-                               std::int64_t batch, const SamplingParams& sampling, bool kv_cache, int threads, int repeats) {
+                               std::int64_t batch, const SamplingParams& sampling, const EngineOptions& engine, int threads,
+                               int repeats) {
+  const bool kv_cache = engine.use_kv_cache;
   Measurement m{fmt::format("generate {} after {}, batch {}{}", length, prompt, batch, kv_cache ? "" : ", no KV cache"),
                 "tokens/s",
                 prompt,
@@ -108,9 +111,8 @@ Measurement measure_generation(const std::shared_ptr<const Model>& model, std::i
   request.ignore_eos = true;
   request.sampling = sampling;
   const std::vector<Request> requests = random_requests(*model, prompt, batch, request);
-  EngineOptions options;
+  EngineOptions options = engine;
   options.max_num_seqs = batch;
-  options.use_kv_cache = kv_cache;
   for (int r = kv_cache ? -1 : 0; r < repeats; ++r) {
     const BatchTimes times = run_batch(model, requests, options);
     if (r >= 0) m.runs.push_back(static_cast<double>(times.rest_tokens) / times.rest_seconds);

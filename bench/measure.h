@@ -39,13 +39,16 @@ struct Measurement {
   double max() const;
 };
 
-/// Prompt tokens a second: `batch` prompts of `length` tokens each, the first token's sampling included.
-Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64_t length, std::int64_t batch, int repeats);
+/// Prompt tokens a second: `batch` prompts of `length` tokens each, the first token's sampling included. engine: how many sequences
+/// it runs is set here.
+Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64_t length, std::int64_t batch,
+                           const EngineOptions& engine, int repeats);
 
 /// Generated tokens a second over the whole batch after a prompt of `prompt` tokens, sampling included. Its share is what
 /// sample() takes for as many rows on normal(0, 3) logits, over the time of a step.
 Measurement measure_generation(const std::shared_ptr<const Model>& model, std::int64_t prompt, std::int64_t length,
-                               std::int64_t batch, const SamplingParams& sampling, bool kv_cache, int threads, int repeats);
+                               std::int64_t batch, const SamplingParams& sampling, const EngineOptions& engine, int threads,
+                               int repeats);
 
 struct SamplerCase {
   std::string name;

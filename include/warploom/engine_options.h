@@ -19,8 +19,8 @@ struct EngineOptions {
   double kv_cache_share = 0.0;
   std::int64_t block_size = 16;  ///< tokens a block of the KV cache: 16 on the CPU; 8, 16 or 32 on CUDA
   DType kv_type = DType::f16;    ///< f16, bf16 or f32
-  /// On CUDA with kv_type bf16: attention rounds queries and probabilities to bf16, too, which is faster and less exact
-  /// (PagedAttentionArgs::round_to_bf16). With another kv_type it is refused, and on the CPU, which always rounds so.
+  /// With kv_type bf16: attention rounds queries and probabilities to bf16, too, which is faster and less exact
+  /// (PagedAttentionArgs::round_to_bf16); the CPU always does. With another kv_type it is refused.
   bool round_attention = false;
   std::int64_t max_num_seqs = 64;  ///< maximum number of sequences that run at a time, in [1, 4096]; the rest are queued
   /// Maximum number of tokens in a step, prompts and decoding together, in [0, 2^20]. 0: 256 on the CPU, where larger steps are

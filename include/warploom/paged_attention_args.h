@@ -99,9 +99,10 @@ struct PagedAttentionArgs {
   std::int64_t layer = 0;
   TensorView out;         ///< [num_tokens, num_heads, head_dim]; may not alias the queries; f32 on the CPU
   Workspace workspace{};  ///< of cuda::paged_attention_workspace_bytes(); the CPU needs none
-  /// For a bf16 cache, on CUDA: true rounds queries and probabilities to bf16 as well, as most kernels do, and halves the work of
-  /// the tensor cores; false takes each as a sum of two bf16. That changes each element of a query and each
-  /// probability by at most 2^-8 of itself, and results of order one by up to some 1e-2; with sums of two it is some 1e-5.
+  /// For a bf16 cache: true rounds queries and probabilities to bf16 as well, as most kernels do, and halves the work of tensor cores;
+  /// false takes each as a sum of two bf16. That changes each element of a query and each
+  /// probability by at most 2^-8 of itself, and results of order one by up to some 1e-2; with sums of two it is some 1e-5. The CPU
+  /// always rounds.
   bool round_to_bf16 = false;
 
   bool operator==(const PagedAttentionArgs&) const = default;

@@ -19,7 +19,8 @@ void check_kv_cache_shape(const KvCacheShape& shape) {
         fmt::format("KV cache: blocks of {} tokens; on the CPU it must be {}", shape.block_size, kKvBlockSize));
   if (shape.type == DType::bf16 && shape.head_dim % 2 != 0)
     throw InvalidArgument(fmt::format("KV cache: heads of {} in bf16; on the CPU they must be even then", shape.head_dim));
-  if (shape.round_attention) throw InvalidArgument("KV cache: round_attention is for caches of bf16, on CUDA");
+  if (shape.round_attention && shape.type != DType::bf16)
+    throw InvalidArgument("KV cache: round_attention is for caches of bf16");
 }
 
 CpuKvCache::CpuKvCache(const KvCacheShape& shape) : shape_(shape) {

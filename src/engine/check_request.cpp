@@ -16,7 +16,7 @@ void check_options(const EngineOptions& options) {
   require_that(options.block_size >= 1 && options.block_size <= 1024, "block_size is {}; it must be in [1, 1024]",
                options.block_size);
   require_that(!options.round_attention || options.kv_type == DType::bf16,
-               "round_attention is true; it is for a kv_type of bf16, on CUDA");
+               "round_attention is true; it is for a kv_type of bf16");
   require_that(options.max_num_seqs >= 1 && options.max_num_seqs <= 4096, "max_num_seqs is {}; it must be in [1, 4096]",
                options.max_num_seqs);
   require_that(options.priority_window >= 0 && options.priority_window <= 1 << 20,
