@@ -166,7 +166,7 @@ const BatchPlan& BatchPlans::find(const PackedView& weight, int tokens) {
   std::array<int, 2 + 3 * kMaxSegments> key = {tokens, weight.cols};
   for (int s = 0; s < weight.segment_count; ++s) {
     const TileSegment& segment = weight.segments[s];
-    int* of_segment = &key[static_cast<std::size_t>(2 + 3 * s)];
+    int* of_segment = &key[2 + 3 * static_cast<std::size_t>(s)];
     of_segment[0] = segment.rows, of_segment[1] = segment.format.bits,
     of_segment[2] = static_cast<int>(segment.format.scales);
   }
