@@ -20,12 +20,11 @@ DATA = REPOSITORY / "tests" / "data"
 MODEL = REPOSITORY / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-@pytest.fixture(scope="session")
-def tiny() -> warploom.Model:
+def tiny_model(context_length: int) -> warploom.Model:
     """A model that takes no time: its text is noise."""
     shape = warploom.ModelShape(
         vocab_size=300,
-        context_length=512,
+        context_length=context_length,
         num_layers=2,
         hidden_size=64,
         num_heads=4,
@@ -34,6 +33,11 @@ def tiny() -> warploom.Model:
         intermediate_size=96,
     )
     return warploom.synthetic_model(shape, "F32", seed=7, device="cpu", threads=1)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> warploom.Model:
+    return tiny_model(512)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import pytest
 
 import warploom
 from callbacks import PROMPT, Alternate, Failing, Failure
+from conftest import tiny_model
 
 
 def test_dropped_streams_and_the_end_of_the_interpreter() -> None:
@@ -61,17 +62,7 @@ LONGER: Any = {"max_tokens": 3000, "ignore_eos": True}
 @pytest.fixture(scope="module")
 def enduring() -> warploom.Model:
     """Its generations take many times what a thread has of a core at once."""
-    shape = warploom.ModelShape(
-        vocab_size=300,
-        context_length=4096,
-        num_layers=2,
-        hidden_size=64,
-        num_heads=4,
-        num_kv_heads=2,
-        head_dim=16,
-        intermediate_size=96,
-    )
-    return warploom.synthetic_model(shape, "F32", seed=7, device="cpu", threads=1)
+    return tiny_model(4096)
 
 
 def gives_in_some_round(share: Callable[[], float], least: float) -> None:
