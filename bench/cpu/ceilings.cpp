@@ -70,19 +70,9 @@ double best_rate(int threads, const Work& work) {
 Ceilings::Ceilings(int threads, CpuIsa isa)
     : peaks_(peaks_of(isa == CpuIsa::automatic ? cpu::best_isa() : isa)), threads_(threads) {}
 
-double Ceilings::int8() {
-  if (int8_ == 0) int8_ = best_rate(threads_, [&](int) { return peaks_.int8(1000); });
-  return int8_;
-}
-
-double Ceilings::whole_int8() {
-  if (whole_int8_ == 0) whole_int8_ = best_rate(threads_, [&](int) { return peaks_.whole_int8(1000); });
-  return whole_int8_;
-}
-
-double Ceilings::f32() {
-  if (f32_ == 0) f32_ = best_rate(threads_, [&](int) { return peaks_.f32(1000); });
-  return f32_;
+double Ceilings::once(double& rate, std::int64_t (*multiply_adds)(std::int64_t)) {
+  if (rate == 0) rate = best_rate(threads_, [&](int) { return multiply_adds(1000); });
+  return rate;
 }
 
 double Ceilings::read(std::size_t bytes) {

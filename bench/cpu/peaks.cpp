@@ -81,7 +81,7 @@ inline Int multiply_add_whole(Int codes, Int x, Int sum) {
   const __m512i pairs = _mm512_maddubs_epi16(__m512i(codes), __m512i(x));
   return Int(_mm512_add_epi32(__m512i(sum), _mm512_madd_epi16(pairs, _mm512_set1_epi16(1))));
 }
-#elif defined(__AVX2__) && !defined(__AVX512VNNI__) && !defined(__AVXVNNI__)
+#elif defined(__AVX2__) && !defined(__AVX512F__) && !defined(__AVXVNNI__)
 inline Int multiply_add_whole(Int codes, Int x, Int sum) {
   const __m256i pairs = _mm256_maddubs_epi16(__m256i(codes), __m256i(x));
   return Int(_mm256_add_epi32(__m256i(sum), _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
