@@ -34,14 +34,6 @@ struct Options {
   GpuOpsOptions gpu;
 };
 
-EngineOptions engine_options(const cli::KvChoice& kv) {
-  EngineOptions options;
-  options.kv_type = cli::kv_type_of(kv);
-  options.block_size = kv.block_size;
-  options.round_attention = kv.round_attention;
-  return options;
-}
-
 void note(const Options& o, const Measurement& m) {
   if (!o.model.quiet) cli::say("{}: {:.1f} {}\n", m.test, m.median(), m.unit);
 }
@@ -115,7 +107,9 @@ int run(const Options& o) {
           add(measure_sampler(c, logits, rows, vocab_size, std::max(1, o.model.threads), o.repeats));
       }
   } else {
-    EngineOptions engine = engine_options(o.kv), without_cache = engine;
+    EngineOptions engine;
+    cli::set_kv_options(o.kv, engine);
+    EngineOptions without_cache = engine;
     without_cache.use_kv_cache = false;
     const int threads = o.model.threads > 0 ? o.model.threads : report.machine.cores;
     const auto model = cli::load_model(o.model);

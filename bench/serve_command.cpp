@@ -102,9 +102,7 @@ class Runner {
         natural_rate_(o_.trace.empty() ? static_cast<double>(arrivals_.size()) / static_cast<double>(o_.requests)
                                        : mean_rate(arrivals_)) {
     serve_.engine = o_.engine;
-    serve_.engine.kv_type = cli::kv_type_of(o_.kv);
-    serve_.engine.block_size = o_.kv.block_size;
-    serve_.engine.round_attention = o_.kv.round_attention;
+    cli::set_kv_options(o_.kv, serve_.engine);
     serve_.engine.enable_prefix_caching = !o_.no_prefix_caching;
     serve_.sampling = strategy_params(o_.strategy);
     serve_.limits = {o_.ttft_limit_ms / 1000, o_.itl_limit_ms / 1000};

@@ -62,9 +62,7 @@ int run(Chat& chat) {
   if (terminal) say("Type a message. {}\n", kCommands);
 
   EngineOptions options;
-  options.kv_type = kv_type_of(chat.kv);
-  options.block_size = chat.kv.block_size;
-  options.round_attention = chat.kv.round_attention;
+  set_kv_options(chat.kv, options);
   options.max_num_seqs = 1;
   Generator generator(model, options);  // keeps what it computed, so that a turn computes what is new
   std::vector<ChatMessage> messages;

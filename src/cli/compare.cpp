@@ -38,9 +38,7 @@ int run(const ModelChoice& choice, const KvChoice& kv, const std::string& prompt
         std::uint64_t seed) {
   const auto model = load_model(choice);
   EngineOptions engine;
-  engine.kv_type = kv_type_of(kv);
-  engine.block_size = kv.block_size;
-  engine.round_attention = kv.round_attention;
+  set_kv_options(kv, engine);
   catch_interrupts();
   bool header = false;
   for (Strategy& strategy : strategies()) {

@@ -113,9 +113,7 @@ Batch batch_for(const Generate& g, const Model& model, const std::vector<std::st
 int run(const CLI::App& command, Generate& g) {
   const std::vector<std::string> prompts = read_prompts(command, g);
   EngineOptions options;
-  options.kv_type = kv_type_of(g.kv);
-  options.block_size = g.kv.block_size;
-  options.round_attention = g.kv.round_attention;
+  set_kv_options(g.kv, options);
   options.use_kv_cache = !g.no_kv_cache;
   double load_seconds = 0;
   const auto model = load_model(g.model, &load_seconds);

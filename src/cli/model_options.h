@@ -46,6 +46,13 @@ struct KvChoice {
 void add_kv_options(CLI::App& command, KvChoice& choice);
 /// Throws InvalidArgument.
 DType kv_type_of(const KvChoice& choice);
+/// Sets what was chosen in EngineOptions or ScoreOptions. Throws InvalidArgument.
+template <typename Options>
+void set_kv_options(const KvChoice& choice, Options& options) {
+  options.kv_type = kv_type_of(choice);
+  options.block_size = choice.block_size;
+  options.round_attention = choice.round_attention;
+}
 
 /// The given path, or the only GGUF file under models/ of the current folder or of the tree that holds this program.
 /// Throws InvalidArgument naming scripts/demo where there is none, or several.

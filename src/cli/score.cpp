@@ -32,9 +32,7 @@ void add_score(CLI::App& app) {
   add_model_options(*command, o->model);
   add_kv_options(*command, o->kv);
   command->callback([o] {
-    o->score.kv_type = kv_type_of(o->kv);
-    o->score.block_size = o->kv.block_size;
-    o->score.round_attention = o->kv.round_attention;
+    set_kv_options(o->kv, o->score);
     const std::string text = read_all(o->file);
     const auto model = load_model(o->model);
     const Tokenizer& tokenizer = *model->tokenizer();
