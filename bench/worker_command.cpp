@@ -50,7 +50,7 @@ Run parse(const std::string& line) {
   return run;
 }
 
-json answer(const std::shared_ptr<const Model>& model, const Run& run) {
+json answer(const std::shared_ptr<const Model>& model, const cli::KvChoice& kv, const Run& run) {
   Request like;
   like.max_tokens = run.new_tokens;
   like.ignore_eos = true;
@@ -58,6 +58,7 @@ json answer(const std::shared_ptr<const Model>& model, const Run& run) {
   std::vector<Request> requests(run.prompts.size(), like);
   for (std::size_t i = 0; i < requests.size(); ++i) requests[i].prompt = run.prompts[i];
   EngineOptions options;
+  cli::set_kv_options(kv, options);
   options.max_num_seqs = static_cast<std::int64_t>(requests.size());
   std::vector<RequestOutput> outputs;
   const BatchTimes times = run_batch(model, requests, options, &outputs);
@@ -82,14 +83,14 @@ json as_json(const ModelShape& shape) {
           {"tie_word_embeddings", shape.tie_word_embeddings}};
 }
 
-void run(const cli::ModelChoice& choice) {
+void run(const cli::ModelChoice& choice, const cli::KvChoice& kv) {
   const auto model = cli::load_model(choice);
   const auto say = [](const json& line) { std::cout << line.dump() << std::endl; };
   say({{"ready", true}, {"device", model->device().description}, {"shape", as_json(model->shape())}});
   std::string line;
   for (std::int64_t number = 1; std::cout && std::getline(std::cin, line); ++number) {
     try {
-      say(answer(model, parse(line)));
+      say(answer(model, kv, parse(line)));
     } catch (const InvalidArgument& error) {
       throw InvalidArgument(fmt::format("standard input:{}: {}", number, error.what()));
     }
@@ -104,8 +105,10 @@ CLI::App* add_worker(CLI::App& app) {
       "Runs that another program asks for on standard input: {\"prompts\": [[ID, ...], ...], \"new\": TOKENS} a line");
   const auto choice = std::make_shared<cli::ModelChoice>();
   cli::add_model_options(*command, *choice);
+  const auto kv = std::make_shared<cli::KvChoice>();
   cli::add_synthetic_options(*command, *choice);
-  command->callback([choice] { run(*choice); });
+  cli::add_kv_options(*command, *kv);
+  command->callback([choice, kv] { run(*choice, *kv); });
   return command;
 }
 

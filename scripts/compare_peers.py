@@ -32,9 +32,10 @@ class Comparison:
         self.others, self.vocabulary = 0.0, None
 
     def add_warploom(self):
-        contestant = peer_programs.warploom(self.model, self.threads, FOLDER / f"{WARPLOOM}.log")
-        self.vocabulary = contestant.warm_worker().ready["shape"]["vocab_size"]
-        self.contestants[WARPLOOM] = [contestant]
+        contestants = [peer_programs.warploom(settings, self.model, self.threads, FOLDER / f"{WARPLOOM}-{i}.log")
+                       for i, settings in enumerate(peer_programs.WARPLOOM_SETTINGS)]
+        self.vocabulary = contestants[0].warm_worker().ready["shape"]["vocab_size"]
+        self.contestants[WARPLOOM] = contestants
 
     def add(self, program):
         try:

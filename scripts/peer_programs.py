@@ -10,6 +10,7 @@ import peers
 from worker_process import Worker, WorkerFailed
 
 WARPLOOM = "Warploom"
+WARPLOOM_SETTINGS = [{}, {"kv-type": "int8"}]  # options of warploom-bench worker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,9 +163,11 @@ class Contestant:
             self.worker = None
 
 
-def warploom(model, threads, log):
+def warploom(settings, model, threads, log):
     command = ["build/release/bin/warploom-bench", "worker", "-m", str(model), "--threads", str(threads), "--device", "cpu", "-q"]
-    return Contestant(WARPLOOM, command, {}, threads, log)
+    for name, value in settings.items():
+        command += [f"--{name}", value]
+    return Contestant(WARPLOOM, command, settings, threads, log)
 
 
 def peer(title, engine, arguments, path, threads, log):

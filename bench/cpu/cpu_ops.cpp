@@ -71,7 +71,7 @@ class Bench {
   // `tokens` new tokens of each of `sequences`, which have `context` tokens then.
   void attention(std::int64_t sequences, std::int64_t context, std::int64_t tokens, DType type) {
     const std::int64_t blocks = ceil_div(context, std::int64_t{16}), width = shape_.num_heads * shape_.head_dim;
-    const std::int64_t kv_bytes = 2 * sequences * blocks * 16 * shape_.num_kv_heads * shape_.head_dim * bytes_of(type);
+    const std::int64_t kv_bytes = sequences * blocks * 16 * shape_.num_kv_heads * kv_bytes_of(type, shape_.head_dim);
     const std::int64_t layers = std::max<std::int64_t>(1, static_cast<std::int64_t>(kWorkingSet) / kv_bytes);
     const auto cache =
         backend_->create_kv_cache({layers, shape_.num_kv_heads, shape_.head_dim, sequences * blocks, type, 16});
@@ -96,8 +96,8 @@ class Bench {
     const auto workspace = backend_->alloc(std::max<std::size_t>(1, backend_->workspace_bytes(args)));
     args.workspace = {workspace->data(), workspace->bytes()};
     CpuOp op;
-    op.name =
-        fmt::format("attention, {} x {} tokens at {}{}", sequences, tokens, context, type == DType::bf16 ? ", bf16" : "");
+    const char* cache_name = type == DType::bf16 ? ", bf16" : type == DType::int8 ? ", int8" : "";
+    op.name = fmt::format("attention, {} x {} tokens at {}{}", sequences, tokens, context, cache_name);
     op.multiply_adds = 2 * sequences * (tokens * context - tokens * (tokens - 1) / 2) * width;
     op.arithmetic_ceiling = ceilings_.f32();
     op.bytes = kv_bytes + 2 * total * width * static_cast<std::int64_t>(sizeof(float));
@@ -160,7 +160,7 @@ CpuOps measure_cpu_ops(const CpuOpsOptions& options, const CpuOpsProgress& progr
        {WeightType::q4_1, WeightType::q4_0, WeightType::q8_0, WeightType::q4_k, WeightType::q6_k, WeightType::f16})
     bench.products(type);
   for (const std::int64_t context : {512, 4096})
-    for (const DType type : {DType::f16, DType::bf16}) {
+    for (const DType type : {DType::f16, DType::bf16, DType::int8}) {
       bench.attention(1, context, 1, type);
       bench.attention(32, context, 1, type);
       bench.attention(1, context, 512, type);

@@ -42,6 +42,8 @@ class CudaKvCache final : public KvCache {
 
   /// Without memory yet. Throws InvalidArgument.
   static KvCacheView view_of(const KvCacheShape& s) {
+    if (s.type == DType::int8)
+      throw InvalidArgument("KV cache: a type of int8 is for the CPU alone; on CUDA it is f16, bf16 or f32");
     const KvCacheView view{nullptr, s.type, s.num_layers, s.num_blocks, s.num_kv_heads, s.head_dim, s.block_size};
     cuda::check_cache_shape(view);
     cuda::check_rounding(s.round_attention, s.type);

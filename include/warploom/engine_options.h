@@ -18,7 +18,7 @@ struct EngineOptions {
   /// where memory is only taken as it is filled.
   double kv_cache_share = 0.0;
   std::int64_t block_size = 16;  ///< tokens a block of the KV cache: 16 on the CPU; 8, 16 or 32 on CUDA
-  DType kv_type = DType::f16;    ///< f16, bf16 or f32
+  DType kv_type = DType::f16;    ///< f16, bf16 or f32; on the CPU also int8
   /// With kv_type bf16: attention rounds queries and probabilities to bf16, too, which is faster and less exact
   /// (PagedAttentionArgs::round_to_bf16); the CPU always does. With another kv_type it is refused.
   bool round_attention = false;

@@ -34,7 +34,7 @@ struct ModelShape {
   bool tie_word_embeddings = false;  ///< the output matrix is the embedding
 
   /// Bytes of keys and values that one token takes in a KV cache of this element type.
-  std::int64_t kv_bytes_per_token(DType type) const { return 2 * num_layers * num_kv_heads * head_dim * bytes_of(type); }
+  std::int64_t kv_bytes_per_token(DType type) const { return num_layers * num_kv_heads * kv_bytes_of(type, head_dim); }
 };
 
 /// Weights on a device, and the tokenizer that belongs to them. Immutable; share it between generators and threads. Whatever

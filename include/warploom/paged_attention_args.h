@@ -15,6 +15,7 @@ enum class KvLayout : std::uint8_t {
   hnd,              ///< CUDA's: [2 (keys, values), num_kv_heads, block_size, head_dim]
   transposed_keys,  ///< the CPU's: for each kv head its keys [head_dim, block_size], then its values [block_size, head_dim]
   pairs,  ///< the CPU's in bf16: the same with two of its dimensions in a row of keys, and two tokens in a row of values
+  quads,  ///< the CPU's in int8: with four dimensions in a row of keys, four tokens in a row of values, and scales
 };
 
 /// Keys and values of every layer: [num_layers, num_blocks, a block of one layer]. A view.
@@ -31,7 +32,7 @@ struct KvCacheView {
   /// ones out. 0: num_kv_heads.
   std::int64_t max_kv_heads = 0;
 
-  /// Elements from one block of a layer to the next.
+  /// Elements from one block of a layer to the next; not for int8, which has scales.
   WARPLOOM_HOST_DEVICE constexpr std::int64_t block_stride() const {
     return 2 * (max_kv_heads > 0 ? max_kv_heads : num_kv_heads) * block_size * head_dim;
   }
@@ -43,7 +44,11 @@ struct KvCacheView {
   WARPLOOM_HOST_DEVICE constexpr std::int64_t values(std::int64_t layer, std::int64_t block, std::int64_t head) const {
     return keys(layer, block, head) + block_stride() / 2;
   }
-  constexpr std::int64_t bytes() const { return num_layers * num_blocks * block_stride() * bytes_of(type); }
+  /// From one block of a layer to the next.
+  constexpr std::int64_t block_bytes() const {
+    return (max_kv_heads > 0 ? max_kv_heads : num_kv_heads) * block_size * kv_bytes_of(type, head_dim);
+  }
+  constexpr std::int64_t bytes() const { return num_layers * num_blocks * block_bytes(); }
 
   bool operator==(const KvCacheView&) const = default;
 };

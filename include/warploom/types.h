@@ -9,10 +9,17 @@ namespace warploom {
 /// Index into a model's vocabulary; -1 stands for "no token".
 using TokenId = std::int32_t;
 
-/// Element types of logits, activations and the KV cache. The CPU's KV cache stores f16 or f32.
-enum class DType : std::uint8_t { f32, f16, bf16 };
+/// Element types of logits, activations and the KV cache. int8 is for the CPU's KV cache alone: whole numbers in [-127, 127] times an
+/// f32 scale, one for each 32 dimensions of a key and one for a value.
+enum class DType : std::uint8_t { f32, f16, bf16, int8 };
 
-constexpr std::int64_t bytes_of(DType type) { return type == DType::f32 ? 4 : 2; }
+constexpr std::int64_t bytes_of(DType type) { return type == DType::f32 ? 4 : type == DType::int8 ? 1 : 2; }
+/// Bytes that a token's key and value of one head take in a KV cache, with their scales.
+constexpr std::int64_t kv_bytes_of(DType type, std::int64_t head_dim) {
+  if (type != DType::int8) return 2 * head_dim * bytes_of(type);
+  const std::int64_t key_scales = (head_dim + 31) / 32;
+  return 2 * ((head_dim + 3) / 4 * 4) + (key_scales + 1) * static_cast<std::int64_t>(sizeof(float));
+}
 
 /// Memory that a call may overwrite, aligned to 16 bytes. A view: the caller owns it and keeps it until the call is done.
 struct Workspace {

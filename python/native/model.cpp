@@ -125,7 +125,7 @@ Score score_tokens(const PyModel& self, nb::handle tokens, std::int64_t window, 
   ScoreOptions options;
   options.window = window;
   options.bos = bos.is_none() ? -1 : read_number<TokenId>(bos, "bos");
-  options.kv_type = read_float_type(kv_type, "kv_type");
+  options.kv_type = read_kv_type(kv_type, "kv_type");
   options.progress = [check = SignalCheck()](double) mutable { check(); };
   const auto& model = self.model.get();
   const nb::gil_scoped_release release;

@@ -46,12 +46,13 @@ std::vector<ChatMessage> read_messages(nb::handle messages) {
   return read;
 }
 
-DType read_float_type(nb::handle value, const char* name) {
+DType read_kv_type(nb::handle value, const char* name) {
   const std::string text = read_text(value, name);
   if (text == "f32") return DType::f32;
   if (text == "f16") return DType::f16;
   if (text == "bf16") return DType::bf16;
-  throw InvalidArgument(std::string(name) + " is \"" + text + "\"; it must be \"f32\", \"f16\" or \"bf16\"");
+  if (text == "int8") return DType::int8;
+  throw InvalidArgument(std::string(name) + " is \"" + text + "\"; it must be \"f32\", \"f16\", \"bf16\" or \"int8\"");
 }
 
 std::string_view option_name(nb::handle key) {
@@ -73,7 +74,7 @@ EngineOptions read_engine_options(const nb::dict& options) {
       {"kv_cache_share",
        [](EngineOptions& o, nb::handle v) { o.kv_cache_share = read_number<double>(v, "kv_cache_share"); }},
       {"block_size", [](EngineOptions& o, nb::handle v) { o.block_size = read_number<std::int64_t>(v, "block_size"); }},
-      {"kv_type", [](EngineOptions& o, nb::handle v) { o.kv_type = read_float_type(v, "kv_type"); }},
+      {"kv_type", [](EngineOptions& o, nb::handle v) { o.kv_type = read_kv_type(v, "kv_type"); }},
       {"round_attention", [](EngineOptions& o, nb::handle v) { o.round_attention = read_flag(v, "round_attention"); }},
       {"max_num_seqs",
        [](EngineOptions& o, nb::handle v) { o.max_num_seqs = read_number<std::int64_t>(v, "max_num_seqs"); }},

@@ -21,7 +21,7 @@ nb::str to_str(std::string_view text);
 bool read_flag(nb::handle value, const char* name);
 /// Dicts with "role" and "content".
 std::vector<ChatMessage> read_messages(nb::handle messages);
-DType read_float_type(nb::handle value, const char* name);
+DType read_kv_type(nb::handle value, const char* name);
 
 /// From keyword arguments. Throws TypeError on a name that is none.
 EngineOptions read_engine_options(const nb::dict& options);

@@ -104,6 +104,8 @@ def test_exceptions_are_pythons_too(tiny: warploom.Model, tmp_path: Path) -> Non
         warploom.Generator(tiny, kv_cache_share=2.0)
     with pytest.raises(warploom.InvalidArgument, match="kv_type"):
         warploom.Generator(tiny, kv_type="f8")
+    with pytest.raises(warploom.InvalidArgument, match='"f16", "bf16" or "int8"'):
+        tiny.score([1, 2, 3], kv_type="f8")
     with pytest.raises(warploom.InvalidArgument, match="round_attention"):
         warploom.Generator(tiny, round_attention=True)
     with pytest.raises(warploom.OutOfMemory):

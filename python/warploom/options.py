@@ -118,8 +118,8 @@ class EngineOptions(TypedDict, total=False):
     """Share of the free memory that the KV cache may take, in (0, 1]; 0: 0.9 on CUDA, 0.25 on the CPU."""
     block_size: int
     """Tokens in a block of the KV cache: 16 on the CPU; 8, 16 or 32 on CUDA. Default 16."""
-    kv_type: Literal["f16", "bf16", "f32"]
-    """Element type of the KV cache. Default f16."""
+    kv_type: Literal["f16", "bf16", "f32", "int8"]
+    """Element type of the KV cache; int8 is the CPU's and takes half the memory of f16. Default f16."""
     round_attention: bool
     """With kv_type "bf16": attention rounds queries and probabilities to bf16, too: faster and less exact. Default False."""
     max_num_seqs: int

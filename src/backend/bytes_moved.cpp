@@ -24,9 +24,8 @@ std::int64_t bytes_moved(const MatmulArgs& args, DType activations) {
 
 std::int64_t bytes_moved(const RopeAppendArgs& args) {
   const KvCacheView& kv = args.cache;
-  const std::int64_t element = bytes_of(kv.type);
   const std::int64_t rotated = args.num_heads * kv.head_dim * 2 * kFloat;
-  const std::int64_t stored = 2 * kv.num_kv_heads * kv.head_dim * (kFloat + element);
+  const std::int64_t stored = kv.num_kv_heads * (2 * kv.head_dim * kFloat + kv_bytes_of(kv.type, kv.head_dim));
   return args.metadata.num_tokens * (rotated + stored);
 }
 

@@ -53,7 +53,9 @@ std::string what_is_to_blame(const std::shared_ptr<const Model>& model, const Re
 
 ModelError too_large_for(DType type) {
   return ModelError(fmt::format("the model's keys or values are too large for a KV cache of {}; --kv-type f32 holds them",
-                                type == DType::f16 ? "f16" : "bf16"));
+                                type == DType::f16    ? "f16"
+                                : type == DType::bf16 ? "bf16"
+                                                      : "int8"));
 }
 
 ModelError overflow(const Model& model) {

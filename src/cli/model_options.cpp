@@ -67,7 +67,8 @@ std::string model_name(const ModelChoice& choice) {
 }
 
 void add_kv_options(CLI::App& command, KvChoice& choice) {
-  command.add_option("--kv-type", choice.type, "what the KV cache stores: f16, bf16 or f32")->capture_default_str();
+  command.add_option("--kv-type", choice.type, "what the KV cache stores: f16, bf16 or f32; on the CPU also int8")
+      ->capture_default_str();
   command.add_option("--kv-block", choice.block_size, "tokens a block of the KV cache; on CUDA 8, 16 or 32")
       ->check(whole_number<std::int64_t>())
       ->capture_default_str();
@@ -76,7 +77,8 @@ void add_kv_options(CLI::App& command, KvChoice& choice) {
 }
 
 DType kv_type_of(const KvChoice& choice) {
-  return one_of<DType>("--kv-type", choice.type, {{"f16", DType::f16}, {"f32", DType::f32}, {"bf16", DType::bf16}});
+  return one_of<DType>("--kv-type", choice.type,
+                       {{"f16", DType::f16}, {"f32", DType::f32}, {"bf16", DType::bf16}, {"int8", DType::int8}});
 }
 
 std::string find_model(const std::string& path) {

@@ -36,6 +36,7 @@ struct Attention::Outputs {
 struct Attention::Queries {
   static_assert(kQueryStride == kMaxHeadDim);
   alignas(64) float rows[kMaxQueries][kQueryStride];
+  Int8Head int8_rows[kMaxQueries];
   std::int32_t positions[kMaxQueries];
   AttentionTile tile;
 
@@ -44,10 +45,14 @@ struct Attention::Queries {
     for (int n = 0; n < count; ++n) {
       const std::int64_t token = (first + n) / group, head = kv_head * group + (first + n) % group;
       const float* query = static_cast<const float*>(args.queries.data) + token * args.queries.stride + head * head_dim;
-      if (args.cache.type == DType::bf16)
+      if (args.cache.type == DType::int8) {
+        kernels.quantise_head(query, head_dim, kInt8Group, &int8_rows[n]);
+        for (std::int64_t g = 0; g * kInt8Group < head_dim; ++g) int8_rows[n].scales[g] *= args.softmax_scale;
+      } else if (args.cache.type == DType::bf16) {
         kernels.round_bf16_row(query, head_dim, rows[n]);
-      else
+      } else {
         std::copy_n(query, head_dim, rows[n]);
+      }
       positions[n] = args.metadata.positions[token];
     }
     tile.queries = rows[0];
@@ -58,6 +63,8 @@ struct Attention::Queries {
     tile.head_dim = static_cast<int>(head_dim);
     tile.scale = args.softmax_scale;
     tile.type = args.cache.type;
+    tile.int8_queries = int8_rows;
+    tile.int8 = int8_block(head_dim);
   }
 };
 
@@ -130,14 +137,15 @@ KvBlocks Attention::chunk_of(const PagedAttentionArgs& args, const WorkItem& ite
   blocks.ids = args.metadata.block_tables + args.metadata.token_to_seq[token] * args.metadata.max_blocks_per_seq +
                chunk * kChunkBlocks;
   blocks.count = static_cast<int>(std::clamp<std::int64_t>(end - chunk * kChunkBlocks, 0, kChunkBlocks));
-  blocks.bytes = static_cast<int>(2 * args.cache.head_dim * kKvBlockSize * bytes_of(args.cache.type));
+  blocks.bytes = static_cast<int>(kKvBlockSize * kv_bytes_of(args.cache.type, args.cache.head_dim));
   return blocks;
 }
 
 // The kernel fetches a chunk's values itself while it reads the keys.
 KvBlocks Attention::read_next(const PagedAttentionArgs& args, const WorkItem& item, std::int64_t chunk) {
   KvBlocks blocks = chunk_of(args, item, chunk);
-  if (item.count <= kMaxQueries) blocks.bytes /= 2;
+  if (item.count <= kMaxQueries)
+    blocks.bytes = args.cache.type == DType::int8 ? int8_block(args.cache.head_dim).values : blocks.bytes / 2;
   return blocks;
 }
 

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "backend/backend.h"
+#include "core/divide.h"
 #include "cpu/attention.h"
 #include "cpu/isa.h"
 #include "cpu/kv_cache.h"
@@ -200,6 +201,11 @@ class CpuBackend final : public Backend {
         kernels_.round_bf16_row(key, kv.head_dim, rounded_key);
         kernels_.round_bf16_row(value, kv.head_dim, rounded_value);
         store_bf16(rounded_key, rounded_value, kv.head_dim, slot, base);
+      } else if (kv.type == DType::int8) {
+        Int8Head whole_key, whole_value;
+        kernels_.quantise_head(key, kv.head_dim, kInt8Group, &whole_key);
+        kernels_.quantise_head(value, kv.head_dim, align_up(kv.head_dim, kKvBlockSize), &whole_value);
+        store_int8(whole_key, whole_value, kv.head_dim, slot, base);
       } else {
         auto* keys = reinterpret_cast<float*>(base);
         for (std::int64_t d = 0; d < kv.head_dim; ++d) keys[d * kKvBlockSize + slot] = key[d];

@@ -18,6 +18,18 @@ struct KvBlocks {
   int count = 0;
   int bytes = 0;  // of each block that are read at once: all, or those of the keys
 };
+// A head of a token in whole numbers: x is about scale * code, with codes in [-127, 127]. If a group holds a NaN or an infinity,
+// its scale is NaN and its codes are 0.
+struct Int8Head {
+  alignas(64) std::int8_t codes[256];  // 0 behind the last dimension, up to a multiple of 16
+  float scales[8];                     // of each kInt8Group dimensions, or one of all
+  std::int32_t sums[8];                // of the codes that share a scale
+};
+inline constexpr int kInt8Group = 32;
+// Offsets in a head's block of int8, in bytes; cpu/kv_cache.h describes the layout.
+struct Int8Block {
+  int key_scales = 0, values = 0, value_scales = 0;
+};
 // Query vectors that read the same keys: tokens of one sequence, query heads of one kv head.
 struct AttentionTile {
   const float* queries = nullptr;           // [count, head_dim], rows kQueryStride apart; rounded to bf16 if keys are
@@ -26,9 +38,11 @@ struct AttentionTile {
   std::int64_t window = 0;                  // 0: first_i = 0, else max(0, positions[i] - window + 1)
   int head_dim = 0;
   float scale = 1.0f;
-  float soft_cap = 0.0f;    // > 0: scores become soft_cap tanh(score / soft_cap)
-  KvBlocks kv;              // of the chunk
-  DType type = DType::f16;  // of the keys and values
+  float soft_cap = 0.0f;                   // > 0: scores become soft_cap tanh(score / soft_cap)
+  KvBlocks kv;                             // of the chunk
+  DType type = DType::f16;                 // of the keys and values
+  const Int8Head* int8_queries = nullptr;  // of int8: they take the place of `queries`, and their scales that of `scale`
+  Int8Block int8;
   // What is read after the chunk. It is fetched meanwhile: its pieces are too small for the processor to see their order.
   KvBlocks next;
 };
@@ -84,6 +98,8 @@ struct Kernels {
   void (*narrow_row)(const float* x, std::int64_t count, std::uint16_t* out);  // to f16, to nearest even
   // To bf16, to nearest even, and magnitudes below 2^-50 to 0. out may be x.
   void (*round_bf16_row)(const float* x, std::int64_t count, float* out);
+  // In groups of `group` numbers that share a scale; a multiple of 16.
+  void (*quantise_head)(const float* x, std::int64_t count, std::int64_t group, Int8Head* out);
   void (*swiglu_row)(const float* gate, const float* up, std::int64_t count, float* out);
 
   // One chunk of a context. Each query gets the maximum score, the sum of exponentials and the weighted sum of values over

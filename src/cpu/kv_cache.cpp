@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/divide.h"
 #include "warploom/error.h"
 
 namespace warploom::cpu {
@@ -32,7 +33,9 @@ CpuKvCache::CpuKvCache(const KvCacheShape& shape) : shape_(shape) {
            shape.num_kv_heads,
            shape.head_dim,
            shape.block_size,
-           shape.type == DType::bf16 ? KvLayout::pairs : KvLayout::transposed_keys};
+           shape.type == DType::bf16   ? KvLayout::pairs
+           : shape.type == DType::int8 ? KvLayout::quads
+                                       : KvLayout::transposed_keys};
   // The kernels read whole vectors, also of the last values.
   memory_ = allocate_bytes(static_cast<std::size_t>(view_.bytes()) + kKvBlockSize * sizeof(float), "KV cache");
   view_.data = memory_.get();
@@ -53,6 +56,29 @@ void store_bf16(const float* key, const float* value, std::int64_t head_dim, std
   auto* values = reinterpret_cast<std::uint16_t*>(keys + head_dim * kKvBlockSize / 2);
   std::uint16_t* out = values + 2 * head_dim * (slot / 4 * 2 + slot % 2) + (slot % 4 < 2 ? 1 : 0);
   for (d = 0; d < head_dim; ++d) out[2 * d] = static_cast<std::uint16_t>(lower(value[d]));
+}
+
+Int8Block int8_block(std::int64_t head_dim) {
+  const std::int64_t codes = ceil_div(head_dim, std::int64_t{4}) * 4 * kKvBlockSize,
+                     scales = kKvBlockSize * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t values = codes + ceil_div(head_dim, std::int64_t{kInt8Group}) * scales;
+  return {static_cast<int>(codes), static_cast<int>(values), static_cast<int>(values + codes)};
+}
+
+void store_int8(const Int8Head& key, const Int8Head& value, std::int64_t head_dim, std::int64_t slot, std::byte* block) {
+  constexpr std::uint32_t kUnsigned = 0x80808080;  // adds 128 to each of four bytes
+  const Int8Block at = int8_block(head_dim);
+  auto* keys = reinterpret_cast<std::uint32_t*>(block) + slot;
+  for (std::int64_t d = 0; d < head_dim; d += 4, keys += kKvBlockSize) {
+    std::memcpy(keys, key.codes + d, sizeof *keys);
+    *keys ^= kUnsigned;
+  }
+  auto* key_scales = reinterpret_cast<float*>(block + at.key_scales) + slot;
+  for (std::int64_t g = 0; g * kInt8Group < head_dim; ++g) key_scales[g * kKvBlockSize] = key.scales[g];
+  // Other threads may write the bytes beside.
+  auto* values = reinterpret_cast<std::int8_t*>(block + at.values) + slot / 4 * 4 * head_dim + slot % 4;
+  for (std::int64_t d = 0; d < head_dim; ++d) values[4 * d] = value.codes[d];
+  reinterpret_cast<float*>(block + at.value_scales)[slot] = value.scales[0];
 }
 
 void copy_block(const KvCacheView& cache, std::int32_t from, std::int32_t to) {

@@ -68,7 +68,7 @@ void check_args(const SampleArgs& a) {
   require(is_vocabulary(a.vocab_size), "vocab_size", a.vocab_size, "in [1, 2^22]");
   require(a.rows >= 0, "rows", a.rows, ">= 0");
   require(a.row_stride >= a.vocab_size, "row_stride", a.row_stride, "at least vocab_size");
-  require(a.type <= DType::bf16, "type", static_cast<int>(a.type), "a DType");
+  require(a.type <= DType::bf16, "type", static_cast<int>(a.type), "f32, f16 or bf16");
   require(a.input == SampleInput::logits, "input", static_cast<int>(a.input), "logits on the CPU");
   require(!a.probabilities && !a.filtered_logits, "probabilities or filtered_logits", "given", "null on the CPU");
   if (a.rows == 0) return;

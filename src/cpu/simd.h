@@ -24,7 +24,9 @@ constexpr int kLanes = 16;
 // WARPLOOM_PRODUCTS_IN_PAIRS, the parts of that for sums of 16 bits, two a lane:
 //   I pair_products(B w, const std::int8_t* x)         the sums of two products; those of codes less 128 if signed_
 //   I add_pairs(I x, I y), I widen_pairs(I x)          the latter to one sum of 32 bits a lane
-//   void pin(I& x)                                     keeps the compiler from putting x off, and products without registers
+// Always:
+//   I add_signed_products(I sum, B w, const std::int8_t* x)   of 4 signed bytes and 4 inputs, each in [0, 127]
+//   void pin(I& x)                                     keeps the compiler from putting x off or copying it
 #if defined(__AVX512F__)
 #include "cpu/simd/avx512.h"
 #elif defined(__AVX2__)

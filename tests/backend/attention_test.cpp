@@ -1,4 +1,5 @@
 #include "paged.h"
+#include "warploom/error.h"
 
 namespace warploom {
 namespace {
@@ -9,12 +10,19 @@ using test::Paged;
 using test::PagedCase;
 using test::PagedRows;
 
+/// What a cache on the device can hold.
+std::vector<DType> cache_types(const DeviceOptions& device) {
+  std::vector<DType> types{DType::f32, DType::f16, DType::bf16};
+  if (device.kind == DeviceKind::cpu) types.push_back(DType::int8);
+  return types;
+}
+
 void expect_oracle(Backend& backend, const PagedCase& c, std::mt19937& rng) {
   test::expect_attention(backend, c, test::whole_heads(c), rng);
 }
 
 TEST_P(Attention, EqualsTheOracle) {
-  for (const DType type : {DType::f32, DType::f16, DType::bf16})
+  for (const DType type : cache_types(GetParam()))
     for (const auto& [heads, kv_heads, head_dim] :
          {std::array<std::int64_t, 3>{4, 2, 32}, {9, 3, 64}, {3, 3, 16}, {5, 1, 80}, {2, 1, 128}, {2, 1, 256}, {20, 1, 16}})
       expect_oracle(*backend, {heads, kv_heads, head_dim, type, {1, 17, 33}}, rng);
@@ -23,7 +31,7 @@ TEST_P(Attention, EqualsTheOracle) {
 // Odd widths are the CPU's: results must not spill into the next head. Contexts of several chunks are split over the threads.
 TEST_P(Attention, HeadsOfAnyWidth) {
   if (GetParam().kind == DeviceKind::cuda) return;
-  for (const DType type : {DType::f32, DType::f16, DType::bf16})
+  for (const DType type : cache_types(GetParam()))
     for (const auto& [heads, kv_heads, head_dim] :
          {std::array<std::int64_t, 3>{4, 2, 100}, {9, 3, 6}, {3, 3, 24}, {5, 1, 2}, {2, 1, 250}})
       for (const std::vector<std::int64_t>& lengths : {std::vector<std::int64_t>{1, 17, 33}, {400}})
@@ -34,7 +42,7 @@ TEST_P(Attention, SoftCapsAndBlockSizes) {
   const bool cuda = GetParam().kind == DeviceKind::cuda;
   for (const std::int64_t block_size : {8, 16, 32}) {
     if (!cuda && block_size != 16) continue;  // the CPU refuses it: see KvCache
-    for (const DType type : {DType::f16, DType::f32, DType::bf16})
+    for (const DType type : cache_types(GetParam()))
       expect_oracle(*backend, {4, 2, 32, type, {1, 17, 150}, block_size, 0, 0.5f}, rng);
   }
 }
@@ -78,25 +86,35 @@ TEST_P(Attention, PaddingTokensStoreNothingAndGetZeros) {
 }
 
 TEST_P(Attention, LongContextsSpanSeveralChunks) {
-  for (const DType type : {DType::f32, DType::bf16}) expect_oracle(*backend, {3, 1, 16, type, {300, 129}}, rng);
+  for (const DType type : cache_types(GetParam())) {
+    if (type != DType::f16) expect_oracle(*backend, {3, 1, 16, type, {300, 129}}, rng);
+  }
 }
 
 TEST_P(Attention, ScalesAsTold) {
-  PagedCase c{3, 1, 16, DType::f32, {150, 5}};
-  c.softmax_scale = 0.7f;
-  expect_oracle(*backend, c, rng);
+  for (const DType type : cache_types(GetParam())) {
+    if (type == DType::f16 || type == DType::bf16) continue;
+    PagedCase c{3, 1, 16, type, {150, 5}};
+    c.softmax_scale = 0.7f;
+    expect_oracle(*backend, c, rng);
+  }
 }
 
 TEST_P(Attention, SlidingWindow) {
-  for (const DType type : {DType::f32, DType::bf16})
+  for (const DType type : cache_types(GetParam())) {
+    if (type == DType::f16) continue;
     for (const std::int64_t window : {1, 7, 128, 140, 1000})
       expect_oracle(*backend, {3, 1, 16, type, {300, 5}, 16, window}, rng);
+  }
 }
 
 // Prefill at once, in chunks, token by token, alone, in a crowd, with other block tables: always the same bits.
 TEST_P(Attention, ChunksCrowdsAndBlockTablesChangeNothing) {
-  for (const auto& [type, window] :
-       {std::pair{DType::f16, std::int64_t{0}}, {DType::f16, 100}, {DType::bf16, 0}, {DType::bf16, 100}}) {
+  std::vector<std::pair<DType, std::int64_t>> cases;
+  for (const DType type : cache_types(GetParam())) {
+    if (type != DType::f32) cases.insert(cases.end(), {{type, 0}, {type, 100}});
+  }
+  for (const auto& [type, window] : cases) {
     const PagedCase c{9, 3, 64, type, {290, 31, 150, 16}, 16, window};
     const RopeParams rope = test::whole_heads(c);
     const PagedRows rows(c, rng);
@@ -125,7 +143,7 @@ TEST_P(Attention, ChunksCrowdsAndBlockTablesChangeNothing) {
 }
 
 TEST_P(Attention, NanInOneSequenceStaysThere) {
-  for (const DType type : {DType::f16, DType::bf16}) {
+  for (const DType type : cache_types(GetParam())) {
     const PagedCase c{2, 1, 16, type, {20, 20}};
     const RopeParams rope = test::whole_heads(c);
     PagedRows rows(c, rng);
@@ -143,7 +161,7 @@ TEST_P(Attention, NanInOneSequenceStaysThere) {
 // The slots that a sequence has not reached yet, and those before its window, hold what another one left.
 TEST_P(Attention, NanLeftInABlockReachesNoOtherSequence) {
   if (GetParam().kind == DeviceKind::cuda) return;
-  for (const DType type : {DType::f16, DType::bf16, DType::f32})
+  for (const DType type : cache_types(GetParam()))
     for (const std::int64_t window : {std::int64_t{0}, std::int64_t{3}}) {
       const PagedCase c{3, 1, 16, type, {41}, 16, window};
       const RopeParams rope = test::whole_heads(c);
@@ -205,8 +223,18 @@ void expect_copied_blocks(Backend* backend, DType type, std::mt19937& rng) {
   }
 }
 
+TEST_P(Attention, CudaRefusesACacheOfInt8) {
+  if (GetParam().kind == DeviceKind::cpu) return;
+  try {
+    backend->create_kv_cache({1, 1, 64, 1, DType::int8});
+    FAIL() << "it was made";
+  } catch (const InvalidArgument& error) {
+    EXPECT_STREQ(error.what(), "KV cache: a type of int8 is for the CPU alone; on CUDA it is f16, bf16 or f32");
+  }
+}
+
 TEST_P(Attention, CopiedBlocksHoldTheSameKeysAndValues) {
-  for (const DType type : {DType::f16, DType::bf16}) expect_copied_blocks(backend.get(), type, rng);
+  for (const DType type : cache_types(GetParam())) expect_copied_blocks(backend.get(), type, rng);
 }
 
 }  // namespace

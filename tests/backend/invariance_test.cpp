@@ -71,7 +71,14 @@ TEST(Invariance, AttentionOverDevices) {
                                    {2, 1, 128, DType::bf16, lengths},
                                    {2, 1, 256, DType::bf16, lengths},
                                    {4, 2, 102, DType::bf16, lengths},
-                                   {5, 1, 2, DType::bf16, lengths}}) {
+                                   {5, 1, 2, DType::bf16, lengths},
+                                   {9, 3, 64, DType::int8, lengths},
+                                   {9, 3, 64, DType::int8, lengths, 16, 100},
+                                   {3, 3, 16, DType::int8, lengths, 16, 0, 2.0f},
+                                   {5, 1, 80, DType::int8, lengths, 16, 3},
+                                   {2, 1, 256, DType::int8, lengths},
+                                   {20, 1, 102, DType::int8, lengths},
+                                   {5, 1, 3, DType::int8, lengths}}) {
     const test::PagedRows rows(c, rng);
     std::vector<float> first;
     for (const DeviceOptions& device : test::cpu_devices()) {

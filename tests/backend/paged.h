@@ -5,6 +5,7 @@
 #include "support/attention_oracle.h"
 #include "support/attention_step.h"
 #include "support/bf16_attention_oracle.h"
+#include "support/int8_attention_oracle.h"
 
 namespace warploom::test {
 
@@ -139,15 +140,15 @@ class Paged {
   std::unique_ptr<KvCache> cache_;
 };
 
-/// `got` is attention over all tokens of all sequences in bf16 on the CPU, up to roundings of f32. rotated: the rows after
+/// `got` is attention over all tokens of all sequences in bf16 or int8 on the CPU, up to roundings of f32. rotated: the rows after
 /// rope_append, one sequence after the other.
-inline void expect_bf16_sums(const PagedCase& c, const std::vector<float>& rotated, const std::vector<float>& got) {
+inline void expect_rounded_sums(const PagedCase& c, const std::vector<float>& rotated, const std::vector<float>& got) {
   const std::int64_t width = (c.heads + 2 * c.kv_heads) * c.head_dim;
   const float* rows = rotated.data();
   auto at = got.begin();
   for (const std::int64_t length : c.lengths) {
     for (std::int64_t p = 0; p < length; ++p)
-      for (const Bounded& want : attend_in_bf16(c, rows, p)) {
+      for (const Bounded& want : c.type == DType::bf16 ? attend_in_bf16(c, rows, p) : attend_in_int8(c, rows, p)) {
         ASSERT_NE(at, got.end());
         ASSERT_NEAR(*at, want.value, want.tolerance) << "token " << p << ", at " << at - got.begin();
         ++at;
@@ -167,7 +168,8 @@ inline void expect_attention(Backend& backend, const PagedCase& c, const RopePar
   std::iota(all.begin(), all.end(), std::size_t{0});
   const std::vector<float> got = paged.step(all, 0, 1 << 20);
   // Tensor cores sum up bf16 in ways of their own.
-  if (c.type == DType::bf16 && backend.activation_type() == DType::f32) return expect_bf16_sums(c, paged.rotated, got);
+  if ((c.type == DType::bf16 && backend.activation_type() == DType::f32) || c.type == DType::int8)
+    return expect_rounded_sums(c, paged.rotated, got);
   const auto exact = rotated_exactly(c, rope, rows);
   std::vector<double> want;
   for (const std::size_t s : all) {

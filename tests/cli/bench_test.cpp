@@ -47,7 +47,7 @@ TEST(Bench, OpsStandBesideTheMachinesCeilings) {
   ASSERT_EQ(got.status, 0) << got.err;
   const json all = json::parse(got.out);
   EXPECT_EQ(all["ops"].size(),
-            4u * 4 + 2 * 6);  // products of types whose blocks divide 576, and attention over two types of caches
+            4u * 4 + 3 * 6);  // products of types whose blocks divide 576, and attention over three types of caches
   for (const json& op : all["ops"]) {
     EXPECT_GT(op["seconds"].get<double>(), 0.0) << op;
     EXPECT_GT(op["share"].get<double>(), 0.0) << op;

@@ -54,7 +54,9 @@ TEST(InfoCommand, ListsMetadataTensorsAndMemory) {
   EXPECT_EQ(line_of(got.out, "output_norm.weight "), "output_norm.weight F32 [576] 2304 B");
   EXPECT_EQ(line_of(got.out, "weights "), "weights " + megabytes(weights));
   // 30 layers, 3 heads of 64, keys and values of 2 bytes: 23,040 bytes, which is what a loaded model takes.
-  EXPECT_EQ(Model::load(test::model_path())->shape().kv_bytes_per_token(DType::f16), 23040);
+  const ModelShape shape = Model::load(test::model_path())->shape();
+  EXPECT_EQ(shape.kv_bytes_per_token(DType::f16), 23040);
+  EXPECT_EQ(shape.kv_bytes_per_token(DType::int8), 30 * 3 * (2 * 64 + 3 * 4));  // two scales of a key, one of a value
   EXPECT_EQ(line_of(got.out, "KV cache (f16) "), "KV cache (f16) 23.0 kB a token, 188.7 MB for a full context of 8192");
 }
 

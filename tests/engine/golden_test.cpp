@@ -53,19 +53,19 @@ TEST_P(Golden, AllAtOnce) {
     }
 }
 
-// With keys and values in bf16 nothing is on record: alone with the best instruction set is what all others must give.
-TEST_P(Golden, CachesInBf16) {
+// With other keys and values nothing is on record: alone with the best instruction set is what all others must give.
+void expect_same_everywhere(CpuIsa isa, DType kv_type) {
   const std::vector<Request> requests = test::golden_requests();
   EngineOptions options;
-  options.kv_type = DType::bf16;
+  options.kv_type = kv_type;
   std::vector<RequestOutput> alone;
   const auto best = load(CpuIsa::automatic, 2);
   for (const Request& request : requests) alone.push_back(generate(best, request, options));
   const std::vector<std::string> want = hashes_of(alone);
   EXPECT_NE(want, test::golden_record("cpu"));
-  const auto model = load(GetParam(), 1);
+  const auto model = load(isa, 1);
   for (const std::int64_t kv_cache_tokens : {256, 0}) {
-    if (GetParam() == CpuIsa::generic && kv_cache_tokens != 256) continue;  // it is slow
+    if (isa == CpuIsa::generic && kv_cache_tokens != 256) continue;  // it is slow
     options.kv_cache_tokens = kv_cache_tokens;
     options.max_num_seqs = kv_cache_tokens == 0 ? 64 : 12;
     Generator generator(model, options);
@@ -73,6 +73,9 @@ TEST_P(Golden, CachesInBf16) {
       EXPECT_EQ(hashes_of(generator.generate(requests)), want) << kv_cache_tokens << " call " << call;
   }
 }
+
+TEST_P(Golden, CachesInBf16) { expect_same_everywhere(GetParam(), DType::bf16); }
+TEST_P(Golden, CachesInInt8) { expect_same_everywhere(GetParam(), DType::int8); }
 
 INSTANTIATE_TEST_SUITE_P(Isas, Golden, testing::ValuesIn(available_cpu_isas()),
                          [](const auto& info) { return std::string(name(info.param)); });

@@ -29,9 +29,14 @@ const nlohmann::json& reference() {
 TEST(RealModel, PerplexityIsThatOfTransformers) {
   const auto ids = reference()["perplexity"]["ids"].get<std::vector<TokenId>>();
   ASSERT_GE(ids.size(), 2000u);
-  const Score got = score(real_model(), ids);
   const double want = std::exp(reference()["perplexity"]["transformers_mean_nll"].get<double>());
-  EXPECT_NEAR(got.perplexity / want, 1.0, 0.005) << got.perplexity << " against " << want;
+  for (const DType kv_type : {DType::f16, DType::bf16, DType::int8}) {
+    ScoreOptions options;
+    options.kv_type = kv_type;
+    const Score got = score(real_model(), ids, options);
+    EXPECT_NEAR(got.perplexity / want, 1.0, 0.005)
+        << got.perplexity << " against " << want << ", type " << static_cast<int>(kv_type);
+  }
 }
 
 // Inputs are rounded to 8 bits on the way, which moves logits by up to about 1.3 (llama.cpp's by as much): greedy tokens must

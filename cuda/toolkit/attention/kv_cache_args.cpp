@@ -42,7 +42,7 @@ void check_step(const AttentionMetadata& step, std::int64_t block_size) {
 }  // namespace
 
 void check_cache_shape(const KvCacheView& c) {
-  require(c.type <= DType::bf16, "cache.type", static_cast<int>(c.type), "a DType");
+  require(c.type <= DType::bf16, "cache.type", static_cast<int>(c.type), "f32, f16 or bf16");
   require(c.num_layers >= 1, "cache.num_layers", c.num_layers, "at least 1");
   require(c.num_blocks >= 1 && c.num_blocks < kMaxTokens, "cache.num_blocks", c.num_blocks, "in [1, 2^31)");
   require(c.num_kv_heads >= 1 && c.num_kv_heads <= kMaxHeads, "cache.num_kv_heads", c.num_kv_heads, "in [1, 8192]");
@@ -75,7 +75,7 @@ void check_heads(std::int64_t heads, std::int64_t kv_heads) {
 
 void check_head_rows(const TensorView& rows, std::int64_t heads, std::int64_t head_dim, const char* name) {
   const std::string of = name;
-  require(rows.type <= DType::bf16, of + ".type", static_cast<int>(rows.type), "a DType");
+  require(rows.type <= DType::bf16, of + ".type", static_cast<int>(rows.type), "f32, f16 or bf16");
   require(rows.stride >= heads * head_dim, of + ".stride", rows.stride, "at least num_heads * head_dim");
   require(rows.stride * bytes_of(rows.type) % 16 == 0, of + ".stride", rows.stride, "a multiple of 16 bytes");
   require(rows.data != nullptr, of + ".data", "null", "device memory");

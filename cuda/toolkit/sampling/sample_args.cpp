@@ -25,7 +25,7 @@ void check_rows(const SampleArgs& a) {
   require(a.rows >= 0 && a.rows < (std::int64_t{1} << 31) / kMaxSampleParts, "rows", a.rows, "in [0, 2^24)");
   require(a.row_stride >= a.vocab_size, "row_stride", a.row_stride, "at least the vocabulary");
   require(a.parts >= 0 && a.parts <= kMaxSampleParts, "parts", a.parts, "in [0, 128]");
-  require(a.type <= DType::bf16, "type", static_cast<int>(a.type), "a DType");
+  require(a.type <= DType::bf16, "type", static_cast<int>(a.type), "f32, f16 or bf16");
   require(a.input <= SampleInput::probabilities, "input", static_cast<int>(a.input), "a SampleInput");
   require(a.default_temperature >= 0.0f && std::isfinite(a.default_temperature), "default_temperature",
           a.default_temperature, "finite and not negative");

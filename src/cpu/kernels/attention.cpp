@@ -201,6 +201,7 @@ void attend_chunk(const AttentionTile& tile, std::int64_t chunk, float* maxima, 
     case DType::f16: return attend<true>(tile, chunk, maxima, sums, values);
     case DType::f32: return attend<false>(tile, chunk, maxima, sums, values);
     case DType::bf16: return attend_chunk_bf16(tile, chunk, maxima, sums, values);
+    case DType::int8: return attend_chunk_int8(tile, chunk, maxima, sums, values);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "cpu/kernels/elementwise.h"
 
+#include "cpu/kernels/code_scale.h"
 #include "cpu/simd.h"
 
 namespace warploom::cpu::WARPLOOM_ISA {
@@ -70,6 +71,22 @@ void round_bf16_row(const float* x, std::int64_t count, float* out) {
   for (std::int64_t i = 0; i < count; i += kLanes) {
     const int n = width(count - i);
     put(out + i, round_bf16(part(x + i, n)), n);
+  }
+}
+
+void quantise_head(const float* x, std::int64_t count, std::int64_t group, Int8Head* out) {
+  for (std::int64_t from = 0, g = 0; from < count; from += group, ++g) {
+    const std::int64_t to = from + group < count ? from + group : count;
+    I top = set_int(0), sum = set_int(0);
+    for (std::int64_t i = from; i < to; i += kLanes) top = max(top, magnitude_bits(part(x + i, width(to - i))));
+    const CodeScale scale(max_lanes(top), 127.0f);
+    for (std::int64_t i = from; i < to; i += kLanes) {
+      const I codes = scale.codes(part(x + i, width(to - i)));
+      store_s8(out->codes + i, codes);
+      sum = add(sum, codes);
+    }
+    out->scales[g] = scale.step;
+    out->sums[g] = sum_lanes(sum);
   }
 }
 

@@ -4,6 +4,7 @@
 #include "cpu/kernels/matmul.h"
 
 #include "cpu/kernels/blocks.h"
+#include "cpu/kernels/code_scale.h"
 #include "cpu/kernels/tiles.h"
 #include "cpu/simd.h"
 
@@ -172,23 +173,14 @@ void float_panel(const std::byte* panel, std::int64_t cols, const float* x, std:
 void quantise_row(const float* x, std::int64_t cols, ActivationBlock* blocks, int slot) {
   for (ActivationBlock* block = blocks; block < blocks + cols / kQuantBlockInputs; ++block, x += kQuantBlockInputs) {
     const F first = load(x), second = load(x + kLanes);
-    // Magnitudes are compared as integers: NaN is above infinity and so becomes the maximum.
-    const I magnitude = set_int(0x7fffffff);
-    const std::int32_t top = max_lanes(max(and_(bits(first), magnitude), and_(bits(second), magnitude)));
-    float largest;
-    __builtin_memcpy(&largest, &top, sizeof largest);
-    const bool finite = top < 0x7f800000;
-    const bool tiny = top < 0x0d000000;  // its reciprocal could overflow, so it counts as zero
-    const float inverse = finite && !tiny ? 127.0f / largest : 0.0f;
-    I a = to_int(mul(first, set(inverse))), b = to_int(mul(second, set(inverse)));
-    if (!finite) a = b = set_int(0);
+    const CodeScale scale(max_lanes(max(magnitude_bits(first), magnitude_bits(second))), 127.0f);
+    const I a = scale.codes(first), b = scale.codes(second);
     std::int8_t* q = block->q[slot];
     store_s8(q, a);
     store_s8(q + kLanes, b);
-    const float d = finite ? (tiny ? 0.0f : largest / 127.0f) : __builtin_nanf("");
     const std::int32_t first_sum = sum_lanes(a), second_sum = sum_lanes(b);
-    block->d[slot] = d;
-    block->ds[slot] = d * static_cast<float>(first_sum + second_sum);
+    block->d[slot] = scale.step;
+    block->ds[slot] = scale.step * static_cast<float>(first_sum + second_sum);
     block->first_sum[slot] = first_sum;
     block->second_sum[slot] = second_sum;
   }
@@ -218,6 +210,7 @@ void panel_float(const PackedFormat& format, const std::byte* panel, std::int64_
     case DType::f32: return float_panel<DType::f32>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
     case DType::f16: return float_panel<DType::f16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
     case DType::bf16: return float_panel<DType::bf16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
+    case DType::int8: break;  // no weights are of it
   }
 }
 

@@ -13,6 +13,7 @@ const Kernels kKernels = {
     .rotate_row = rotate_row,
     .narrow_row = narrow_row,
     .round_bf16_row = round_bf16_row,
+    .quantise_head = quantise_head,
     .swiglu_row = swiglu_row,
     .attend_chunk = attend_chunk,
     .merge_chunks = merge_chunks,

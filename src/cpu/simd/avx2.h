@@ -46,6 +46,7 @@ WARPLOOM_INLINE I add(I x, I y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add
 WARPLOOM_INLINE I and_(I x, I y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
 WARPLOOM_INLINE I shift_left_16(I x) { return {_mm256_slli_epi32(x.a, 16), _mm256_slli_epi32(x.b, 16)}; }
 WARPLOOM_INLINE I shift_right_16(I x) { return {_mm256_srli_epi32(x.a, 16), _mm256_srli_epi32(x.b, 16)}; }
+WARPLOOM_INLINE I shift_right_7(I x) { return {_mm256_srli_epi32(x.a, 7), _mm256_srli_epi32(x.b, 7)}; }
 WARPLOOM_INLINE I max(I x, I y) { return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)}; }
 WARPLOOM_INLINE F select_range(int from, int to, F x, F y) {
   const __m256i first = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -214,13 +215,24 @@ WARPLOOM_INLINE __m256i broadcast_four(const std::int8_t* x) {
   return _mm256_set1_epi32(four);
 }
 
+WARPLOOM_INLINE void pin(I& x) { asm volatile("" : "+x"(x.a), "+x"(x.b)); }
+
 #if defined(__AVXVNNI__)
+WARPLOOM_INLINE I add_signed_products(I sum, B w, const std::int8_t* x) {
+  const __m256i four = broadcast_four(x);
+  return {_mm256_dpbusd_avx_epi32(sum.a, four, w.a), _mm256_dpbusd_avx_epi32(sum.b, four, w.b)};
+}
 WARPLOOM_INLINE I add_products(I sum, B w, const std::int8_t* x) {
   const __m256i four = broadcast_four(x);
   return {_mm256_dpbusd_avx_epi32(sum.a, w.a, four), _mm256_dpbusd_avx_epi32(sum.b, w.b, four)};
 }
 #else
 #define WARPLOOM_PRODUCTS_IN_PAIRS
+WARPLOOM_INLINE I add_signed_products(I sum, B w, const std::int8_t* x) {
+  const __m256i ones = _mm256_set1_epi16(1), four = broadcast_four(x);
+  return {_mm256_add_epi32(sum.a, _mm256_madd_epi16(_mm256_maddubs_epi16(four, w.a), ones)),
+          _mm256_add_epi32(sum.b, _mm256_madd_epi16(_mm256_maddubs_epi16(four, w.b), ones))};
+}
 WARPLOOM_INLINE I pair_products(B w, const std::int8_t* x) {
   const __m256i four = broadcast_four(x);
   return {_mm256_maddubs_epi16(w.a, four), _mm256_maddubs_epi16(w.b, four)};
@@ -236,7 +248,6 @@ WARPLOOM_INLINE I widen_pairs(I x) {
   const __m256i ones = _mm256_set1_epi16(1);
   return {_mm256_madd_epi16(x.a, ones), _mm256_madd_epi16(x.b, ones)};
 }
-WARPLOOM_INLINE void pin(I& x) { asm volatile("" : "+x"(x.a), "+x"(x.b)); }
 #endif
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

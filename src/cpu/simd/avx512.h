@@ -44,6 +44,7 @@ WARPLOOM_INLINE I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
 WARPLOOM_INLINE I and_(I a, I b) { return {_mm512_and_si512(a.v, b.v)}; }
 WARPLOOM_INLINE I shift_left_16(I a) { return {_mm512_slli_epi32(a.v, 16)}; }
 WARPLOOM_INLINE I shift_right_16(I a) { return {_mm512_srli_epi32(a.v, 16)}; }
+WARPLOOM_INLINE I shift_right_7(I a) { return {_mm512_srli_epi32(a.v, 7)}; }
 WARPLOOM_INLINE I max(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
 // a in the lanes [from, to), b in the others.
 WARPLOOM_INLINE F select_range(int from, int to, F a, F b) {
@@ -130,12 +131,21 @@ WARPLOOM_INLINE __m512i broadcast_four(const std::int8_t* x) {
   return _mm512_set1_epi32(four);
 }
 
+WARPLOOM_INLINE void pin(I& x) { asm volatile("" : "+v"(x.v)); }
+
 #if defined(__AVX512VNNI__)
+WARPLOOM_INLINE I add_signed_products(I sum, B w, const std::int8_t* x) {
+  return {_mm512_dpbusd_epi32(sum.v, broadcast_four(x), w.v)};
+}
 WARPLOOM_INLINE I add_products(I sum, B w, const std::int8_t* x) {
   return {_mm512_dpbusd_epi32(sum.v, w.v, broadcast_four(x))};
 }
 #else
 #define WARPLOOM_PRODUCTS_IN_PAIRS
+WARPLOOM_INLINE I add_signed_products(I sum, B w, const std::int8_t* x) {
+  const __m512i pairs = _mm512_maddubs_epi16(broadcast_four(x), w.v);
+  return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
+}
 WARPLOOM_INLINE I pair_products(B w, const std::int8_t* x) { return {_mm512_maddubs_epi16(w.v, broadcast_four(x))}; }
 WARPLOOM_INLINE I signed_pair_products(B w, const std::int8_t* x) {
   const __m512i code = _mm512_xor_si512(w.v, _mm512_set1_epi8(-128)), four = broadcast_four(x);
@@ -144,7 +154,6 @@ WARPLOOM_INLINE I signed_pair_products(B w, const std::int8_t* x) {
 }
 WARPLOOM_INLINE I add_pairs(I x, I y) { return {_mm512_add_epi16(x.v, y.v)}; }
 WARPLOOM_INLINE I widen_pairs(I x) { return {_mm512_madd_epi16(x.v, _mm512_set1_epi16(1))}; }
-WARPLOOM_INLINE void pin(I& x) { asm volatile("" : "+v"(x.v)); }
 #endif
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

@@ -106,6 +106,10 @@ WARPLOOM_INLINE I shift_right_16(I a) {
   WARPLOOM_EACH a.v[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) >> 16);
   return a;
 }
+WARPLOOM_INLINE I shift_right_7(I a) {
+  WARPLOOM_EACH a.v[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) >> 7);
+  return a;
+}
 WARPLOOM_INLINE I max(I a, I b) {
   WARPLOOM_EACH a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
   return a;
@@ -264,9 +268,15 @@ WARPLOOM_INLINE std::int32_t sum_lanes(I a) {
   return sum;
 }
 
+WARPLOOM_INLINE void pin(I&) {}
 WARPLOOM_INLINE I add_products(I sum, B w, const std::int8_t* x) {
   for (int i = 0; i < 16; ++i)
     for (int j = 0; j < 4; ++j) sum.v[i] += w.v[4 * i + j] * x[j];
+  return sum;
+}
+WARPLOOM_INLINE I add_signed_products(I sum, B w, const std::int8_t* x) {
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 4; ++j) sum.v[i] += static_cast<std::int8_t>(w.v[4 * i + j]) * x[j];
   return sum;
 }
 #undef WARPLOOM_EACH

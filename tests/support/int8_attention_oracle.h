@@ -1,0 +1,96 @@
+// Attention over an int8 cache on the CPU, in double precision with the roundings that src/cpu/kernels/attention_int8.cpp
+// describes, and how far f32 numbers may lie from it. No code of a backend.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "support/attention_oracle.h"
+#include "support/bf16_attention_oracle.h"
+
+namespace warploom::test {
+
+/// Whole numbers times a scale that `group` of them share.
+struct WholeNumbers {
+  std::vector<int> codes;
+  std::vector<float> scales;
+
+  WholeNumbers(const float* x, std::int64_t count, std::int64_t group) {
+    for (std::int64_t from = 0; from < count; from += group) {
+      const std::int64_t to = std::min(count, from + group);
+      float largest = 0;
+      for (std::int64_t i = from; i < to; ++i) largest = std::max(largest, std::abs(x[i]));
+      scales.push_back(largest < 0x1p-101f ? 0.0f : largest / 127.0f);
+      const float inverse = largest < 0x1p-101f ? 0.0f : 127.0f / largest;
+      for (std::int64_t i = from; i < to; ++i) codes.push_back(static_cast<int>(std::nearbyint(x[i] * inverse)));
+    }
+  }
+};
+
+/// Attention of one token over its sequence, [heads * head_dim]. rows: of the sequence after rope_append, [tokens, (heads + 2
+/// kv_heads) * head_dim] queries, keys and values.
+inline std::vector<Bounded> attend_in_int8(const PagedCase& c, const float* rows, std::int64_t position) {
+  constexpr double kRound = 0x1p-24, kExp = 2e-7;  // a rounding; the relative error of the kernels' exp()
+  constexpr std::int64_t kChunk = 128, kGroup = 32;
+  const std::int64_t width = (c.heads + 2 * c.kv_heads) * c.head_dim;
+  const std::int64_t first = c.window > 0 ? std::max<std::int64_t>(0, position - c.window + 1) : 0;
+  const auto cap = static_cast<double>(c.soft_cap), scale = static_cast<double>(c.scale());
+  const auto groups = static_cast<double>((c.head_dim + kGroup - 1) / kGroup);
+  std::vector<Bounded> out;
+  for (std::int64_t h = 0; h < c.heads; ++h) {
+    const std::int64_t kv = h / (c.heads / c.kv_heads);
+    const WholeNumbers query(rows + position * width + h * c.head_dim, c.head_dim, kGroup);
+    std::vector<double> scores;
+    std::vector<WholeNumbers> values;
+    double top = -INFINITY, error = 0;  // of a score
+    for (std::int64_t p = first; p <= position; ++p) {
+      const float* row = rows + p * width;
+      const WholeNumbers key(row + (c.heads + kv) * c.head_dim, c.head_dim, kGroup);
+      values.emplace_back(row + (c.heads + c.kv_heads + kv) * c.head_dim, c.head_dim, c.head_dim);
+      double dot = 0, size = 0;
+      for (std::size_t d = 0; d < key.codes.size(); ++d) {
+        const double term = scale * static_cast<double>(query.scales[d / kGroup]) *
+                            static_cast<double>(key.scales[d / kGroup]) * query.codes[d] * key.codes[d];
+        dot += term, size += std::abs(term);
+      }
+      // Two roundings of the scales, one of the product or sum of each group.
+      double score_error = (2 + groups) * kRound * size;
+      if (cap > 0) dot = cap * std::tanh(dot / cap), score_error += 9 * kRound * cap;
+      error = std::max(error, score_error);
+      scores.push_back(dot);
+      top = std::max(top, dot);
+    }
+    std::vector<double> sums(static_cast<std::size_t>(c.head_dim)), sizes(sums), steps(sums);
+    double total = 0, lowest = 0;
+    for (std::size_t from = 0; from < scores.size();) {
+      // Chunks begin at multiples of 128.
+      const std::int64_t at = first + static_cast<std::int64_t>(from), next = at / kChunk * kChunk + kChunk - first;
+      const std::size_t to = std::min(scores.size(), static_cast<std::size_t>(next));
+      double largest = 0;
+      for (std::size_t i = from; i < to; ++i)
+        largest = std::max(largest, std::exp(scores[i] - top) * static_cast<double>(values[i].scales[0]));
+      for (std::size_t i = from; i < to; ++i) {
+        const double probability = std::exp(scores[i] - top);
+        total += probability;
+        lowest = std::min(lowest, scores[i] - top);
+        for (std::size_t d = 0; d < sums.size(); ++d) {
+          const double value = static_cast<double>(values[i].scales[0]) * values[i].codes[d];
+          sums[d] += probability * value;
+          sizes[d] += probability * std::abs(value);
+          steps[d] +=
+              largest / 16383 * (0.5 + 1e-3) * std::abs(values[i].codes[d]);  // half a step; codes of 2^14 round, too
+        }
+      }
+      from = to;
+    }
+    // Of a weight: its score and the maximum, exp() of differences in the chunk and twice when merged, sums, products of scales.
+    const double relative = 4 * error + 3 * kExp + kRound * (40 - 3 * lowest);
+    for (std::size_t d = 0; d < sums.size(); ++d)
+      out.push_back({sums[d] / total, (steps[d] + 2 * relative * sizes[d]) / total + 1e-37});
+  }
+  return out;
+}
+
+}  // namespace warploom::test
