@@ -56,10 +56,10 @@ std::uint16_t load_u16(const u8* p) {
 void put_u16(u8* array, int lane, std::uint16_t value) { std::memcpy(array + 2 * lane, &value, sizeof value); }
 
 // Bit i of `high` belongs to input i.
-void put_plane(u8* plane, int lane, std::uint32_t high) {
+void put_high_bits(u8* masks, int lane, std::uint32_t high) {
   for (int q = 0; q < 8; ++q) {
     const std::uint32_t four = (high >> (4 * q)) & 15u;
-    plane[8 * q + lane / 2] = static_cast<u8>(plane[8 * q + lane / 2] | (four << (4 * (lane % 2))));
+    masks[8 * q + lane / 2] = static_cast<u8>(masks[8 * q + lane / 2] | (four << (4 * (lane % 2))));
   }
 }
 // Stores the codes of one lane into its block.
@@ -72,13 +72,17 @@ void put_codes(u8* codes, int lane, const u8 (&q)[kQuantBlockInputs], CodeBits b
   for (int i = 0; i < 16; ++i) nibbles[i] = static_cast<u8>((q[i] & 15) | ((q[i + 16] & 15) << 4));
   for (int i = 0; i < 4; ++i) std::memcpy(codes + 64 * i + 4 * lane, nibbles + 4 * i, 4);
   if (bits == CodeBits::four) return;
-  const auto plane = [&q](int bit) {
+  if (bits == CodeBits::five) {
     std::uint32_t high = 0;
-    for (int i = 0; i < kQuantBlockInputs; ++i) high |= static_cast<std::uint32_t>((q[i] >> bit) & 1) << i;
-    return high;
-  };
-  put_plane(codes + 256, lane, plane(4));
-  if (bits == CodeBits::six) put_plane(codes + 320, lane, plane(5));
+    for (int i = 0; i < kQuantBlockInputs; ++i) high |= static_cast<std::uint32_t>(q[i] >> 4) << i;
+    put_high_bits(codes + 256, lane, high);
+    return;
+  }
+  for (int half = 0; half < 2; ++half) {
+    u8 pairs[4] = {};
+    for (int i = 0; i < 16; ++i) pairs[i % 4] = static_cast<u8>(pairs[i % 4] | ((q[16 * half + i] >> 4) << (2 * (i / 4))));
+    std::memcpy(codes + 256 + 64 * half + 4 * lane, pairs, 4);
+  }
 }
 
 // Stores one row into its lane of a panel.
@@ -153,10 +157,10 @@ void pack_panels(const WeightView& part, const PanelSegment& segment, std::int64
 int code_at(const u8* codes, CodeBits bits, int lane, int input) {
   const int q = input / 4, byte = 4 * lane + input % 4;
   if (bits == CodeBits::eight) return codes[64 * q + byte];
-  int code = q < 4 ? codes[64 * q + byte] & 15 : codes[64 * (q - 4) + byte] >> 4;
-  const auto bit = [&](int plane) { return (codes[plane + 8 * q + byte / 8] >> (byte % 8)) & 1; };
-  if (bits != CodeBits::four) code += bit(256) * 16;
-  if (bits == CodeBits::six) code += bit(320) * 32;
+  const int code = q < 4 ? codes[64 * q + byte] & 15 : codes[64 * (q - 4) + byte] >> 4;
+  const u8* high = codes + 256;
+  if (bits == CodeBits::five) return code + ((high[8 * q + byte / 8] >> (byte % 8)) & 1) * 16;
+  if (bits == CodeBits::six) return code + ((high[64 * (q / 4) + byte] >> (2 * (q % 4))) & 3) * 16;
   return code;
 }
 

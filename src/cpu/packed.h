@@ -5,9 +5,10 @@
 // A panel of a quantised matrix is a sequence of quant blocks, one per 32 inputs, which a product reads once from front to
 // back. A block holds its scales (see ScaleKind), then 256 bytes of nibbles or 512 bytes of whole codes, then the high bits.
 // Codes are unsigned. In a group of 64 bytes, byte 4 l + j belongs to lane l and input 4 q + j. Nibble group g (0..3) holds
-// q = g in its low and q = g + 4 in its high halves; byte group q (0..7) holds q. The high bits are 64-bit masks, one for
-// each q of a plane; bit i belongs to byte i of group q. A bit of plane 0 adds 16, a bit of plane 1 adds 32. A panel of a
-// float matrix holds 16 elements of the stored type for each input.
+// q = g in its low and q = g + 4 in its high halves; byte group q (0..7) holds q. The high bits of 5-bit codes are 64-bit masks,
+// one for each q; bit i adds 16 to byte i of group q. Those of 6-bit codes are two groups of 64 bytes: bits 2 k and 2 k + 1 of byte
+// i of group h add 16 and 32 to byte i of group q = 4 h + k. A panel of a float matrix holds 16 elements of the stored type for
+// each input.
 #pragma once
 
 #include <cstddef>

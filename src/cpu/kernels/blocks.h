@@ -51,8 +51,8 @@ WARPLOOM_INLINE B load_codes(const std::uint8_t* p) {
   } else {
     const B both = load_bytes(p + 64 * (kStep % 4));
     B w = kStep < 4 ? low_nibbles(both) : high_nibbles(both);
-    if constexpr (kBits != CodeBits::four) w = add_masked(w, p + 256 + 8 * kStep, 16);
-    if constexpr (kBits == CodeBits::six) w = add_masked(w, p + 320 + 8 * kStep, 32);
+    if constexpr (kBits == CodeBits::five) w = add_masked(w, p + 256 + 8 * kStep, 16);
+    if constexpr (kBits == CodeBits::six) w = add_pairs_of_bits<kStep % 4>(w, load_bytes(p + 256 + 64 * (kStep / 4)));
     return w;
   }
 }

@@ -193,6 +193,17 @@ WARPLOOM_INLINE __m256i expand_bits(const std::uint8_t* mask, std::int8_t value)
 WARPLOOM_INLINE B add_masked(B x, const std::uint8_t* mask, std::int8_t value) {
   return {_mm256_add_epi8(x.a, expand_bits(mask, value)), _mm256_add_epi8(x.b, expand_bits(mask + 4, value))};
 }
+template <int kPair>
+WARPLOOM_INLINE __m256i add_pairs_of_bits(__m256i x, __m256i y) {
+  constexpr int kLeft = 4 - 2 * kPair;
+  const __m256i at_16 =
+      kLeft >= 0 ? _mm256_slli_epi16(y, kLeft >= 0 ? kLeft : 0) : _mm256_srli_epi16(y, kLeft < 0 ? -kLeft : 0);
+  return _mm256_or_si256(x, _mm256_and_si256(at_16, _mm256_set1_epi8(0x30)));
+}
+template <int kPair>
+WARPLOOM_INLINE B add_pairs_of_bits(B x, B y) {
+  return {add_pairs_of_bits<kPair>(x.a, y.a), add_pairs_of_bits<kPair>(x.b, y.b)};
+}
 
 WARPLOOM_INLINE std::int32_t max_lanes(I x) {
   std::int32_t v[8];

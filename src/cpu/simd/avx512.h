@@ -121,6 +121,15 @@ WARPLOOM_INLINE B add_masked(B a, const std::uint8_t* mask, std::int8_t value) {
   __builtin_memcpy(&m, mask, sizeof m);
   return {_mm512_mask_add_epi8(a.v, m, a.v, _mm512_set1_epi8(value))};
 }
+// Adds 16 times the number in bits 2 kPair and 2 kPair + 1 of each byte of b; the bytes of a are below 16.
+template <int kPair>
+WARPLOOM_INLINE B add_pairs_of_bits(B a, B b) {
+  constexpr int kLeft = 4 - 2 * kPair;
+  const __m512i at_16 = kLeft > 0   ? _mm512_slli_epi16(b.v, kLeft > 0 ? kLeft : 0)
+                        : kLeft < 0 ? _mm512_srli_epi16(b.v, kLeft < 0 ? -kLeft : 0)
+                                    : b.v;
+  return {_mm512_ternarylogic_epi32(a.v, at_16, _mm512_set1_epi8(0x30), 0xf8)};  // a | (at_16 & 0x30)
+}
 
 WARPLOOM_INLINE std::int32_t max_lanes(I a) { return _mm512_reduce_max_epi32(a.v); }
 WARPLOOM_INLINE std::int32_t sum_lanes(I a) { return _mm512_reduce_add_epi32(a.v); }

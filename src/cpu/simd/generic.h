@@ -256,6 +256,11 @@ WARPLOOM_INLINE B add_masked(B a, const std::uint8_t* mask, std::int8_t value) {
   for (int i = 0; i < 64; ++i) a.v[i] = static_cast<std::uint8_t>(a.v[i] + ((mask[i / 8] >> (i % 8)) & 1) * value);
   return a;
 }
+template <int kPair>
+WARPLOOM_INLINE B add_pairs_of_bits(B a, B b) {
+  for (int i = 0; i < 64; ++i) a.v[i] = static_cast<std::uint8_t>(a.v[i] + ((b.v[i] >> (2 * kPair)) & 3) * 16);
+  return a;
+}
 
 WARPLOOM_INLINE std::int32_t max_lanes(I a) {
   std::int32_t m = a.v[0];
