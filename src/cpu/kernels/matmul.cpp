@@ -37,6 +37,13 @@ WARPLOOM_INLINE void add_steps(const std::uint8_t* codes, const std::int8_t* x, 
   if constexpr (kStep + 1 < kEnd) add_steps<kBits, kStep + 1, kEnd, kFirst, kTokens>(codes, x, dots);
 }
 
+// Keeps the compiler from taking a register for each entry behind p.
+template <typename T>
+WARPLOOM_INLINE const T* one_register(const T* p) {
+  asm("" : "+r"(p));
+  return p;
+}
+
 // The dot products of the steps [kFirst, kEnd) of a block with its kTokens inputs; x_sums are the sums of those inputs.
 template <CodeBits kBits, bool kSymmetric, int kFirst, int kEnd, int kTokens>
 WARPLOOM_INLINE void block_dots(const std::uint8_t* codes, const std::int8_t* x, const std::int32_t* x_sums, I* out) {
@@ -55,10 +62,11 @@ WARPLOOM_INLINE void add_scaled(const I* dot, F scale, const float* d, F* sum) {
   for (int t = 0; t < kTokens; ++t) sum[t] = fma(to_float(dot[t]), mul(scale, set(d[t])), sum[t]);
 }
 
-// Tokens [slot, slot + kTokens) of a group.
+// Tokens [slot, slot + kTokens) of a group. A function of its own: inside its caller, the compiler kept that one's variables in
+// registers that the loop needs.
 template <CodeBits kBits, ScaleKind kScales, int kTokens>
-WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t blocks, const ActivationBlock* inputs, int slot,
-                                    const float* bias, int lanes, float* out, std::int64_t out_stride) {
+__attribute__((noinline)) void quantised_tile(const std::uint8_t* p, std::int64_t blocks, const ActivationBlock* inputs,
+                                              int slot, const float* bias, int lanes, float* out, std::int64_t out_stride) {
   F sum[kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) sum[t] = zero();
@@ -83,11 +91,12 @@ WARPLOOM_INLINE void quantised_tile(const std::uint8_t* p, std::int64_t blocks, 
       std::int32_t x_sums[kTokens];
       for (int t = 0; t < kTokens; ++t) x_sums[t] = in.first_sum[slot + t] + in.second_sum[slot + t];
       block_dots<kBits, kSymmetric, 0, 8, kTokens>(codes, x, x_sums, dot);
-      add_scaled<kTokens>(dot, scales.first(p), in.d + slot, sum);
+      add_scaled<kTokens>(dot, scales.first(p), kSymmetric ? in.d + slot : one_register(in.d + slot), sum);
       if constexpr (!kSymmetric) {
         const F minimum = scales.second(p);
+        const float* ds = one_register(in.ds + slot);
 #pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t) sum[t] = fma(minimum, set(in.ds[slot + t]), sum[t]);
+        for (int t = 0; t < kTokens; ++t) sum[t] = fma(minimum, set(ds[t]), sum[t]);
       }
     }
     p = codes + block_code_bytes(kBits);
