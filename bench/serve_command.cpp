@@ -250,7 +250,7 @@ CLI::App* add_serve(CLI::App& app) {
   command->add_flag("--no-prefix-caching", o->no_prefix_caching, "compute prompts that share a prefix in full");
   command
       ->add_option("--modelled-gpu", o->modelled_gpu,
-                   "on the emulator of CUDA: whose times are modelled, a100, h100, rtx4090 or rtx5090")
+                   "on the emulator of CUDA: whose times are modelled, a100, h100, h200, rtx4090 or rtx5090")
       ->capture_default_str();
   command->add_option("--strategy", o->strategy, "sampling strategy: " + strategy_names())->capture_default_str();
   const auto format = command->add_option("--format", o->format, "table, markdown, json or csv")->capture_default_str();

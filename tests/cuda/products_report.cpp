@@ -17,7 +17,7 @@ using namespace warploom;
 
 namespace {
 
-constexpr double kLaunchSeconds = 2.5e-6;  // as the emulator models it
+constexpr double kLaunchSeconds = 2.1e-6;  // as the emulator models it
 
 // Of dense products of f16 by the data sheet: what is added for cuBLASLt, whose kernels the emulator does not run.
 double peak_of(const std::string& gpu) { return gpu == "h100" ? 989e12 : 312e12; }

@@ -9,6 +9,7 @@
 
 #include "access.h"
 #include "busiest.h"
+#include "latency.h"
 
 namespace emulator {
 namespace {
@@ -73,11 +74,13 @@ const Stamps& stamps() {
   return *instance;
 }
 
-void count_global(Tally& tally, uint32_t lanes, const uint64_t* address, const uint32_t* bytes, bool reads, bool writes) {
+// Returns whether a sector was new to the launch, which L2 does not hold then.
+bool count_global(Tally& tally, uint32_t lanes, const uint64_t* address, const uint32_t* bytes, bool reads, bool writes) {
   WarploomCounters& c = tally.counts;
   const Region& global = memory().global;
   uint64_t seen[2 * kLanes];
   size_t count = 0;
+  bool is_new = false;
   for (uint32_t left = lanes; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);
     if (bytes[i] == 0 || !global.holds(address[i], bytes[i])) continue;  // the handler will report it
@@ -86,17 +89,19 @@ void count_global(Tally& tally, uint32_t lanes, const uint64_t* address, const u
     for (uint64_t sector = address[i] / kSector; sector <= (address[i] + bytes[i] - 1) / kSector; ++sector) {
       if (count == std::size(seen) || std::find(seen, seen + count, sector) != seen + count) continue;
       seen[count++] = sector;
-      if (reads && stamps().first(false, sector, tally.launch)) ++c.distinct_sectors_read;
+      if (reads && stamps().first(false, sector, tally.launch)) ++c.distinct_sectors_read, is_new = true;
       if (writes && stamps().first(true, sector, tally.launch)) ++c.distinct_sectors_written;
     }
   }
   if (reads) c.sectors_read += count;
   if (writes) c.sectors_written += count;
+  return is_new;
 }
 
-// `atomic`: lanes at the same word go one after the other.
-void count_shared(Tally& tally, uint32_t lanes, const uint64_t* address, uint32_t bytes, bool atomic) {
+// `atomic`: lanes at the same word go one after the other. Returns the passes.
+uint32_t count_shared(Tally& tally, uint32_t lanes, const uint64_t* address, uint32_t bytes, bool atomic) {
   const uint64_t words = (bytes + kWord - 1) / kWord, phase = kLanes / words;
+  uint32_t all = 0;
   for (uint64_t from = 0; from < kLanes; from += phase) {
     uint64_t seen[kLanes];
     uint32_t in_bank[kBanks] = {};
@@ -115,10 +120,13 @@ void count_shared(Tally& tally, uint32_t lanes, const uint64_t* address, uint32_
     const uint32_t passes = *std::max_element(in_bank, in_bank + kBanks);
     tally.counts.shared_passes += passes;
     tally.counts.shared_conflicts += passes - 1;
+    all += passes;
   }
+  return all;
 }
 
-void count_swaps(Tally& tally, Block& block, uint32_t lanes, const uint64_t* address) {
+// Returns the rounds.
+uint64_t count_swaps(Tally& tally, Block& block, uint32_t lanes, const uint64_t* address) {
   uint64_t most = 0;
   for (uint32_t left = lanes; left != 0;) {
     const uint64_t here = address[std::countr_zero(left)];
@@ -131,6 +139,7 @@ void count_swaps(Tally& tally, Block& block, uint32_t lanes, const uint64_t* add
     left &= ~same;
   }
   tally.counts.swap_rounds += most;
+  return most;
 }
 
 struct Table {
@@ -146,7 +155,9 @@ Table& table() {
 
 }  // namespace
 
-InstructionCost cost_of(const ptx::Instruction& in) {
+namespace {
+
+InstructionCost class_of(const ptx::Instruction& in) {
   const std::string_view name = in.parts[0];
   InstructionCost cost;
   auto of = [&cost](WarploomInstructionClass kind) {
@@ -172,6 +183,64 @@ InstructionCost cost_of(const ptx::Instruction& in) {
   return of(class_by_type(in));
 }
 
+bool has_one_of(const ptx::Instruction& in, std::initializer_list<std::string_view> parts) {
+  return std::any_of(parts.begin(), parts.end(), [&](std::string_view part) { return has(in, part); });
+}
+
+// Without what memory adds.
+uint16_t latency_of(const ptx::Instruction& in, const InstructionCost& cost) {
+  switch (static_cast<WarploomInstructionClass>(cost.kind)) {
+    case kWarploomInteger64: return kWideClocks;
+    case kWarploomDouble: return kDoubleClocks;
+    case kWarploomSpecial: return kSpecialClocks;
+    case kWarploomConvert: {
+      const bool floats = has_one_of(in, {"f16", "bf16", "f16x2", "bf16x2", "f32", "f64"});
+      return floats ? kSpecialClocks : kArithmeticClocks;
+    }
+    case kWarploomMatrix: return kMatrixClocks;
+    case kWarploomWarp: return is_one_of(in.parts[0], {"shfl", "match", "redux"}) ? kSharedClocks : kArithmeticClocks;
+    case kWarploomBarrier:
+      return is_one_of(in.parts[0], {"membar", "fence"}) && !has_one_of(in, {"cta", "proxy", "mbarrier_init"}) ? kFenceClocks
+                                                                                                               : 0;
+    case kWarploomAtomic: return has_one_of(in, {"release", "acq_rel", "sc"}) ? kFenceClocks : 0;
+    case kWarploomMemory:
+    case kWarploomShared:
+    case kWarploomControl:
+    case kWarploomAsync:
+    case kWarploomOther: return 0;
+    case kWarploomLocal: return kL1Clocks;
+    default: return kArithmeticClocks;
+  }
+}
+
+}  // namespace
+
+InstructionCost cost_of(const ptx::Instruction& in) {
+  using Sync = InstructionCost::Sync;
+  InstructionCost cost = class_of(in);
+  cost.latency = latency_of(in, cost);
+  const std::string_view name = in.parts[0];
+  if (cost.kind == kWarploomBarrier && cost.latency > 0) cost.sync = Sync::kFence;
+  if (name == "ld" && has_one_of(in, {"volatile", "relaxed", "acquire"})) cost.sync = Sync::kLook;
+  if (name == "cp" && has(in, "commit_group")) cost.sync = Sync::kCommit;
+  if (name == "cp" && has(in, "wait_all")) cost.sync = Sync::kWaitAll;
+  if (name == "cp" && has(in, "wait_group")) {
+    cost.sync = Sync::kWait;
+    cost.groups = static_cast<uint8_t>(std::clamp<int64_t>(in.operands[0].value, 0, 255));
+  }
+  // What ptxas may not exchange. It knows that nothing changes what ld.global.nc reads.
+  const bool atomic = cost.kind == kWarploomAtomic;
+  cost.is_store = atomic || name == "st" || name == "stmatrix" || (name == "cp" && cost.sync == Sync::kNone);
+  if (cost.kind == kWarploomShared || (name == "cp" && cost.sync == Sync::kNone) ||
+      (atomic && has_one_of(in, {"shared", "shared::cta"})))
+    cost.stores = 1;
+  else if ((cost.kind == kWarploomMemory && !has(in, "nc")) || atomic)
+    cost.stores = 2;
+  else if (cost.kind == kWarploomLocal)
+    cost.stores = 3;
+  return cost;
+}
+
 void count_access(Tally& tally, Warp& w, const Inst& in, const InstructionCost& cost) {
   alignas(64) uint64_t address[kLanes];
   uint32_t bytes[kLanes];
@@ -187,18 +256,26 @@ void count_access(Tally& tally, Warp& w, const Inst& in, const InstructionCost& 
     tally.counts.shared_atomics += static_cast<uint64_t>(std::popcount(shared));
     tally.counts.global_atomics += static_cast<uint64_t>(std::popcount(others));
   }
-  if (shared != 0) count_shared(tally, shared & cost.lanes, address, cost.bytes, atomic);
-  if (shared != 0 && cost.swaps) count_swaps(tally, *w.block, shared, address);
+  const uint64_t first = address[std::countr_zero(w.exec)];
+  if (cost.sync == InstructionCost::Sync::kLook) look(w, in, first);
+  uint64_t latency = 0;
+  if (shared != 0) latency = kSharedClocks + count_shared(tally, shared & cost.lanes, address, cost.bytes, atomic) - 1;
+  if (shared != 0 && cost.swaps) latency = kSwapClocks * count_swaps(tally, *w.block, shared, address);
+  bool is_new = false;
   if (cost.access == InstructionCost::Access::kCopy) {
     const uint64_t* from = reg<uint64_t>(w, in.op[1]);
     const uint32_t* size = reg<uint32_t>(w, in.op[2]);
     const uint64_t offset = static_cast<uint64_t>(*static_cast<const int64_t*>(in.extra));
     for (int i = 0; i < kLanes; ++i) address[i] = from[i] + offset, bytes[i] = size[i];
-    count_global(tally, w.exec, address, bytes, true, false);
+    is_new = count_global(tally, w.exec, address, bytes, true, false);
   } else if (others != 0) {
-    count_global(tally, others, address, bytes, cost.access != InstructionCost::Access::kWrite,
-                 cost.access != InstructionCost::Access::kRead);
+    is_new = count_global(tally, others, address, bytes, cost.access != InstructionCost::Access::kWrite,
+                          cost.access != InstructionCost::Access::kRead);
   }
+  if ((others != 0 && cost.kind != kWarploomLocal) || cost.access == InstructionCost::Access::kCopy)
+    latency = std::max<uint64_t>(latency, is_new ? kDramClocks : kL2Clocks);
+  const uint64_t time = issue(w, cost, static_cast<uint32_t>(latency + cost.latency));
+  if (atomic && others != 0) change(w, first, time + cost.latency + kL2Clocks);
 }
 
 void count_block(Tally& tally, Block& block) {
@@ -206,6 +283,10 @@ void count_block(Tally& tally, Block& block) {
   for (const auto& [address, lanes] : block.swapped) most = std::max(most, lanes);
   tally.counts.swap_chain += most;
   block.swapped.clear();
+  const uint64_t clocks = end_block(block);
+  tally.counts.chain += clocks;
+  std::atomic<uint64_t>& longest = block.launch->longest_chain;
+  for (uint64_t seen = longest; seen < clocks && !longest.compare_exchange_weak(seen, clocks);) continue;
 }
 
 bool counting() { return table().on; }

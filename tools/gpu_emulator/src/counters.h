@@ -22,8 +22,16 @@ struct Tally {
   WarploomCounters counts = {};
 };
 
-// Before the handler of an instruction with cost.access runs, while its address registers are whole.
+// Before the handler of an instruction with cost.access runs, while its address registers are whole. Issues it on the warp's clock.
 void count_access(Tally& tally, Warp& warp, const Inst& inst, const InstructionCost& cost);
+
+// When an instruction issues: whether the launch had run it before.
+inline void count_fetch(Tally& tally, const Code& code, size_t instruction) {
+  if (!code.costs[instruction].counted) return;
+  uint32_t* last = &code.last_launch[instruction];
+  if (__atomic_load_n(last, __ATOMIC_RELAXED) == tally.launch) return;
+  if (__atomic_exchange_n(last, tally.launch, __ATOMIC_RELAXED) != tally.launch) ++tally.counts.distinct_instructions;
+}
 
 // When a block has ended.
 void count_block(Tally& tally, Block& block);

@@ -347,6 +347,35 @@ void Encoder::run() {
   finish();
 }
 
+// What a warp's clock needs: the places that each instruction reads and writes, and where basic blocks begin.
+void Encoder::prepare_clock(const std::vector<uint32_t>& offsets) {
+  std::map<uint32_t, uint16_t> number;
+  auto add = [&](uint32_t code) {
+    if (code == kNoOperand || (code & 1) != 0) return;
+    code_.places.push_back(number.try_emplace(offsets[code >> 2], static_cast<uint16_t>(number.size())).first->second);
+  };
+  std::vector<bool> leads(pending_.size() + 1);
+  leads[0] = true;
+  for (size_t i = 0; i < pending_.size(); ++i) {
+    Pending& p = pending_[i];
+    if (p.branches) leads[p.inst.target] = true;
+    for (const uint32_t target : p.targets) leads[target] = true;
+    if (p.cost.kind == kWarploomControl || p.cost.kind == kWarploomBarrier) leads[i + 1] = true;
+    p.cost.places = static_cast<uint32_t>(code_.places.size());
+    add(p.inst.guard);
+    for (size_t k = p.destinations; k < p.operands.size(); ++k) add(p.operands[k]);
+    p.cost.reads = static_cast<uint16_t>(code_.places.size() - p.cost.places);
+    for (size_t k = 0; k < p.destinations; ++k) add(p.operands[k]);
+    p.cost.writes = static_cast<uint16_t>(code_.places.size() - p.cost.places - p.cost.reads);
+    // Of several Insts of one PTX instruction the last one takes its time.
+    const bool more = i + 1 < pending_.size() && pending_[i + 1].inst.ast == p.inst.ast;
+    if (more && p.cost.access == InstructionCost::Access::kNone) p.cost.latency = 0;
+  }
+  for (size_t i = 0; i < pending_.size(); ++i) pending_[i].cost.leads = leads[i];
+  code_.place_count = static_cast<uint32_t>(number.size());
+  code_.last_launch.resize(pending_.size());
+}
+
 void Encoder::finish() {
   for (Pending& p : pending_) {
     if (p.branches) p.inst.target = first_inst_[p.inst.target];
@@ -357,7 +386,8 @@ void Encoder::finish() {
     }
   }
   std::vector<uint32_t> offsets;
-  code_.frame_bytes = allocate_registers(pending_, sizes_, pinned_, offsets);
+  code_.frame_bytes = allocate_registers(pending_, sizes_, pinned_, offsets, code_.live_registers);
+  prepare_clock(offsets);
   auto place = [&](uint32_t code) { return code == kNoOperand || (code & 1) != 0 ? code : offsets[code >> 2] | (code & 3); };
   for (Pending& p : pending_) {
     p.inst.guard = place(p.inst.guard);

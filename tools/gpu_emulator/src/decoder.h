@@ -108,6 +108,7 @@ class Encoder {
  private:
   void encode(const ptx::Instruction& in, const EncoderTable& table);
   void layout_variables();
+  void prepare_clock(const std::vector<uint32_t>& offsets);
   void finish();
 
   Program& program_;
@@ -126,8 +127,9 @@ class Encoder {
   uint32_t carry_ = kNoOperand;
 };
 
-// register_allocation.cpp: the byte offset of every virtual register; returns the frame's size.
+// register_allocation.cpp: the byte offset of every virtual register; returns the frame's size. `live`: the most registers of
+// 32 bits that hold something later instructions read.
 uint32_t allocate_registers(const std::vector<Encoder::Pending>& code, const std::vector<uint32_t>& sizes,
-                            const std::vector<bool>& pinned, std::vector<uint32_t>& offsets);
+                            const std::vector<bool>& pinned, std::vector<uint32_t>& offsets, uint32_t& live);
 
 }  // namespace emulator

@@ -16,6 +16,8 @@ constexpr DeviceModel kModels[] = {
      164 << 10, 163 << 10, 64, 64, 32, 16, 16, 0.5, 5120},
     {"h100", "H100-SXM5-80GB (emulated)", 9, 0, 132, 2048, 32, 65536, 1980000, 2619000, 5120, 50 << 20,
      228 << 10, 227 << 10, 64, 128, 64, 16, 64, 0.5, 5120},
+    {"h200", "H200-SXM-141GB (emulated)", 9, 0, 132, 2048, 32, 65536, 1980000, 3125000, 6144, 50 << 20,
+     228 << 10, 227 << 10, 64, 128, 64, 16, 64, 0.5, 5120},
     {"rtx4090", "RTX 4090 (emulated)", 8, 9, 128, 1536, 24, 65536, 2520000, 10501000, 384, 72 << 20,
      100 << 10, 99 << 10, 64, 128, 2, 16, 16, 0.25, 2560},
     {"rtx5090", "RTX 5090 (emulated)", 12, 0, 170, 1536, 24, 65536, 2407000, 14001000, 512, 96 << 20,
@@ -55,7 +57,7 @@ const DeviceModel& device_model() {
     const char* name = std::getenv("WARPLOOM_EMULATOR_DEVICE");
     if (name == nullptr) return kModels[0];
     if (const DeviceModel* m = find_model(name)) return *m;
-    std::fprintf(stderr, "emulator: WARPLOOM_EMULATOR_DEVICE=%s is none of a100, h100, rtx4090, rtx5090\n", name);
+    std::fprintf(stderr, "emulator: WARPLOOM_EMULATOR_DEVICE=%s is none of a100, h100, h200, rtx4090, rtx5090\n", name);
     std::abort();
   }();
   return chosen;

@@ -10,6 +10,7 @@
 #include "busiest.h"
 #include "counters.h"
 #include "decoder.h"
+#include "latency.h"
 #include "memory.h"
 #include "races.h"
 #include "reports.h"
@@ -166,6 +167,8 @@ void work(Grid& grid) {
         block = std::move(unused.back());
         unused.pop_back();
         prepare(*block, grid.launch, linear);
+        if (grid.launch.counted != 0)
+          for (Warp& w : block->warps) start_clock(w);
       } else if (!waiting.empty()) {
         block = std::move(waiting.front());
         waiting.pop_front();
@@ -221,6 +224,7 @@ std::optional<Failure> run_grid(Launch& launch) {
     launch.counted = next_counted_launch();
     WarploomCounters size = {};
     size.launches = 1;
+    size.graph_launches = launch.in_graph ? 1 : 0;
     size.blocks = uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2];
     size.warps = size.blocks * ((launch.block[0] * launch.block[1] * launch.block[2] + kLanes - 1) / kLanes);
     add_counts(launch, size);
@@ -232,7 +236,12 @@ std::optional<Failure> run_grid(Launch& launch) {
   for (uint64_t i = 1; i < workers; ++i) threads.emplace_back([&grid] { work(grid); });
   work(grid);
   for (std::thread& t : threads) t.join();
-  if (launch.counted != 0) add_loads(launch, grid.loads);
+  if (launch.counted != 0) {
+    WarploomCounters clocks = {};
+    clocks.longest_chain = launch.longest_chain;
+    add_counts(launch, clocks);
+    add_loads(launch, grid.loads);
+  }
   return grid.failure;
 }
 

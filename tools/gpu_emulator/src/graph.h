@@ -17,9 +17,9 @@ struct Work {
   std::function<void()> run;             // of all but kernels; may be empty
   std::shared_ptr<KernelLaunch> kernel;  // of a kernel
 
-  void operator()() const {
+  void operator()(bool in_graph = false) const {
     if (kernel != nullptr)
-      kernel->run();
+      kernel->run(in_graph);
     else if (run)
       run();
   }

@@ -51,6 +51,17 @@ struct InstructionCost {
   uint8_t address = 0;         // which operand
   uint8_t bytes = 0;           // of a lane
   uint32_t lanes = kAllLanes;  // whose addresses matter
+  // For a warp's clock (latency.h).
+  // kLook: a load of what other threads change meanwhile; kCommit and the waits are of cp.async.
+  enum class Sync : uint8_t { kNone, kLook, kFence, kCommit, kWait, kWaitAll };
+  Sync sync = Sync::kNone;
+  uint8_t groups = 0;  // kWait: that need not be there
+  bool leads = false;  // the first instruction of a basic block
+  uint8_t stores = 0;  // whose order it keeps: of a space, as index + 1 into WarpClock::stored; 0: of none
+  bool is_store = false;
+  uint16_t latency = 0;  // clocks until what it writes can be used; of a memory access, without the memory
+  uint32_t places = 0;   // into Code::places: first those that it reads, then those that it writes
+  uint16_t reads = 0, writes = 0;
 };
 
 // A function call's arguments or results: bytes of one lane's parameter, from one frame's registers to another's.
@@ -69,9 +80,13 @@ struct Code {  // a decoded function
   Program* program = nullptr;
   std::vector<Inst> insts;
   std::vector<InstructionCost> costs;  // of each
-  uint8_t* constants = nullptr;        // 64-byte aligned
-  uint32_t frame_bytes = 0;            // registers
-  uint32_t local_bytes = 0;            // .local variables of one thread
+  std::vector<uint16_t> places;        // of registers, numbered from 0: what costs name
+  uint32_t place_count = 0;
+  mutable std::vector<uint32_t> last_launch;  // that ran each instruction, where counting is on
+  uint32_t live_registers = 0;                // of 32 bits, at most; what ptxas needs is near
+  uint8_t* constants = nullptr;               // 64-byte aligned
+  uint32_t frame_bytes = 0;                   // registers
+  uint32_t local_bytes = 0;                   // .local variables of one thread
   uint32_t static_shared = 0, param_bytes = 0;
   bool has_calls = false;
   std::vector<uint32_t> param_offsets, result_offsets;  // of a .func, in its frame; of an entry, in its parameter buffer
@@ -86,7 +101,28 @@ struct Frame {
   Frame* parent = nullptr;
   const CallSite* site = nullptr;
   uint32_t return_pc = 0, depth = 0, lanes = 0;
-  uint32_t local_offset = 0;  // of this frame's variables in each lane's stack
+  uint32_t local_offset = 0;    // of this frame's variables in each lane's stack
+  std::vector<uint64_t> ready;  // when each place's value can be used; where counting is on
+};
+
+// A warp's clock, where counting is on: latency.h says what it holds.
+struct WarpClock {
+  uint64_t begin = 0;            // of this basic block: when its first instruction may issue
+  uint64_t last = 0;             // when the last one issued
+  uint64_t issued = 0;           // instructions of this basic block
+  uint64_t passed = 0;           // instructions before it
+  uint64_t stored[3] = {};       // when the last store to a space issued
+  uint64_t copied = 0;           // when the copies since the last commit will be there
+  std::vector<uint64_t> groups;  // the same of groups of copies
+  const Inst* look = nullptr;    // the last look at what others change, where, when, and after how many instructions
+  uint64_t look_address = 0, look_time = 0, look_passed = 0, look_saw = 0;
+  size_t look_release = 0;  // what WordTime::releases held at the first of these looks
+};
+
+// When threads changed a word that others wait for.
+struct WordTime {
+  uint64_t time = 0;               // the last change so far
+  std::vector<uint64_t> releases;  // the same, whenever somebody had waited long enough, in order
 };
 
 // Lanes of a warp that are at the same place.
@@ -136,6 +172,7 @@ struct Warp {
   std::vector<AsyncCopy> async;
   uint32_t async_groups[kLanes] = {};  // committed
   std::vector<std::unique_ptr<Frame>> frames;
+  WarpClock time;
 };
 
 enum Shadow : uint8_t;
@@ -148,6 +185,8 @@ struct Barrier {
   uint32_t waiting = 0;   // groups
   uint32_t count = 0;     // of true predicates
   uint32_t threads = 0;   // that gave one
+  // Where counting is on: warps that arrived, when the first and the last one did.
+  uint64_t warps = 0, first_arrival = 0, last_arrival = 0;
 };
 
 struct Block {
@@ -164,6 +203,8 @@ struct Block {
   Tally* tally = nullptr;     // where counting is on
   std::unordered_map<uint64_t, uint64_t>
       swapped;  // lanes that a loop of compare-and-swap brought to an address, where counting is on
+  uint64_t phase_begin = 0, phase_issued = 0;    // since the last barrier of all threads, where counting is on
+  std::unordered_map<uint64_t, WordTime> words;  // mbarriers, where counting is on
   uint64_t shared = 0, locals = 0;
   std::vector<uint8_t> storage;
 };
@@ -181,6 +222,12 @@ struct Launch {
   std::atomic<bool> failed{false};
   std::atomic<uint64_t> issued{0}, lanes_issued{0};
   std::atomic<uint64_t> issued_since_end{0};  // of a block: what the watchdog looks at
+  bool in_graph = false;
+  // Where counting is on: the longest block's clocks; words that blocks wait for.
+  std::atomic<uint64_t> longest_chain{0};
+  std::atomic<bool> has_words{false};
+  std::mutex words_mutex;
+  std::unordered_map<uint64_t, WordTime> words;
 };
 
 // What stops a kernel. `kind` is the CUDA error that the runtime then reports.

@@ -2,6 +2,7 @@
 // phase, arrivals of a whole phase, number of the phase.
 #include "access.h"
 #include "decoder.h"
+#include "latency.h"
 #include "races.h"
 
 namespace emulator {
@@ -70,6 +71,7 @@ void arrive_on(Warp& w, const Inst& in) {
     std::memcpy(&states[i], &s, 8);
     arrive_once(w, in, i, s, count[i], flags);
   }
+  if (w.block->tally != nullptr) change(w, address[std::countr_zero(w.exec)], w.time.last + kSharedClocks);
   ordered(w);
   store_lanes(w, in.op[0], states);
 }
@@ -85,6 +87,8 @@ void arrive_after_copies(Warp& w, const Inst& in) {
     if (!counted) s.pending = (s.pending + 1) & kMost;
     arrive_once(w, in, i, s, 1, 0);
   }
+  if (w.block->tally != nullptr)
+    change(w, address[std::countr_zero(w.exec)], std::max(w.time.last, copies_end(w.time)) + kSharedClocks);
   ordered(w);
 }
 
@@ -93,6 +97,7 @@ template <bool kParity>
 void test(Warp& w, const Inst& in) {
   alignas(64) uint64_t address[kLanes];
   lane_addresses(w, in, in.op[1], address);
+  if (w.block->tally != nullptr) look(w, in, address[std::countr_zero(w.exec)]);
   uint32_t done = 0;
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);

@@ -8,18 +8,25 @@
 #include "busiest.h"
 #include "counters.h"
 #include "device_models.h"
+#include "latency.h"
 #include "resources.h"
 
 namespace emulator {
 namespace {
 
-constexpr double kLaunchSeconds = 2.5e-6;        // from one kernel's end to the next one's first instruction, in a stream
+// From one kernel's end to the next one's first instruction, in a stream and in a graph: H100,
+// hazyresearch.stanford.edu/blog/2025-05-27-no-bubbles.
+constexpr double kLaunchSeconds = 2.1e-6, kGraphLaunchSeconds = 1.3e-6;
 constexpr double kAchievable = 0.92;             // of DRAM's data sheet bandwidth: what copies reach on A100 and H100
 constexpr double kSector = 32, kPortBytes = 64;  // a multiprocessor draws this much from L2 in a clock
 constexpr double kIssueSlots = 4;                // warp instructions a clock
-// Of a round of a compare-and-swap loop in shared memory: load, two halves of a sum, swap, branch; and the clocks from a load
-// to the swap's answer, each of the two taking some 23 to 30 (the latency of shared memory: arXiv:2402.13499).
-constexpr double kSwapInstructions = 5, kSwapClocks = 50;
+constexpr int kSpareRegisters = 4;               // beyond those that are live at once
+// Of a round of a compare-and-swap loop in shared memory: load, two halves of a sum, swap, branch.
+constexpr double kSwapInstructions = 5;
+// Code that no instruction cache of the multiprocessor holds comes from L2 at 17.8 clocks an instruction; from the first cache an
+// instruction that depends on the one before takes 4. Both: github.com/YKTian-x2b/AmpereArchViaMicroBenchMark (RTX 3060, straight
+// line of FFMA). 16 bytes each, in a cache of 128 KiB: arXiv:1804.06826 (V100), the same for A100 and H100.
+constexpr double kFetchClocks = 17.8 - 4, kInstructionBytes = 16, kInstructionCache = 128 << 10;
 
 // Clocks that instructions keep a multiprocessor's arithmetic units busy: the busiest of them, warps of 32.
 double arithmetic_clocks(const Load& l, const DeviceModel& m) {
@@ -28,11 +35,25 @@ double arithmetic_clocks(const Load& l, const DeviceModel& m) {
                    32 * n(l.specials) / m.specials, 32 * n(l.conversions) / m.conversions, n(l.matrices) / m.matrices});
 }
 
+// Near what ptxas would give a thread, without half a second for asking it: the most that are live at once, within the
+// kernel's launch bounds.
+int registers_of(const LaunchKind& kind) {
+  constexpr int kUnit = 8, kMost = 255, kFile = 65536;
+  const ptx::Function& f = *kind.code->ast;
+  int most = kMost;
+  const uint64_t threads = uint64_t{f.max_threads[0]} * f.max_threads[1] * f.max_threads[2];
+  if (threads > 0) most = std::min<int>(most, kFile / static_cast<int>(threads * std::max(f.min_blocks, 1u)));
+  if (f.max_registers > 0) most = std::min(most, static_cast<int>(f.max_registers));
+  return std::min(most / kUnit * kUnit,
+                  (static_cast<int>(kind.code->live_registers) + kSpareRegisters + kUnit - 1) / kUnit * kUnit);
+}
+
 // All launches of a kind, which are taken to be alike.
 WarploomModelledTime modelled(const LaunchKind& kind, const WarploomCounters& c, const DeviceModel& m) {
   WarploomModelledTime t = {};
   const double launches = static_cast<double>(c.launches);
-  t.launch = launches * kLaunchSeconds;
+  const double in_graphs = static_cast<double>(c.graph_launches);
+  t.launch = (launches - in_graphs) * kLaunchSeconds + in_graphs * kGraphLaunchSeconds;
   t.dram =
       kSector * static_cast<double>(c.distinct_sectors_read + c.distinct_sectors_written) / (m.bandwidth() * kAchievable);
   const double asked = kSector * static_cast<double>(c.sectors_read + c.sectors_written);
@@ -42,20 +63,30 @@ WarploomModelledTime modelled(const LaunchKind& kind, const WarploomCounters& c,
   t.issue = (static_cast<double>(most.instructions) + kSwapInstructions * rounds) / kIssueSlots / m.clock();
   t.arithmetic = arithmetic_clocks(most, m) / m.clock();
   t.shared = (static_cast<double>(most.shared_passes) + rounds) / m.clock();
-  // Blocks that share a multiprocessor spin side by side.
+  // Blocks that share a multiprocessor spin and wait side by side.
   const int resident =
-      occupancy(m, 0, kind.code->static_shared + kind.dynamic_shared, static_cast<int>(kind.threads)).blocks;
+      occupancy(m, registers_of(kind), kind.code->static_shared + kind.dynamic_shared, static_cast<int>(kind.threads))
+          .blocks;
   const double blocks = static_cast<double>(kind.blocks);
   const double waves = std::ceil(blocks / (m.processors * std::max(resident, 1)));
+  t.latency = std::max(static_cast<double>(c.longest_chain), waves / blocks * static_cast<double>(c.chain)) / m.clock();
+  const double code = static_cast<double>(c.distinct_instructions) / launches;
+  t.fetch = kFetchClocks * static_cast<double>(c.distinct_instructions) / m.clock() *
+            (code * kInstructionBytes > kInstructionCache ? waves : 1);
   t.swaps = waves / blocks / m.clock() * kSwapClocks * static_cast<double>(c.swap_chain);
   t.l2 = std::max(t.l2, kSector * static_cast<double>(most.sectors) / kPortBytes / m.clock());
-  t.total = t.launch + std::max({t.dram, t.l2, t.issue, t.arithmetic, t.shared, t.swaps});
+  t.total = t.launch + std::max({t.dram, t.l2, t.issue, t.arithmetic, t.shared, t.swaps, t.latency + t.fetch});
   return t;
 }
 
 const char* bound_by(const WarploomModelledTime& t) {
-  const std::pair<double, const char*> parts[] = {{t.dram, "DRAM"},      {t.l2, "L2"},         {t.issue, "issue"},
-                                                  {t.arithmetic, "ALU"}, {t.shared, "shared"}, {t.swaps, "swaps"},
+  const std::pair<double, const char*> parts[] = {{t.dram, "DRAM"},
+                                                  {t.l2, "L2"},
+                                                  {t.issue, "issue"},
+                                                  {t.arithmetic, "ALU"},
+                                                  {t.shared, "shared"},
+                                                  {t.swaps, "swaps"},
+                                                  {t.latency + t.fetch, "chain"},
                                                   {t.launch, "launch"}};
   return std::max_element(std::begin(parts), std::end(parts), [](auto& a, auto& b) { return a.first < b.first; })->second;
 }
@@ -161,6 +192,7 @@ int warploom_emulator_modelled(const char* kernel, const char* gpu, WarploomMode
     const WarploomModelledTime t = modelled(kind, counts, *model);
     out->total += t.total, out->launch += t.launch, out->dram += t.dram, out->l2 += t.l2;
     out->issue += t.issue, out->arithmetic += t.arithmetic, out->shared += t.shared, out->swaps += t.swaps;
+    out->latency += t.latency, out->fetch += t.fetch;
     ++matches;
   }
   return matches;

@@ -94,6 +94,7 @@ struct Function {
   std::map<Location, Location> inlined_at;  // where the function that holds a location was called
   std::map<std::string_view, std::vector<std::string_view>> branch_targets;  // .branchtargets tables
   uint32_t max_threads[3] = {0, 0, 0};                                       // .maxntid or .reqntid
+  uint32_t min_blocks = 0, max_registers = 0;                                // .minnctapersm, .maxnreg
   uint32_t line = 0;
 };
 

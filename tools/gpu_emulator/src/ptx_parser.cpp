@@ -159,7 +159,7 @@ void Parser::function(bool is_entry) {
         if (!accept(",")) break;
       }
     } else if (directive == ".minnctapersm" || directive == ".maxnreg") {
-      integer();
+      (directive == ".maxnreg" ? f.max_registers : f.min_blocks) = static_cast<uint32_t>(integer());
     } else if (directive == ".pragma") {
       lexer_.next();
       accept(";");

@@ -75,13 +75,46 @@ void live_sets(const std::vector<Encoder::Pending>& code, size_t words, std::vec
   }
 }
 
+// Registers of 32 bits: a predicate is none, one of 16 bits counts as one.
+uint32_t most_live(const std::vector<Encoder::Pending>& code, const std::vector<BasicBlock>& blocks,
+                   const std::vector<uint32_t>& sizes) {
+  auto words_of = [&](uint32_t v) { return sizes[v] == 4 ? 0 : (sizes[v] + 4 * kLanes - 1) / (4 * kLanes); };
+  uint32_t most = 0;
+  for (const BasicBlock& b : blocks) {
+    std::vector<uint64_t> alive = b.out;
+    uint32_t now = 0;
+    for (uint32_t v = 0; v < sizes.size(); ++v)
+      if (((alive[v / 64] >> (v % 64)) & 1) != 0) now += words_of(v);
+    most = std::max(most, now);
+    for (uint32_t i = b.end; i-- > b.begin;) {
+      const Encoder::Pending& p = code[i];
+      auto set = [&](uint32_t operand, bool value) {
+        if (!is_register(operand)) return;
+        const uint32_t v = operand >> 2;
+        uint64_t& word = alive[v / 64];
+        const uint64_t bit = uint64_t{1} << (v % 64);
+        if (((word & bit) != 0) == value) return;
+        word ^= bit;
+        now = value ? now + words_of(v) : now - words_of(v);
+      };
+      if (!is_register(p.inst.guard))
+        for (size_t k = 0; k < p.destinations; ++k) set(p.operands[k], false);
+      for (size_t k = p.destinations; k < p.operands.size(); ++k) set(p.operands[k], true);
+      set(p.inst.guard, true);
+      most = std::max(most, now);
+    }
+  }
+  return most;
+}
+
 }  // namespace
 
 uint32_t allocate_registers(const std::vector<Encoder::Pending>& code, const std::vector<uint32_t>& sizes,
-                            const std::vector<bool>& pinned, std::vector<uint32_t>& offsets) {
+                            const std::vector<bool>& pinned, std::vector<uint32_t>& offsets, uint32_t& live) {
   const size_t registers = sizes.size(), words = registers / 64 + 1;
   std::vector<BasicBlock> blocks = split(code);
   live_sets(code, words, blocks);
+  live = most_live(code, blocks, sizes);
   std::vector<uint32_t> first(registers, UINT32_MAX), last(registers, 0);
   auto touch = [&](uint32_t v, uint32_t at) {
     first[v] = std::min(first[v], at);

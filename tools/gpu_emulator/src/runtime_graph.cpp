@@ -18,7 +18,7 @@ void run_nodes(const std::vector<CUgraphExec_st::Node>& nodes) {
       if (!done[i] && std::all_of(nodes[i].after.begin(), nodes[i].after.end(), [&](size_t before) { return done[before]; }))
         ready.push_back(i);
     const size_t next = ready[draw() % ready.size()];
-    if (device_error() == cudaSuccess) nodes[next].work();
+    if (device_error() == cudaSuccess) nodes[next].work(true);
     done[next] = true;
   }
 }
@@ -235,7 +235,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   std::vector<std::shared_ptr<Operation>> operations;
   for (const CUgraphExec_st::Node& node : executable->nodes) {
     auto operation = std::make_shared<Operation>();
-    operation->run = node.work;
+    operation->run = [work = node.work] { work(true); };
     operation->after = {start};
     for (const size_t before : node.after) operation->after.push_back(operations[before]);
     operations.push_back(std::move(operation));

@@ -61,8 +61,9 @@ cudaError_t prepare(const void* function, dim3 grid, dim3 block, void** args, si
   return cudaSuccess;
 }
 
-void KernelLaunch::run() const {
+void KernelLaunch::run(bool in_graph) const {
   Launch l;
+  l.in_graph = in_graph;
   l.code = kernel->code;
   l.name = kernel->name;
   l.grid[0] = grid.x, l.grid[1] = grid.y, l.grid[2] = grid.z;

@@ -17,7 +17,7 @@ struct KernelLaunch {
   bool cooperative = false;
   std::vector<uint8_t> params;  // laid out as the kernel expects them
 
-  void run() const;                // on the device, now
+  void run(bool in_graph) const;   // on the device, now
   std::vector<void*> arguments();  // where each one lies in params
 };
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "counters.h"
+#include "latency.h"
 #include "memory.h"
 #include "registers.h"
 
@@ -119,7 +120,12 @@ bool schedule(Warp& w) {
 void run_counted(Warp& w, const Inst& in, const InstructionCost& cost) {
   Tally& tally = *w.block->tally;
   const uint32_t exec = w.exec;
-  if (cost.access != InstructionCost::Access::kNone) count_access(tally, w, in, cost);
+  if (cost.leads) end_basic_block(w);
+  if (cost.access != InstructionCost::Access::kNone)
+    count_access(tally, w, in, cost);
+  else
+    issue(w, cost, cost.latency);
+  count_fetch(tally, *w.frame->code, static_cast<size_t>(&in - w.code));
   in.handler(w, in);
   if (!cost.counted) return;
   // Lanes that wait for others of their warp come back to the instruction, and count then.
@@ -153,6 +159,7 @@ uint64_t run(Warp& w) {
 
 void open(Block& block, uint32_t id) {
   const Barrier barrier = block.barriers[id];
+  const uint64_t time = block.tally != nullptr ? opening(block, barrier) : 0;
   block.barriers[id] = {};
   for (Warp& w : block.warps)
     for (Group& g : w.pending) {
@@ -162,6 +169,7 @@ void open(Block& block, uint32_t id) {
       finish_barrier(w, g.frame->code->insts[g.pc - 1], g.lanes, barrier);
       w.bank[0] = saved;
       make_ready(g);
+      if (block.tally != nullptr) go_on_at(w, time);
     }
   ++block.opened;
   ++block.generation;
@@ -248,6 +256,7 @@ void arrive(Warp& w, const Inst& in, uint32_t id, uint32_t count, bool only_arri
   // A count is in whole warps: the first lanes bring those which the warp lacks.
   if (count != 0 && (w.exec & w.live & (0 - w.live)) != 0)
     b.arrived += static_cast<uint32_t>(kLanes - std::popcount(w.live));
+  if (block.tally != nullptr) arrive_at(w, b);
   if (votes) {
     b.count += static_cast<uint32_t>(std::popcount(predicate));
     b.threads += static_cast<uint32_t>(std::popcount(w.exec));
@@ -292,6 +301,7 @@ void enter_code(Warp& w, const Inst& in, const CallSite& site, const Code& calle
   f.depth = caller->depth + 1;
   f.lanes = lanes;
   f.local_offset = caller->local_offset + caller->code->local_bytes;
+  if (w.block->tally != nullptr) f.ready.assign(callee.place_count, 0);
   if (f.local_offset + callee.local_bytes > w.local_stride || f.depth > 1000)
     fault(w, in, std::countr_zero(lanes), kFaultLaunch, "stack overflow in a called function");
   mark_locals(w, lanes, f.local_offset, callee.local_bytes, kUninitialised);

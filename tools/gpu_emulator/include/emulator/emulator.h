@@ -77,6 +77,11 @@ struct WarploomCounters {
   // wins a round at an address. Rounds: the most lanes of a warp instruction at one address, summed over instructions. Chain: the
   // most lanes of a block at one address, summed over blocks; they win one after the other.
   uint64_t swap_rounds, swap_chain;
+  // What dependences take: clocks from a block's start to its end if it had a multiprocessor to itself and its code at hand, by the
+  // published latencies of instructions, memory and barriers (tools/gpu_emulator/README.md), summed over blocks; of the longest block,
+  // summed over launches. PTX instructions that a launch runs at all, summed over launches: each is fetched.
+  uint64_t chain, longest_chain, distinct_instructions;
+  uint64_t graph_launches;  // those of `launches` that a graph made
 };
 
 // Counting is off until asked for: it takes time. `kernel`: any part of a demangled name; instantiations are summed. Counts
@@ -86,7 +91,7 @@ __attribute__((weak)) void warploom_emulator_reset_counters(void);
 __attribute__((weak)) int warploom_emulator_counters(const char* kernel,
                                                      struct WarploomCounters* sums);  // kernels that match
 
-// ---- Resources and occupancy. `gpu`: "a100", "h100", "rtx4090", "rtx5090" (sm_120).
+// ---- Resources and occupancy. `gpu`: "a100", "h100", "h200", "rtx4090", "rtx5090" (sm_120).
 struct WarploomResources {  // of one thread, or of a block where it says so; from `ptxas -v` for the GPU's architecture
   int registers, stack_bytes, spill_store_bytes, spill_load_bytes, static_shared_bytes /* a block */;
 };
@@ -100,12 +105,13 @@ __attribute__((weak)) int warploom_emulator_resources(const char* kernel, const 
 __attribute__((weak)) int warploom_emulator_occupancy(const char* gpu, int registers, size_t shared_bytes, int threads,
                                                       struct WarploomOccupancy* out);
 
-// ---- Modelled time: what the counted work takes at least on a GPU, by its data sheet: the slowest of DRAM (distinct
-// sectors), L2 (sectors asked for), the busiest multiprocessor's issue slots, arithmetic units, shared memory and L2 port, and a
-// block's longest chain of compare-and-swaps; plus a constant a launch. Caches are cold, other latencies hidden. No
+// ---- Modelled time: what the counted work takes on a GPU, by its data sheet and published latencies: the slowest of DRAM (distinct
+// sectors), L2 (sectors asked for), the busiest multiprocessor's issue slots, arithmetic units, shared memory and L2 port, a
+// block's longest chain of compare-and-swaps, and `latency` + `fetch`: what dependences take in blocks of a multiprocessor that
+// run one after the other, and the fetching of code; plus a constant a launch, smaller in a graph. Caches are cold. No
 // measurement; it compares variants and shows what bounds them.
 struct WarploomModelledTime {  // seconds of all counted launches
-  double total, launch, dram, l2, issue, arithmetic, shared, swaps;
+  double total, launch, dram, l2, issue, arithmetic, shared, swaps, latency, fetch;
 };
 __attribute__((weak)) int warploom_emulator_modelled(const char* kernel, const char* gpu, struct WarploomModelledTime* out);
 __attribute__((weak)) const char* warploom_emulator_profile(

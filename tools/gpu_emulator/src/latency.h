@@ -1,0 +1,40 @@
+// How long a warp takes when nothing but its own dependences and those that it waits for hold it up: a clock a warp, where
+// counting is on. Within a basic block instructions issue as soon as what they read is ready (ptxas puts them in such an order),
+// one a clock; no load passes a store to its space. A basic block begins when all of the one before have issued. Warps of
+// a block meet at barriers, blocks at words that atomics change and loads look at.
+#pragma once
+
+#include "machine.h"
+
+namespace emulator {
+
+// Clocks. A100 unless it says otherwise; in clocks other GPUs since Volta differ by less than 15%.
+constexpr uint16_t kArithmeticClocks = 4;  // 32 bits: arXiv:2208.11174, arXiv:2503.20481
+constexpr uint16_t kWideClocks = 6;        // 64 bits are two instructions, the second of which starts two clocks later
+constexpr uint16_t kDoubleClocks = 8;      // f64: github.com/te42kyfo/gpu-benches, Accel-Sim's configuration
+constexpr uint16_t kSpecialClocks = 23;    // the unit of special functions and conversions: Accel-Sim's configuration
+constexpr uint16_t kMatrixClocks = 25;     // mma.m16n8k16: arXiv:2206.02874
+constexpr uint16_t kL1Clocks = 33;         // what local memory takes: arXiv:2208.11174
+constexpr uint16_t kSharedClocks = 29;     // this and the next two: arXiv:2402.13499; shuffles take shared memory's path
+constexpr uint16_t kL2Clocks = 262;
+constexpr uint16_t kDramClocks = 470;
+constexpr uint16_t kFenceClocks = 327;      // of the GPU's scope; RTX 3070: github.com/mushihao/cuda
+constexpr uint16_t kBarrierClocks = 22;     // from the last warp's arrival; V100: arXiv:2004.05371
+constexpr double kBarrierWarpClocks = 2.1;  // a warp that arrives: 0.475 warps a clock; V100: arXiv:2004.05371
+// Of a round of a compare-and-swap loop in shared memory: a load, and a swap that takes no less.
+constexpr uint16_t kSwapClocks = 50;
+
+void start_clock(Warp& warp);                                               // at the start of its block
+uint64_t issue(Warp& warp, const InstructionCost& cost, uint32_t latency);  // returns when
+void end_basic_block(Warp& warp);
+// A look at a word that atomics or arrivals of other threads change; an atomic or arrival. By the warp's first lane.
+void look(Warp& warp, const Inst& inst, uint64_t address);
+void change(Warp& warp, uint64_t address, uint64_t time);
+uint64_t copies_end(const WarpClock& time);  // when all cp.async so far will be there
+// Barriers: a warp's arrival; when the barrier has opened, for each warp that waits.
+void arrive_at(Warp& warp, Barrier& barrier);
+uint64_t opening(Block& block, const Barrier& barrier);
+void go_on_at(Warp& warp, uint64_t time);
+uint64_t end_block(Block& block);  // its clocks
+
+}  // namespace emulator
