@@ -9,6 +9,7 @@
 
 #include "access.h"
 #include "busiest.h"
+#include "instruction_cache.h"
 #include "latency.h"
 
 namespace emulator {
@@ -324,6 +325,7 @@ extern "C" {
 void warploom_emulator_count(int on) { table().on = on != 0; }
 void warploom_emulator_reset_counters() {
   forget_loads();
+  forget_cached_code();
   const std::lock_guard lock(table().mutex);
   table().counts.clear();
 }

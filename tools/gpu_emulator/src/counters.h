@@ -17,20 +17,24 @@ InstructionCost cost_of(const ptx::Instruction& in);
 
 // A block's counts.
 struct Tally {
-  explicit Tally(uint32_t number) : launch(number) {}
-  uint32_t launch;  // stamps the sectors that it has touched
+  explicit Tally(const Launch& l) : launch(l.counted), cached_since(l.cached_since) {}
+  uint32_t launch;        // stamps the sectors that it has touched, and the instructions that it has run
+  uint32_t cached_since;  // instructions with this stamp or a later one need not be fetched
   WarploomCounters counts = {};
 };
 
 // Before the handler of an instruction with cost.access runs, while its address registers are whole. Issues it on the warp's clock.
 void count_access(Tally& tally, Warp& warp, const Inst& inst, const InstructionCost& cost);
 
-// When an instruction issues: whether the launch had run it before.
+// When an instruction issues: whether the launch had run it before, and whether it must be fetched.
 inline void count_fetch(Tally& tally, const Code& code, size_t instruction) {
   if (!code.costs[instruction].counted) return;
   uint32_t* last = &code.last_launch[instruction];
   if (__atomic_load_n(last, __ATOMIC_RELAXED) == tally.launch) return;
-  if (__atomic_exchange_n(last, tally.launch, __ATOMIC_RELAXED) != tally.launch) ++tally.counts.distinct_instructions;
+  const uint32_t before = __atomic_exchange_n(last, tally.launch, __ATOMIC_RELAXED);
+  if (before == tally.launch) return;
+  ++tally.counts.distinct_instructions;
+  if (before < tally.cached_since) ++tally.counts.fetched_instructions;
 }
 
 // When a block has ended.

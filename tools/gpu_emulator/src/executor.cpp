@@ -10,6 +10,7 @@
 #include "busiest.h"
 #include "counters.h"
 #include "decoder.h"
+#include "instruction_cache.h"
 #include "latency.h"
 #include "memory.h"
 #include "races.h"
@@ -162,7 +163,7 @@ void work(Grid& grid) {
       if (linear < grid.blocks) {
         if (unused.empty()) {
           unused.push_back(std::make_unique<Block>());
-          if (grid.launch.counted != 0) unused.back()->tally = &tallies.emplace_back(grid.launch.counted);
+          if (grid.launch.counted != 0) unused.back()->tally = &tallies.emplace_back(grid.launch);
         }
         block = std::move(unused.back());
         unused.pop_back();
@@ -203,7 +204,10 @@ void work(Grid& grid) {
   } catch (const std::exception& e) {
     fail(grid, kFaultLaunch, e.what());
   }
-  if (grid.launch.counted != 0) add_counts(grid.launch, counts);
+  if (grid.launch.counted != 0) {
+    add_counts(grid.launch, counts);
+    add_fetched(grid.launch.code, counts.fetched_instructions);
+  }
   for (auto& b : unused) release(*b);
   for (auto& b : waiting) release(*b);
 }
@@ -222,6 +226,7 @@ unsigned host_threads() {
 std::optional<Failure> run_grid(Launch& launch) {
   if (counting()) {
     launch.counted = next_counted_launch();
+    launch.cached_since = cached_since(launch.code, launch.counted);
     WarploomCounters size = {};
     size.launches = 1;
     size.graph_launches = launch.in_graph ? 1 : 0;

@@ -218,7 +218,8 @@ struct Launch {
   uint64_t grid_id = 0;
   uint64_t workspace = 0;  // of a cooperative launch: what cooperative_groups' grid.sync() counts in, by the driver's ABI
   bool cooperative = false;
-  uint32_t counted = 0;  // number of the launch where counting is on, else 0
+  uint32_t counted = 0;       // number of the launch where counting is on, else 0
+  uint32_t cached_since = 0;  // instruction_cache.h, where counting is on
   std::atomic<bool> failed{false};
   std::atomic<uint64_t> issued{0}, lanes_issued{0};
   std::atomic<uint64_t> issued_since_end{0};  // of a block: what the watchdog looks at

@@ -8,6 +8,7 @@
 #include "busiest.h"
 #include "counters.h"
 #include "device_models.h"
+#include "instruction_cache.h"
 #include "latency.h"
 #include "resources.h"
 
@@ -25,8 +26,8 @@ constexpr int kSpareRegisters = 4;               // beyond those that are live a
 constexpr double kSwapInstructions = 5;
 // Code that no instruction cache of the multiprocessor holds comes from L2 at 17.8 clocks an instruction; from the first cache an
 // instruction that depends on the one before takes 4. Both: github.com/YKTian-x2b/AmpereArchViaMicroBenchMark (RTX 3060, straight
-// line of FFMA). 16 bytes each, in a cache of 128 KiB: arXiv:1804.06826 (V100), the same for A100 and H100.
-constexpr double kFetchClocks = 17.8 - 4, kInstructionBytes = 16, kInstructionCache = 128 << 10;
+// line of FFMA).
+constexpr double kFetchClocks = 17.8 - 4;
 
 // Clocks that instructions keep a multiprocessor's arithmetic units busy: the busiest of them, warps of 32.
 double arithmetic_clocks(const Load& l, const DeviceModel& m) {
@@ -71,7 +72,7 @@ WarploomModelledTime modelled(const LaunchKind& kind, const WarploomCounters& c,
   const double waves = std::ceil(blocks / (m.processors * std::max(resident, 1)));
   t.latency = std::max(static_cast<double>(c.longest_chain), waves / blocks * static_cast<double>(c.chain)) / m.clock();
   const double code = static_cast<double>(c.distinct_instructions) / launches;
-  t.fetch = kFetchClocks * static_cast<double>(c.distinct_instructions) / m.clock() *
+  t.fetch = kFetchClocks * static_cast<double>(c.fetched_instructions) / m.clock() *
             (code * kInstructionBytes > kInstructionCache ? waves : 1);
   t.swaps = waves / blocks / m.clock() * kSwapClocks * static_cast<double>(c.swap_chain);
   t.l2 = std::max(t.l2, kSector * static_cast<double>(most.sectors) / kPortBytes / m.clock());

@@ -264,6 +264,72 @@ TEST_F(Latency, CodeIsFetched) {
             2 * few.distinct_instructions);
 }
 
+// What a multiprocessor's instruction cache (128 KiB, 16 bytes an instruction) still has from earlier launches is not fetched again.
+TEST_F(Latency, CodeThatIsStillCachedIsNotFetched) {
+  constexpr uint64_t kInCache = (128 << 10) / 16;
+  DeviceBuffer<float> out(32);
+  const auto fetched = [&](auto launch) {
+    WarploomCounters before, after;
+    warploom_emulator_counters("_kernel", &before);
+    launch();
+    EXPECT_CUDA(cudaDeviceSynchronize()) << warploom_emulator_report();
+    EXPECT_GE(warploom_emulator_counters("_kernel", &after), 1);
+    EXPECT_GT(after.distinct_instructions, before.distinct_instructions);
+    return after.fetched_instructions - before.fetched_instructions;
+  };
+  const auto small = [&] { return fetched([&] { fused_kernel<80, 8><<<1, 32>>>(out.data()); }); };
+  const auto medium = [&] { return fetched([&] { fused_kernel<120, 32><<<1, 32>>>(out.data()); }); };
+  const auto large = [&] { return fetched([&] { fused_kernel<200, 32><<<1, 32>>>(out.data()); }); };
+  const auto too_large = [&] { return fetched([&] { fused_kernel<300, 32><<<1, 32>>>(out.data()); }); };
+  const uint64_t of_small = small();
+  EXPECT_GE(of_small, 80u * 8);
+  EXPECT_EQ(small(), 0u);
+  const uint64_t of_medium = medium();
+  EXPECT_EQ(small(), 0u);  // both fit
+  EXPECT_EQ(medium(), 0u);
+  const uint64_t of_large = large();
+  ASSERT_LE(of_large + of_small, kInCache);
+  ASSERT_GT(of_large + of_medium, kInCache);
+  EXPECT_EQ(small(), of_small);  // the large and the medium one came after it
+  EXPECT_EQ(large(), 0u);
+  EXPECT_EQ(medium(), of_medium);
+  EXPECT_EQ(large(), of_large);
+  ASSERT_GT(too_large(), kInCache);
+  EXPECT_GT(too_large(), kInCache);
+  EXPECT_EQ(small(), of_small);
+  warploom_emulator_reset_counters();
+  EXPECT_EQ(small(), of_small);  // counters start with an empty cache
+  EXPECT_NEAR(modelled().fetch, static_cast<double>(of_small) * (17.8 - 4) / 1.41e9, 1e-12);
+  EXPECT_EQ(small(), 0u);
+  EXPECT_NEAR(modelled().fetch, static_cast<double>(of_small) * (17.8 - 4) / 1.41e9, 1e-12);  // of both launches
+}
+
+template <int kRounds>
+__global__ void branching_kernel(float* out, int all) {
+  float v = 1;
+  for (int i = 0; i < kRounds; ++i) asm volatile("fma.rn.f32 %0, %0, %0, %0;" : "+f"(v));
+  if (all != 0) {
+#pragma unroll
+    for (int i = 0; i < 64; ++i) asm volatile("ex2.approx.f32 %0, %0;" : "+f"(v));
+  }
+  out[threadIdx.x] = v;
+}
+
+// Of a kernel that is cached only what its launches have run so far is there.
+TEST_F(Latency, CodeThatNoLaunchHasRunIsFetched) {
+  DeviceBuffer<float> out(32);
+  const auto fetched = [&](std::initializer_list<int> all) {
+    return counted([&] {
+             for (const int a : all) branching_kernel<8><<<1, 32>>>(out.data(), a);
+           })
+        .fetched_instructions;
+  };
+  const uint64_t one = fetched({0}), both = fetched({1});
+  EXPECT_GE(both, one + 64);
+  EXPECT_EQ(fetched({0, 0}), one);
+  EXPECT_EQ(fetched({0, 1, 0, 1}), both);
+}
+
 TEST_F(Latency, AGraphLaunchesFaster) {
   cudaStream_t stream;
   cudaGraph_t graph;

@@ -79,8 +79,9 @@ struct WarploomCounters {
   uint64_t swap_rounds, swap_chain;
   // What dependences take: clocks from a block's start to its end if it had a multiprocessor to itself and its code at hand, by the
   // published latencies of instructions, memory and barriers (tools/gpu_emulator/README.md), summed over blocks; of the longest block,
-  // summed over launches. PTX instructions that a launch runs at all, summed over launches: each is fetched.
-  uint64_t chain, longest_chain, distinct_instructions;
+  // summed over launches. PTX instructions that a launch runs at all, summed over launches; those of them that no instruction cache
+  // has from earlier launches. The cache is empty after warploom_emulator_reset_counters.
+  uint64_t chain, longest_chain, distinct_instructions, fetched_instructions;
   uint64_t graph_launches;  // those of `launches` that a graph made
 };
 
