@@ -8,19 +8,19 @@
 
 namespace emulator {
 
-// Clocks. A100 unless it says otherwise; in clocks other GPUs since Volta differ by less than 15%.
+// Clocks. README.md says which are published and which assumed.
 constexpr uint16_t kArithmeticClocks = 4;  // 32 bits: arXiv:2208.11174, arXiv:2503.20481
 constexpr uint16_t kWideClocks = 6;        // 64 bits are two instructions, the second of which starts two clocks later
-constexpr uint16_t kDoubleClocks = 8;      // f64: github.com/te42kyfo/gpu-benches, Accel-Sim's configuration
-constexpr uint16_t kSpecialClocks = 23;    // the unit of special functions and conversions: Accel-Sim's configuration
+constexpr uint16_t kDoubleClocks = 8;      // f64: assumed
+constexpr uint16_t kSpecialClocks = 23;    // the unit of special functions and conversions: assumed
 constexpr uint16_t kMatrixClocks = 25;     // mma.m16n8k16: arXiv:2206.02874
 constexpr uint16_t kL1Clocks = 33;         // what local memory takes: arXiv:2208.11174
 constexpr uint16_t kSharedClocks = 29;     // this and the next two: arXiv:2402.13499; shuffles take shared memory's path
 constexpr uint16_t kL2Clocks = 262;
 constexpr uint16_t kDramClocks = 470;
-constexpr uint16_t kFenceClocks = 327;      // of the GPU's scope; RTX 3070: github.com/mushihao/cuda
-constexpr uint16_t kBarrierClocks = 22;     // from the last warp's arrival; V100: arXiv:2004.05371
-constexpr double kBarrierWarpClocks = 2.1;  // a warp that arrives: 0.475 warps a clock; V100: arXiv:2004.05371
+constexpr uint16_t kFenceClocks = 327;      // of the GPU's scope: assumed
+constexpr uint16_t kBarrierClocks = 22;     // from the last warp's arrival: assumed
+constexpr double kBarrierWarpClocks = 2.1;  // a warp that arrives: 0.475 warps a clock: assumed
 // Of a round of a compare-and-swap loop in shared memory: a load, and a swap that takes no less.
 constexpr uint16_t kSwapClocks = 50;
 

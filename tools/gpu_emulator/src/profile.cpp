@@ -24,9 +24,7 @@ constexpr double kIssueSlots = 4;                // warp instructions a clock
 constexpr int kSpareRegisters = 4;               // beyond those that are live at once
 // Of a round of a compare-and-swap loop in shared memory: load, two halves of a sum, swap, branch.
 constexpr double kSwapInstructions = 5;
-// Code that no instruction cache of the multiprocessor holds comes from L2 at 17.8 clocks an instruction; from the first cache an
-// instruction that depends on the one before takes 4. Both: github.com/YKTian-x2b/AmpereArchViaMicroBenchMark (RTX 3060, straight
-// line of FFMA).
+// What an instruction takes that no instruction cache of the multiprocessor holds, beyond the 4 clocks of a dependent one: assumed.
 constexpr double kFetchClocks = 17.8 - 4;
 
 // Clocks that instructions keep a multiprocessor's arithmetic units busy: the busiest of them, warps of 32.
