@@ -6,11 +6,13 @@
 #include <atomic>
 #include <bit>
 #include <mutex>
+#include <utility>
 
 #include "access.h"
 #include "busiest.h"
 #include "instruction_cache.h"
 #include "latency.h"
+#include "turns.h"
 
 namespace emulator {
 namespace {
@@ -75,7 +77,13 @@ const Stamps& stamps() {
   return *instance;
 }
 
-// Returns whether a sector was new to the launch, which L2 does not hold then.
+bool first_read_of_block(Tally& tally, uint64_t sector) {
+  constexpr uint64_t kBits = 40;  // more than sectors have
+  const uint64_t at = sector - memory().global.begin / kSector;
+  return std::exchange(tally.read[at % Tally::kPlaces], tally.blocks << kBits | at) != (tally.blocks << kBits | at);
+}
+
+// Returns whether the block reads a sector for the first time.
 bool count_global(Tally& tally, uint32_t lanes, const uint64_t* address, const uint32_t* bytes, bool reads, bool writes) {
   WarploomCounters& c = tally.counts;
   const Region& global = memory().global;
@@ -90,7 +98,10 @@ bool count_global(Tally& tally, uint32_t lanes, const uint64_t* address, const u
     for (uint64_t sector = address[i] / kSector; sector <= (address[i] + bytes[i] - 1) / kSector; ++sector) {
       if (count == std::size(seen) || std::find(seen, seen + count, sector) != seen + count) continue;
       seen[count++] = sector;
-      if (reads && stamps().first(false, sector, tally.launch)) ++c.distinct_sectors_read, is_new = true;
+      if (reads && first_read_of_block(tally, sector)) {
+        is_new = true;
+        if (stamps().first(false, sector, tally.launch)) ++c.distinct_sectors_read;
+      }
       if (writes && stamps().first(true, sector, tally.launch)) ++c.distinct_sectors_written;
     }
   }
@@ -207,8 +218,8 @@ uint16_t latency_of(const ptx::Instruction& in, const InstructionCost& cost) {
     case kWarploomMemory:
     case kWarploomShared:
     case kWarploomControl:
-    case kWarploomAsync:
     case kWarploomOther: return 0;
+    case kWarploomAsync: return has_one_of(in, {"test_wait", "try_wait"}) ? kSharedClocks : 0;
     case kWarploomLocal: return kL1Clocks;
     default: return kArithmeticClocks;
   }
@@ -222,7 +233,9 @@ InstructionCost cost_of(const ptx::Instruction& in) {
   cost.latency = latency_of(in, cost);
   const std::string_view name = in.parts[0];
   if (cost.kind == kWarploomBarrier && cost.latency > 0) cost.sync = Sync::kFence;
-  if (name == "ld" && has_one_of(in, {"volatile", "relaxed", "acquire"})) cost.sync = Sync::kLook;
+  const bool strong = has_one_of(in, {"volatile", "relaxed", "acquire", "release", "mmio"});
+  if (name == "ld" && strong) cost.sync = Sync::kLook;
+  if (name == "mbarrier" && has_one_of(in, {"test_wait", "try_wait"})) cost.sync = Sync::kLook, cost.address = 1;
   if (name == "cp" && has(in, "commit_group")) cost.sync = Sync::kCommit;
   if (name == "cp" && has(in, "wait_all")) cost.sync = Sync::kWaitAll;
   if (name == "cp" && has(in, "wait_group")) {
@@ -231,7 +244,9 @@ InstructionCost cost_of(const ptx::Instruction& in) {
   }
   // What ptxas may not exchange. It knows that nothing changes what ld.global.nc reads.
   const bool atomic = cost.kind == kWarploomAtomic;
-  cost.is_store = atomic || name == "st" || name == "stmatrix" || (name == "cp" && cost.sync == Sync::kNone);
+  cost.meets_others = atomic || (cost.kind == kWarploomMemory && strong);
+  cost.is_store =
+      atomic || name == "st" || name == "stmatrix" || (is_one_of(name, {"cp", "mbarrier"}) && cost.sync == Sync::kNone);
   if (cost.kind == kWarploomShared || (name == "cp" && cost.sync == Sync::kNone) ||
       (atomic && has_one_of(in, {"shared", "shared::cta"})))
     cost.stores = 1;
@@ -257,8 +272,7 @@ void count_access(Tally& tally, Warp& w, const Inst& in, const InstructionCost& 
     tally.counts.shared_atomics += static_cast<uint64_t>(std::popcount(shared));
     tally.counts.global_atomics += static_cast<uint64_t>(std::popcount(others));
   }
-  const uint64_t first = address[std::countr_zero(w.exec)];
-  if (cost.sync == InstructionCost::Sync::kLook) look(w, in, first);
+  if (cost.meets_others && others != 0) await_turn(*w.block);
   uint64_t latency = 0;
   if (shared != 0) latency = kSharedClocks + count_shared(tally, shared & cost.lanes, address, cost.bytes, atomic) - 1;
   if (shared != 0 && cost.swaps) latency = kSwapClocks * count_swaps(tally, *w.block, shared, address);
@@ -274,9 +288,8 @@ void count_access(Tally& tally, Warp& w, const Inst& in, const InstructionCost& 
                           cost.access != InstructionCost::Access::kRead);
   }
   if ((others != 0 && cost.kind != kWarploomLocal) || cost.access == InstructionCost::Access::kCopy)
-    latency = std::max<uint64_t>(latency, is_new ? kDramClocks : kL2Clocks);
-  const uint64_t time = issue(w, cost, static_cast<uint32_t>(latency + cost.latency));
-  if (atomic && others != 0) change(w, first, time + cost.latency + kL2Clocks);
+    latency = std::max<uint64_t>(latency, is_new && !cost.meets_others ? kDramClocks : kL2Clocks);
+  issue(w, cost, static_cast<uint32_t>(latency + cost.latency));
 }
 
 void count_block(Tally& tally, Block& block) {
@@ -284,6 +297,7 @@ void count_block(Tally& tally, Block& block) {
   for (const auto& [address, lanes] : block.swapped) most = std::max(most, lanes);
   tally.counts.swap_chain += most;
   block.swapped.clear();
+  ++tally.blocks;
   const uint64_t clocks = end_block(block);
   tally.counts.chain += clocks;
   std::atomic<uint64_t>& longest = block.launch->longest_chain;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <tuple>
 
@@ -21,6 +22,11 @@ struct Tally {
   uint32_t launch;        // stamps the sectors that it has touched, and the instructions that it has run
   uint32_t cached_since;  // instructions with this stamp or a later one need not be fetched
   WarploomCounters counts = {};
+  // Sectors that this block has read, the last one for each place of a table, tagged with the block. The block's own first read counts
+  // as DRAM's, whatever others have read meanwhile: that depends on the host.
+  static constexpr uint64_t kPlaces = 8192;
+  std::unique_ptr<uint64_t[]> read = std::make_unique<uint64_t[]>(kPlaces);
+  uint64_t blocks = 1;  // that were counted here, and this one
 };
 
 // Before the handler of an instruction with cost.access runs, while its address registers are whole. Issues it on the warp's clock.

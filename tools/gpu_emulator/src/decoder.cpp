@@ -372,6 +372,8 @@ void Encoder::prepare_clock(const std::vector<uint32_t>& offsets) {
     if (more && p.cost.access == InstructionCost::Access::kNone) p.cost.latency = 0;
   }
   for (size_t i = 0; i < pending_.size(); ++i) pending_[i].cost.leads = leads[i];
+  code_.meets_others =
+      code_.has_calls || std::any_of(pending_.begin(), pending_.end(), [](const Pending& p) { return p.cost.meets_others; });
   code_.place_count = static_cast<uint32_t>(number.size());
   code_.last_launch.resize(pending_.size());
 }

@@ -15,6 +15,7 @@
 #include "memory.h"
 #include "races.h"
 #include "reports.h"
+#include "turns.h"
 #include "warps.h"
 
 namespace emulator {
@@ -147,43 +148,87 @@ void fail(Grid& grid, int error, const std::string& report) {
   const std::lock_guard lock(grid.mutex);
   if (!grid.failure) grid.failure = Failure{error, report};
   grid.launch.failed = true;
+  if (grid.launch.turns != nullptr) grid.launch.turns->cancel();
 }
 
-// A host thread's share: new blocks in order, and, in turn, those that wait for others.
+// Which block a host thread runs next.
+struct Next {
+  std::unique_ptr<Block> block;  // that goes on; else `linear` starts
+  uint64_t linear = 0, turn = 0;
+  bool none = false;
+};
+
+// Where nobody counts: new blocks in order, and, in turn, those of this host thread that wait for others.
+class AnyOrder {
+ public:
+  explicit AnyOrder(Grid& grid) : grid_(grid) {}
+  Next next() {
+    Next n;
+    n.linear = waiting_.size() < kMaxResident ? grid_.next.fetch_add(1) : grid_.blocks;
+    if (n.linear < grid_.blocks) return n;
+    n.none = waiting_.empty();
+    if (n.none) return n;
+    n.block = std::move(waiting_.front());
+    waiting_.pop_front();
+    // All of them wait for a block of another thread: look again a little later, not all the time.
+    if (fruitless_ > waiting_.size()) std::this_thread::sleep_for(kWaitForOthers);
+    return n;
+  }
+  void put_aside(std::unique_ptr<Block> block, Turn turn) {
+    fruitless_ = turn == Turn::waited ? fruitless_ + 1 : 0;
+    waiting_.push_back(std::move(block));
+  }
+  void ended() { fruitless_ = 0; }
+  std::deque<std::unique_ptr<Block>>& waiting() { return waiting_; }
+
+ private:
+  Grid& grid_;
+  std::deque<std::unique_ptr<Block>> waiting_;
+  std::size_t fruitless_ = 0;  // turns since one of this thread's blocks went on
+};
+
+Next next_of(Turns& turns) {
+  Turns::Turn turn = turns.next();
+  Next n{std::move(turn.goes_on), turn.block, turn.number, false};
+  n.none = !turn.starts && n.block == nullptr;
+  if (n.none) turns.end(turn.number);
+  return n;
+}
+
+// A host thread's share.
 void work(Grid& grid) {
-  std::deque<std::unique_ptr<Block>> waiting;
+  Turns* const turns = grid.launch.turns;
+  AnyOrder order(grid);
   std::vector<std::unique_ptr<Block>> unused;
-  std::deque<Tally> tallies;  // of the blocks here
   WarploomCounters counts = {};
-  std::size_t fruitless = 0;  // turns since one of this thread's blocks went on
   try {
     while (!grid.launch.failed) {
-      std::unique_ptr<Block> block;
-      const uint64_t linear = waiting.size() < kMaxResident ? grid.next.fetch_add(1) : grid.blocks;
-      if (linear < grid.blocks) {
+      Next next = turns != nullptr ? next_of(*turns) : order.next();
+      if (next.none) break;
+      std::unique_ptr<Block> block = std::move(next.block);
+      const bool starts = block == nullptr;
+      if (starts) {
         if (unused.empty()) {
           unused.push_back(std::make_unique<Block>());
-          if (grid.launch.counted != 0) unused.back()->tally = &tallies.emplace_back(grid.launch);
+          if (grid.launch.counted != 0) unused.back()->tally = std::make_shared<Tally>(grid.launch);
         }
         block = std::move(unused.back());
         unused.pop_back();
-        prepare(*block, grid.launch, linear);
+        prepare(*block, grid.launch, next.linear);
         if (grid.launch.counted != 0)
           for (Warp& w : block->warps) start_clock(w);
-      } else if (!waiting.empty()) {
-        block = std::move(waiting.front());
-        waiting.pop_front();
-        // All of them wait for a block of another thread: look again a little later, not all the time.
-        if (fruitless > waiting.size()) std::this_thread::sleep_for(kWaitForOthers);
-      } else {
-        break;
       }
+      block->turn = next.turn;
+      block->sees_others = !starts;
       const Turn turn = run_block(*block);
-      fruitless = turn == Turn::waited ? fruitless + 1 : 0;
       if (turn != Turn::ended) {
-        waiting.push_back(std::move(block));
+        if (turns != nullptr)
+          turns->put_aside(next.turn, std::move(block));
+        else
+          order.put_aside(std::move(block), turn);
         continue;
       }
+      order.ended();
       grid.launch.issued_since_end = 0;
       if (block->tally != nullptr) {
         count_block(*block->tally, *block);
@@ -198,6 +243,7 @@ void work(Grid& grid) {
         while (w.frames.size() > 1) free_frame(w, w.frames.back().get());
       }
       unused.push_back(std::move(block));
+      if (turns != nullptr) turns->end(next.turn);
     }
   } catch (const DeviceFault& f) {
     fail(grid, f.error, f.what());
@@ -209,16 +255,19 @@ void work(Grid& grid) {
     add_fetched(grid.launch.code, counts.fetched_instructions);
   }
   for (auto& b : unused) release(*b);
-  for (auto& b : waiting) release(*b);
+  for (auto& b : order.waiting()) release(*b);
 }
 
-unsigned host_threads() {
-  static const unsigned count = [] {
+std::atomic<unsigned>& wanted_threads() {
+  static std::atomic<unsigned> wanted = [] {
     const char* text = std::getenv("WARPLOOM_EMULATOR_THREADS");
-    const int wanted = text != nullptr ? std::atoi(text) : 0;
-    return wanted > 0 ? static_cast<unsigned>(wanted) : std::max(1u, std::thread::hardware_concurrency());
+    return text != nullptr ? static_cast<unsigned>(std::max(0, std::atoi(text))) : 0u;
   }();
-  return count;
+  return wanted;
+}
+unsigned host_threads() {
+  const unsigned wanted = wanted_threads();
+  return wanted > 0 ? wanted : std::max(1u, std::thread::hardware_concurrency());
 }
 
 }  // namespace
@@ -235,12 +284,17 @@ std::optional<Failure> run_grid(Launch& launch) {
     add_counts(launch, size);
   }
   Grid grid{launch, uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2], {}, {}, {}, {}, {}};
-  if (launch.counted != 0) grid.loads.resize(grid.blocks);
+  Turns turns(grid.blocks);
+  if (launch.counted != 0) {
+    grid.loads.resize(grid.blocks);
+    if (launch.code->meets_others) launch.turns = &turns;
+  }
   const uint64_t workers = std::min<uint64_t>(host_threads(), grid.blocks);
   std::vector<std::thread> threads;
   for (uint64_t i = 1; i < workers; ++i) threads.emplace_back([&grid] { work(grid); });
   work(grid);
   for (std::thread& t : threads) t.join();
+  for (auto& b : turns.take_waiting()) release(*b);  // after a fault
   if (launch.counted != 0) {
     WarploomCounters clocks = {};
     clocks.longest_chain = launch.longest_chain;
@@ -254,4 +308,7 @@ std::optional<Failure> run_grid(Launch& launch) {
 
 extern "C" void warploom_emulator_watchdog(unsigned long long warp_instructions) {
   emulator::watchdog_limit() = warp_instructions;
+}
+extern "C" void warploom_emulator_threads(int threads) {
+  emulator::wanted_threads() = threads > 0 ? static_cast<unsigned>(threads) : 0;
 }

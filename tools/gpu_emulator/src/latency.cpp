@@ -1,12 +1,15 @@
 #include "latency.h"
 
 #include <algorithm>
+#include <bit>
+
+#include "access.h"
 
 namespace emulator {
 namespace {
 
 constexpr uint64_t kIssueSlots = 4;    // warp instructions a clock and multiprocessor
-constexpr uint64_t kLoopOfLooks = 64;  // instructions between two looks of a loop that waits
+constexpr uint64_t kLoopOfLooks = 64;  // instructions of a loop that waits, fewer
 
 void set_begin(WarpClock& t, uint64_t begin) {
   t.passed += t.issued;
@@ -14,17 +17,15 @@ void set_begin(WarpClock& t, uint64_t begin) {
   t.begin = t.last = begin;
 }
 
-// Calls f with the word, if it is kept; a look keeps it from then on.
-template <class F>
-void with_word(Warp& w, uint64_t address, bool looks, F f) {
-  Block& block = *w.block;
-  if (address >= w.shared_begin && address < w.shared_end) return f(block.words[address]);
-  Launch& l = *block.launch;
-  if (!looks && !l.has_words) return;
-  const std::lock_guard lock(l.words_mutex);
-  if (looks) l.has_words = true;
-  if (const auto found = looks ? l.words.try_emplace(address).first : l.words.find(address); found != l.words.end())
-    f(found->second);
+// Whether the warp is in a loop that looks again; it leaves the loop where it goes on elsewhere, or stores, or meets others.
+bool polls_still(Warp& w, const Inst& in, const InstructionCost& cost) {
+  WarpClock& t = w.time;
+  const auto at = static_cast<uint32_t>(&in - w.code);
+  const bool inside = w.frame == t.look_frame ? at >= t.poll_begin && at < t.poll_end : w.frame->depth > t.look_depth;
+  if (inside && !cost.is_store && !cost.block_barrier) return true;
+  t.polls = false;
+  t.look = nullptr;
+  return false;
 }
 
 }  // namespace
@@ -39,7 +40,7 @@ void end_basic_block(Warp& w) {
   if (t.issued > 0) set_begin(t, std::max(t.last + 1, t.begin + t.issued));
 }
 
-uint64_t issue(Warp& w, const InstructionCost& cost, uint32_t latency) {
+void issue(Warp& w, const InstructionCost& cost, uint32_t latency) {
   WarpClock& t = w.time;
   std::vector<uint64_t>& ready = w.frame->ready;
   const uint16_t* place = w.frame->code->places.data() + cost.places;
@@ -53,12 +54,12 @@ uint64_t issue(Warp& w, const InstructionCost& cost, uint32_t latency) {
   const uint64_t done = time + latency;
   for (uint32_t k = cost.reads; k < uint32_t{cost.reads} + cost.writes; ++k) ready[place[k]] = done;
   t.last = std::max(t.last, time);
+  if (cost.is_store) t.look = nullptr;
   if (cost.counted) {
     ++t.issued;
     ++w.block->phase_issued;
   }
   if (cost.access == InstructionCost::Access::kCopy) t.copied = std::max(t.copied, done);
-  if (cost.sync == InstructionCost::Sync::kNone) return time;
   switch (cost.sync) {
     case InstructionCost::Sync::kCommit:
       t.groups.push_back(t.copied);
@@ -77,34 +78,39 @@ uint64_t issue(Warp& w, const InstructionCost& cost, uint32_t latency) {
     case InstructionCost::Sync::kFence: t.last = std::max(t.last, done); break;
     default: break;
   }
-  return time;
 }
 
-// Looks that are repeated are the host's doing: the warp goes on from the first one, when the word has changed. Others may be
-// ahead and have changed it again: what counts is when the first of all that waited was released.
-void look(Warp& w, const Inst& in, uint64_t address) {
+bool looks_again(Warp& w, const Inst& in, const InstructionCost& cost) {
   WarpClock& t = w.time;
-  end_basic_block(w);
-  const bool again = t.look == &in && t.look_address == address && t.passed - t.look_passed < kLoopOfLooks;
-  with_word(w, address, true, [&](const WordTime& word) {
-    if (again)
-      t.begin = t.last = t.look_time;
-    else
-      t.look = &in, t.look_address = address, t.look_time = t.begin, t.look_release = word.releases.size();
-    t.look_saw = t.look_release < word.releases.size() ? word.releases[t.look_release] : word.time;
-  });
-  t.look_passed = t.passed;
-  t.begin = t.last = std::max(t.begin, t.look_saw);
+  if (t.polls) return polls_still(w, in, cost);
+  if (cost.sync != InstructionCost::Sync::kLook) return false;
+  alignas(64) uint64_t address[kLanes];
+  lane_addresses(w, in, in.op[cost.address], address);
+  const uint64_t first = address[std::countr_zero(w.exec)], passed = t.passed + t.issued;
+  const auto at = static_cast<uint32_t>(&in - w.code);
+  t.polls = t.look == &in && t.look_frame == w.frame && t.look_address == first && passed - t.look_passed < kLoopOfLooks &&
+            at >= w.loop_begin && at < w.loop_end;
+  t.look = &in;
+  t.look_frame = w.frame;
+  t.look_depth = w.frame->depth;
+  t.look_address = first;
+  t.look_passed = passed;
+  t.poll_begin = w.loop_begin;
+  t.poll_end = w.loop_end;
+  return t.polls;
 }
 
-void change(Warp& w, uint64_t address, uint64_t time) {
-  WarpClock& t = w.time;
-  if (t.look != nullptr)
-    with_word(w, t.look_address, false, [&](WordTime& word) {
-      if (word.releases.empty() || word.releases.back() < t.look_saw) word.releases.push_back(t.look_saw);
-    });
-  t.look = nullptr;
-  with_word(w, address, false, [&](WordTime& word) { word.time = std::max(word.time, time); });
+void arrive_at_phase(Block& block, uint64_t address, uint64_t phase, bool completes, uint64_t time) {
+  PhaseTimes& p = block.phases[address];
+  p.arrival = std::max(p.arrival, time);
+  if (!completes) return;
+  p.ends[phase & 1] = p.arrival;
+  p.arrival = 0;
+}
+
+void wait_for_phase(Warp& w, uint64_t address, uint64_t phase) {
+  if (const auto found = w.block->phases.find(address); found != w.block->phases.end())
+    go_on_at(w, found->second.ends[phase & 1]);
 }
 
 uint64_t copies_end(const WarpClock& t) {
@@ -113,6 +119,7 @@ uint64_t copies_end(const WarpClock& t) {
 
 void arrive_at(Warp& w, Barrier& b) {
   end_basic_block(w);
+  w.time.look = nullptr;
   b.first_arrival = b.warps == 0 ? w.time.begin : std::min(b.first_arrival, w.time.begin);
   b.last_arrival = std::max(b.last_arrival, w.time.begin);
   ++b.warps;
@@ -140,7 +147,7 @@ uint64_t end_block(Block& block) {
     clocks = std::max(clocks, w.time.begin);
   }
   block.phase_begin = block.phase_issued = 0;
-  block.words.clear();
+  block.phases.clear();
   return clocks;
 }
 

@@ -1,7 +1,7 @@
 // How long a warp takes when nothing but its own dependences and those that it waits for hold it up: a clock a warp, where
 // counting is on. Within a basic block instructions issue as soon as what they read is ready (ptxas puts them in such an order),
 // one a clock; no load passes a store to its space. A basic block begins when all of the one before have issued. Warps of
-// a block meet at barriers, blocks at words that atomics change and loads look at.
+// a block meet at barriers and mbarriers. Blocks do not meet: a look at what another block may change takes what its load takes.
 #pragma once
 
 #include "machine.h"
@@ -24,12 +24,16 @@ constexpr double kBarrierWarpClocks = 2.1;  // a warp that arrives: 0.475 warps 
 // Of a round of a compare-and-swap loop in shared memory: a load, and a swap that takes no less.
 constexpr uint16_t kSwapClocks = 50;
 
-void start_clock(Warp& warp);                                               // at the start of its block
-uint64_t issue(Warp& warp, const InstructionCost& cost, uint32_t latency);  // returns when
+void start_clock(Warp& warp);  // at the start of its block
+void issue(Warp& warp, const InstructionCost& cost, uint32_t latency);
 void end_basic_block(Warp& warp);
-// A look at a word that atomics or arrivals of other threads change; an atomic or arrival. By the warp's first lane.
-void look(Warp& warp, const Inst& inst, uint64_t address);
-void change(Warp& warp, uint64_t address, uint64_t time);
+// Before an instruction: whether it belongs to a loop that only looks again at what it has looked at, which neither takes time nor
+// counts. Such a loop holds fewer than 64 instructions, none of which stores, arrives or is a barrier, and a volatile or stronger load, or
+// a test of an mbarrier, that comes back to the address of its first lane.
+bool looks_again(Warp& warp, const Inst& inst, const InstructionCost& cost);
+// An mbarrier: an arrival, which may complete the phase; a test that has found a phase complete.
+void arrive_at_phase(Block& block, uint64_t address, uint64_t phase, bool completes, uint64_t time);
+void wait_for_phase(Warp& warp, uint64_t address, uint64_t phase);
 uint64_t copies_end(const WarpClock& time);  // when all cp.async so far will be there
 // Barriers: a warp's arrival; when the barrier has opened, for each warp that waits.
 void arrive_at(Warp& warp, Barrier& barrier);

@@ -25,6 +25,7 @@ struct Block;
 struct Launch;
 struct Program;
 struct Code;
+class Turns;
 using Handler = void (*)(Warp&, const Inst&);
 
 // One decoded instruction. An operand is a byte offset into the frame's registers (bit 0 clear) or into the function's
@@ -52,11 +53,14 @@ struct InstructionCost {
   uint8_t bytes = 0;           // of a lane
   uint32_t lanes = kAllLanes;  // whose addresses matter
   // For a warp's clock (latency.h).
-  // kLook: a load of what other threads change meanwhile; kCommit and the waits are of cp.async.
+  // kLook: at what other threads change meanwhile: a volatile or stronger load, a test of an mbarrier; kCommit and the waits are of
+  // cp.async.
   enum class Sync : uint8_t { kNone, kLook, kFence, kCommit, kWait, kWaitAll };
   Sync sync = Sync::kNone;
   uint8_t groups = 0;  // kWait: that need not be there
   bool leads = false;  // the first instruction of a basic block
+  // In global memory, other blocks may look at what it changes, or change what it looks at.
+  bool meets_others = false;
   uint8_t stores = 0;  // whose order it keeps: of a space, as index + 1 into WarpClock::stored; 0: of none
   bool is_store = false;
   uint16_t latency = 0;  // clocks until what it writes can be used; of a memory access, without the memory
@@ -89,6 +93,7 @@ struct Code {  // a decoded function
   uint32_t local_bytes = 0;                   // .local variables of one thread
   uint32_t static_shared = 0, param_bytes = 0;
   bool has_calls = false;
+  bool meets_others = false;                            // an instruction of it does, or may in what it calls
   std::vector<uint32_t> param_offsets, result_offsets;  // of a .func, in its frame; of an entry, in its parameter buffer
   std::vector<std::unique_ptr<std::vector<uint32_t>>> tables;
   std::vector<std::unique_ptr<CallSite>> calls;
@@ -114,15 +119,20 @@ struct WarpClock {
   uint64_t stored[3] = {};       // when the last store to a space issued
   uint64_t copied = 0;           // when the copies since the last commit will be there
   std::vector<uint64_t> groups;  // the same of groups of copies
-  const Inst* look = nullptr;    // the last look at what others change, where, when, and after how many instructions
-  uint64_t look_address = 0, look_time = 0, look_passed = 0, look_saw = 0;
-  size_t look_release = 0;  // what WordTime::releases held at the first of these looks
+  // The last look at what others change, with nothing stored since: where, at what, after how many instructions.
+  const Inst* look = nullptr;
+  const Frame* look_frame = nullptr;
+  uint32_t look_depth = 0;  // of the frame, which may be gone
+  uint64_t look_address = 0, look_passed = 0;
+  // A loop that only looks again (latency.h): its first instruction and the one behind it.
+  bool polls = false;
+  uint32_t poll_begin = 0, poll_end = 0;
 };
 
-// When threads changed a word that others wait for.
-struct WordTime {
-  uint64_t time = 0;               // the last change so far
-  std::vector<uint64_t> releases;  // the same, whenever somebody had waited long enough, in order
+// When an mbarrier's phases were complete.
+struct PhaseTimes {
+  uint64_t arrival = 0;   // the last one of this phase so far
+  uint64_t ends[2] = {};  // of the last even and the last odd phase
 };
 
 // Lanes of a warp that are at the same place.
@@ -156,8 +166,9 @@ struct Warp {
   uint32_t existing = 0;      // lanes that the block has
   int budget = 0;             // backward branches before others get a turn
   bool yield = false;
-  bool slept = false;   // nanosleep ended its turn
-  uint32_t yields = 0;  // since one of a diverged warp's waiting groups had a turn
+  bool slept = false;                     // nanosleep ended its turn
+  uint32_t loop_begin = 0, loop_end = 0;  // the last backward branch: its target, and what follows it
+  uint32_t yields = 0;                    // since one of a diverged warp's waiting groups had a turn
   Frame* frame = nullptr;
   Block* block = nullptr;
   uint64_t shared_begin = 0, shared_end = 0;  // addresses of the block's shared memory
@@ -196,15 +207,17 @@ struct Block {
   std::vector<Warp> warps;
   Barrier barriers[16];
   uint32_t live_threads = 0;
-  uint64_t opened = 0;        // barriers, so far
-  uint32_t generation = 1;    // what the race detector counts: barriers, locks, blocks before this one
-  bool synchronised = false;  // has looked at other blocks' doings: a fence, a lock, a volatile or stronger access
-  RaceCell* cells = nullptr;  // one a word of shared memory
-  Tally* tally = nullptr;     // where counting is on
+  uint64_t opened = 0;           // barriers, so far
+  uint32_t generation = 1;       // what the race detector counts: barriers, locks, blocks before this one
+  bool synchronised = false;     // has looked at other blocks' doings: a fence, a lock, a volatile or stronger access
+  RaceCell* cells = nullptr;     // one a word of shared memory
+  std::shared_ptr<Tally> tally;  // where counting is on
+  uint64_t turn = 0;             // turns.h, where counting is on
+  bool sees_others = false;      // all earlier turns have ended
   std::unordered_map<uint64_t, uint64_t>
       swapped;  // lanes that a loop of compare-and-swap brought to an address, where counting is on
-  uint64_t phase_begin = 0, phase_issued = 0;    // since the last barrier of all threads, where counting is on
-  std::unordered_map<uint64_t, WordTime> words;  // mbarriers, where counting is on
+  uint64_t phase_begin = 0, phase_issued = 0;       // since the last barrier of all threads, where counting is on
+  std::unordered_map<uint64_t, PhaseTimes> phases;  // of mbarriers, where counting is on
   uint64_t shared = 0, locals = 0;
   std::vector<uint8_t> storage;
 };
@@ -224,11 +237,9 @@ struct Launch {
   std::atomic<uint64_t> issued{0}, lanes_issued{0};
   std::atomic<uint64_t> issued_since_end{0};  // of a block: what the watchdog looks at
   bool in_graph = false;
-  // Where counting is on: the longest block's clocks; words that blocks wait for.
+  // Where counting is on: the longest block's clocks; the order of blocks, if they may see each other.
   std::atomic<uint64_t> longest_chain{0};
-  std::atomic<bool> has_words{false};
-  std::mutex words_mutex;
-  std::unordered_map<uint64_t, WordTime> words;
+  Turns* turns = nullptr;
 };
 
 // What stops a kernel. `kind` is the CUDA error that the runtime then reports.
@@ -262,7 +273,10 @@ void finish_barrier(Warp& warp, const Inst& inst, uint32_t lanes, const Barrier&
 void warp_barrier_handler(Warp& warp, const Inst& inst);
 
 inline void branch_budget(Warp& warp, uint32_t target) {
-  if (target < warp.pc && --warp.budget <= 0) {
+  if (target >= warp.pc) return;
+  warp.loop_begin = target;
+  warp.loop_end = warp.pc;
+  if (--warp.budget <= 0) {
     warp.yield = true;
     warp.limit = 0;
   }

@@ -34,6 +34,7 @@ void init(Warp& w, const Inst& in) {
     const int i = std::countr_zero(left);
     if (count[i] == 0 || count[i] > kMost) fault(w, in, i, kFaultInstruction, "mbarrier.init with a count out of range");
     at(w, in, i, address[i], AccessKind::kWrite) = {count[i] & kMost, count[i] & kMost, 0};
+    w.block->phases.erase(address[i]);
   }
 }
 void invalidate(Warp& w, const Inst& in) {
@@ -50,10 +51,12 @@ void invalidate(Warp& w, const Inst& in) {
 void ordered(Warp& w) { ++w.block->generation; }
 
 constexpr uint32_t kDrop = 1, kNoComplete = 2;
-void arrive_once(Warp& w, const Inst& in, int lane, State& s, uint64_t count, uint32_t flags) {
+// `time`: on the warp's clock.
+void arrive_once(Warp& w, const Inst& in, int lane, State& s, uint64_t count, uint32_t flags, uint64_t time) {
   if (count > s.pending) fault(w, in, lane, kFaultLaunch, "mbarrier: more arrivals than the phase expects");
   s.pending -= count & kMost;
   if ((flags & kDrop) != 0) s.expected -= count & kMost;
+  if (w.block->tally != nullptr) arrive_at_phase(*w.block, reinterpret_cast<uint64_t>(&s), s.phase, s.pending == 0, time);
   if (s.pending > 0) return;
   if ((flags & kNoComplete) != 0) fault(w, in, lane, kFaultLaunch, "mbarrier: a .noComplete arrival completes the phase");
   s.pending = s.expected;
@@ -69,9 +72,8 @@ void arrive_on(Warp& w, const Inst& in) {
     const int i = std::countr_zero(left);
     State& s = at(w, in, i, address[i], AccessKind::kRead);
     std::memcpy(&states[i], &s, 8);
-    arrive_once(w, in, i, s, count[i], flags);
+    arrive_once(w, in, i, s, count[i], flags, w.time.last + kSharedClocks);
   }
-  if (w.block->tally != nullptr) change(w, address[std::countr_zero(w.exec)], w.time.last + kSharedClocks);
   ordered(w);
   store_lanes(w, in.op[0], states);
 }
@@ -80,15 +82,14 @@ void arrive_after_copies(Warp& w, const Inst& in) {
   alignas(64) uint64_t address[kLanes];
   lane_addresses(w, in, in.op[0], address);
   const bool counted = *static_cast<const int64_t*>(in.extra) != 0;
+  const uint64_t time = std::max(w.time.last, copies_end(w.time)) + kSharedClocks;
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);
     finish_async_copies(w, in, i);
     State& s = at(w, in, i, address[i], AccessKind::kRead);
     if (!counted) s.pending = (s.pending + 1) & kMost;
-    arrive_once(w, in, i, s, 1, 0);
+    arrive_once(w, in, i, s, 1, 0, time);
   }
-  if (w.block->tally != nullptr)
-    change(w, address[std::countr_zero(w.exec)], std::max(w.time.last, copies_end(w.time)) + kSharedClocks);
   ordered(w);
 }
 
@@ -97,19 +98,22 @@ template <bool kParity>
 void test(Warp& w, const Inst& in) {
   alignas(64) uint64_t address[kLanes];
   lane_addresses(w, in, in.op[1], address);
-  if (w.block->tally != nullptr) look(w, in, address[std::countr_zero(w.exec)]);
   uint32_t done = 0;
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);
     const State now = at(w, in, i, address[i], AccessKind::kRead);
     bool complete;
+    uint64_t phase;
     if constexpr (kParity) {
-      complete = (now.phase & 1) != (reg<uint32_t>(w, in.op[2])[i] & 1);
+      phase = reg<uint32_t>(w, in.op[2])[i] & 1;
+      complete = (now.phase & 1) != phase;
     } else {
       State then;
       std::memcpy(&then, &reg<uint64_t>(w, in.op[2])[i], 8);
+      phase = then.phase;
       complete = now.phase != then.phase;
     }
+    if (complete && w.block->tally != nullptr) wait_for_phase(w, address[i], phase);
     done |= static_cast<uint32_t>(complete) << i;
   }
   if (done != 0) ordered(w);

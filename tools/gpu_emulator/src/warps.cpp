@@ -120,6 +120,7 @@ bool schedule(Warp& w) {
 void run_counted(Warp& w, const Inst& in, const InstructionCost& cost) {
   Tally& tally = *w.block->tally;
   const uint32_t exec = w.exec;
+  if (looks_again(w, in, cost)) return in.handler(w, in);
   if (cost.leads) end_basic_block(w);
   if (cost.access != InstructionCost::Access::kNone)
     count_access(tally, w, in, cost);

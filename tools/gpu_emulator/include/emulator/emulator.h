@@ -85,6 +85,10 @@ struct WarploomCounters {
   uint64_t graph_launches;  // those of `launches` that a graph made
 };
 
+// The host threads that run a kernel's blocks from now on; 0: all cores. WARPLOOM_EMULATOR_THREADS. Neither results nor, where
+// counting is on, counts depend on it.
+__attribute__((weak)) void warploom_emulator_threads(int threads);
+
 // Counting is off until asked for: it takes time. `kernel`: any part of a demangled name; instantiations are summed. Counts
 // are there once a kernel has run: synchronise first.
 __attribute__((weak)) void warploom_emulator_count(int on);
