@@ -113,8 +113,8 @@ __attribute__((weak)) int warploom_emulator_occupancy(const char* gpu, int regis
 // ---- Modelled time: what the counted work takes on a GPU, by its data sheet and published latencies: the slowest of DRAM (distinct
 // sectors), L2 (sectors asked for), the busiest multiprocessor's issue slots, arithmetic units, shared memory and L2 port, a
 // block's longest chain of compare-and-swaps, and `latency` + `fetch`: what dependences take in blocks of a multiprocessor that
-// run one after the other, and the fetching of code; plus a constant a launch, smaller in a graph. Caches are cold. No
-// measurement; it compares variants and shows what bounds them.
+// run one after the other, and the fetching of code; plus a constant a launch, smaller in a graph. Caches are cold, and waiting for other
+// blocks is not held. No measurement; it compares variants and shows what bounds them.
 struct WarploomModelledTime {  // seconds of all counted launches
   double total, launch, dram, l2, issue, arithmetic, shared, swaps, latency, fetch;
 };
