@@ -104,9 +104,9 @@ std::atomic<uint64_t>& watchdog_limit() {
   return limit;
 }
 
-enum class Turn { ended, ran, waited };  // ran: its threads only wait now; waited: they did nothing else
+enum class Outcome { ended, ran, waited };  // ran: its threads only wait now; waited: they did nothing else
 
-Turn run_block(Block& block) {
+Outcome run_block(Block& block) {
   int idle = 0;
   for (int rounds = 1;; ++rounds) {
     bool any = false, alive = false, awake = false;
@@ -122,14 +122,14 @@ Turn run_block(Block& block) {
       issued += run_warp(w);
       awake |= !w.slept;
     }
-    if (!alive) return Turn::ended;
+    if (!alive) return Outcome::ended;
     if (!any) stuck(block, kFaultLaunch, "deadlock: no thread can go on; waiting:");
     if (block.launch->issued_since_end.fetch_add(issued, std::memory_order_relaxed) > watchdog_limit()) [[unlikely]]
       stuck(block, kFaultTimeout,
             "watchdog: no block has ended for " + std::to_string(watchdog_limit()) + " warp instructions:");
     idle = block.opened != opened || block.live_threads != threads ? 0 : idle + 1;
-    if (block.launch->failed) return Turn::ended;
-    if (idle >= kIdleRounds || (idle > 0 && !awake)) return rounds == idle ? Turn::waited : Turn::ran;
+    if (block.launch->failed) return Outcome::ended;
+    if (idle >= kIdleRounds || (idle > 0 && !awake)) return rounds == idle ? Outcome::waited : Outcome::ran;
   }
 }
 
@@ -174,8 +174,8 @@ class AnyOrder {
     if (fruitless_ > waiting_.size()) std::this_thread::sleep_for(kWaitForOthers);
     return n;
   }
-  void put_aside(std::unique_ptr<Block> block, Turn turn) {
-    fruitless_ = turn == Turn::waited ? fruitless_ + 1 : 0;
+  void put_aside(std::unique_ptr<Block> block, Outcome outcome) {
+    fruitless_ = outcome == Outcome::waited ? fruitless_ + 1 : 0;
     waiting_.push_back(std::move(block));
   }
   void ended() { fruitless_ = 0; }
@@ -220,12 +220,12 @@ void work(Grid& grid) {
       }
       block->turn = next.turn;
       block->sees_others = !starts;
-      const Turn turn = run_block(*block);
-      if (turn != Turn::ended) {
+      const Outcome outcome = run_block(*block);
+      if (outcome != Outcome::ended) {
         if (turns != nullptr)
           turns->put_aside(next.turn, std::move(block));
         else
-          order.put_aside(std::move(block), turn);
+          order.put_aside(std::move(block), outcome);
         continue;
       }
       order.ended();
