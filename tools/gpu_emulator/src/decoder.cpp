@@ -25,6 +25,7 @@ const EncoderTable& encoders() {
     add_mbarrier_ops(t);
     add_memory_ops(t);
     add_async_ops(t);
+    add_dependence_ops(t);
     add_atomic_ops(t);
     add_bit_ops(t);
     add_control_ops(t);

@@ -43,6 +43,7 @@ void add_move_ops(EncoderTable& table);
 void add_mbarrier_ops(EncoderTable& table);
 void add_memory_ops(EncoderTable& table);
 void add_async_ops(EncoderTable& table);
+void add_dependence_ops(EncoderTable& table);
 void add_atomic_ops(EncoderTable& table);
 void add_bit_ops(EncoderTable& table);
 void add_control_ops(EncoderTable& table);

@@ -10,6 +10,7 @@
 #include "busiest.h"
 #include "counters.h"
 #include "decoder.h"
+#include "dependent_launch.h"
 #include "instruction_cache.h"
 #include "latency.h"
 #include "memory.h"
@@ -60,7 +61,7 @@ void prepare(Block& block, Launch& launch, uint64_t linear) {
   }
   for (Warp& w : block.warps) mark_locals(w, w.existing, 0, code.local_bytes, kUninitialised);
   ++block.generation;
-  block.synchronised = false;
+  block.synchronised = block.waited = false;
   block.linear = linear;
   block.id[0] = static_cast<uint32_t>(linear % launch.grid[0]);
   block.id[1] = static_cast<uint32_t>(linear / launch.grid[0] % launch.grid[1]);
@@ -76,6 +77,7 @@ void prepare(Block& block, Launch& launch, uint64_t linear) {
     root.registers = registers + size_t{w.index} * code.frame_bytes;
     root.lanes = w.existing;
     w.live = w.existing;
+    w.waited = 0;
     w.active = 0;
     w.yield = false;
     w.yields = 0;
@@ -230,6 +232,7 @@ void work(Grid& grid) {
       }
       order.ended();
       grid.launch.issued_since_end = 0;
+      if (!grid.launch.failed) check_waited(*block);
       if (block->tally != nullptr) {
         count_block(*block->tally, *block);
         grid.loads[block->linear] = load_of(block->tally->counts);

@@ -35,7 +35,7 @@ constexpr uint64_t kFlagsCompressed = 0x2000 | 0x8000;  // LZ4, Zstandard
 
 }  // namespace
 
-std::string extract_ptx(const void* pointer) {
+std::string extract_ptx(const void* pointer, uint32_t capability) {
   Wrapper wrapper;
   std::memcpy(&wrapper, pointer, sizeof wrapper);
   if (wrapper.magic != kWrapperMagic) throw std::runtime_error("fat binary: unknown wrapper magic");
@@ -52,7 +52,7 @@ std::string extract_ptx(const void* pointer) {
     const bool compressed = entry.compressed_size != 0 || (entry.flags & kFlagsCompressed) != 0;
     seen += (entry.kind == kKindPtx ? " ptx" : " sass") + std::string(" sm_") + std::to_string(entry.arch) +
             (compressed ? " (compressed)" : "");
-    if (entry.kind == kKindPtx && !compressed && entry.arch >= arch) {
+    if (entry.kind == kKindPtx && !compressed && entry.arch >= arch && entry.arch <= capability) {
       const char* first = reinterpret_cast<const char*>(at + entry.header_size);
       text.assign(first, strnlen(first, entry.payload_size));
       arch = entry.arch;
@@ -60,7 +60,8 @@ std::string extract_ptx(const void* pointer) {
     at += entry.header_size + entry.payload_size;
   }
   if (text.empty())
-    throw std::runtime_error("fat binary holds no uncompressed PTX, only:" + seen +
+    throw std::runtime_error("fat binary holds no uncompressed PTX for compute capability " +
+                             std::to_string(capability / 10) + "." + std::to_string(capability % 10) + ", only:" + seen +
                              "; compile with -gencode arch=compute_80,code=compute_80 --no-compress");
   return text;
 }

@@ -14,8 +14,9 @@ namespace emulator {
 
 struct Work {
   cudaGraphNodeType type = cudaGraphNodeTypeEmpty;
-  std::function<void()> run;             // of all but kernels; may be empty
-  std::shared_ptr<KernelLaunch> kernel;  // of a kernel
+  std::function<void()> run;                                                            // of all but kernels; may be empty
+  std::shared_ptr<KernelLaunch> kernel;                                                 // of a kernel
+  std::shared_ptr<LaunchRecord> record = kernel != nullptr ? kernel->record : nullptr;  // of a kernel, cuBLAS's too
 
   void operator()(bool in_graph = false) const {
     if (kernel != nullptr)

@@ -164,6 +164,7 @@ struct Warp {
   uint32_t exec = 0;          // those whose guard holds, for the handler
   uint32_t live = 0;          // lanes that have not exited
   uint32_t existing = 0;      // lanes that the block has
+  uint32_t waited = 0;        // lanes that have executed griddepcontrol.wait
   int budget = 0;             // backward branches before others get a turn
   bool yield = false;
   bool slept = false;                     // nanosleep ended its turn
@@ -209,6 +210,7 @@ struct Block {
   uint32_t live_threads = 0;
   uint64_t opened = 0;           // barriers, so far
   uint32_t generation = 1;       // what the race detector counts: barriers, locks, blocks before this one
+  bool waited = false;           // a thread has executed griddepcontrol.wait
   bool synchronised = false;     // has looked at other blocks' doings: a fence, a lock, a volatile or stronger access
   RaceCell* cells = nullptr;     // one a word of shared memory
   std::shared_ptr<Tally> tally;  // where counting is on
@@ -231,8 +233,12 @@ struct Launch {
   uint64_t grid_id = 0;
   uint64_t workspace = 0;  // of a cooperative launch: what cooperative_groups' grid.sync() counts in, by the driver's ABI
   bool cooperative = false;
-  uint32_t counted = 0;       // number of the launch where counting is on, else 0
-  uint32_t cached_since = 0;  // instruction_cache.h, where counting is on
+  bool programmatic = false;       // may begin before the launch ahead has ended
+  bool tracks_dependence = false;  // dependent_launch.h
+  uint64_t unfinished = 0;         // the first launch that may still run when this one begins; 0: none
+  std::atomic<bool> early{false};  // a block has let dependents begin before it waited
+  uint32_t counted = 0;            // number of the launch where counting is on, else 0
+  uint32_t cached_since = 0;       // instruction_cache.h, where counting is on
   std::atomic<bool> failed{false};
   std::atomic<uint64_t> issued{0}, lanes_issued{0};
   std::atomic<uint64_t> issued_since_end{0};  // of a block: what the watchdog looks at

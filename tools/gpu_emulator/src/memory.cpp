@@ -125,6 +125,7 @@ Memory::Memory() {
   base = reserve(kTotal);
   shadow_offset = reserve(kTotal) - base;
   words = reinterpret_cast<uint64_t*>(reserve(2 * kGlobalSize));
+  uses = reinterpret_cast<MemoryUse*>(reserve(kGlobalSize / kUseBytes * sizeof(MemoryUse)));
   uint64_t at = reinterpret_cast<uint64_t>(base);
   auto take = [&at](uint64_t size) {
     const Region region{at, at + size};

@@ -25,6 +25,12 @@ struct Region {
   bool holds(uint64_t address, uint64_t bytes) const { return address >= begin && address <= end && bytes <= end - address; }
 };
 
+// Which launches last wrote and read kUseBytes of global memory (dependent_launch.h).
+struct MemoryUse {
+  uint32_t writer = 0, reader = 0;
+};
+constexpr uint64_t kUseBytes = 32;
+
 struct Allocation {
   uint64_t address = 0, size = 0;
 };
@@ -60,6 +66,7 @@ struct Memory {
   uint8_t* base = nullptr;
   int64_t shadow_offset = 0;  // shadow of address a is at a + shadow_offset
   uint64_t* words = nullptr;  // one a word of global memory, for the race detector
+  MemoryUse* uses = nullptr;  // one for each kUseBytes of global memory
   Region global, constant, shared, local;
   Region host;                // the first part of global: pinned memory
   Heap* heap = nullptr;       // the rest of global
@@ -72,6 +79,7 @@ struct Memory {
     return reinterpret_cast<uint8_t*>(address + static_cast<uint64_t>(shadow_offset));
   }
   uint64_t* word(uint64_t address) const { return words + (address - global.begin) / 4; }
+  MemoryUse* use(uint64_t address) const { return uses + (address - global.begin) / kUseBytes; }
   bool holds(uint64_t address) const { return address >= global.begin && address < local.end; }
   void mark(uint64_t address, uint64_t bytes, Shadow state) const { std::memset(shadow(address), state, bytes); }
   // What lies at a bad address: "16 bytes after the 400 bytes at 0x..", "inside 400 bytes at 0x.. that were freed".

@@ -2,6 +2,7 @@
 // until then its destination holds nothing that may be read, and its source is not read.
 #include "access.h"
 #include "decoder.h"
+#include "dependent_launch.h"
 #include "races.h"
 
 namespace emulator {
@@ -28,6 +29,7 @@ void copy_async(Warp& w, const Inst& in) {
     if (size[i] > kBytes) fault(w, in, i, kFaultInstruction, "cp.async with a source size above its copy size");
     if (size[i] > 0 && source % kBytes != 0) fault(w, in, i, kFaultMisaligned, "misaligned source of cp.async");
     for (uint32_t b = 0; b < size[i]; ++b) check_read(w, read, global, i, source + b, 1, 1, 1);
+    if (size[i] > 0) track_dependence(w, read, i, source, size[i], size[i], false);
     check_write(w, in, shared, i, to[i], kBytes, kBytes);
     track(w, in, i, to[i], kBytes, AccessKind::kWrite);
     memory().mark(to[i], kBytes, kUninitialised);
@@ -64,8 +66,38 @@ void wait(Warp& w, const Inst& in) {
   }
 }
 
+// Brings memory to L2: only its bounds matter here. PTX ISA 9.7.9.25.4.2.
+void prefetch(Warp& w, const Inst& in) {
+  const uint64_t* from = reg<uint64_t>(w, in.op[0]);
+  const uint32_t* size = reg<uint32_t>(w, in.op[1]);
+  for (uint32_t left = w.exec; left != 0; left &= left - 1) {
+    const int i = std::countr_zero(left);
+    const uint64_t address = from[i] + static_cast<uint64_t>(in.imm);
+    if (address % 16 != 0 || size[i] % 16 != 0)
+      fault(w, in, i, kFaultMisaligned, "cp.async.bulk.prefetch.L2 of an address or size that is no multiple of 16");
+    bool initialised;
+    if (!memory().global.holds(address, size[i]) || !all_allocated(memory().shadow(address), size[i], initialised))
+      fault(w, in, i, kFaultIllegalAddress,
+            "out of bounds: cp.async.bulk.prefetch.L2 of " + std::to_string(size[i]) + " bytes, " +
+                memory().describe(address));
+  }
+}
+
+void bulk(Encoder& e) {
+  if (!e.take("prefetch") || !e.take("L2") || !e.take("global")) e.unsupported();
+  std::vector<uint32_t> sources;
+  int64_t offset = 0;
+  encode_address(e, e.operand(0), Space::kGlobal, sources, offset);
+  sources.push_back(e.src(e.operand(1), Type::kU32));
+  e.emit(&prefetch, {}, sources).imm = offset;
+}
+
 void cp(Encoder& e) {
   if (!e.take("async")) e.unsupported();
+  if (e.take("bulk")) {
+    bulk(e);
+    return;
+  }
   if (e.take("mbarrier")) {
     encode_copy_arrival(e);
     return;

@@ -1,6 +1,7 @@
 // atom and red. PTX ISA 9.7.13.5, 9.7.13.6. A block runs on one host thread, so only global memory needs host atomics.
 #include "access.h"
 #include "decoder.h"
+#include "dependent_launch.h"
 #include "float_bits.h"
 #include "races.h"
 
@@ -124,7 +125,10 @@ void atomic_handler(Warp& w, const Inst& in) {
       old[i] = *p;
       *p = Op::apply(old[i], operand[i]);
     } else {
-      if (memory().global.holds(at, 1)) track_global_atomic(w, in, i, at, sizeof(T));
+      if (memory().global.holds(at, 1)) {
+        track_global_atomic(w, in, i, at, sizeof(T));
+        track_dependence(w, in, i, at, sizeof(T), sizeof(T), true);
+      }
       old[i] = update<T>(at, [&](T value) { return Op::apply(value, operand[i]); });
     }
   }
@@ -142,7 +146,10 @@ void compare_and_swap(Warp& w, const Inst& in) {
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {
     const int i = std::countr_zero(left);
     check_read(w, in, region, i, address[i], sizeof(T), sizeof(T), sizeof(T));
-    if (memory().global.holds(address[i], 1)) track_global_atomic(w, in, i, address[i], sizeof(T));
+    if (memory().global.holds(address[i], 1)) {
+      track_global_atomic(w, in, i, address[i], sizeof(T));
+      track_dependence(w, in, i, address[i], sizeof(T), sizeof(T), true);
+    }
     T seen = expected[i];
     __atomic_compare_exchange_n(reinterpret_cast<T*>(address[i]), &seen, value[i], false, __ATOMIC_SEQ_CST,
                                 __ATOMIC_SEQ_CST);

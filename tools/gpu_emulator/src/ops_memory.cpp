@@ -1,6 +1,7 @@
 // Loads and stores, prefetches, fences. PTX ISA 9.7.9.8 to 9.7.9.16, 9.7.13.4.
 #include "access.h"
 #include "decoder.h"
+#include "dependent_launch.h"
 #include "races.h"
 #include "reports.h"
 
@@ -154,6 +155,8 @@ void load_handler(Warp& w, const Inst& in) {
     check_read(w, in, region, first, start, static_cast<uint32_t>(count) * kStep, sizeof(M), kStep);
     if (!shared && !strong && global.holds(start, 1))
       track_global(w, in, first, start, static_cast<uint64_t>(count), kStep, nullptr);
+    if (!shared && global.holds(start, 1))
+      track_dependence(w, in, first, start, static_cast<uint64_t>(count) * kStep, kStep, false);
     if (count == kLanes)
       std::memcpy(values, reinterpret_cast<const void*>(start), sizeof values);
     else
@@ -163,6 +166,7 @@ void load_handler(Warp& w, const Inst& in) {
       const int i = std::countr_zero(left);
       check_read(w, in, region, i, address[i], kStep, sizeof(M), kStep);
       if (!shared && !strong && global.holds(address[i], 1)) track_global(w, in, i, address[i], 1, kStep, nullptr);
+      if (!shared && global.holds(address[i], 1)) track_dependence(w, in, i, address[i], kStep, kStep, false);
       std::memcpy(values + i * V, reinterpret_cast<const void*>(address[i]), kStep);
     }
   }
@@ -196,6 +200,8 @@ void store_handler(Warp& w, const Inst& in) {
     if (shared && !strong) track_lanes(w, in, address, kStep, values);
     if (!shared && !strong && global.holds(start, 1))
       track_global(w, in, first, start, static_cast<uint64_t>(count), kStep, values + first * V);
+    if (!shared && global.holds(start, 1))
+      track_dependence(w, in, first, start, static_cast<uint64_t>(count) * kStep, kStep, true);
     if (count == kLanes)
       std::memcpy(reinterpret_cast<void*>(start), values, sizeof values);
     else
@@ -206,6 +212,7 @@ void store_handler(Warp& w, const Inst& in) {
     const int i = std::countr_zero(left);
     check_write(w, in, region, i, address[i], kStep, kStep);
     if (!shared && !strong && global.holds(address[i], 1)) track_global(w, in, i, address[i], 1, kStep, values + i * V);
+    if (!shared && global.holds(address[i], 1)) track_dependence(w, in, i, address[i], kStep, kStep, true);
   }
   if (shared && !strong) track_lanes(w, in, address, kStep, values);
   for (uint32_t left = w.exec; left != 0; left &= left - 1) {

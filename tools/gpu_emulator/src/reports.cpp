@@ -51,8 +51,11 @@ void stuck(Block& block, int error, const std::string& what) {
                                                : "a warp-wide instruction for lanes that don't come") +
               ", " + where(w, barrier ? g.pc - 1 : g.pc);
     }
-  throw DeviceFault(error, text + "\n  block " + triple(block.id[0], block.id[1], block.id[2]) + " of kernel " +
-                               demangle(block.launch->name));
+  throw DeviceFault(error, text + block_name(block));
+}
+
+std::string block_name(const Block& block) {
+  return "\n  block " + triple(block.id[0], block.id[1], block.id[2]) + " of kernel " + demangle(block.launch->name);
 }
 
 std::string demangle(const std::string& name) {

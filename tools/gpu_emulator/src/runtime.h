@@ -46,6 +46,7 @@ bool find_symbol(const void* host, uint64_t& address, size_t& size);
 // other run in an order drawn from a seed (WARPLOOM_EMULATOR_SEED).
 struct Operation {
   std::function<void()> run;
+  std::shared_ptr<struct LaunchRecord> record;  // of a kernel
   std::vector<std::shared_ptr<Operation>> after;
   bool done = false;
   double finished = 0;  // seconds

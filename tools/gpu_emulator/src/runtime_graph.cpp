@@ -23,6 +23,14 @@ void run_nodes(const std::vector<CUgraphExec_st::Node>& nodes) {
   }
 }
 
+// Another kernel for a node stands to the others as the one before did.
+void keep_place(const Work& from, Work& to) {
+  if (from.kernel == nullptr || to.kernel == nullptr) return;
+  to.record = to.kernel->record = from.record;
+  to.kernel->programmatic = from.kernel->programmatic;
+  to.kernel->before = from.kernel->before;
+}
+
 }  // namespace
 
 std::vector<CUgraphExec_st::Node> nodes_of(const CUgraph_st& graph) {
@@ -52,6 +60,7 @@ cudaError_t add_node(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNo
 
 cudaError_t exchange_work(cudaGraphNode_t node, Work work) {
   if (node->work.type != work.type) return result(cudaErrorInvalidValue);
+  keep_place(node->work, work);
   node->work = std::move(work);
   return cudaSuccess;
 }
@@ -59,6 +68,7 @@ cudaError_t exchange_work(cudaGraphExec_t executable, cudaGraphNode_t node, Work
   if (!held(Held::kExecutableGraph, executable) || node->index >= executable->nodes.size() ||
       executable->nodes[node->index].work.type != work.type)
     return result(cudaErrorInvalidValue);
+  keep_place(executable->nodes[node->index].work, work);
   executable->nodes[node->index].work = std::move(work);
   return cudaSuccess;
 }

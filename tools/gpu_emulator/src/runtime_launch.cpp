@@ -12,7 +12,6 @@
 namespace emulator {
 namespace {
 
-uint64_t next_grid_id = 1;
 uint64_t lane_instructions = 0;  // of all kernels so far
 
 struct CallConfiguration {
@@ -24,12 +23,13 @@ thread_local std::vector<CallConfiguration> call_configurations;
 
 // What stops a launch before it starts, such as an unknown instruction, is told at once: it is a fault of the emulator's.
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void** args, size_t shared, cudaStream_t stream,
-                   bool cooperative) {
+                   bool cooperative, bool programmatic = false) {
   if (const cudaError_t error = check_stream(stream); error != cudaSuccess) return error;
   try {
     KernelLaunch l;
     if (const cudaError_t error = prepare(function, grid, block, args, shared, cooperative, l); error != cudaSuccess)
       return result(error);
+    l.programmatic = programmatic;
     enqueue(stream, kernel_work(std::move(l)));
   } catch (const std::exception& e) {
     set_device_error(cudaErrorUnsupportedPtxVersion, e.what());
@@ -55,7 +55,9 @@ cudaError_t prepare(const void* function, dim3 grid, dim3 block, void** args, si
                          static_cast<uint64_t>(blocks_per_processor(*code, static_cast<int>(threads), shared)) *
                              static_cast<uint64_t>(processors_at_hand()))
     return cudaErrorCooperativeLaunchTooLarge;
-  l = {kernel, function, grid, block, shared, cooperative, std::vector<uint8_t>(code->param_bytes + 1)};
+  l = {};
+  l.kernel = kernel, l.function = function, l.grid = grid, l.block = block, l.shared = shared, l.cooperative = cooperative;
+  l.params.resize(code->param_bytes + 1);
   for (size_t i = 0; i < code->ast->params.size(); ++i)
     std::memcpy(&l.params[code->param_offsets[i]], args[i], code->ast->params[i].size);
   return cudaSuccess;
@@ -69,8 +71,11 @@ void KernelLaunch::run(bool in_graph) const {
   l.grid[0] = grid.x, l.grid[1] = grid.y, l.grid[2] = grid.z;
   l.block[0] = block.x, l.block[1] = block.y, l.block[2] = block.z;
   l.dynamic_shared = static_cast<uint32_t>(shared);
-  l.grid_id = next_grid_id++;
+  l.grid_id = next_launch_id();
   l.cooperative = cooperative;
+  l.programmatic = programmatic;
+  l.tracks_dependence = tracks_dependence();
+  l.unfinished = before != nullptr ? before->unfinished : 0;
   if (cooperative) {
     constexpr size_t kWorkspace = 64;
     l.workspace = memory().constants->allocate(kWorkspace, 256, kInitialised);
@@ -83,6 +88,7 @@ void KernelLaunch::run(bool in_graph) const {
     failure = Failure{error, "injected fault in " + demangle(l.name)};
   else
     failure = run_grid(l);
+  record->unfinished = l.early && l.unfinished != 0 ? l.unfinished : l.grid_id;
   memory().constants->release(l.params);
   if (cooperative) memory().constants->release(l.workspace);
   lane_instructions += l.lanes_issued;
@@ -139,15 +145,20 @@ cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3 grid, dim3 bl
 }
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function, void** args) {
   WARPLOOM_ENTRY;
-  bool cooperative = false;
+  bool cooperative = false, programmatic = false;
   for (unsigned i = 0; i < config->numAttrs; ++i) {
     if (config->attrs[i].id == cudaLaunchAttributeCooperative) cooperative = config->attrs[i].val.cooperative != 0;
+    if (config->attrs[i].id == cudaLaunchAttributeProgrammaticStreamSerialization)
+      programmatic = config->attrs[i].val.programmaticStreamSerializationAllowed != 0;
     if (config->attrs[i].id == cudaLaunchAttributeClusterDimension) {
       const auto& c = config->attrs[i].val.clusterDim;
       if (c.x * c.y * c.z != 1) return result(cudaErrorNotSupported);
     }
   }
-  return launch(function, config->gridDim, config->blockDim, args, config->dynamicSmemBytes, config->stream, cooperative);
+  if (programmatic && device_model().major < 9) return result(cudaErrorNotSupported);
+  if (programmatic) start_tracking_dependence();
+  return launch(function, config->gridDim, config->blockDim, args, config->dynamicSmemBytes, config->stream, cooperative,
+                programmatic);
 }
 
 }  // extern "C"

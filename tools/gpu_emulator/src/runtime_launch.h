@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "dependent_launch.h"
 #include "runtime.h"
 
 namespace emulator {
@@ -15,7 +16,10 @@ struct KernelLaunch {
   dim3 grid, block;
   size_t shared = 0;
   bool cooperative = false;
+  bool programmatic = false;    // may begin before the kernel ahead of it has ended
   std::vector<uint8_t> params;  // laid out as the kernel expects them
+  std::shared_ptr<LaunchRecord> record = std::make_shared<LaunchRecord>();
+  std::shared_ptr<LaunchRecord> before;  // of that kernel, if it need not have ended
 
   void run(bool in_graph) const;   // on the device, now
   std::vector<void*> arguments();  // where each one lies in params

@@ -2,11 +2,14 @@
 #include <algorithm>
 
 #include "copies.h"
+#include "dependent_launch.h"
 #include "memory.h"
 #include "runtime.h"
 
 namespace emulator {
 namespace {
+
+uint64_t host_launch = 0;  // of cuBLAS's kernels, the one that runs
 
 // At once, or in the stream's order; always as a node where the stream is being captured, which reads when the graph runs.
 cudaError_t start_copy(const Copy& copy, cudaMemcpyKind kind, cudaStream_t stream, bool async) {
@@ -80,12 +83,18 @@ void warploom_emulator_limit_memory(size_t bytes) { memory().heap->set_limit(byt
 // For the emulated cuBLAS, which is a library of its own.
 void warploom_emulator_enqueue(cudaStream_t stream, const std::function<void()>& work) {
   WARPLOOM_RUNTIME_LOCK;
-  enqueue(stream, {cudaGraphNodeTypeKernel, work, nullptr});
+  auto record = std::make_shared<LaunchRecord>();
+  const auto run = [work, record] {
+    host_launch = record->unfinished = next_launch_id();
+    work();
+  };
+  enqueue(stream, {cudaGraphNodeTypeKernel, run, nullptr, record});
 }
 bool warploom_emulator_check(const void* p, size_t bytes, int kind, const char* who) {
   const uint64_t address = reinterpret_cast<uint64_t>(p);
   if (bytes == 0) return true;
   if (!check_allocated(address, bytes, who)) return false;
+  remember_access(host_launch, address, bytes, kind == 1);
   uint8_t* shadow = memory().shadow(address);
   if (kind == 1) {
     memory().mark(address, bytes, kInitialised);

@@ -24,8 +24,17 @@ Registry& registry() {
   return *instance;
 }
 
+uint32_t capability() { return static_cast<uint32_t>(device_model().major * 10 + device_model().minor); }
+
+// 80 of ".target sm_80".
+int target_of(const Program& program) {
+  constexpr std::string_view kBefore = ".target sm_";
+  const size_t at = program.module->text.find(kBefore);
+  return at == std::string::npos ? 0 : std::atoi(program.module->text.c_str() + at + kBefore.size());
+}
+
 Program& program_of(Module& module) {
-  if (!module.program) module.program = load_program(extract_ptx(module.fatbin));
+  if (!module.program) module.program = load_program(extract_ptx(module.fatbin, capability()));
   return *module.program;
 }
 
@@ -104,8 +113,8 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* fu
             ? static_cast<int>(code.ast->max_threads[0] * code.ast->max_threads[1] * code.ast->max_threads[2])
             : 1024;
     attributes->numRegs = 32;  // not known without ptxas
-    attributes->ptxVersion = device_model().major * 10 + device_model().minor;
-    attributes->binaryVersion = attributes->ptxVersion;
+    attributes->ptxVersion = target_of(*kernel->module->program);
+    attributes->binaryVersion = static_cast<int>(capability());
     attributes->maxDynamicSharedSizeBytes = static_cast<int>(dynamic_shared_limit(*kernel, code));
   } catch (const std::exception& e) {
     set_device_error(cudaErrorUnsupportedPtxVersion, e.what());

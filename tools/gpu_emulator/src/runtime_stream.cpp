@@ -95,14 +95,22 @@ bool known_stream(cudaStream_t stream) {
   return resolve(stream) != stream || stream == nullptr || streams().created.contains(stream);
 }
 
+// Of the kernel that is last in the stream; null if the last is no kernel, or not alone.
+static std::shared_ptr<LaunchRecord> record_before(const CUstream_st& stream) {
+  if (stream.capture == nullptr) return stream.last != nullptr ? stream.last->record : nullptr;
+  return stream.capture_last.size() == 1 ? stream.capture_last[0]->work.record : nullptr;
+}
+
 Pointer enqueue(cudaStream_t handle, Work work) {
   CUstream_st* stream = resolve(handle);
   auto operation = std::make_shared<Operation>();
+  if (work.kernel != nullptr && work.kernel->programmatic) work.kernel->before = record_before(*stream);
   if (stream->capture != nullptr) {
     stream->capture_last = {stream->capture->add(std::move(work), std::move(stream->capture_last))};
     operation->done = true;
     return operation;
   }
+  operation->record = work.record;
   operation->run = std::move(work);
   auto after = [&](const CUstream_st& s) {
     if (s.last && !s.last->done) operation->after.push_back(s.last);
