@@ -11,6 +11,7 @@
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/raii.h"
 #include "cuda/toolkit/attention/kv_cache_args.h"
+#include "cuda/toolkit/attention/launch.h"
 #include "cuda/toolkit/sampling/sample_args.h"
 #include "warploom/cuda/kv_cache.h"
 #include "warploom/cuda/sampling.h"
@@ -81,7 +82,9 @@ class CudaBackend final : public Backend {
         description_(describe(options)),
         stream_(cuda::create_stream()),
         memory_stream_(cuda::create_stream()),
-        matmul_(matmul_options(options), stream_.get()) {}
+        step_stream_(stream_.get(),
+                     options.dependent_launch && cuda::can_launch_dependent(options.gpu, cuda::rms_norm_code())),
+        matmul_(matmul_options(options), step_stream_) {}
 
   std::string description() const override { return description_; }
   DType activation_type() const override { return options_.compute_type; }
@@ -206,11 +209,11 @@ class CudaBackend final : public Backend {
     listing_ = false;
   }
   void launch(const EmbedArgs& args) { matmul_.embed(args); }
-  void launch(const RmsNormArgs& args) { cuda::launch_rms_norm(args, options_.compute_type, stream_.get()); }
+  void launch(const RmsNormArgs& args) { cuda::launch_rms_norm(args, options_.compute_type, step_stream_); }
   void launch(const MatmulArgs& args) { matmul_.run(args); }
-  void launch(const RopeAppendArgs& args) { cuda::rope_append(args, stream_.get()); }
-  void launch(const PagedAttentionArgs& args) { cuda::paged_attention(args, stream_.get()); }
-  void launch(const SwigluArgs& args) { cuda::launch_swiglu(args, options_.compute_type, stream_.get()); }
+  void launch(const RopeAppendArgs& args) { cuda::rope_append(args, step_stream_); }
+  void launch(const PagedAttentionArgs& args) { cuda::paged_attention(args, step_stream_); }
+  void launch(const SwigluArgs& args) { cuda::launch_swiglu(args, options_.compute_type, step_stream_); }
   void launch(const SampleArgs& args) { cuda::sample(args, stream_.get()); }
 
   static std::string describe(const CudaOptions& options) {
@@ -250,6 +253,7 @@ class CudaBackend final : public Backend {
   CudaOptions options_;
   std::string description_;
   cuda::Stream stream_, memory_stream_;
+  cuda::LaunchStream step_stream_;
   cuda::Matmul matmul_;
   std::vector<OpCall> calls_;  // of the step that run_step() runs
   bool listing_ = false;

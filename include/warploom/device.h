@@ -34,6 +34,9 @@ struct CudaOptions {
   /// of up to 64 tokens; bench/README.md has bounds for larger ones.
   bool deterministic = false;
   bool cuda_graphs = true;  ///< capture decode steps as CUDA graphs and replay them
+  /// Kernels of a step may begin before the one ahead has ended, and fetch weights meanwhile (CUDA's programmatic dependent launch), on
+  /// GPUs of compute capability 9.0 and later. Changes no bit of the results.
+  bool dependent_launch = true;
 };
 
 struct DeviceOptions {

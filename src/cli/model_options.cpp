@@ -46,6 +46,8 @@ void add_model_options(CLI::App& command, ModelChoice& choice) {
       ->capture_default_str();
   command.add_flag("--deterministic", choice.deterministic, "CUDA: logits that do not depend on the batch, bit for bit");
   command.add_flag("--no-graphs", choice.no_graphs, "CUDA: launch every kernel anew instead of replaying recorded steps");
+  command.add_flag("--no-dependent-launch", choice.no_dependent_launch,
+                   "CUDA: no kernel begins before the one ahead has ended, to compare");
   command.add_flag("-q,--quiet", choice.quiet, "no progress, no summary: errors alone go to standard error");
 }
 
@@ -114,6 +116,7 @@ std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* secon
   cuda.compute_type = one_of<DType>("--compute-type", choice.compute_type, {{"f16", DType::f16}, {"bf16", DType::bf16}});
   cuda.deterministic = choice.deterministic;
   cuda.cuda_graphs = !choice.no_graphs;
+  cuda.dependent_launch = !choice.no_dependent_launch;
   ShareProgress progress(!choice.quiet, "loading");
   options.progress = [&](double share) { progress.see(share); };
   auto model = choice.shape.empty() ? Model::load(find_model(choice.path), options)

@@ -23,6 +23,7 @@ struct ModelChoice {
   int gpu = 0;
   bool deterministic = false;
   bool no_graphs = false;
+  bool no_dependent_launch = false;
   bool quiet = false;
   // Weights drawn from a seed instead of a file.
   std::string shape;  // empty: the file's

@@ -1,5 +1,6 @@
 // Random models on the CUDA backend: what a sequence's tokens are must follow from the sequence alone, whatever the weights, the
 // cache and the way that steps are launched.
+#include <cstdlib>
 #include <random>
 #include <set>
 #include <thread>
@@ -81,6 +82,37 @@ TEST(CudaGeneration, GraphsChangeNothing) {
       EXPECT_TRUE(!penalised || std::count(g.token_ids.begin(), g.token_ids.end(), 7) == 0);
     }
   }
+}
+
+// Kernels that begin before the one ahead has ended draw what kernels one after the other draw, eagerly launched and replayed. On the
+// emulator their sanitiser also shows that none touches before its wait what a kernel ahead of it writes.
+TEST(CudaGeneration, DependentLaunchesChangeNothing) {
+  const auto launches = [] {
+    return warploom_emulator_calls != nullptr ? warploom_emulator_calls("cudaLaunchKernelExC") : std::uint64_t{0};
+  };
+  const bool counted = warploom_emulator_calls != nullptr;
+  const char* device = std::getenv("WARPLOOM_EMULATOR_DEVICE");
+  if (counted && (device == nullptr || std::string(device) != "h100"))
+    GTEST_SKIP() << "an emulated GPU before compute capability 9.0 has none; see CudaGeneration.On_h100";
+  for (const bool biased : {false, true})
+    for (const std::size_t sequences : {std::size_t{1}, std::size_t{3}, std::size_t{20}}) {
+      test::TinyModel shape;
+      shape.biases = biased;
+      const auto prompts = ragged_prompts(sequences);
+      ModelOptions options = on_cuda(!biased);
+      if (biased) options.device.cuda.weights = CudaWeights::half;  // products by cuBLASLt between the other kernels
+      options.device.cuda.dependent_launch = false;
+      const std::uint64_t before = launches();
+      const auto want = test::generate(load(options, shape), prompts, sampled());
+      EXPECT_EQ(launches(), before);
+      options.device.cuda.dependent_launch = true;
+      for (const bool graphs : {true, false}) {
+        options.device.cuda.cuda_graphs = graphs;
+        expect_same(test::generate(load(options, shape), prompts, sampled()), want,
+                    std::to_string(sequences) + (graphs ? " sequences, replayed" : " sequences, launched"));
+      }
+      EXPECT_TRUE(!counted || launches() > before);
+    }
 }
 
 TEST(CudaGeneration, SmallPoolsSharingAndNoCacheChangeNothing) {

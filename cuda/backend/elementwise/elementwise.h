@@ -1,15 +1,17 @@
 // Launches the row-wise ops of src/backend/ops.h.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include "backend/ops.h"
+#include "cuda/runtime/launch_stream.h"
 
 namespace warploom::cuda {
 
 /// Both throw InvalidArgument if a shape exceeds the kernel's limits, BackendError if the launch fails. out: its element
 /// type.
-void launch_rms_norm(const RmsNormArgs& args, DType out, cudaStream_t stream);
-void launch_swiglu(const SwigluArgs& args, DType out, cudaStream_t stream);
+void launch_rms_norm(const RmsNormArgs& args, DType out, const LaunchStream& stream);
+void launch_swiglu(const SwigluArgs& args, DType out, const LaunchStream& stream);
+
+/// One of the kernels, for what all of them were compiled for.
+const void* rms_norm_code();
 
 }  // namespace warploom::cuda

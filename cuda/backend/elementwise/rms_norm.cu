@@ -16,7 +16,7 @@
 
 #include "cuda/backend/elementwise/elementwise.h"
 #include "cuda/device/activation.cuh"
-#include "cuda/runtime/check.h"
+#include "cuda/device/dependent_launch.cuh"
 #include "warploom/error.h"
 
 namespace warploom::cuda {
@@ -33,6 +33,9 @@ __device__ float warp_sum(float x) {
 template <int kThreads, int kWidth>
 __global__ void __launch_bounds__(kThreads) rms_norm_kernel(const __grid_constant__ RmsNormArgs a, const DType type) {
   __shared__ float sums[kThreads / 32];
+  if (threadIdx.x == 0) device::prefetch_to_l2(a.weight, static_cast<std::size_t>(a.hidden_size) * sizeof(float));
+  device::wait_for_launch_ahead();
+  device::allow_next_launch();
   const long long token = blockIdx.x, row = a.rows ? a.rows[token] : token;
   const int dim = static_cast<int>(a.hidden_size);
   float x[kElementsPerThread / kWidth][kWidth];
@@ -72,7 +75,9 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(const __grid_constan
 
 }  // namespace
 
-void launch_rms_norm(const RmsNormArgs& args, DType out, cudaStream_t stream) {
+const void* rms_norm_code() { return reinterpret_cast<const void*>(&rms_norm_kernel<256, 4>); }
+
+void launch_rms_norm(const RmsNormArgs& args, DType out, const LaunchStream& stream) {
   if (args.hidden_size < 1 || args.hidden_size > 1024 * kElementsPerThread)
     throw InvalidArgument("rms_norm: hidden_size is " + std::to_string(args.hidden_size) + "; it must be in [1, " +
                           std::to_string(1024 * kElementsPerThread) + "]");
@@ -83,8 +88,7 @@ void launch_rms_norm(const RmsNormArgs& args, DType out, cudaStream_t stream) {
                            : vector ? reinterpret_cast<const void*>(&rms_norm_kernel<256, 4>)
                                 : reinterpret_cast<const void*>(&rms_norm_kernel<256, 1>);
   void* arguments[] = {const_cast<RmsNormArgs*>(&args), &out};
-  check(cudaLaunchKernel(kernel, dim3(static_cast<unsigned>(args.tokens)), dim3(wide ? 1024 : 256), arguments, 0, stream),
-        "rms_norm");
+  launch_kernel(kernel, "rms_norm", dim3(static_cast<unsigned>(args.tokens)), wide ? 1024 : 256, arguments, 0, stream);
 }
 
 }  // namespace warploom::cuda

@@ -14,7 +14,7 @@
 #include "core/divide.h"
 #include "cuda/backend/elementwise/elementwise.h"
 #include "cuda/device/activation.cuh"
-#include "cuda/runtime/check.h"
+#include "cuda/device/dependent_launch.cuh"
 
 namespace warploom::cuda {
 namespace {
@@ -23,6 +23,8 @@ constexpr int kSwigluThreads = 256;
 
 template <int kWidth>
 __global__ void __launch_bounds__(kSwigluThreads) swiglu_kernel(const __grid_constant__ SwigluArgs a, const DType type) {
+  device::wait_for_launch_ahead();
+  device::allow_next_launch();
   const long long at = (static_cast<long long>(blockIdx.x) * kSwigluThreads + threadIdx.x) * kWidth;
   if (at >= a.intermediate_size) return;
   for (long long token = blockIdx.y; token < a.tokens; token += gridDim.y) {
@@ -37,7 +39,7 @@ __global__ void __launch_bounds__(kSwigluThreads) swiglu_kernel(const __grid_con
 
 }  // namespace
 
-void launch_swiglu(const SwigluArgs& args, DType out, cudaStream_t stream) {
+void launch_swiglu(const SwigluArgs& args, DType out, const LaunchStream& stream) {
   if (args.tokens == 0 || args.intermediate_size == 0) return;
   const int width = args.intermediate_size % 4 == 0 ? 4 : 1;
   const std::int64_t blocks = ceil_div(args.intermediate_size / width, kSwigluThreads);
@@ -45,7 +47,7 @@ void launch_swiglu(const SwigluArgs& args, DType out, cudaStream_t stream) {
   const void* kernel =
       width == 4 ? reinterpret_cast<const void*>(&swiglu_kernel<4>) : reinterpret_cast<const void*>(&swiglu_kernel<1>);
   void* arguments[] = {const_cast<SwigluArgs*>(&args), &out};
-  check(cudaLaunchKernel(kernel, grid, dim3(kSwigluThreads), arguments, 0, stream), "swiglu");
+  launch_kernel(kernel, "swiglu", grid, kSwigluThreads, arguments, 0, stream);
 }
 
 }  // namespace warploom::cuda

@@ -11,6 +11,7 @@
 // Source:   packed.h.
 // History:  none yet.
 #include "cuda/backend/matmul/kernels.h"
+#include "cuda/device/dependent_launch.cuh"
 #include "cuda/device/mma.cuh"
 #include "cuda/runtime/launch.cuh"
 
@@ -50,6 +51,7 @@ template <typename T>
 __global__ void __launch_bounds__(kEmbedThreads)
     packed_embed_kernel(const __grid_constant__ PackedView table, const __grid_constant__ int first_row,
                         const TokenId* const __grid_constant__ ids, float* const __grid_constant__ out) {
+  allow_next_launch();
   const int row = ids[blockIdx.x] - first_row;
   if (row < 0 || row >= table.rows) return;
   int s = 0;
@@ -67,6 +69,7 @@ __global__ void __launch_bounds__(kEmbedThreads)
     dense_embed_kernel(const T* const __grid_constant__ rows, const __grid_constant__ int cols,
                        const __grid_constant__ std::int64_t stride, const TokenId* const __grid_constant__ ids,
                        float* const __grid_constant__ out) {
+  allow_next_launch();
   const T* row = rows + ids[blockIdx.x] * stride;
   float* to = out + std::int64_t{blockIdx.x} * cols;
   for (int i = threadIdx.x; i < cols; i += kEmbedThreads) to[i] = static_cast<float>(row[i]);

@@ -22,12 +22,12 @@ constexpr std::size_t kUnpackedBytes = std::size_t{32} << 20;  // of a slice, wh
 }  // namespace
 
 struct Matmul::State {
-  State(const MatmulOptions& o, cudaStream_t s) : options(o), stream(s), uploader(o) {
+  State(const MatmulOptions& o, const LaunchStream& s) : options(o), stream(s), uploader(o) {
     if (options.compute_type != DType::f16 && options.compute_type != DType::bf16)
       throw InvalidArgument("activations of matrix products are f32; f16 or bf16 are supported");
-    if (!options.dense || options.deterministic) batch.emplace(stream);
+    if (!options.dense || options.deterministic) batch.emplace(stream.stream);
     if (options.deterministic) return;
-    dense.emplace(options.compute_type, stream);
+    dense.emplace(options.compute_type, stream.stream);
     if (!options.dense) unpacked = DeviceBuffer(kUnpackedBytes, "unpacked weights");
   }
 
@@ -52,7 +52,7 @@ struct Matmul::State {
       for (int begin = 0; begin < part.view.row_tiles; begin += slice) {
         const int end = std::min(begin + slice, part.view.row_tiles);
         const int first = first_row_of(part.view, begin), rows = first_row_of(part.view, end) - first;
-        launch_unpack(part.view, options.compute_type, begin, end, stride, unpacked.data(), stream);
+        launch_unpack(part.view, options.compute_type, begin, end, stride, unpacked.data(), stream.stream);
         run_dense(unpacked.data(), stride, part.first_row + first, rows, weight, args);
       }
   }
@@ -74,14 +74,15 @@ struct Matmul::State {
   }
 
   MatmulOptions options;
-  cudaStream_t stream;
+  LaunchStream stream;
   WeightUploader uploader;
   std::optional<BatchWorkspace> batch;  // empty if no weight is packed
   std::optional<DenseMatmul> dense;     // empty if deterministic
   DeviceBuffer unpacked;
 };
 
-Matmul::Matmul(const MatmulOptions& options, cudaStream_t stream) : state_(std::make_unique<State>(options, stream)) {}
+Matmul::Matmul(const MatmulOptions& options, const LaunchStream& stream)
+    : state_(std::make_unique<State>(options, stream)) {}
 Matmul::~Matmul() = default;
 
 std::unique_ptr<Weight> Matmul::load_weight(std::span<const WeightView> parts) { return state_->uploader.upload(parts); }
@@ -102,9 +103,9 @@ void Matmul::embed(const EmbedArgs& args) {
   const DType type = state_->options.compute_type;
   if (table.stride() != 0)
     return launch_dense_embed(table.dense(), type, table.cols(), table.stride(), args.ids, args.tokens, args.out,
-                              state_->stream);
+                              state_->stream.stream);
   for (const PackedPart& part : table.packed())
-    launch_packed_embed(part.view, type, part.first_row, args.ids, args.tokens, args.out, state_->stream);
+    launch_packed_embed(part.view, type, part.first_row, args.ids, args.tokens, args.out, state_->stream.stream);
 }
 
 }  // namespace warploom::cuda

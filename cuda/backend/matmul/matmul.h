@@ -2,13 +2,12 @@
 // reads quantised codes directly, or stored as rows of 16-bit floats for cuBLASLt.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include <cstdint>
 #include <memory>
 #include <span>
 
 #include "backend/ops.h"
+#include "cuda/runtime/launch_stream.h"
 
 namespace warploom::cuda {
 
@@ -22,7 +21,7 @@ struct MatmulOptions {
 class Matmul {
  public:
   /// `stream` must outlive it. Throws InvalidArgument, OutOfMemory, BackendError.
-  Matmul(const MatmulOptions& options, cudaStream_t stream);
+  Matmul(const MatmulOptions& options, const LaunchStream& stream);
   ~Matmul();
 
   /// As Backend::load_weight, on a stream of its own. Synchronous: the parts may be freed afterwards. Limits: 2^30 rows, 2^20

@@ -23,6 +23,7 @@
 #include "cuda/backend/matmul/kernels.h"
 #include "cuda/backend/matmul/tile.cuh"
 #include "cuda/device/async_copy.cuh"
+#include "cuda/device/dependent_launch.cuh"
 #include "cuda/device/tensor_core.cuh"
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/launch.cuh"
@@ -418,6 +419,20 @@ __device__ inline void store_sums(const PackedView& weight, const BatchLaunch& s
     }
 }
 
+// Each warp brings what its group reads first of its rows to L2.
+__device__ inline void prefetch_weights(const PackedView& weight, const BatchPlan& plan, const BlockWork& work) {
+  constexpr int kPrefetchBytes = 2048;  // of a tile row
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const WarpPlace at(work);
+  const int row = kWarpRowTiles * at.row_warp + lane, chunk = plan.order.chunk_tiles;
+  const int tile = (spans_of(plan.order, work, at.team).first * kChunksPerSpan + at.group) * chunk;
+  if (lane >= kWarpRowTiles || row >= work.row_tiles || tile >= weight.col_tiles) return;
+  const TileSegment& segment = weight.segments[work.segment];
+  const int bytes = tile_bytes(segment.format);
+  prefetch_to_l2(segment.tiles + (std::int64_t{work.first_tile + row} * segment.tile_row_bytes + std::int64_t{tile} * bytes),
+                 static_cast<std::size_t>(min(min(chunk, weight.col_tiles - tile) * bytes, kPrefetchBytes)));
+}
+
 template <typename T, int kTokenTiles>
 __global__ void __launch_bounds__(kMaxThreads, kTokenTiles <= 2 ? 2 : 1)
     batch_packed_matmul_kernel(const __grid_constant__ PackedView weight, const __grid_constant__ BatchLaunch shape,
@@ -428,6 +443,9 @@ __global__ void __launch_bounds__(kMaxThreads, kTokenTiles <= 2 ? 2 : 1)
   constexpr int kKept = kept_tiles(kTokenTiles);
   const BlockWork work = work_of(weight, shape);
   if (static_cast<int>(threadIdx.x) >= 32 * work.warps()) return;
+  prefetch_weights(weight, shape.plan, work);
+  wait_for_launch_ahead();  // the launch ahead may be a product that uses the same counters
+  allow_next_launch();
   __shared__ bool last;
   if (work.splits > 1) start_split(work, counters, last);  // read after many barriers
   Sums<kKept> total = {};
@@ -441,7 +459,7 @@ __global__ void __launch_bounds__(kMaxThreads, kTokenTiles <= 2 ? 2 : 1)
 
 template <typename T, int kTokenTiles>
 void launch_tiles(const PackedView& weight, const BatchLaunch& shape, const void* x, const float* bias,
-                  const MatmulWorkspace& workspace, float* out, cudaStream_t stream) {
+                  const MatmulWorkspace& workspace, float* out, const LaunchStream& stream) {
   const auto kernel = batch_packed_matmul_kernel<T, kTokenTiles>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, workspace.room.shared_bytes),
         "cudaFuncSetAttribute");
@@ -453,7 +471,7 @@ void launch_tiles(const PackedView& weight, const BatchLaunch& shape, const void
 
 template <typename T>
 void launch_for(const PackedView& weight, const BatchLaunch& shape, const void* x, const float* bias,
-                const MatmulWorkspace& workspace, float* out, cudaStream_t stream) {
+                const MatmulWorkspace& workspace, float* out, const LaunchStream& stream) {
   switch (shape.plan.token_tiles) {
     case 2: return launch_tiles<T, 2>(weight, shape, x, bias, workspace, out, stream);
     case 4: return launch_tiles<T, 4>(weight, shape, x, bias, workspace, out, stream);
@@ -466,7 +484,8 @@ void launch_for(const PackedView& weight, const BatchLaunch& shape, const void* 
 }  // namespace
 
 void launch_packed_matmul_batch(const PackedView& weight, DType type, const void* x, const float* bias, std::int64_t tokens,
-                                std::int64_t out_stride, const MatmulWorkspace& workspace, float* out, cudaStream_t stream) {
+                                std::int64_t out_stride, const MatmulWorkspace& workspace, float* out,
+                                const LaunchStream& stream) {
   if (weight.row_tiles == 0) return;
   // A grid has 2^31 - 1 blocks; a plan at most eight for each row tile and 64 tokens.
   constexpr int kMaxGroups = 1 << 18;

@@ -25,6 +25,7 @@
 #include <algorithm>
 
 #include "core/divide.h"
+#include "cuda/device/dependent_launch.cuh"
 #include "cuda/toolkit/attention/decode_work.cuh"
 #include "cuda/toolkit/attention/launch.h"
 #include "cuda/toolkit/attention/pages.cuh"
@@ -278,16 +279,18 @@ __global__ void __launch_bounds__(DecodeShape<S, Dim>::kThreads, DecodeShape<S, 
   const auto amount = [&](int sequence) { return Work(a, sequence).amount(); };
   list.sum(sequences, amount);
   const Shares shares{list.items(), min(list.items(), static_cast<int>(gridDim.x))};
-  if (block >= shares.blocks) return;
   __shared__ TileRun<Shape::kWarps> run;
   __shared__ WorkPlace place;
   __shared__ int at;
-  if (threadIdx.x == 0) {
+  if (threadIdx.x == 0 && block < shares.blocks) {
     at = shares.begin(block);
     place = list.find(at, sequences, amount);
     run.shares = shares;
     run.work = Work(a, place.sequence);
   }
+  wait_for_launch_ahead();  // up to here only the step's input is read
+  allow_next_launch();
+  if (block >= shares.blocks) return;
   while (true) {
     if (threadIdx.x == 0) {
       while (place.item >= run.work.tiles * run.work.groups) {
@@ -364,7 +367,7 @@ std::size_t decode_workspace_bytes(const PagedAttentionArgs& args) {
          sizeof(float);
 }
 
-void launch_decode(const PagedAttentionArgs& args, cudaStream_t stream) {
+void launch_decode(const PagedAttentionArgs& args, const LaunchStream& stream) {
   const DecodePlan plan = plan_of(args);
   PagedAttentionArgs copy = args;
   const int rows = static_cast<int>(plan.rows), head_dim = static_cast<int>(args.cache.head_dim);

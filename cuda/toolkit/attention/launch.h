@@ -2,14 +2,19 @@
 // kernel's: few rows for each kv head are the decode kernel's.
 #pragma once
 
+#include "cuda/runtime/launch_stream.h"
 #include "warploom/cuda/kv_cache.h"
 
 namespace warploom::cuda {
 
+/// As the public calls. If the stream is `dependent`, the step's metadata is not what the launch ahead writes.
+void rope_append(const RopeAppendArgs& args, const LaunchStream& stream);
+void paged_attention(const PagedAttentionArgs& args, const LaunchStream& stream);
+
 /// Of one kv head and sequence: with more, a sequence of several tokens is the prefill kernel's.
 inline constexpr int kMaxDecodeRows = 64;
 
-void launch_decode(const PagedAttentionArgs& args, cudaStream_t stream);
+void launch_decode(const PagedAttentionArgs& args, const LaunchStream& stream);
 void launch_prefill(const PagedAttentionArgs& args, cudaStream_t stream);
 
 /// Upper bounds of what they need of the workspace, beyond its counters. One runs after the other, so they share it.
@@ -31,6 +36,6 @@ struct AttentionLaunch {
   const char* what;
 };
 /// Launches as many blocks as run at once, at most max_blocks.
-void launch_attention(const AttentionLaunch& launch, void** arguments, cudaStream_t stream);
+void launch_attention(const AttentionLaunch& launch, void** arguments, const LaunchStream& stream);
 
 }  // namespace warploom::cuda

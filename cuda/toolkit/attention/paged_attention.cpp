@@ -12,17 +12,16 @@ namespace {
 constexpr std::size_t kMaxPitch = 0x7fffffff;
 }
 
-void launch_attention(const AttentionLaunch& l, void** arguments, cudaStream_t stream) {
+void launch_attention(const AttentionLaunch& l, void** arguments, const LaunchStream& stream) {
   check(cudaFuncSetAttribute(l.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, l.max_shared_bytes),
         "cudaFuncSetAttribute");
   const auto shared_bytes = static_cast<std::size_t>(l.shared_bytes);
   int resident = 0;
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, l.kernel, l.threads, shared_bytes),
         "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
-  const std::int64_t blocks = std::min(l.max_blocks, std::int64_t{std::max(resident, 1)} * multiprocessors(stream));
-  check(cudaLaunchKernel(l.kernel, dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(l.threads)), arguments,
-                         shared_bytes, stream),
-        l.what);
+  const std::int64_t blocks = std::min(l.max_blocks, std::int64_t{std::max(resident, 1)} * multiprocessors(stream.stream));
+  launch_kernel(l.kernel, l.what, dim3(static_cast<unsigned>(blocks)), static_cast<unsigned>(l.threads), arguments,
+                shared_bytes, stream);
 }
 
 namespace {
@@ -51,12 +50,13 @@ std::size_t paged_attention_workspace_bytes(const PagedAttentionArgs& args) {
   return args.metadata.num_tokens == 0 ? 0 : workspace_bytes(args);
 }
 
-void paged_attention(const PagedAttentionArgs& args, cudaStream_t stream) {
+void paged_attention(const PagedAttentionArgs& args, cudaStream_t stream) { paged_attention(args, LaunchStream(stream)); }
+void paged_attention(const PagedAttentionArgs& args, const LaunchStream& stream) {
   check_attention(args);
   if (args.metadata.num_tokens == 0) return;
   check_attention_workspace(args.workspace, workspace_bytes(args));
   const Kernels kernels(args);
-  if (kernels.prefill) launch_prefill(args, stream);
+  if (kernels.prefill) launch_prefill(args, stream.stream);
   if (kernels.decode) launch_decode(args, stream);
 }
 

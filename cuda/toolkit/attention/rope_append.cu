@@ -14,9 +14,10 @@
 // History:  two tokens a block asked for 1.023x the bytes of a small model, mostly for frequencies: now four.
 #include <algorithm>
 
+#include "cuda/device/dependent_launch.cuh"
 #include "cuda/device/element.cuh"
-#include "cuda/runtime/check.h"
 #include "cuda/toolkit/attention/kv_cache_args.h"
+#include "cuda/toolkit/attention/launch.h"
 
 namespace warploom::cuda {
 namespace {
@@ -156,6 +157,8 @@ __global__ void __launch_bounds__(kThreads)
       turns[t * pairs + pair] = {cosine * a.rope.mscale, sine * a.rope.mscale};
     }
   }
+  wait_for_launch_ahead();  // up to here only the step's input is read
+  allow_next_launch();
   __syncthreads();  // so are the turns
   const Cut cut(a);
   const int items = cut.items(a);
@@ -167,15 +170,16 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void rope_append(const RopeAppendArgs& args, cudaStream_t stream) {
+void rope_append(const RopeAppendArgs& args, cudaStream_t stream) { rope_append(args, LaunchStream(stream)); }
+void rope_append(const RopeAppendArgs& args, const LaunchStream& stream) {
   check_append(args);
   if (args.metadata.num_tokens == 0) return;
   int tokens = std::clamp(kItems / Cut(args).items(args), 1, kMaxTokens);
-  const dim3 blocks(static_cast<unsigned>((args.metadata.num_tokens + tokens - 1) / tokens)), threads(kThreads);
+  const dim3 blocks(static_cast<unsigned>((args.metadata.num_tokens + tokens - 1) / tokens));
   RopeAppendArgs copy = args;
   void* arguments[] = {&copy, &tokens};
-  check(cudaLaunchKernel(reinterpret_cast<const void*>(rope_append_kernel), blocks, threads, arguments, 0, stream),
-        "rope_append_kernel");
+  launch_kernel(reinterpret_cast<const void*>(rope_append_kernel), "rope_append_kernel", blocks, kThreads, arguments, 0,
+                stream);
 }
 
 }  // namespace warploom::cuda
