@@ -443,7 +443,7 @@ __global__ void __launch_bounds__(kMaxThreads, kTokenTiles <= 2 ? 2 : 1)
   constexpr int kKept = kept_tiles(kTokenTiles);
   const BlockWork work = work_of(weight, shape);
   if (static_cast<int>(threadIdx.x) >= 32 * work.warps()) return;
-  prefetch_weights(weight, shape.plan, work);
+  if constexpr (kTokenTiles < 8) prefetch_weights(weight, shape.plan, work);  // with 8 it would make sm_100 spill
   wait_for_launch_ahead();  // the launch ahead may be a product that uses the same counters
   allow_next_launch();
   __shared__ bool last;
