@@ -365,6 +365,7 @@ const void* with_row_type(const SampleArgs& a, Make make) {
     case DType::f32: return of(std::type_identity<float>());
     case DType::f16: return of(std::type_identity<__half>());
     case DType::bf16: return of(std::type_identity<__nv_bfloat16>());
+    case DType::int8: break;  // no logits are of it
   }
   return nullptr;
 }

@@ -155,7 +155,7 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* fu
       if (c.x * c.y * c.z != 1) return result(cudaErrorNotSupported);
     }
   }
-  if (programmatic && device_model().major < 9) return result(cudaErrorNotSupported);
+  if (device_model().major < 9) programmatic = false;  // earlier devices take and ignore it: CUB asks for it on every one
   if (programmatic) start_tracking_dependence();
   return launch(function, config->gridDim, config->blockDim, args, config->dynamicSmemBytes, config->stream, cooperative,
                 programmatic);
