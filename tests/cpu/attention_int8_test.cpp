@@ -165,6 +165,17 @@ TEST(AttentionInt8, ValuesAreSumsOfWholeNumbers) {
     }
 }
 
+TEST(AttentionInt8, BlocksHoldKeysValuesAndScales) {
+  for (const int head_dim : kHeadDims) {
+    const cpu::Int8Block at = cpu::int8_block(head_dim);
+    const int codes = 16 * ((head_dim + 3) / 4 * 4);
+    EXPECT_EQ(at.key_scales, codes);
+    EXPECT_EQ(at.values, at.key_scales + (head_dim + 31) / 32 * 64);
+    EXPECT_EQ(at.value_scales, at.values + codes);
+    EXPECT_EQ(at.value_scales + 64, kKvBlockSize * kv_bytes_of(DType::int8, head_dim));
+  }
+}
+
 TEST(AttentionInt8, HeadsBecomeWholeNumbers) {
   std::mt19937 rng(3);
   for (const CpuIsa isa : available_cpu_isas())

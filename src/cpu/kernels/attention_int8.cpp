@@ -22,7 +22,7 @@ constexpr int kChunkBlocks = kChunkTokens / kBlockTokens;
 // Queries, and blocks or vectors of values, at a time: as many sums as registers hold. Values have two each.
 #if defined(__AVX512F__)
 constexpr int kMostQueries = 6;
-constexpr int blocks_at_once(int queries) { return queries == 1 ? 8 : queries <= 6 ? 4 : 2; }
+constexpr int blocks_at_once(int queries) { return queries == 1 ? 8 : 4; }
 constexpr int vectors_at_once(int queries) { return queries <= 3 ? 4 : 2; }
 #else
 constexpr int kMostQueries = 2;
