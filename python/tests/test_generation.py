@@ -102,11 +102,11 @@ def test_logits_and_score_agree_with_reported_logprobs(tiny: warploom.Model) -> 
 
 def test_a_cache_of_int8_rounds_little(tiny: warploom.Model) -> None:
     whole, eighth = (tiny.score(PROMPT * 20, kv_type=kind) for kind in ("f32", "int8"))
-    assert eighth.logprobs != whole.logprobs
+    assert not np.array_equal(eighth.logprobs, whole.logprobs)
     np.testing.assert_allclose(eighth.logprobs, whole.logprobs, atol=0.05)
-    with warploom.Generator(tiny, kv_type="int8") as generator:
-        alone = generator.generate(PROMPT, max_tokens=20, seed=1)
-        assert generator.generate([PROMPT, PROMPT[:3]], max_tokens=20, seed=1)[0].token_ids == alone.token_ids
+    generator = warploom.Generator(tiny, kv_type="int8")
+    [alone] = generator.generate([PROMPT], max_tokens=20, seed=1)
+    assert generator.generate([PROMPT, PROMPT[:3]], max_tokens=20, seed=1)[0] == alone
 
 
 def test_logits_of_as_many_tokens_as_the_context_holds(tiny: warploom.Model) -> None:
