@@ -147,8 +147,9 @@ inline void expect_rounded_sums(const PagedCase& c, const std::vector<float>& ro
   const float* rows = rotated.data();
   auto at = got.begin();
   for (const std::int64_t length : c.lengths) {
+    const Int8Tokens tokens(c, rows, c.type == DType::int8 ? length : 0);
     for (std::int64_t p = 0; p < length; ++p)
-      for (const Bounded& want : c.type == DType::bf16 ? attend_in_bf16(c, rows, p) : attend_in_int8(c, rows, p)) {
+      for (const Bounded& want : c.type == DType::bf16 ? attend_in_bf16(c, rows, p) : attend_in_int8(c, tokens, p)) {
         ASSERT_NE(at, got.end());
         ASSERT_NEAR(*at, want.value, want.tolerance) << "token " << p << ", at " << at - got.begin();
         ++at;

@@ -29,11 +29,28 @@ struct WholeNumbers {
   }
 };
 
-/// Attention of one token over its sequence, [heads * head_dim]. rows: of the sequence after rope_append, [tokens, (heads + 2
-/// kv_heads) * head_dim] queries, keys and values.
-inline std::vector<Bounded> attend_in_int8(const PagedCase& c, const float* rows, std::int64_t position) {
+inline constexpr std::int64_t kInt8KeyGroup = 32;
+
+/// The keys and values of a sequence, [tokens * kv_heads]. rows: after rope_append, [tokens, (heads + 2 kv_heads) * head_dim]
+/// queries, keys and values.
+struct Int8Tokens {
+  const float* rows;
+  std::vector<WholeNumbers> keys, values;
+
+  Int8Tokens(const PagedCase& c, const float* first, std::int64_t tokens) : rows(first) {
+    for (std::int64_t p = 0; p < tokens; ++p)
+      for (std::int64_t h = 0; h < c.kv_heads; ++h) {
+        const float* key = rows + (p * (c.heads + 2 * c.kv_heads) + c.heads + h) * c.head_dim;
+        keys.emplace_back(key, c.head_dim, kInt8KeyGroup);
+        values.emplace_back(key + c.kv_heads * c.head_dim, c.head_dim, c.head_dim);
+      }
+  }
+};
+
+/// Attention of one token over its sequence, [heads * head_dim].
+inline std::vector<Bounded> attend_in_int8(const PagedCase& c, const Int8Tokens& tokens, std::int64_t position) {
   constexpr double kRound = 0x1p-24, kExp = 2e-7;  // a rounding; the relative error of the kernels' exp()
-  constexpr std::int64_t kChunk = 128, kGroup = 32;
+  constexpr std::int64_t kChunk = 128, kGroup = kInt8KeyGroup;
   const std::int64_t width = (c.heads + 2 * c.kv_heads) * c.head_dim;
   const std::int64_t first = c.window > 0 ? std::max<std::int64_t>(0, position - c.window + 1) : 0;
   const auto cap = static_cast<double>(c.soft_cap), scale = static_cast<double>(c.scale());
@@ -41,14 +58,15 @@ inline std::vector<Bounded> attend_in_int8(const PagedCase& c, const float* rows
   std::vector<Bounded> out;
   for (std::int64_t h = 0; h < c.heads; ++h) {
     const std::int64_t kv = h / (c.heads / c.kv_heads);
-    const WholeNumbers query(rows + position * width + h * c.head_dim, c.head_dim, kGroup);
+    const WholeNumbers query(tokens.rows + position * width + h * c.head_dim, c.head_dim, kGroup);
     std::vector<double> scores;
-    std::vector<WholeNumbers> values;
+    const auto value_of = [&](std::size_t i) -> const WholeNumbers& {
+      return tokens.values[(static_cast<std::size_t>(first) + i) * static_cast<std::size_t>(c.kv_heads) +
+                           static_cast<std::size_t>(kv)];
+    };
     double top = -INFINITY, error = 0;  // of a score
     for (std::int64_t p = first; p <= position; ++p) {
-      const float* row = rows + p * width;
-      const WholeNumbers key(row + (c.heads + kv) * c.head_dim, c.head_dim, kGroup);
-      values.emplace_back(row + (c.heads + c.kv_heads + kv) * c.head_dim, c.head_dim, c.head_dim);
+      const WholeNumbers& key = tokens.keys[static_cast<std::size_t>(p * c.kv_heads + kv)];
       double dot = 0, size = 0;
       for (std::size_t d = 0; d < key.codes.size(); ++d) {
         const double term = scale * static_cast<double>(query.scales[d / kGroup]) *
@@ -70,17 +88,17 @@ inline std::vector<Bounded> attend_in_int8(const PagedCase& c, const float* rows
       const std::size_t to = std::min(scores.size(), static_cast<std::size_t>(next));
       double largest = 0;
       for (std::size_t i = from; i < to; ++i)
-        largest = std::max(largest, std::exp(scores[i] - top) * static_cast<double>(values[i].scales[0]));
+        largest = std::max(largest, std::exp(scores[i] - top) * static_cast<double>(value_of(i).scales[0]));
       for (std::size_t i = from; i < to; ++i) {
         const double probability = std::exp(scores[i] - top);
+        const WholeNumbers& v = value_of(i);
         total += probability;
         lowest = std::min(lowest, scores[i] - top);
         for (std::size_t d = 0; d < sums.size(); ++d) {
-          const double value = static_cast<double>(values[i].scales[0]) * values[i].codes[d];
+          const double value = static_cast<double>(v.scales[0]) * v.codes[d];
           sums[d] += probability * value;
           sizes[d] += probability * std::abs(value);
-          steps[d] +=
-              largest / 16383 * (0.5 + 1e-3) * std::abs(values[i].codes[d]);  // half a step; codes of 2^14 round, too
+          steps[d] += largest / 16383 * (0.5 + 1e-3) * std::abs(v.codes[d]);  // half a step; codes of 2^14 round, too
         }
       }
       from = to;
