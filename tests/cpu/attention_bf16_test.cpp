@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "chunk_result.h"
 #include "cpu/isa.h"
 #include "cpu/kv_cache.h"
 #include "support/bf16_attention_oracle.h"
@@ -20,6 +21,7 @@ using cpu::kChunkTokens;
 using cpu::kKvBlockSize;
 using cpu::kMaxQueries;
 using cpu::kQueryStride;
+using test::ChunkResult;
 
 /// Sum of a[i] * b[i].
 template <typename A, typename B>
@@ -71,15 +73,6 @@ struct Chunk {
   }
 };
 
-struct Result {
-  alignas(64) float maxima[kMaxQueries], sums[kMaxQueries], values[kMaxQueries][kQueryStride];
-  Result(const cpu::Kernels& kernels, const cpu::AttentionTile& tile) {
-    float* rows[kMaxQueries];
-    for (int i = 0; i < kMaxQueries; ++i) rows[i] = values[i];
-    kernels.attend_chunk(tile, 0, maxima, sums, rows);
-  }
-};
-
 constexpr int kHeadDims[] = {2, 6, 16, 30, 32, 34, 64, 80, 100, 128, 250, 256};
 
 TEST(AttentionBf16, ScoresAreSumsInTheOrderOfTheContract) {
@@ -95,7 +88,7 @@ TEST(AttentionBf16, ScoresAreSumsInTheOrderOfTheContract) {
           cpu::AttentionTile tile = chunk.tile(queries.data(), positions);
           tile.window = 1;  // one score is the greatest one
           tile.scale = 0.3f;
-          const Result got(cpu::kernels_for(isa), tile);
+          const ChunkResult got(cpu::kernels_for(isa), tile);
           for (int i = 0; i < count; ++i) {
             const float want =
                 0.3f * in_groups(
@@ -131,7 +124,7 @@ TEST(AttentionBf16, ValuesAreSumsInTheOrderOfTheContract) {
             cpu::AttentionTile tile = chunk.tile(queries.data(), positions);
             tile.window = window;
             tile.scale = 0.0f;  // every probability is 1
-            const Result got(cpu::kernels_for(isa), tile);
+            const ChunkResult got(cpu::kernels_for(isa), tile);
             for (int i = 0; i < count; ++i) {
               const int position = positions[static_cast<std::size_t>(i)];
               ASSERT_EQ(got.sums[i], static_cast<float>(position + 1 - first(position)));

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "chunk_result.h"
 #include "cpu/isa.h"
 #include "cpu/kv_cache.h"
 #include "support/int8_attention_oracle.h"
@@ -22,6 +23,7 @@ using cpu::kInt8Group;
 using cpu::kKvBlockSize;
 using cpu::kMaxQueries;
 using cpu::kQueryStride;
+using test::ChunkResult;
 using test::WholeNumbers;
 
 std::vector<float> numbers(int count, std::mt19937& rng) {
@@ -102,15 +104,6 @@ struct Chunk {
   }
 };
 
-struct Result {
-  alignas(64) float maxima[kMaxQueries], sums[kMaxQueries], values[kMaxQueries][kQueryStride];
-  Result(const cpu::Kernels& kernels, const cpu::AttentionTile& tile) {
-    float* rows[kMaxQueries];
-    for (int i = 0; i < kMaxQueries; ++i) rows[i] = values[i];
-    kernels.attend_chunk(tile, 0, maxima, sums, rows);
-  }
-};
-
 constexpr int kHeadDims[] = {1, 2, 7, 16, 30, 32, 35, 64, 80, 100, 128, 255, 256};
 
 TEST(AttentionInt8, ScoresAreSumsInTheOrderOfTheContract) {
@@ -125,7 +118,7 @@ TEST(AttentionInt8, ScoresAreSumsInTheOrderOfTheContract) {
           for (int i = 0; i < count; ++i) positions.push_back(first + i);
           cpu::AttentionTile tile = chunk.tile(positions);
           tile.window = 1;  // one score is the greatest one
-          const Result got(kernels, tile);
+          const ChunkResult got(kernels, tile);
           for (int i = 0; i < count; ++i) {
             ASSERT_EQ(got.maxima[i], chunk.score(i, first + i))
                 << name(isa) << ", heads of " << head_dim << ", query " << i << " of " << count;
@@ -151,7 +144,7 @@ TEST(AttentionInt8, ValuesAreSumsOfWholeNumbers) {
             for (int i = 0; i < count; ++i) positions.push_back(last - count + 1 + i);
             cpu::AttentionTile tile = chunk.tile(positions);
             tile.window = window;
-            const Result got(kernels, tile);
+            const ChunkResult got(kernels, tile);
             for (int i = 0; i < count; ++i) {
               const int end = positions[static_cast<std::size_t>(i)] + 1, from = window > 0 ? std::max(0, end - window) : 0;
               ASSERT_EQ(got.sums[i], static_cast<float>(end - from));

@@ -29,26 +29,6 @@ constexpr int blocks_at_once(int queries) { return queries == 1 ? 2 : 1; }
 constexpr int vectors_at_once(int queries) { return queries == 1 ? 2 : 1; }
 #endif
 
-// call(number, first) for all of `count` queries; the numbers are constants.
-template <typename Call>
-WARPLOOM_INLINE void in_parts(int count, const Call& call) {
-  int i = 0;
-  for (; i + kMostQueries <= count; i += kMostQueries) call(std::integral_constant<int, kMostQueries>(), i);
-  switch (count - i) {
-    case 1: return call(std::integral_constant<int, 1>(), i);
-    case 2: return call(std::integral_constant<int, 2>(), i);
-    default: break;
-  }
-  if constexpr (kMostQueries > 3) {
-    switch (count - i) {
-      case 3: return call(std::integral_constant<int, 3>(), i);
-      case 4: return call(std::integral_constant<int, 4>(), i);
-      case 5: return call(std::integral_constant<int, 5>(), i);
-      default: break;
-    }
-  }
-}
-
 // scores[i][16 b ...] = scale * q_i k for the queries from `first` and the blocks [from, from + kBlocks) of the chunk. pairs: the
 // tile's queries.
 template <int kQueries, int kBlocks>
@@ -117,7 +97,7 @@ WARPLOOM_INLINE void score_chunk(const AttentionTile& tile, const float* const* 
   const int at_once = tile.count > kMostQueries ? 2 : kChunkBlocks;
   for (int end; from < to; from = end) {
     end = from + at_once < to ? from + at_once : to;
-    in_parts(
+    in_parts<kMostQueries>(
         tile.count, [&](auto queries, int first) __attribute__((always_inline)) {
           constexpr int kQueries = queries(), kAtOnce = blocks_at_once(kQueries);
           int b = from;
@@ -230,7 +210,7 @@ void attend_chunk_bf16(const AttentionTile& tile, std::int64_t chunk, float* max
     for (int d = 0; d < tile.head_dim; d += kLanes) store(values[i] + d, zero());
   }
   const NextBlocks next(tile);
-  in_parts(
+  in_parts<kMostQueries>(
       tile.count, [&](auto queries, int first) __attribute__((always_inline)) {
         constexpr int kQueries = queries(), kVectors = vectors_at_once(kQueries);
         int dim = 0;

@@ -1,6 +1,8 @@
 // What attention does to a chunk whatever the type of the cache: masks, the softmax within the chunk, blocks fetched ahead.
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/kernels.h"
 #include "cpu/simd.h"
 
@@ -31,6 +33,29 @@ class NextBlocks {
   KvBlocks kv_;
   int share_ = 0;
 };
+
+// call(number, first) for all of `count` queries, kMost at a time; the numbers are constants.
+template <int kMost, typename Call>
+WARPLOOM_INLINE void in_parts(int count, const Call& call) {
+  static_assert(kMost == 2 || kMost == 3 || kMost == 6);
+  int i = 0;
+  for (; i + kMost <= count; i += kMost) call(std::integral_constant<int, kMost>(), i);
+  switch (count - i) {
+    case 1: return call(std::integral_constant<int, 1>(), i);
+    case 2:
+      if constexpr (kMost > 2) return call(std::integral_constant<int, 2>(), i);
+      break;
+    default: break;
+  }
+  if constexpr (kMost > 3) {
+    switch (count - i) {
+      case 3: return call(std::integral_constant<int, 3>(), i);
+      case 4: return call(std::integral_constant<int, 4>(), i);
+      case 5: return call(std::integral_constant<int, 5>(), i);
+      default: break;
+    }
+  }
+}
 
 struct Range {
   int from, to;

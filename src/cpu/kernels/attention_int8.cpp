@@ -30,23 +30,6 @@ constexpr int blocks_at_once(int queries) { return queries == 1 ? 4 : 2; }
 constexpr int vectors_at_once(int) { return 1; }
 #endif
 
-// call(number, first) for all of `count` queries; the numbers are constants.
-template <typename Call>
-WARPLOOM_INLINE void in_parts(int count, const Call& call) {
-  int i = 0;
-  for (; i + kMostQueries <= count; i += kMostQueries) call(std::integral_constant<int, kMostQueries>(), i);
-  if (count - i == 1) return call(std::integral_constant<int, 1>(), i);
-  if constexpr (kMostQueries > 2) {
-    switch (count - i) {
-      case 2: return call(std::integral_constant<int, 2>(), i);
-      case 3: return call(std::integral_constant<int, 3>(), i);
-      case 4: return call(std::integral_constant<int, 4>(), i);
-      case 5: return call(std::integral_constant<int, 5>(), i);
-      default: break;
-    }
-  }
-}
-
 // Sums of products of keys, stored plus 128, with four codes of a query, the sum of all of which is x_sum.
 #if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
 WARPLOOM_INLINE I start_sum(std::int32_t) { return set_int(0); }
@@ -115,7 +98,7 @@ WARPLOOM_INLINE void score_chunk(const AttentionTile& tile, int from, int to, fl
   const int at_once = tile.count > kMostQueries ? 4 : kChunkBlocks;
   for (int end; from < to; from = end) {
     end = from + at_once < to ? from + at_once : to;
-    in_parts(
+    in_parts<kMostQueries>(
         tile.count, [&](auto queries, int first) __attribute__((always_inline)) {
           constexpr int kQueries = queries(), kAtOnce = blocks_at_once(kQueries);
           int b = from;
@@ -208,7 +191,7 @@ void attend_chunk_int8(const AttentionTile& tile, std::int64_t chunk, float* max
     weights[i].set_codes(tile, ranges[i], first_block, end_block, scores[i]);
   }
   const NextBlocks next(tile);
-  in_parts(
+  in_parts<kMostQueries>(
       tile.count, [&](auto queries, int first) __attribute__((always_inline)) {
         constexpr int kQueries = queries(), kVectors = vectors_at_once(kQueries);
         int dim = 0;
