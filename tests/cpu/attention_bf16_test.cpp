@@ -23,6 +23,11 @@ using cpu::kMaxQueries;
 using cpu::kQueryStride;
 using test::ChunkResult;
 
+/// Where element `column` of a row lies.
+std::size_t at(int row, int width, int column = 0) {
+  return static_cast<std::size_t>(row) * static_cast<std::size_t>(width) + static_cast<std::size_t>(column);
+}
+
 /// Sum of a[i] * b[i].
 template <typename A, typename B>
 float in_groups(int count, const A& a, const B& b) {
@@ -48,8 +53,7 @@ struct Chunk {
     keys = numbers(kChunkTokens * dim, rng);
     values = numbers(kChunkTokens * dim, rng);
     for (int t = 0; t < kChunkTokens; ++t)
-      cpu::store_bf16(&keys[static_cast<std::size_t>(t * dim)], &values[static_cast<std::size_t>(t * dim)], dim,
-                      t % kKvBlockSize,
+      cpu::store_bf16(&keys[at(t, dim)], &values[at(t, dim)], dim, t % kKvBlockSize,
                       memory.data() + static_cast<std::size_t>(ids[static_cast<std::size_t>(t / kKvBlockSize)]) * stride);
   }
 
@@ -90,14 +94,12 @@ TEST(AttentionBf16, ScoresAreSumsInTheOrderOfTheContract) {
           tile.scale = 0.3f;
           const ChunkResult got(cpu::kernels_for(isa), tile);
           for (int i = 0; i < count; ++i) {
-            const float want =
-                0.3f * in_groups(
-                           head_dim, [&](int d) { return queries[static_cast<std::size_t>(i * kQueryStride + d)]; },
-                           [&](int d) { return chunk.keys[static_cast<std::size_t>((first + i) * head_dim + d)]; });
+            const float want = 0.3f * in_groups(
+                                          head_dim, [&](int d) { return queries[at(i, kQueryStride, d)]; },
+                                          [&](int d) { return chunk.keys[at(first + i, head_dim, d)]; });
             ASSERT_EQ(got.maxima[i], want) << name(isa) << ", heads of " << head_dim << ", query " << i << " of " << count;
             ASSERT_EQ(got.sums[i], 1.0f);
-            for (int d = 0; d < head_dim; ++d)
-              ASSERT_EQ(got.values[i][d], chunk.values[static_cast<std::size_t>((first + i) * head_dim + d)]);
+            for (int d = 0; d < head_dim; ++d) ASSERT_EQ(got.values[i][d], chunk.values[at(first + i, head_dim, d)]);
           }
         }
   }
@@ -115,7 +117,7 @@ TEST(AttentionBf16, ValuesAreSumsInTheOrderOfTheContract) {
         for (int d = 0; d < head_dim; ++d)
           want[static_cast<std::size_t>(position)].push_back(in_groups(
               kChunkTokens, [&](int t) { return t >= first(position) && t <= position ? 1.0f : 0.0f; },
-              [&](int t) { return chunk.values[static_cast<std::size_t>(t * head_dim + d)]; }));
+              [&](int t) { return chunk.values[at(t, head_dim, d)]; }));
       for (const CpuIsa isa : available_cpu_isas())
         for (int count = 1; count <= kMaxQueries; ++count)
           for (int last = count - 1; last < kChunkTokens; last += 29) {
