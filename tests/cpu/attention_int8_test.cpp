@@ -96,9 +96,9 @@ struct Chunk {
       int sum = 0;
       for (int t = from; t < to; ++t) {
         const WholeNumbers& v = values[static_cast<std::size_t>(t)];
-        sum += static_cast<int>(std::nearbyint(v.scales[0] * (16383.0f / largest))) * v.codes[d];
+        sum += static_cast<int>(std::nearbyint(v.scales[0] * (127.0f / largest))) * v.codes[d];
       }
-      sums.push_back(static_cast<float>(sum) * (largest / 16383.0f));
+      sums.push_back(static_cast<float>(sum) * (largest / 127.0f));
     }
     return sums;
   }

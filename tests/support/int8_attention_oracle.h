@@ -49,7 +49,9 @@ struct Int8Tokens {
 
 /// Attention of one token over its sequence, [heads * head_dim].
 inline std::vector<Bounded> attend_in_int8(const PagedCase& c, const Int8Tokens& tokens, std::int64_t position) {
-  constexpr double kRound = 0x1p-24, kExp = 2e-7;  // a rounding; the relative error of the kernels' exp()
+  constexpr double kRound = 0x1p-24,
+                   kExp =
+                       3e-6 + 2 * 2e-7;  // a rounding; relative errors of exponentials, when merged with other chunks' too
   constexpr std::int64_t kChunk = 128, kGroup = kInt8KeyGroup;
   const std::int64_t width = (c.heads + 2 * c.kv_heads) * c.head_dim;
   const std::int64_t first = c.window > 0 ? std::max<std::int64_t>(0, position - c.window + 1) : 0;
@@ -98,13 +100,13 @@ inline std::vector<Bounded> attend_in_int8(const PagedCase& c, const Int8Tokens&
           const double value = static_cast<double>(v.scales[0]) * v.codes[d];
           sums[d] += probability * value;
           sizes[d] += probability * std::abs(value);
-          steps[d] += largest / 16383 * (0.5 + 1e-3) * std::abs(v.codes[d]);  // half a step; codes of 2^14 round, too
+          steps[d] += largest / 127 * (0.5 + 1e-3) * std::abs(v.codes[d]);
         }
       }
       from = to;
     }
-    // Of a weight: its score and the maximum, exp() of differences in the chunk and twice when merged, sums, products of scales.
-    const double relative = 4 * error + 3 * kExp + kRound * (40 - 3 * lowest);
+    // Of a weight: its score and the maximum, exponentials, their arguments' products with log2(e), sums, products of scales.
+    const double relative = 4 * error + kExp + kRound * (40 - 5 * lowest);
     for (std::size_t d = 0; d < sums.size(); ++d)
       out.push_back({sums[d] / total, (steps[d] + 2 * relative * sizes[d]) / total + 1e-37});
   }

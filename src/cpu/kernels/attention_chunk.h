@@ -16,7 +16,7 @@ WARPLOOM_INLINE const std::byte* block_at(const KvBlocks& kv, int b) {
 
 WARPLOOM_INLINE void fetch(const std::byte* p) { __builtin_prefetch(p); }
 
-// Fetches what is read next, a sixteenth of a block for each token.
+// Fetches what is read next: for each block, or a sixteenth of it for each token.
 class NextBlocks {
  public:
   NextBlocks() = default;
@@ -27,6 +27,12 @@ class NextBlocks {
     if (b >= kv_.count) return;
     const std::byte* p = block_at(kv_, b) + t % kBlockTokens * share_;
     for (int at = 0; at < share_; at += 64) fetch(p + at);
+  }
+
+  WARPLOOM_INLINE_MEMBER void fetch_block(int b) const {
+    if (b >= kv_.count) return;
+    const std::byte* p = block_at(kv_, b);
+    for (int at = 0; at < kv_.bytes; at += 64) fetch(p + at);
   }
 
  private:

@@ -1,8 +1,8 @@
 // One chunk of a context in int8 against up to kMaxQueries queries. Queries are whole numbers like keys, and so are the products of
-// probabilities and the values' scales: 14 bits of the largest one in the chunk, in two parts of 7 bits. Sums of products are
-// whole numbers, exact in any order, so that only scales and the softmax round:
+// probabilities and the values' scales: 7 bits of the largest one in the chunk. Sums of products are whole numbers, exact in any
+// order, so that only scales and the softmax round:
 //   score = sum over groups of kInt8Group dimensions, in order, of (key scale * query scale) * dot product
-//   value = (largest / 16383) * sum of codes of probabilities * codes of values, over the tokens of the chunk.
+//   value = (largest / 127) * sum of codes of probabilities * codes of values, over the tokens of the chunk.
 // How keys and values lie: cpu/kv_cache.h.
 #include <type_traits>
 
@@ -19,15 +19,15 @@ constexpr int kGroupQuads = kInt8Group / 4;
 constexpr int kBlockQuads = kBlockTokens / 4;
 constexpr int kChunkBlocks = kChunkTokens / kBlockTokens;
 
-// Queries, and blocks or vectors of values, at a time: as many sums as registers hold. Values have two each.
+// Queries, and blocks or vectors of values, at a time: as many sums as registers hold.
 #if defined(__AVX512F__)
 constexpr int kMostQueries = 6;
 constexpr int blocks_at_once(int queries) { return queries == 1 ? 8 : 4; }
-constexpr int vectors_at_once(int queries) { return queries <= 3 ? 4 : 2; }
+constexpr int kMostVectors = 4;
 #else
 constexpr int kMostQueries = 2;
 constexpr int blocks_at_once(int queries) { return queries == 1 ? 4 : 2; }
-constexpr int vectors_at_once(int) { return 1; }
+constexpr int kMostVectors = 2;
 #endif
 
 // Sums of products of keys, stored plus 128, with four codes of a query, the sum of all of which is x_sum.
@@ -62,6 +62,7 @@ WARPLOOM_INLINE void score_some(const AttentionTile& tile, int first, int from, 
   for (int b = 0; b < kBlocks; ++b) keys[b] = block_at(tile.kv, from + b);
   const Int8Head* queries = tile.int8_queries + first;
   const int quads = (tile.head_dim + 3) / 4;
+  const bool fetch_values = tile.count <= kMostQueries;  // they are read next; for more queries, all was fetched before
   for (int g = 0; g * kGroupQuads < quads; ++g) {
     I dots[kQueries][kBlocks];
 #pragma GCC unroll 8
@@ -70,8 +71,10 @@ WARPLOOM_INLINE void score_some(const AttentionTile& tile, int first, int from, 
       for (int b = 0; b < kBlocks; ++b) dots[i][b] = start_sum(queries[i].sums[g]);
     const int end = (g + 1) * kGroupQuads < quads ? (g + 1) * kGroupQuads : quads;
     for (int quad = g * kGroupQuads; quad < end; ++quad) {
+      if (fetch_values) {
 #pragma GCC unroll 8
-      for (int b = 0; b < kBlocks; ++b) fetch(keys[b] + tile.int8.values + quad * kQuadBytes);  // the values are read next
+        for (int b = 0; b < kBlocks; ++b) fetch(keys[b] + tile.int8.values + quad * kQuadBytes);
+      }
       B k[kBlocks];
 #pragma GCC unroll 8
       for (int b = 0; b < kBlocks; ++b) k[b] = load_bytes(codes_at(keys[b]) + quad * kQuadBytes);
@@ -108,29 +111,75 @@ WARPLOOM_INLINE void score_chunk(const AttentionTile& tile, int from, int to, fl
   }
 }
 
-// The weights of a query's values, probability times scale, as 128 * upper + lower times `step`; 0 outside of its range.
+// 2^x for x <= 0, with a relative error below 3e-6: probabilities are rounded to 7 bits. Below -125 it is 2^-125. NaN stays NaN
+// if the lower 9 bits of it are 0, as they are in those of scales.
+WARPLOOM_INLINE F exp2_of_negative(F x) {
+  const F clamped = max(set(-125.0f), x), magic = set(0x1.8p23f);
+  const F shifted = add(clamped, magic);  // its lower bits are x as a whole number
+  const F r = sub(clamped, sub(shifted, magic));
+  F p = set(9.58283e-3f);
+  p = fma(p, r, set(5.59064e-2f));
+  p = fma(p, r, set(2.4024099e-1f));
+  p = fma(p, r, set(6.931242e-1f));
+  p = fma(p, r, set(1.0f));
+  return from_bits(add(bits(p), shift_left_23(bits(shifted))));
+}
+
+struct Blocks {
+  int from, to;
+};
+WARPLOOM_INLINE Blocks blocks_of(Range range) {
+  return {range.from / kBlockTokens, (range.to + kBlockTokens - 1) / kBlockTokens};
+}
+
+// x in the lanes of block b that are in the range, y in the others.
+WARPLOOM_INLINE F masked(Range range, int b, F x, F y) {
+  const int from = range.from - b * kBlockTokens, to = range.to - b * kBlockTokens;
+  return from > 0 || to < kBlockTokens ? select_range(from, to, x, y) : x;
+}
+
+// Masks the scores and finds the largest.
+WARPLOOM_INLINE float mask_scores(Range range, float soft_cap, float* scores) {
+  F top = set(-__builtin_inff());
+  const Blocks blocks = blocks_of(range);
+  for (int b = blocks.from; b < blocks.to; ++b) {
+    const F raw = load(scores + b * kBlockTokens);
+    const F s = masked(range, b, soft_cap > 0 ? soft_capped(raw, soft_cap) : raw, set(-__builtin_inff()));
+    store(scores + b * kBlockTokens, s);
+    top = max(s, top);
+  }
+  return max_lanes(top);
+}
+
+// Makes weights of values, probability times scale, of scores. Returns the magnitude_bits() of the largest.
+WARPLOOM_INLINE std::int32_t weigh(const AttentionTile& tile, Range range, float maximum, float* scores, float* total) {
+  const F m = set(maximum);
+  F sum = zero();
+  I top = set_int(0);
+  const Blocks blocks = blocks_of(range);
+  for (int b = blocks.from; b < blocks.to; ++b) {
+    const F p = exp2_of_negative(mul(sub(load(scores + b * kBlockTokens), m), set(1.44269504f)));
+    const F scales = load(scales_at(block_at(tile.kv, b) + tile.int8.value_scales));
+    const F weight = masked(range, b, mul(p, scales), zero());  // some scales are of no token
+    store(scores + b * kBlockTokens, weight);
+    sum = add(sum, p);  // masked ones do not count beside the largest, which is 1
+    top = max(top, magnitude_bits(weight));
+  }
+  *total = sum_lanes(sum);
+  return max_lanes(top);
+}
+
+// Weights as whole codes times `step`, in [first, end) and 0 out of their range.
 struct ValueWeights {
-  alignas(64) std::int8_t upper[kChunkTokens], lower[kChunkTokens];
+  alignas(64) std::int8_t codes[kChunkTokens];
   float step;
 
-  // p: probabilities, which are overwritten.
-  WARPLOOM_INLINE_MEMBER void set_codes(const AttentionTile& tile, Range range, int first, int end, float* p) {
-    const int own_first = range.from / kBlockTokens, own_end = (range.to + kBlockTokens - 1) / kBlockTokens;
-    I top = set_int(0);
-    for (int b = own_first; b < own_end; ++b) {
-      const F scales = load(scales_at(block_at(tile.kv, b) + tile.int8.value_scales));
-      F weight = mul(load(p + b * kBlockTokens), scales);
-      const int from = range.from - b * kBlockTokens, to = range.to - b * kBlockTokens;
-      if (from > 0 || to < kBlockTokens) weight = select_range(from, to, weight, zero());  // scales may be of no token
-      store(p + b * kBlockTokens, weight);
-      top = max(top, magnitude_bits(weight));
-    }
-    const CodeScale scale(max_lanes(top), 16383.0f);
-    for (int b = first; b < end; ++b) {
-      const I codes = b >= own_first && b < own_end ? scale.codes(load(p + b * kBlockTokens)) : set_int(0);
-      store_s8(upper + b * kBlockTokens, shift_right_7(codes));
-      store_s8(lower + b * kBlockTokens, and_(codes, set_int(127)));
-    }
+  WARPLOOM_INLINE_MEMBER void set(Range range, Blocks all, std::int32_t largest, const float* weights) {
+    const CodeScale scale(largest, 127.0f);
+    const Blocks own = blocks_of(range);
+    for (int b = all.from; b < all.to; ++b)
+      store_s8(codes + b * kBlockTokens,
+               b >= own.from && b < own.to ? scale.codes(load(weights + b * kBlockTokens)) : set_int(0));
     step = scale.step;
   }
 };
@@ -139,19 +188,14 @@ struct ValueWeights {
 template <int kQueries, int kVectors>
 WARPLOOM_INLINE void accumulate_dims(const AttentionTile& tile, int first, int end, int dim, const NextBlocks* next,
                                      const ValueWeights* weights, float* const* values) {
-  I upper[kQueries][kVectors], lower[kQueries][kVectors];
+  I sums[kQueries][kVectors];
 #pragma GCC unroll 8
   for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) {
-      upper[i][j] = set_int(0);
-      lower[i][j] = set_int(0);
-    }
+    for (int j = 0; j < kVectors; ++j) sums[i][j] = set_int(0);
   for (int b = first; b < end; ++b) {
     const std::uint8_t* at = codes_at(block_at(tile.kv, b) + tile.int8.values) + 4 * dim;
-    if (next) {
-      for (int t = b * kBlockTokens; t < (b + 1) * kBlockTokens; ++t) next->fetch_share(t);
-    }
+    if (next) next->fetch_block(b);
     for (int quad = b * kBlockQuads; quad < (b + 1) * kBlockQuads; ++quad, at += 4 * tile.head_dim) {
       B v[kVectors];
 #pragma GCC unroll 4
@@ -159,20 +203,13 @@ WARPLOOM_INLINE void accumulate_dims(const AttentionTile& tile, int first, int e
 #pragma GCC unroll 8
       for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 4
-        for (int j = 0; j < kVectors; ++j) {
-          upper[i][j] = add_values(upper[i][j], v[j], weights[i].upper + 4 * quad);
-          lower[i][j] = add_values(lower[i][j], v[j], weights[i].lower + 4 * quad);
-        }
+        for (int j = 0; j < kVectors; ++j) sums[i][j] = add_values(sums[i][j], v[j], weights[i].codes + 4 * quad);
     }
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) {
-      // Both parts are below 2^24; their sum is rounded once.
-      const F sum = fma(to_float(upper[i][j]), set(128.0f), to_float(lower[i][j]));
-      store(values[i] + dim + j * kLanes, mul(sum, set(weights[i].step)));
-    }
+    for (int j = 0; j < kVectors; ++j) store(values[i] + dim + j * kLanes, mul(to_float(sums[i][j]), set(weights[i].step)));
 }
 
 }  // namespace
@@ -181,25 +218,23 @@ void attend_chunk_int8(const AttentionTile& tile, std::int64_t chunk, float* max
   alignas(64) float scores[kMaxQueries][kChunkTokens];
   ValueWeights weights[kMaxQueries];
   Range ranges[kMaxQueries];
-  const Range all = mask_ranges(tile, chunk, ranges);
-  const int first_block = all.from / kBlockTokens, end_block = (all.to + kBlockTokens - 1) / kBlockTokens;
-  score_chunk(tile, first_block, end_block, scores);
-  for (int i = 0; i < tile.count; ++i) {
-    maxima[i] = -__builtin_inff();
-    sums[i] = 0.0f;
-    if (ranges[i].to != 0) exponentials(scores[i], ranges[i], tile.soft_cap, &maxima[i], &sums[i]);
-    weights[i].set_codes(tile, ranges[i], first_block, end_block, scores[i]);
-  }
+  std::int32_t largest[kMaxQueries];
+  const Blocks all = blocks_of(mask_ranges(tile, chunk, ranges));
+  score_chunk(tile, all.from, all.to, scores);
+  // All queries take a step before the next one, whose wait for results over lanes overlaps with other queries' work.
+  for (int i = 0; i < tile.count; ++i) maxima[i] = mask_scores(ranges[i], tile.soft_cap, scores[i]);
+  for (int i = 0; i < tile.count; ++i) largest[i] = weigh(tile, ranges[i], maxima[i], scores[i], &sums[i]);
+  for (int i = 0; i < tile.count; ++i) weights[i].set(ranges[i], all, largest[i], scores[i]);
   const NextBlocks next(tile);
   in_parts<kMostQueries>(
       tile.count, [&](auto queries, int first) __attribute__((always_inline)) {
-        constexpr int kQueries = queries(), kVectors = vectors_at_once(kQueries);
+        constexpr int kQueries = queries(), kVectors = kMostVectors;
         int dim = 0;
         for (; dim + kVectors * kLanes <= tile.head_dim; dim += kVectors * kLanes)
-          accumulate_dims<kQueries, kVectors>(tile, first_block, end_block, dim, first == 0 && dim == 0 ? &next : nullptr,
+          accumulate_dims<kQueries, kVectors>(tile, all.from, all.to, dim, first == 0 && dim == 0 ? &next : nullptr,
                                               weights + first, values + first);
         for (; dim < tile.head_dim; dim += kLanes)
-          accumulate_dims<kQueries, 1>(tile, first_block, end_block, dim, first == 0 && dim == 0 ? &next : nullptr,
+          accumulate_dims<kQueries, 1>(tile, all.from, all.to, dim, first == 0 && dim == 0 ? &next : nullptr,
                                        weights + first, values + first);
       });
 }

@@ -46,7 +46,7 @@ WARPLOOM_INLINE I add(I x, I y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add
 WARPLOOM_INLINE I and_(I x, I y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
 WARPLOOM_INLINE I shift_left_16(I x) { return {_mm256_slli_epi32(x.a, 16), _mm256_slli_epi32(x.b, 16)}; }
 WARPLOOM_INLINE I shift_right_16(I x) { return {_mm256_srli_epi32(x.a, 16), _mm256_srli_epi32(x.b, 16)}; }
-WARPLOOM_INLINE I shift_right_7(I x) { return {_mm256_srli_epi32(x.a, 7), _mm256_srli_epi32(x.b, 7)}; }
+WARPLOOM_INLINE I shift_left_23(I x) { return {_mm256_slli_epi32(x.a, 23), _mm256_slli_epi32(x.b, 23)}; }
 WARPLOOM_INLINE I max(I x, I y) { return {_mm256_max_epi32(x.a, y.a), _mm256_max_epi32(x.b, y.b)}; }
 WARPLOOM_INLINE F select_range(int from, int to, F x, F y) {
   const __m256i first = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);

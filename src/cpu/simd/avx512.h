@@ -44,7 +44,7 @@ WARPLOOM_INLINE I add(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
 WARPLOOM_INLINE I and_(I a, I b) { return {_mm512_and_si512(a.v, b.v)}; }
 WARPLOOM_INLINE I shift_left_16(I a) { return {_mm512_slli_epi32(a.v, 16)}; }
 WARPLOOM_INLINE I shift_right_16(I a) { return {_mm512_srli_epi32(a.v, 16)}; }
-WARPLOOM_INLINE I shift_right_7(I a) { return {_mm512_srli_epi32(a.v, 7)}; }
+WARPLOOM_INLINE I shift_left_23(I a) { return {_mm512_slli_epi32(a.v, 23)}; }
 WARPLOOM_INLINE I max(I a, I b) { return {_mm512_max_epi32(a.v, b.v)}; }
 // a in the lanes [from, to), b in the others.
 WARPLOOM_INLINE F select_range(int from, int to, F a, F b) {

@@ -106,8 +106,8 @@ WARPLOOM_INLINE I shift_right_16(I a) {
   WARPLOOM_EACH a.v[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) >> 16);
   return a;
 }
-WARPLOOM_INLINE I shift_right_7(I a) {
-  WARPLOOM_EACH a.v[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) >> 7);
+WARPLOOM_INLINE I shift_left_23(I a) {
+  WARPLOOM_EACH a.v[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.v[i]) << 23);
   return a;
 }
 WARPLOOM_INLINE I max(I a, I b) {
