@@ -186,6 +186,7 @@ void Attention::list_work_items(const PagedAttentionArgs& args) {
            metadata.token_to_seq[end] == metadata.token_to_seq[t])
       ++end;
     WorkItem item;
+    item.sequence = metadata.token_to_seq[t];
     for (item.kv_head = 0; item.kv_head < kv.num_kv_heads; ++item.kv_head) {
       for (item.first = t * group; item.first < end * group; item.first += most) {
         item.count = static_cast<std::int32_t>(std::min(most, end * group - item.first));
@@ -265,16 +266,28 @@ void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& 
   }
 }
 
+// The heads of a chunk follow one another, as they do in memory.
+void Attention::list_chunks() {
+  chunks_.clear();
+  std::int64_t partials = 0;
+  for (std::size_t i = 0, end; i < work_items_.size(); i = end) {
+    std::int64_t first = work_items_[i].first_chunk, last = first;
+    for (end = i; end < work_items_.size() && work_items_[end].sequence == work_items_[i].sequence; ++end) {
+      WorkItem& item = work_items_[end];
+      item.partials = partials;
+      partials += item.chunks;
+      last = std::max(last, item.first_chunk + item.chunks);
+    }
+    for (std::int64_t chunk = first; chunk < last; ++chunk)
+      for (std::size_t j = i; j < end; ++j)
+        if (chunk >= work_items_[j].first_chunk && chunk < work_items_[j].first_chunk + work_items_[j].chunks)
+          chunks_.push_back({j, chunk});
+  }
+}
+
 void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks) {
   const std::int64_t head_dim = args.cache.head_dim, width = align_up(head_dim, kKvBlockSize);
-  chunk_work_item_.clear();
-  std::int64_t partials = 0;
-  for (std::size_t i = 0; i < work_items_.size(); ++i) {
-    work_items_[i].partials = partials;
-    partials += work_items_[i].chunks;
-    chunk_work_item_.insert(chunk_work_item_.end(), static_cast<std::size_t>(work_items_[i].chunks),
-                            static_cast<std::int64_t>(i));
-  }
+  list_chunks();
   const auto slots = static_cast<std::size_t>(chunks) * kMaxQueries;
   if (partial_max_.size() < slots) {
     partial_max_.resize(slots);
@@ -283,23 +296,22 @@ void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks
   if (partial_values_.size() < slots * static_cast<std::size_t>(width))
     partial_values_.resize(slots * static_cast<std::size_t>(width));
 
-  const auto item_of = [this](std::int64_t c) -> const WorkItem& {
-    return work_items_[static_cast<std::size_t>(chunk_work_item_[static_cast<std::size_t>(c)])];
-  };
-  const auto index_in = [](const WorkItem& item, std::int64_t c) { return item.first_chunk + c - item.partials; };
   // Each chunk is fetched while the one before it is read.
   const std::int64_t head = std::max<std::int64_t>(1, pool_.head_of(chunks));
   pool_.parallel_for(chunks, head, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t c = begin; c < end; ++c) {
-      const WorkItem& item = item_of(c);
+      const auto& [number, chunk] = chunks_[static_cast<std::size_t>(c)];
+      const WorkItem& item = work_items_[number];
       Queries queries(kernels_, args, item.first, item.count, item.kv_head);
-      const std::int64_t chunk = index_in(item, c);
       queries.tile.kv = chunk_of(args, item, chunk);
-      if (c + 1 < end) queries.tile.next = read_next(args, item_of(c + 1), index_in(item_of(c + 1), c + 1));
+      if (c + 1 < end) {
+        const auto& following = chunks_[static_cast<std::size_t>(c + 1)];
+        queries.tile.next = read_next(args, work_items_[following.item], following.chunk);
+      }
+      const std::int64_t slot = (item.partials + chunk - item.first_chunk) * kMaxQueries;
       float* values[kMaxQueries];
-      for (int i = 0; i < queries.tile.count; ++i) values[i] = partial_values_.data() + (c * kMaxQueries + i) * width;
-      kernels_.attend_chunk(queries.tile, chunk, partial_max_.data() + c * kMaxQueries,
-                            partial_sum_.data() + c * kMaxQueries, values);
+      for (int i = 0; i < queries.tile.count; ++i) values[i] = partial_values_.data() + (slot + i) * width;
+      kernels_.attend_chunk(queries.tile, chunk, partial_max_.data() + slot, partial_sum_.data() + slot, values);
     }
   });
   for (const WorkItem& item : work_items_) {

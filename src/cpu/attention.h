@@ -23,9 +23,14 @@ class Attention {
     std::int64_t first = 0;
     std::int32_t count = 0;
     std::int32_t kv_head = 0;
+    std::int32_t sequence = 0;
     std::int64_t first_chunk = 0;
     std::int64_t chunks = 0;
     std::int64_t partials = 0;  // index of its first partial result
+  };
+  struct Chunk {
+    std::size_t item;
+    std::int64_t chunk;  // of the context
   };
   struct Outputs;  // where the results of a tile go
   struct Queries;  // a tile's queries, as the kernel takes them
@@ -39,6 +44,7 @@ class Attention {
   KvBlocks widen(const KvCacheView& cache, const KvBlocks& blocks, Scratch& scratch) const;
   // One thread computes the whole context. `next`: what it reads after it.
   void run_single_pass(const PagedAttentionArgs& args, const WorkItem& item, const KvBlocks& next, Scratch& scratch);
+  void list_chunks();
   // Threads share the contexts, as in Flash-Decoding; `chunks` is their number over all work items, which are tiles.
   void run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks);
 
@@ -46,7 +52,7 @@ class Attention {
   ThreadPool& pool_;
   std::vector<std::unique_ptr<Scratch>> scratch_;  // [threads]
   std::vector<WorkItem> work_items_;
-  std::vector<std::int64_t> chunk_work_item_;  // the work item of each chunk
+  std::vector<Chunk> chunks_;
   std::vector<float> partial_max_, partial_sum_, partial_values_;
 };
 
