@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/divide.h"
+#include "cpu/token_shares.h"
 
 namespace warploom::cpu {
 
@@ -219,10 +220,11 @@ void Attention::run(const PagedAttentionArgs& args) {
   // Threads share long contexts if there are few work items. Partial results merge in the same order as in a single pass.
   if (longest > 1 && widest <= kMaxQueries && items < 4 * pool_.threads() && pool_.threads() > 1)
     return run_split_kv(args, chunks);
-  pool_.parallel_for(items, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
+  const bool shares = shares_tokens(pool_, args.metadata.num_tokens);
+  const auto run_items = [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t i = begin; i < end; ++i) {
-      // Threads take chunks in turns if their items are alike.
-      const std::int64_t following = i + 1 < end ? i + 1 : end + (pool_.threads() - 1) * grain;
+      // Threads take chunks in turns if their items are alike and not in shares.
+      const std::int64_t following = i + 1 < end || shares ? i + 1 : end + (pool_.threads() - 1) * grain;
       KvBlocks next;
       if (following < items) {
         const WorkItem& item = work_items_[static_cast<std::size_t>(following)];
@@ -230,7 +232,8 @@ void Attention::run(const PagedAttentionArgs& args) {
       }
       run_single_pass(args, work_items_[static_cast<std::size_t>(i)], next, *scratch_[static_cast<std::size_t>(thread)]);
     }
-  });
+  };
+  shares ? pool_.parallel_for_shares(items, grain, grain, run_items) : pool_.parallel_for(items, grain, run_items);
 }
 
 void Attention::run_single_pass(const PagedAttentionArgs& args, const WorkItem& item, const KvBlocks& next,

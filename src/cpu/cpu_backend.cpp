@@ -21,6 +21,7 @@
 #include "cpu/rope_table.h"
 #include "cpu/sample.h"
 #include "cpu/thread_pool.h"
+#include "cpu/token_shares.h"
 #include "warploom/error.h"
 
 namespace warploom {
@@ -120,7 +121,7 @@ class CpuBackend final : public Backend {
   }
 
   void rms_norm(const RmsNormArgs& args) override {
-    pool_.parallel_for(args.tokens, kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    for_tokens(pool_, args.tokens, kRowGrain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t t = begin; t < end; ++t) {
         const std::int64_t row = args.rows ? args.rows[t] : t;
         kernels_.rms_norm_row(args.residual + row * args.hidden_size,
@@ -138,7 +139,7 @@ class CpuBackend final : public Backend {
     rope.extend(*std::max_element(args.metadata.positions, args.metadata.positions + args.metadata.num_tokens));
     // Keys of one block lie in the same cache lines, which threads should not share.
     const std::int64_t grain = args.metadata.num_tokens > 4 * kKvBlockSize ? kKvBlockSize : kRowGrain;
-    pool_.parallel_for(args.metadata.num_tokens, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    for_tokens(pool_, args.metadata.num_tokens, grain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t t = begin; t < end; ++t) rope_append_token(args, rope, t);
     });
   }
@@ -146,18 +147,24 @@ class CpuBackend final : public Backend {
   void paged_attention(const PagedAttentionArgs& args) override { attention_.run(args); }
 
   void swiglu(const SwigluArgs& args) override {
-    // Short rows are cut too, so that a single token keeps every thread busy.
+    const auto part = [&](std::int64_t token, std::int64_t from, std::int64_t count) {
+      const float* gate = args.gate_up + token * 2 * args.intermediate_size + from;
+      kernels_.swiglu_row(gate, gate + args.intermediate_size, count,
+                          static_cast<float*>(args.out) + token * args.intermediate_size + from);
+    };
+    if (args.tokens >= kRowGrain) {
+      for_tokens(pool_, args.tokens, 1, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t t = begin; t < end; ++t) part(t, 0, args.intermediate_size);
+      });
+      return;
+    }
+    // Rows are cut, so that a single token keeps every thread busy.
     constexpr std::int64_t kPart = 768;
-    const std::int64_t parts = (args.intermediate_size + kPart - 1) / kPart;
-    pool_.parallel_for(
-        args.tokens * parts, args.tokens < kRowGrain ? 1 : parts, [&](std::int64_t begin, std::int64_t end, int) {
-          for (std::int64_t i = begin; i < end; ++i) {
-            const std::int64_t from = i % parts * kPart;
-            const float* gate = args.gate_up + i / parts * 2 * args.intermediate_size + from;
-            kernels_.swiglu_row(gate, gate + args.intermediate_size, std::min(kPart, args.intermediate_size - from),
-                                static_cast<float*>(args.out) + i / parts * args.intermediate_size + from);
-          }
-        });
+    const std::int64_t parts = ceil_div(args.intermediate_size, kPart);
+    pool_.parallel_for(args.tokens * parts, 1, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t i = begin; i < end; ++i)
+        part(i / parts, i % parts * kPart, std::min(kPart, args.intermediate_size - i % parts * kPart));
+    });
   }
 
   void sample(const SampleArgs& args) override { sampler_.run(args); }

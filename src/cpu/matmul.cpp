@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/divide.h"
+#include "cpu/token_shares.h"
 
 namespace warploom::cpu {
 
@@ -16,10 +17,16 @@ constexpr std::int64_t kMinWork = 1 << 15;
 // Inputs that are quantised in about a microsecond.
 constexpr std::int64_t kMinQuantised = 2048;
 
+std::int64_t panels_of(const PackedWeight& weight) {
+  std::int64_t panels = 0;
+  for (const PanelSegment& segment : weight.segments()) panels += segment.panel_count();
+  return panels;
+}
+
 }  // namespace
 
 Matmul::Matmul(const Kernels& kernels, ThreadPool& pool)
-    : kernels_(kernels), pool_(pool), own_(static_cast<std::size_t>(pool.threads())) {}
+    : kernels_(kernels), pool_(pool), own_(static_cast<std::size_t>(pool.threads())), shares_(own_.size()) {}
 
 void Matmul::quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t group, std::int64_t begin, std::int64_t end) {
   const std::int64_t cols = args.weight->cols(), first = group * kTokenGroup;
@@ -45,10 +52,38 @@ void Matmul::quantise_shared(const MatmulArgs& args, std::int64_t groups) {
                      });
 }
 
+void Matmul::multiply(const MatmulArgs& args, const ActivationBlock* inputs, std::int64_t begin, std::int64_t end,
+                      std::int64_t from_token, std::int64_t tokens) {
+  const auto& weight = static_cast<const PackedWeight&>(*args.weight);
+  std::int64_t first = 0;  // panel of the segment
+  for (const PanelSegment& segment : weight.segments()) {
+    const std::int64_t from = std::max(begin, first), to = std::min(end, first + segment.panel_count());
+    for (std::int64_t p = from; p < to; ++p) {
+      const std::int64_t row = (p - first) * kPanelRows;
+      const std::byte* panel = segment.panels.get() + static_cast<std::size_t>(p - first) * segment.panel_bytes;
+      const int lanes = static_cast<int>(std::min<std::int64_t>(kPanelRows, segment.rows - row));
+      const float* bias = args.bias ? args.bias + segment.first_row + row : nullptr;
+      float* out = args.out + from_token * weight.rows() + segment.first_row + row;
+      if (segment.format.quantised) {
+        kernels_.panel_quantised(segment.format, panel, segment.cols, inputs, tokens, bias, lanes, out, weight.rows());
+      } else {
+        kernels_.panel_float(segment.format, panel, segment.cols,
+                             static_cast<const float*>(args.x) + from_token * weight.cols(), weight.cols(), tokens, bias,
+                             lanes, out, weight.rows());
+      }
+    }
+    first += segment.panel_count();
+  }
+}
+
 void Matmul::run(const MatmulArgs& args) {
+  if (args.tokens == 0) return;
+  shares_tokens(pool_, args.tokens) ? run_tokens(args) : run_panels(args);
+}
+
+void Matmul::run_panels(const MatmulArgs& args) {
   const auto& weight = static_cast<const PackedWeight&>(*args.weight);
   ++call_;
-  if (args.tokens == 0) return;
   const bool own = args.tokens <= kOwnTokens;
   if (weight.quantised()) {
     const std::int64_t groups = ceil_div(args.tokens, kTokenGroup);
@@ -64,8 +99,7 @@ void Matmul::run(const MatmulArgs& args) {
     }
   }
 
-  std::int64_t panels = 0;
-  for (const PanelSegment& segment : weight.segments()) panels += segment.panel_count();
+  const std::int64_t panels = panels_of(weight);
   const std::int64_t panel_work = kPanelRows * weight.cols() * args.tokens;
   const std::int64_t smallest = std::max<std::int64_t>(1, kMinWork / panel_work);
   const std::int64_t head = std::max(smallest, pool_.head_of(panels)),
@@ -80,25 +114,40 @@ void Matmul::run(const MatmulArgs& args) {
       }
       inputs = scratch.blocks.data();
     }
-    std::int64_t first = 0;  // panel of the segment
-    for (const PanelSegment& segment : weight.segments()) {
-      const std::int64_t from = std::max(begin, first), to = std::min(end, first + segment.panel_count());
-      for (std::int64_t p = from; p < to; ++p) {
-        const std::int64_t row = (p - first) * kPanelRows;
-        const std::byte* panel = segment.panels.get() + static_cast<std::size_t>(p - first) * segment.panel_bytes;
-        const int lanes = static_cast<int>(std::min<std::int64_t>(kPanelRows, segment.rows - row));
-        const float* bias = args.bias ? args.bias + segment.first_row + row : nullptr;
-        float* out = args.out + segment.first_row + row;
-        if (segment.format.quantised) {
-          kernels_.panel_quantised(segment.format, panel, segment.cols, inputs, args.tokens, bias, lanes, out,
-                                   weight.rows());
-        } else {
-          kernels_.panel_float(segment.format, panel, segment.cols, static_cast<const float*>(args.x), weight.cols(),
-                               args.tokens, bias, lanes, out, weight.rows());
-        }
-      }
-      first += segment.panel_count();
-    }
+    multiply(args, inputs, begin, end, 0, args.tokens);
+  });
+}
+
+const ActivationBlock* Matmul::share_inputs(const MatmulArgs& args, int number, std::int64_t first, std::int64_t last) {
+  const std::int64_t row = args.weight->cols() / kQuantBlockInputs;
+  // Whoever comes first quantises them, which is the share's own thread unless another ran ahead.
+  std::atomic<Inputs>& inputs = shares_[static_cast<std::size_t>(number)].inputs;
+  if (Inputs expected = Inputs::as_given; inputs.compare_exchange_strong(expected, Inputs::in_work)) {
+    for (std::int64_t g = first; g < last; ++g) quantise(shared_, args, g, 0, row);
+    inputs.store(Inputs::quantised);
+    inputs.notify_all();
+  } else {
+    inputs.wait(Inputs::in_work);
+  }
+  return shared_.blocks.data() + first * row;
+}
+
+void Matmul::run_tokens(const MatmulArgs& args) {
+  const auto& weight = static_cast<const PackedWeight&>(*args.weight);
+  const std::int64_t groups = ceil_div(args.tokens, kTokenGroup);
+  if (weight.quantised()) {
+    const auto blocks = static_cast<std::size_t>(groups * (weight.cols() / kQuantBlockInputs));
+    if (shared_.blocks.size() < blocks) shared_.blocks.resize(blocks);
+    for (Share& share : shares_) share.inputs.store(Inputs::as_given, std::memory_order_relaxed);
+  }
+  const std::int64_t panels = panels_of(weight);
+  const std::int64_t head = std::max<std::int64_t>(1, panels * 7 / 8), grain = std::max<std::int64_t>(1, panels / 64);
+  pool_.parallel_for_shares(panels * pool_.threads(), head, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    const int number = static_cast<int>(begin / panels);
+    const std::int64_t first = pool_.share_begin(groups, number), last = pool_.share_begin(groups, number + 1);
+    const std::int64_t from = first * kTokenGroup, to = std::min(last * kTokenGroup, args.tokens);
+    const ActivationBlock* inputs = weight.quantised() ? share_inputs(args, number, first, last) : nullptr;
+    multiply(args, inputs, begin - number * panels, end - number * panels, from, to - from);
   });
 }
 

@@ -1,7 +1,9 @@
-// The matmul op on the CPU: quantises the inputs if the weight is quantised, then spreads the weight's panels over the
-// threads.
+// The matmul op on the CPU: quantises the inputs if the weight is quantised, then spreads the weight's panels, or many tokens, over
+// the threads.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <vector>
 
 #include "cpu/kernels.h"
@@ -16,6 +18,10 @@ class Matmul {
   void run(const MatmulArgs& args);
 
  private:
+  enum class Inputs : std::uint8_t { as_given, in_work, quantised };
+  struct alignas(64) Share {  // of the tokens
+    std::atomic<Inputs> inputs{Inputs::as_given};
+  };
   struct Scratch {                        // of one thread, or shared
     std::vector<ActivationBlock> blocks;  // groups of 16 tokens, each [cols / 32]
     std::uint64_t call = 0;               // whose inputs the blocks hold
@@ -24,10 +30,20 @@ class Matmul {
   void quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t group, std::int64_t begin, std::int64_t end);
   void quantise_shared(const MatmulArgs& args, std::int64_t groups);
 
+  void run_panels(const MatmulArgs& args);
+  /// Each thread has its own tokens and reads all weights: what it computes of a token stays in its own caches from op to op.
+  void run_tokens(const MatmulArgs& args);
+  /// The groups [first, last) of a share's tokens, quantised.
+  const ActivationBlock* share_inputs(const MatmulArgs& args, int number, std::int64_t first, std::int64_t last);
+  /// The panels [begin, end) with `tokens` tokens, whose inputs are given if the weight is quantised.
+  void multiply(const MatmulArgs& args, const ActivationBlock* inputs, std::int64_t begin, std::int64_t end,
+                std::int64_t from_token, std::int64_t tokens);
+
   const Kernels& kernels_;
   ThreadPool& pool_;
   std::vector<Scratch> own_;  // [threads]
   Scratch shared_;
+  std::vector<Share> shares_;  // [threads]
   std::uint64_t call_ = 0;
 };
 

@@ -34,7 +34,7 @@ void pause() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) : inside_(kClosed) {
+ThreadPool::ThreadPool(int threads) : inside_(kClosed), shares_(static_cast<std::size_t>(std::max(threads, 1))) {
   spins_ = threads > 1 && threads > available_cpus() ? kSpinsOnFewCores : kSpins;
   workers_.reserve(static_cast<std::size_t>(std::max(threads - 1, 0)));
   try {
@@ -55,6 +55,7 @@ void ThreadPool::stop() {
 void ThreadPool::run(const Job& job) {
   job_ = job;
   next_.store(0, std::memory_order_relaxed);
+  for (Share& share : shares_) share.next.store(0, std::memory_order_relaxed);
   inside_.store(0, std::memory_order_release);  // publishes job_ and next_
   begin_round(2);
   take_chunks(0);
@@ -65,19 +66,38 @@ void ThreadPool::run(const Job& job) {
   }
 }
 
+void ThreadPool::run_chunk(std::int64_t begin, std::int64_t end, int thread) {
+  try {
+    job_.call(job_.context, begin, end, thread);
+  } catch (...) {
+    if (!failed_.test_and_set(std::memory_order_relaxed)) error_ = std::current_exception();
+    next_.store(job_.count, std::memory_order_relaxed);
+    for (Share& share : shares_) share.next.store(job_.count, std::memory_order_relaxed);
+  }
+}
+
 void ThreadPool::take_chunks(int thread) {
   const Job& job = job_;
+  if (job.in_shares) return take_shares(thread);
   for (;;) {
     const std::int64_t chunk = next_.fetch_add(1, std::memory_order_relaxed),
                        heads = std::min<std::int64_t>(chunk, threads());
     const std::int64_t begin = heads * job.head + (chunk - heads) * job.grain;
     if (begin >= job.count) return;
-    try {
-      const std::int64_t size = chunk < threads() ? job.head : job.grain;
-      job.call(job.context, begin, std::min(begin + size, job.count), thread);
-    } catch (...) {
-      if (!failed_.test_and_set(std::memory_order_relaxed)) error_ = std::current_exception();
-      next_.store(job.count, std::memory_order_relaxed);
+    run_chunk(begin, std::min(begin + (chunk < threads() ? job.head : job.grain), job.count), thread);
+  }
+}
+
+void ThreadPool::take_shares(int thread) {
+  const Job& job = job_;
+  for (int i = 0; i < threads(); ++i) {
+    const int share = (thread + i) % threads();
+    const std::int64_t first = share_begin(job.count, share), end = share_begin(job.count, share + 1);
+    for (;;) {
+      const std::int64_t chunk = shares_[static_cast<std::size_t>(share)].next.fetch_add(1, std::memory_order_relaxed);
+      const std::int64_t begin = chunk == 0 ? first : first + job.head + (chunk - 1) * job.grain;
+      if (begin >= end) break;
+      run_chunk(begin, std::min(begin + (chunk == 0 ? job.head : job.grain), end), thread);
     }
   }
 }

@@ -36,10 +36,7 @@ class ThreadPool {
   void parallel_for(std::int64_t count, std::int64_t head, std::int64_t grain, const Body& body) {
     if (count <= 0) return;
     if (count <= head || workers_.empty()) return body(std::int64_t{0}, count, 0);
-    run(Job{[](const void* context, std::int64_t begin, std::int64_t end, int thread) {
-              (*static_cast<const Body*>(context))(begin, end, thread);
-            },
-            &body, count, head, grain});
+    run(job_of(count, head, grain, body));
   }
   /// All chunks of `grain`.
   template <typename Body>
@@ -48,15 +45,41 @@ class ThreadPool {
     parallel_for(count, grain, grain, body);
   }
 
+  /// The same in equal shares, one for each thread: a thread takes the chunks of its own, the first of which is of `head`, and then
+  /// helps others with theirs. No chunk goes beyond a share.
+  template <typename Body>
+  void parallel_for_shares(std::int64_t count, std::int64_t head, std::int64_t grain, const Body& body) {
+    if (count <= 0) return;
+    if (workers_.empty()) return body(std::int64_t{0}, count, 0);
+    Job job = job_of(count, head, grain, body);
+    job.in_shares = true;
+    run(job);
+  }
+  std::int64_t share_begin(std::int64_t count, int share) const { return count * share / threads(); }
+
  private:
   struct Job {
     void (*call)(const void* context, std::int64_t begin, std::int64_t end, int thread) = nullptr;
     const void* context = nullptr;
     std::int64_t count = 0, head = 1, grain = 1;
+    bool in_shares = false;
   };
+  struct alignas(64) Share {
+    std::atomic<std::int64_t> next{0};  // chunk
+  };
+
+  template <typename Body>
+  static Job job_of(std::int64_t count, std::int64_t head, std::int64_t grain, const Body& body) {
+    return {[](const void* context, std::int64_t begin, std::int64_t end, int thread) {
+              (*static_cast<const Body*>(context))(begin, end, thread);
+            },
+            &body, count, head, grain};
+  }
 
   void run(const Job& job);
   void take_chunks(int thread);
+  void take_shares(int thread);
+  void run_chunk(std::int64_t begin, std::int64_t end, int thread);
   void work(int thread);
   void begin_round(std::uint32_t step);
   void end_round();
@@ -76,6 +99,7 @@ class ThreadPool {
   std::mutex mutex_;  // of the two condition variables
   std::condition_variable round_began_;
   std::condition_variable all_left_;
+  std::vector<Share> shares_;
   std::vector<std::thread> workers_;
 };
 

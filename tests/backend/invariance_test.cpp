@@ -40,6 +40,35 @@ TEST(Invariance, MatmulOverDevicesAndBatches) {
   }
 }
 
+// From some number of tokens on each thread has its own.
+TEST(Invariance, ThreadsThatShareTokens) {
+  std::mt19937 rng(4);
+  const std::int64_t cols = 96, rows = 50, most = 260;
+  const std::vector<float> x = test::random_floats(rng, static_cast<std::size_t>(most * cols), 2.0f);
+  const std::vector<float> norm_weight = test::random_floats(rng, static_cast<std::size_t>(cols));
+  for (const WeightType type : {WeightType::q4_1, WeightType::q8_0, WeightType::f16}) {
+    const RandomWeight weight(rng, type, rows, cols);
+    const auto run = [&](int threads, std::int64_t tokens) {
+      const auto backend =
+          create_backend({.kind = DeviceKind::cpu, .threads = threads, .isa = CpuIsa::automatic, .cuda = {}});
+      const std::vector<float> inputs(x.begin(), x.begin() + tokens * cols);
+      std::vector<float> all = multiply(*backend, weight, inputs, tokens);
+      Guarded in(*backend, inputs), w(*backend, norm_weight), out(*backend, inputs.size()),
+          gated(*backend, inputs.size() / 2);
+      backend->rms_norm({in.data(), nullptr, w.data(), nullptr, tokens, cols, 1e-5f, out.data()});
+      backend->swiglu({in.data(), tokens, cols / 2, gated.data()});
+      for (const auto& part : {out.read(), gated.read()}) all.insert(all.end(), part.begin(), part.end());
+      return all;
+    };
+    for (const std::int64_t tokens : {31, 32, 33, 47, 49, 71, 72, 85, 127, 128, 130, 199, 200, 260}) {
+      const std::vector<float> alone = run(1, tokens);
+      for (const int threads : {2, 3, 4, 5})
+        ASSERT_TRUE(test::same_bits(run(threads, tokens), alone))
+            << traits(type).name << ", " << threads << " threads, " << tokens << " tokens";
+    }
+  }
+}
+
 TEST(Invariance, RowOpsOverDevices) {
   std::mt19937 rng(2);
   const std::int64_t dim = 577, tokens = 11;

@@ -31,6 +31,46 @@ TEST(ThreadPool, EveryIndexIsVisitedOnceWhateverTheGrain) {
   }
 }
 
+TEST(ThreadPool, SharesAreVisitedOnceAndNoChunkLeavesIts) {
+  for (const int threads : {1, 2, 3, 8}) {
+    ThreadPool pool(threads);
+    for (const std::int64_t count : {1, 2, 7, 64, 1000})
+      for (const std::int64_t head : {1, 5, 100})
+        for (const std::int64_t grain : {1, 3, 64}) {
+          std::vector<std::atomic<int>> visits(static_cast<std::size_t>(count));
+          pool.parallel_for_shares(count, head, grain, [&](std::int64_t begin, std::int64_t end, int) {
+            int share = 0;
+            while (threads > 1 && pool.share_begin(count, share + 1) <= begin) ++share;
+            EXPECT_TRUE(threads == 1 || end <= pool.share_begin(count, share + 1)) << begin << " to " << end;
+            for (std::int64_t i = begin; i < end; ++i) ++visits[static_cast<std::size_t>(i)];
+          });
+          for (const auto& v : visits)
+            EXPECT_EQ(v, 1) << threads << " threads, " << count << " by " << head << ", " << grain;
+        }
+  }
+}
+
+TEST(ThreadPool, ThreadsBeginWithTheirOwnSharesAndHelpWithOthers) {
+  ThreadPool pool(2);
+  int own = 0, helped = 0;
+  for (int round = 0; round < 2000 && (own == 0 || helped == 0); ++round) {
+    int by[2] = {-1, -1};  // which thread took the first chunk of a share, and which the last one of the other
+    std::atomic<bool> slow{true};
+    pool.parallel_for_shares(20, 1, 1, [&](std::int64_t begin, std::int64_t, int thread) {
+      if (begin == 10) by[0] = thread;
+      if (begin == 9) by[1] = thread;
+      if (begin == 19) slow = false;
+      // The first share's thread waits until the second share is done.
+      if (begin == 0 && thread == 0)
+        for (int i = 0; slow && i < 100000; ++i) std::this_thread::yield();
+    });
+    own += by[0] == 1;
+    helped += by[1] == 1;
+  }
+  EXPECT_GT(own, 0);
+  EXPECT_GT(helped, 0);
+}
+
 TEST(ThreadPool, ManyShortRoundsLoseNothing) {
   ThreadPool pool(4);
   std::vector<std::int64_t> sums(4, 0);
@@ -51,8 +91,12 @@ TEST(ThreadPool, AnExceptionReachesTheCallerAndThePoolGoesOn) {
     pool.parallel_for(16, 1, [&](std::int64_t begin, std::int64_t, int) { sum += begin; });
     EXPECT_EQ(sum, 120);
   }
-  EXPECT_THROW(pool.parallel_for(64, 1, [](std::int64_t, std::int64_t, int) { throw std::runtime_error("all"); }),
-               std::runtime_error);
+  const auto always = [](std::int64_t, std::int64_t, int) { throw std::runtime_error("all"); };
+  EXPECT_THROW(pool.parallel_for(64, 1, always), std::runtime_error);
+  EXPECT_THROW(pool.parallel_for_shares(64, 1, 1, always), std::runtime_error);
+  std::atomic<std::int64_t> sum = 0;
+  pool.parallel_for_shares(16, 1, 1, [&](std::int64_t begin, std::int64_t, int) { sum += begin; });
+  EXPECT_EQ(sum, 120);
 }
 
 std::atomic<int> held{0};  // threads that the handler below keeps
