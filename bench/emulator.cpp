@@ -31,7 +31,7 @@ std::optional<std::function<DeviceWork()>> emulated_work(const std::string& gpu)
   const auto occupancy = find<decltype(warploom_emulator_occupancy)>(runtime, "warploom_emulator_occupancy");
   if (!count || !reset || !counters || !modelled || !occupancy) return {};
   if (WarploomOccupancy ignored; !occupancy(gpu.c_str(), 32, 0, 32, &ignored))
-    throw InvalidArgument(fmt::format("--modelled-gpu: \"{}\" is not one of a100, h100, h200, rtx4090, rtx5090", gpu));
+    throw InvalidArgument(fmt::format("--modelled-gpu: \"{}\" is not one of " WARPLOOM_EMULATOR_GPUS, gpu));
   count(1);
   return [=] {
     WarploomCounters c = {};

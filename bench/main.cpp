@@ -12,6 +12,7 @@
 #include "gpu_command.h"
 #include "report.h"
 #include "serve_command.h"
+#include "tools/gpu_emulator/include/emulator/emulator.h"
 #include "warploom/error.h"
 #include "warploom/synthetic.h"
 #include "worker_command.h"
@@ -157,7 +158,8 @@ int main(int argc, char** argv) {
       ->delimiter(',')
       ->needs(gpu_ops);
   app.add_flag("--small", o.gpu.small, "sizes for --gpu-ops that take an emulator seconds")->needs(gpu_ops);
-  app.add_option("--modelled-gpu", o.gpu.modelled_gpu, "whose times --gpu-ops models on the emulator of CUDA")
+  app.add_option("--modelled-gpu", o.gpu.modelled_gpu,
+                 "whose times --gpu-ops models on the emulator of CUDA (" WARPLOOM_EMULATOR_GPUS ")")
       ->needs(gpu_ops)
       ->capture_default_str();
   app.add_option("-r,--repeats", o.repeats, "runs of each test, after one to warm up")->capture_default_str();

@@ -19,6 +19,7 @@
 #include "modelled_serve.h"
 #include "serve.h"
 #include "serving_report.h"
+#include "tools/gpu_emulator/include/emulator/emulator.h"
 #include "trace_file.h"
 #include "warploom/error.h"
 #include "workload.h"
@@ -250,7 +251,7 @@ CLI::App* add_serve(CLI::App& app) {
   command->add_flag("--no-prefix-caching", o->no_prefix_caching, "compute prompts that share a prefix in full");
   command
       ->add_option("--modelled-gpu", o->modelled_gpu,
-                   "on the emulator of CUDA: whose times are modelled, a100, h100, h200, rtx4090 or rtx5090")
+                   "on the emulator of CUDA: whose times are modelled (" WARPLOOM_EMULATOR_GPUS ")")
       ->capture_default_str();
   command->add_option("--strategy", o->strategy, "sampling strategy: " + strategy_names())->capture_default_str();
   const auto format = command->add_option("--format", o->format, "table, markdown, json or csv")->capture_default_str();

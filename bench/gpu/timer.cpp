@@ -31,8 +31,7 @@ GpuTimer::GpuTimer(const GpuOpsOptions& options, std::size_t l2_bytes)
   if (clock_ == GpuClock::model) {
     WarploomOccupancy ignored;
     if (!warploom_emulator_occupancy(modelled_gpu_.c_str(), 32, 0, 32, &ignored))
-      throw InvalidArgument(
-          fmt::format("--modelled-gpu: \"{}\" is not one of a100, h100, h200, rtx4090, rtx5090", modelled_gpu_));
+      throw InvalidArgument(fmt::format("--modelled-gpu: \"{}\" is not one of " WARPLOOM_EMULATOR_GPUS, modelled_gpu_));
     return;
   }
   constexpr std::size_t kLeast = std::size_t{512} << 20;  // 60 us or more: longer than the host takes to enqueue any call

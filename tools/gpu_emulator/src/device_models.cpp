@@ -25,6 +25,17 @@ constexpr DeviceModel kModels[] = {
 };
 // clang-format on
 
+// Whether `list` names all of them in order.
+constexpr bool names_all(std::string_view list) {
+  for (const DeviceModel& m : kModels) {
+    if (!list.starts_with(m.key)) return false;
+    list.remove_prefix(std::string_view(m.key).size());
+    if (list.starts_with(", ")) list.remove_prefix(2);
+  }
+  return list.empty();
+}
+static_assert(names_all(WARPLOOM_EMULATOR_GPUS));
+
 // PTX and the programming guide: registers go to warps in units of 256, in four parts of a multiprocessor.
 constexpr int kRegisterUnit = 256, kParts = 4, kMostRegisters = 255;
 constexpr size_t kSharedUnit = 128;
@@ -57,7 +68,7 @@ const DeviceModel& device_model() {
     const char* name = std::getenv("WARPLOOM_EMULATOR_DEVICE");
     if (name == nullptr) return kModels[0];
     if (const DeviceModel* m = find_model(name)) return *m;
-    std::fprintf(stderr, "emulator: WARPLOOM_EMULATOR_DEVICE=%s is none of a100, h100, h200, rtx4090, rtx5090\n", name);
+    std::fprintf(stderr, "emulator: WARPLOOM_EMULATOR_DEVICE=%s is none of " WARPLOOM_EMULATOR_GPUS "\n", name);
     std::abort();
   }();
   return chosen;

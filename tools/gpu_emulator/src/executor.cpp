@@ -143,7 +143,7 @@ struct Grid {
   std::atomic<uint64_t> next{0}, ended{0};
   std::mutex mutex;
   std::optional<Failure> failure;
-  std::vector<Load> loads;  // of each block, where counting is on
+  std::vector<Load> loads;  // of each block, if counting is on
 };
 
 void fail(Grid& grid, int error, const std::string& report) {

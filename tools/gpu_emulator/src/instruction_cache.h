@@ -1,4 +1,4 @@
-// Which kernels' code a multiprocessor still has from earlier launches, where counting is on. All multiprocessors are taken to be
+// Which kernels' code a multiprocessor still has from earlier launches, if counting is on. All multiprocessors are taken to be
 // alike, as if each ran a block of every launch.
 #pragma once
 

@@ -1,4 +1,4 @@
-// How long a warp takes when nothing but its own dependences and those that it waits for hold it up: a clock a warp, where
+// How long a warp takes when nothing but its own dependences and those that it waits for hold it up: a clock a warp, if
 // counting is on. Within a basic block instructions issue as soon as what they read is ready (ptxas puts them in such an order),
 // one a clock; no load passes a store to its space. A basic block begins when all of the one before have issued. Warps of
 // a block meet at barriers and mbarriers. Blocks do not meet: a look at what another block may change takes what its load takes.

@@ -86,7 +86,7 @@ struct Code {  // a decoded function
   std::vector<InstructionCost> costs;  // of each
   std::vector<uint16_t> places;        // of registers, numbered from 0: what costs name
   uint32_t place_count = 0;
-  mutable std::vector<uint32_t> last_launch;  // that ran each instruction, where counting is on
+  mutable std::vector<uint32_t> last_launch;  // that ran each instruction, if counting is on
   uint32_t live_registers = 0;                // of 32 bits, at most; what ptxas needs is near
   uint8_t* constants = nullptr;               // 64-byte aligned
   uint32_t frame_bytes = 0;                   // registers
@@ -107,10 +107,10 @@ struct Frame {
   const CallSite* site = nullptr;
   uint32_t return_pc = 0, depth = 0, lanes = 0;
   uint32_t local_offset = 0;    // of this frame's variables in each lane's stack
-  std::vector<uint64_t> ready;  // when each place's value can be used; where counting is on
+  std::vector<uint64_t> ready;  // when each place's value can be used; if counting is on
 };
 
-// A warp's clock, where counting is on: latency.h says what it holds.
+// A warp's clock, if counting is on: latency.h says what it holds.
 struct WarpClock {
   uint64_t begin = 0;            // of this basic block: when its first instruction may issue
   uint64_t last = 0;             // when the last one issued
@@ -197,7 +197,7 @@ struct Barrier {
   uint32_t waiting = 0;   // groups
   uint32_t count = 0;     // of true predicates
   uint32_t threads = 0;   // that gave one
-  // Where counting is on: warps that arrived, when the first and the last one did.
+  // If counting is on: warps that arrived, when the first and the last one did.
   uint64_t warps = 0, first_arrival = 0, last_arrival = 0;
 };
 
@@ -213,13 +213,13 @@ struct Block {
   bool waited = false;           // a thread has executed griddepcontrol.wait
   bool synchronised = false;     // has looked at other blocks' doings: a fence, a lock, a volatile or stronger access
   RaceCell* cells = nullptr;     // one a word of shared memory
-  std::shared_ptr<Tally> tally;  // where counting is on
-  uint64_t turn = 0;             // turns.h, where counting is on
+  std::shared_ptr<Tally> tally;  // if counting is on
+  uint64_t turn = 0;             // turns.h, if counting is on
   bool sees_others = false;      // all earlier turns have ended
   std::unordered_map<uint64_t, uint64_t>
-      swapped;  // lanes that a loop of compare-and-swap brought to an address, where counting is on
-  uint64_t phase_begin = 0, phase_issued = 0;       // since the last barrier of all threads, where counting is on
-  std::unordered_map<uint64_t, PhaseTimes> phases;  // of mbarriers, where counting is on
+      swapped;  // lanes that a loop of compare-and-swap brought to an address, if counting is on
+  uint64_t phase_begin = 0, phase_issued = 0;       // since the last barrier of all threads, if counting is on
+  std::unordered_map<uint64_t, PhaseTimes> phases;  // of mbarriers, if counting is on
   uint64_t shared = 0, locals = 0;
   std::vector<uint8_t> storage;
 };
@@ -237,13 +237,13 @@ struct Launch {
   bool tracks_dependence = false;  // dependent_launch.h
   uint64_t unfinished = 0;         // the first launch that may still run when this one begins; 0: none
   std::atomic<bool> early{false};  // a block has let dependents begin before it waited
-  uint32_t counted = 0;            // number of the launch where counting is on, else 0
-  uint32_t cached_since = 0;       // instruction_cache.h, where counting is on
+  uint32_t counted = 0;            // number of the launch if counting is on, else 0
+  uint32_t cached_since = 0;       // instruction_cache.h, if counting is on
   std::atomic<bool> failed{false};
   std::atomic<uint64_t> issued{0}, lanes_issued{0};
   std::atomic<uint64_t> issued_since_end{0};  // of a block: what the watchdog looks at
   bool in_graph = false;
-  // Where counting is on: the longest block's clocks; the order of blocks, if they may see each other.
+  // If counting is on: the longest block's clocks; the order of blocks, if they may see each other.
   std::atomic<uint64_t> longest_chain{0};
   Turns* turns = nullptr;
 };

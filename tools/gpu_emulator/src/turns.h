@@ -1,4 +1,4 @@
-// The order in which blocks see each other, where counting is on: the same whatever number of host threads runs them, so that counts
+// The order in which blocks see each other, if counting is on: the same whatever number of host threads runs them, so that counts
 // are. A block has a turn from its start until it ends or only waits, and another one each time that it goes on. Blocks start in the
 // grid's order; when all have, those that wait go on, the one that has waited longest first. They run side by side until one is to
 // access what others may look at (an atomic, a volatile or stronger load or store of global memory): it waits until all earlier turns

@@ -85,7 +85,7 @@ struct WarploomCounters {
   uint64_t graph_launches;  // those of `launches` that a graph made
 };
 
-// The host threads that run a kernel's blocks from now on; 0: all cores. WARPLOOM_EMULATOR_THREADS. Neither results nor, where
+// The host threads that run a kernel's blocks from now on; 0: all cores. WARPLOOM_EMULATOR_THREADS. Neither results nor, if
 // counting is on, counts depend on it.
 __attribute__((weak)) void warploom_emulator_threads(int threads);
 
@@ -96,7 +96,8 @@ __attribute__((weak)) void warploom_emulator_reset_counters(void);
 __attribute__((weak)) int warploom_emulator_counters(const char* kernel,
                                                      struct WarploomCounters* sums);  // kernels that match
 
-// ---- Resources and occupancy. `gpu`: "a100", "h100", "h200", "rtx4090", "rtx5090" (sm_120).
+// ---- Resources and occupancy. `gpu`: one of
+#define WARPLOOM_EMULATOR_GPUS "a100, h100, h200, rtx4090, rtx5090"
 struct WarploomResources {  // of one thread, or of a block where it says so; from `ptxas -v` for the GPU's architecture
   int registers, stack_bytes, spill_store_bytes, spill_load_bytes, static_shared_bytes /* a block */;
 };
