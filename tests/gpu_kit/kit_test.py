@@ -1,5 +1,6 @@
 """The kit from start to end on the emulator: every step runs, and what is planted fails. `kit_test.py SOURCE BUILD`"""
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -35,8 +36,10 @@ class Kit(unittest.TestCase):
         kit = pathlib.Path(cls.folder.name, "kit")
         bundle = [SOURCE / "scripts/gpu-bundle", kit, "--from", BUILD, "--layers", "1", "--most-kilobytes", "400000"]
         subprocess.run(bundle, check=True, timeout=300)
-        # From another place, and without the folders of this machine: data and libraries come from the kit.
-        cls.process = subprocess.run([kit / "run", "--small", "--planted"], cwd="/", stdout=subprocess.PIPE, text=True, timeout=400)
+        # From another place, and without the folders of this machine: data and libraries come from the kit. On an H100, which has
+        # programmatic dependent launches.
+        cls.process = subprocess.run([kit / "run", "--small", "--planted"], cwd="/", env={**os.environ, "WARPLOOM_EMULATOR_DEVICE": "h100"},
+                                     stdout=subprocess.PIPE, text=True, timeout=400)
         print(cls.process.stdout)
         cls.found = json.loads((kit / "results/report.json").read_text())
         cls.table = (kit / "results/report.md").read_text()
@@ -63,7 +66,7 @@ class Kit(unittest.TestCase):
         for step, why in skipped.items():
             self.assertRegex(why, "^(needs a GPU|no PyTorch .*|PyTorch finds no GPU)$", step)
         self.assertEqual({step["name"] for step in self.found["steps"]}, {row["step"] for row in self.found["rows"]})
-        for step in ("mma", "hist", "vectors", "products", "attention", "sampling-rest", "ops", "sample", "decode", "mixed", "prefill", "matmul",
+        for step in ("mma", "hist", "dependent", "vectors", "products", "attention", "sampling-rest", "ops", "sample", "decode", "mixed", "prefill", "matmul",
                      "model", "step-smollm2-135m"):
             self.assertNotIn(step, skipped)
 

@@ -60,6 +60,13 @@ class Judges(unittest.TestCase):
         self.assertTrue(judges.wide_atomics_cost(1.3, lambda: False)(output(lines))[1])
         self.assertIsNone(judges.wide_atomics_cost(1.3, lambda: True)(output(lines))[1])
 
+    def test_dependent_launches(self):
+        line = '{"probe": "dependent", "values": 64, "launched_wrong": %d, "replays": 2, "replayed_wrong": %d}\n'
+        self.assertEqual(judges.dependents_wait(output(line % (0, 0))), ("0 of 64 values wrong launched, 0 after 2 replays of a graph", True))
+        self.assertFalse(judges.dependents_wait(output(line % (1, 0)))[1])
+        self.assertFalse(judges.dependents_wait(output(line % (0, 3)))[1])
+        self.assertFalse(judges.dependents_wait(output(line % (0, 0), 1))[1])
+
     def test_ratios(self):
         self.assertEqual(judges.ratio("a", "b", 1.5)(figures(a=30, b=20)), ("1.50x (30.0 us, 20.0 us)", True))
         self.assertFalse(judges.ratio("a", "b", 1.4)(figures(a=30, b=20))[1])
@@ -191,7 +198,7 @@ class Runs(unittest.TestCase):
 class Tools(unittest.TestCase):
     def test_steps_are_chosen_in_their_order(self):
         names = lambda only: [step.name for step in steps.choose(steps.all_steps(), only)]  # noqa: E731
-        self.assertEqual(names("")[:3], ["mma", "hist", "vectors"])
+        self.assertEqual(names("")[:4], ["mma", "hist", "dependent", "vectors"])
         self.assertEqual(names("sample, mma"), ["mma", "sample"])
         self.assertEqual(names("step-*"), ["step-smollm2-135m", "step-llama-3.2-1b", "step-llama-3.1-8b"])
         with self.assertRaisesRegex(ValueError, "no step is called nothing; known are mma"):

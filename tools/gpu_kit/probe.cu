@@ -1,5 +1,5 @@
-// What only silicon can answer, one question a run, as lines of JSON: `gpu_probe device|mma|hist [--small]`. `hang`, `fault` and `wrong` are
-// planted: they show that whoever runs the probes sees each.
+// What only silicon can answer, one question a run, as lines of JSON: `gpu_probe device|mma|hist|dependent [--small]`. `hang`, `fault` and
+// `wrong` are planted: they show that whoever runs the probes sees each.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/device/dependent_launch.cuh"
 #include "cuda/device/mma.cuh"
 #include "tools/gpu_emulator/include/emulator/emulator.h"
 
@@ -229,6 +230,66 @@ void probe_hist(bool small) {
   }
 }
 
+// ---- dependent: kernels that may begin before the one ahead has ended, launched one by one, and captured in a graph that is replayed.
+
+constexpr int kChain = 8, kSkip = 77;  // kSkip: the exit status that says that there is nothing to do here
+
+// As the kernels of a step: what the one ahead wrote is read, and what it read is written, after the wait.
+__global__ void add_one(const int* from, int* to, int count) {
+  warploom::cuda::device::wait_for_launch_ahead();
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count) to[i] = from[i] + 1;
+  warploom::cuda::device::allow_next_launch();
+}
+
+void launch_chain(int* one, int* other, int count, cudaStream_t stream, const char* what) {
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.blockDim = dim3(kThreads);
+  config.gridDim = dim3(static_cast<unsigned>((count + kThreads - 1) / kThreads));
+  config.stream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  for (int k = 0; k < kChain; ++k)
+    check(cudaLaunchKernelEx(&config, add_one, k % 2 ? other : one, k % 2 ? one : other, count), what);
+}
+
+int probe_dependent(bool small) {
+  int major = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "the device");
+  if (major < 9) return std::fprintf(stderr, "a GPU before compute capability 9.0 has none\n"), kSkip;
+  const int count = small ? 1 << 12 : 1 << 22, replays = small ? 2 : 100;
+  Device<int> one(std::vector<int>(static_cast<std::size_t>(count))),
+      other(std::vector<int>(static_cast<std::size_t>(count)));
+  cudaStream_t stream;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
+  const auto wrong = [&](int want) {
+    check(cudaStreamSynchronize(stream), "the kernels add_one");
+    int differ = 0;
+    for (const int x : one.host()) differ += x != want;
+    return differ;
+  };
+  launch_chain(one.data(), other.data(), count, stream, "a dependent launch");
+  const int launched = wrong(kChain);
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning a capture");
+  launch_chain(one.data(), other.data(), count, stream, "a dependent launch in a capture");
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamEndCapture(stream, &graph), "capturing dependent launches");
+  cudaGraphExec_t exec = nullptr;
+  check(cudaGraphInstantiate(&exec, graph, 0), "a graph of dependent launches");
+  for (int r = 0; r < replays; ++r) check(cudaGraphLaunch(exec, stream), "replaying dependent launches");
+  const int replayed = wrong(kChain * (1 + replays));
+  std::printf(
+      "{\"probe\": \"dependent\", \"values\": %d, \"launched_wrong\": %d, \"replays\": %d, \"replayed_wrong\": %d}\n", count,
+      launched, replays, replayed);
+  check(cudaGraphExecDestroy(exec), "a graph");
+  check(cudaGraphDestroy(graph), "a graph");
+  check(cudaStreamDestroy(stream), "a stream");
+  return 0;
+}
+
 // ---- planted
 
 __global__ void spin(volatile int* never) {
@@ -262,12 +323,14 @@ int main(int argc, char** argv) try {
     probe_mma<__half>("f16", 65504.0f, 18, true);
   else if (what == "hist")
     probe_hist(small);
+  else if (what == "dependent")
+    return probe_dependent(small);
   else if (what == "hang")
     hang();
   else if (what == "fault")
     fault();
   else
-    return std::fprintf(stderr, "usage: gpu_probe device|mma|hist|hang|fault|wrong [--small]\n"), 2;
+    return std::fprintf(stderr, "usage: gpu_probe device|mma|hist|dependent|hang|fault|wrong [--small]\n"), 2;
   return 0;
 } catch (const std::exception& e) {
   return std::fprintf(stderr, "error: %s\n", e.what()), 1;

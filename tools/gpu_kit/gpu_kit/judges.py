@@ -76,6 +76,13 @@ def wide_atomics_cost(at_least, emulated):
     return judge
 
 
+def dependents_wait(output):
+    """That kernels which may begin early saw what the one ahead wrote."""
+    line = output.lines("dependent")[0]
+    text = f"{line['launched_wrong']} of {line['values']} values wrong launched, {line['replayed_wrong']} after {line['replays']} replays of a graph"
+    return text, line["launched_wrong"] == 0 and line["replayed_wrong"] == 0 and output.code == 0
+
+
 def ratio(first, second, at_most, l2="cold"):
     """That the first test takes at most so many times as long as the second; `second` may be a list, whose times are summed."""
 

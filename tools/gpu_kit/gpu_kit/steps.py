@@ -43,10 +43,14 @@ def _correct(small):
     hist = Step("hist", 40, ["bin/gpu_probe", "hist"] + is_small, [], gpu=False)
     hist.claims = [Claim("64-bit atomics in shared memory cost more than 32-bit ones", "at least 1.5x",
                          judges.wide_atomics_cost(1.5, lambda: bool(hist.emulated)))]
+    dependent = Step("dependent", 30, ["bin/gpu_probe", "dependent"] + is_small,
+                     [Claim("a graph captures kernels that may begin before the one ahead has ended, and they see what it wrote", "no value is wrong",
+                            judges.dependents_wait)], gpu=False)
     tests = lambda *arguments: _tests(*arguments, small)  # noqa: E731
     return [
         mma,
         hist,
+        dependent,
         tests("vectors", 90, "cuda_test", "*DeviceVectors*", "*DeviceVectors.InOneBatch*", "the tokens that the CPU draws, for every number of blocks"),
         tests("stacks", 30, "cuda_matmul_test", "CudaMatmul.StacksPartsOfDifferentTypes", "CudaMatmul.StacksPartsOfDifferentTypes",
               "cuBLASLt takes a bias that begins anywhere"),
