@@ -138,10 +138,11 @@ def _models(small):
         command = ["bin/warploom-bench", "--gpu-ops", "--shape", shape, "-b", batches, "-c", "8" if small else "512", "--json", "-q"]
         steps.append(Step(f"step-{shape}", 240, command, [Claim(f"decode steps of {shape}", "figures", judges.measured)],
                           gpu=shape != "smollm2-135m"))
-    for name, extra in [("generate", []), ("generate-same", ["--deterministic"]), ("generate-one-by-one", ["--no-dependent-launch"])]:
+    for name, extra, how in [("generate", [], ""), ("generate-same", ["--deterministic"], ", deterministic"),
+                             ("generate-one-by-one", ["--no-dependent-launch"], ", without dependent launches")]:
         sizes = ["-p", "8", "-n", "2", "-c", "8", "-b", "1", "-r", "1"] if small else ["-p", "512", "-n", "128", "-b", "1,16,64,65,256", "-r", "2"]
         command = ["bin/warploom-bench", "-m", MODEL, "--device", "cuda", *sizes, "--json", "-q", *extra]
-        steps.append(Step(name, 120, command, [Claim("generation with the model's file", "it runs", judges.runs)], gpu=False))
+        steps.append(Step(name, 120, command, [Claim(f"generation with the model's file{how}", "it runs", judges.runs)], gpu=False))
     peers = ["python3", "-B", "peers.py"] + (["--small"] if small else [])
     steps.append(Step("peers", 180, peers, [Claim("PyTorch's and FlashInfer's times for the same work", "figures", judges.measured)], gpu=False))
     return steps
