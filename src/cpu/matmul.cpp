@@ -28,12 +28,13 @@ std::int64_t panels_of(const PackedWeight& weight) {
 Matmul::Matmul(const Kernels& kernels, ThreadPool& pool)
     : kernels_(kernels), pool_(pool), own_(static_cast<std::size_t>(pool.threads())), shares_(own_.size()) {}
 
-void Matmul::quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t group, std::int64_t begin, std::int64_t end) {
-  const std::int64_t cols = args.weight->cols(), first = group * kTokenGroup;
-  const int tokens = static_cast<int>(std::min<std::int64_t>(kTokenGroup, args.tokens - first));
+void Matmul::quantise(const MatmulArgs& args, std::int64_t first, std::int64_t count, std::int64_t begin, std::int64_t end,
+                      ActivationBlock* blocks) const {
+  const std::int64_t cols = args.weight->cols(), row = cols / kQuantBlockInputs;
   const float* x = static_cast<const float*>(args.x) + first * cols + begin * kQuantBlockInputs;
-  ActivationBlock* blocks = scratch.blocks.data() + group * (cols / kQuantBlockInputs) + begin;
-  for (int t = 0; t < tokens; ++t) kernels_.quantise_row(x + t * cols, (end - begin) * kQuantBlockInputs, blocks, t);
+  for (std::int64_t t = 0; t < count; ++t)
+    kernels_.quantise_row(x + t * cols, (end - begin) * kQuantBlockInputs, blocks + t / kTokenGroup * row + begin,
+                          static_cast<int>(t % kTokenGroup));
 }
 
 // Threads share a row by its blocks. Those of a group's tokens lie in the same cache lines: shared by tokens, they would wait
@@ -45,9 +46,10 @@ void Matmul::quantise_shared(const MatmulArgs& args, std::int64_t groups) {
   pool_.parallel_for(count, std::max(smallest, ceil_div(count, pool_.threads())), smallest,
                      [&](std::int64_t begin, std::int64_t end, int) {
                        for (std::int64_t next; begin < end; begin = next) {
-                         const std::int64_t group = begin / row, first = group * row;
+                         const std::int64_t group = begin / row, first = group * row, token = group * kTokenGroup;
                          next = std::min(end, first + row);
-                         quantise(shared_, args, group, begin - first, next - first);
+                         quantise(args, token, std::min<std::int64_t>(kTokenGroup, args.tokens - token), begin - first,
+                                  next - first, shared_.blocks.data() + first);
                        }
                      });
 }
@@ -109,7 +111,7 @@ void Matmul::run_panels(const MatmulArgs& args) {
     if (weight.quantised() && own) {
       Scratch& scratch = own_[static_cast<std::size_t>(thread)];
       if (scratch.call != call_) {
-        quantise(scratch, args, 0, 0, weight.cols() / kQuantBlockInputs);
+        quantise(args, 0, args.tokens, 0, weight.cols() / kQuantBlockInputs, scratch.blocks.data());
         scratch.call = call_;
       }
       inputs = scratch.blocks.data();
@@ -118,36 +120,37 @@ void Matmul::run_panels(const MatmulArgs& args) {
   });
 }
 
-const ActivationBlock* Matmul::share_inputs(const MatmulArgs& args, int number, std::int64_t first, std::int64_t last) {
-  const std::int64_t row = args.weight->cols() / kQuantBlockInputs;
+const ActivationBlock* Matmul::share_inputs(const MatmulArgs& args, int number, std::int64_t first, std::int64_t count) {
+  Share& share = shares_[static_cast<std::size_t>(number)];
   // Whoever comes first quantises them, which is the share's own thread unless another ran ahead.
-  std::atomic<Inputs>& inputs = shares_[static_cast<std::size_t>(number)].inputs;
-  if (Inputs expected = Inputs::as_given; inputs.compare_exchange_strong(expected, Inputs::in_work)) {
-    for (std::int64_t g = first; g < last; ++g) quantise(shared_, args, g, 0, row);
-    inputs.store(Inputs::quantised);
-    inputs.notify_all();
+  if (Inputs expected = Inputs::as_given; share.inputs.compare_exchange_strong(expected, Inputs::in_work)) {
+    quantise(args, first, count, 0, args.weight->cols() / kQuantBlockInputs, share.blocks.data());
+    share.inputs.store(Inputs::quantised);
+    share.inputs.notify_all();
   } else {
-    inputs.wait(Inputs::in_work);
+    share.inputs.wait(Inputs::in_work);
   }
-  return shared_.blocks.data() + first * row;
+  return share.blocks.data();
 }
 
 void Matmul::run_tokens(const MatmulArgs& args) {
   const auto& weight = static_cast<const PackedWeight&>(*args.weight);
-  const std::int64_t groups = ceil_div(args.tokens, kTokenGroup);
   if (weight.quantised()) {
+    const std::int64_t groups = ceil_div(ceil_div<std::int64_t>(args.tokens, pool_.threads()), kTokenGroup);
     const auto blocks = static_cast<std::size_t>(groups * (weight.cols() / kQuantBlockInputs));
-    if (shared_.blocks.size() < blocks) shared_.blocks.resize(blocks);
-    for (Share& share : shares_) share.inputs.store(Inputs::as_given, std::memory_order_relaxed);
+    for (Share& share : shares_) {
+      if (share.blocks.size() < blocks) share.blocks.resize(blocks);
+      share.inputs.store(Inputs::as_given, std::memory_order_relaxed);
+    }
   }
   const std::int64_t panels = panels_of(weight);
   const std::int64_t head = std::max<std::int64_t>(1, panels * 7 / 8), grain = std::max<std::int64_t>(1, panels / 64);
   pool_.parallel_for_shares(panels * pool_.threads(), head, grain, [&](std::int64_t begin, std::int64_t end, int) {
     const int number = static_cast<int>(begin / panels);
-    const std::int64_t first = pool_.share_begin(groups, number), last = pool_.share_begin(groups, number + 1);
-    const std::int64_t from = first * kTokenGroup, to = std::min(last * kTokenGroup, args.tokens);
-    const ActivationBlock* inputs = weight.quantised() ? share_inputs(args, number, first, last) : nullptr;
-    multiply(args, inputs, begin - number * panels, end - number * panels, from, to - from);
+    const std::int64_t first = pool_.share_begin(args.tokens, number),
+                       count = pool_.share_begin(args.tokens, number + 1) - first;
+    const ActivationBlock* inputs = weight.quantised() ? share_inputs(args, number, first, count) : nullptr;
+    multiply(args, inputs, begin - number * panels, end - number * panels, first, count);
   });
 }
 

@@ -21,20 +21,22 @@ class Matmul {
   enum class Inputs : std::uint8_t { as_given, in_work, quantised };
   struct alignas(64) Share {  // of the tokens
     std::atomic<Inputs> inputs{Inputs::as_given};
+    std::vector<ActivationBlock> blocks;  // as in Scratch
   };
   struct Scratch {                        // of one thread, or shared
     std::vector<ActivationBlock> blocks;  // groups of 16 tokens, each [cols / 32]
     std::uint64_t call = 0;               // whose inputs the blocks hold
   };
-  /// The inputs of a group of tokens that are in its blocks [begin, end).
-  void quantise(Scratch& scratch, const MatmulArgs& args, std::int64_t group, std::int64_t begin, std::int64_t end);
+  /// The inputs of tokens [first, first + count) that are in their rows' blocks [begin, end), into groups of 16 tokens.
+  void quantise(const MatmulArgs& args, std::int64_t first, std::int64_t count, std::int64_t begin, std::int64_t end,
+                ActivationBlock* blocks) const;
   void quantise_shared(const MatmulArgs& args, std::int64_t groups);
 
   void run_panels(const MatmulArgs& args);
   /// Each thread has its own tokens and reads all weights: what it computes of a token stays in its own caches from op to op.
   void run_tokens(const MatmulArgs& args);
-  /// The groups [first, last) of a share's tokens, quantised.
-  const ActivationBlock* share_inputs(const MatmulArgs& args, int number, std::int64_t first, std::int64_t last);
+  /// A share's tokens [first, first + count), quantised.
+  const ActivationBlock* share_inputs(const MatmulArgs& args, int number, std::int64_t first, std::int64_t count);
   /// The panels [begin, end) with `tokens` tokens, whose inputs are given if the weight is quantised.
   void multiply(const MatmulArgs& args, const ActivationBlock* inputs, std::int64_t begin, std::int64_t end,
                 std::int64_t from_token, std::int64_t tokens);

@@ -165,13 +165,9 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
   Range ranges[kMaxQueries];
   const auto [from, to] = mask_ranges(tile, chunk, ranges);
   score_chunk<kHalf>(tile, from / kBlockTokens, (to + kBlockTokens - 1) / kBlockTokens, scores);
-  for (int i = 0; i < tile.count; ++i) {
-    maxima[i] = -__builtin_inff();
-    sums[i] = 0.0f;
-    if (ranges[i].to == 0) continue;
-    exponentials(scores[i], ranges[i], tile.soft_cap, &maxima[i], &sums[i]);
+  softmax(tile, ranges, scores, maxima, sums);
+  for (int i = 0; i < tile.count; ++i)
     for (int d = 0; d < tile.head_dim; d += kLanes) store(values[i] + d, zero());
-  }
   const NextBlocks next(tile);
   int i = 0;
   const auto accumulate = [&](auto queries) __attribute__((always_inline)) {

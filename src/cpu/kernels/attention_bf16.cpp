@@ -201,10 +201,8 @@ void attend_chunk_bf16(const AttentionTile& tile, std::int64_t chunk, float* max
   const float* pairs[kMaxQueries];
   for (int i = 0; i < tile.count; ++i) pairs[i] = pair_up(tile.queries + i * kQueryStride, tile.head_dim, own[i]);
   score_chunk(tile, pairs, blocks.first, blocks.end, scores);
+  softmax(tile, ranges, scores, maxima, sums);
   for (int i = 0; i < tile.count; ++i) {
-    maxima[i] = -__builtin_inff();
-    sums[i] = 0.0f;
-    if (ranges[i].to != 0) exponentials(scores[i], ranges[i], tile.soft_cap, &maxima[i], &sums[i]);
     round_probabilities(scores[i], ranges[i], blocks.first, blocks.end);
     pairs[i] = pair_up(scores[i], kChunkTokens, scores[i]);
     for (int d = 0; d < tile.head_dim; d += kLanes) store(values[i] + d, zero());

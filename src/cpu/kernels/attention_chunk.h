@@ -84,27 +84,51 @@ WARPLOOM_INLINE F soft_capped(F s, float cap) {
   return mul(sub(set(1.0f), div(set(2.0f), add(e, set(1.0f)))), set(cap));
 }
 
-// Replaces scores by their exponentials, in place; masked lanes become 0.
-WARPLOOM_INLINE void exponentials(float* scores, Range range, float soft_cap, float* maximum, float* total) {
-  const int first_block = range.from / kBlockTokens, end_block = (range.to + kBlockTokens - 1) / kBlockTokens;
-  const F nothing = set(-__builtin_inff());
-  F top = nothing;
-  for (int b = first_block; b < end_block; ++b) {
+struct Blocks {
+  int from, to;
+};
+WARPLOOM_INLINE Blocks blocks_of(Range range) {
+  return {range.from / kBlockTokens, (range.to + kBlockTokens - 1) / kBlockTokens};
+}
+
+// x in the lanes of block b that are in the range, y in the others.
+WARPLOOM_INLINE F masked(Range range, int b, F x, F y) {
+  const int from = range.from - b * kBlockTokens, to = range.to - b * kBlockTokens;
+  return from > 0 || to < kBlockTokens ? select_range(from, to, x, y) : x;
+}
+
+// Masks the scores and finds the largest; -inf if there is none.
+WARPLOOM_INLINE float mask_scores(Range range, float soft_cap, float* scores) {
+  F top = set(-__builtin_inff());
+  const Blocks blocks = blocks_of(range);
+  for (int b = blocks.from; b < blocks.to; ++b) {
     const F raw = load(scores + b * kBlockTokens);
-    const F s = select_range(range.from - b * kBlockTokens, range.to - b * kBlockTokens,
-                             soft_cap > 0 ? soft_capped(raw, soft_cap) : raw, nothing);
+    const F s = masked(range, b, soft_cap > 0 ? soft_capped(raw, soft_cap) : raw, set(-__builtin_inff()));
     store(scores + b * kBlockTokens, s);
     top = max(s, top);
   }
-  *maximum = max_lanes(top);
-  const F m = set(*maximum);
+  return max_lanes(top);
+}
+
+// Replaces scores by their exponentials and returns the sum of these.
+WARPLOOM_INLINE float exponentials(Range range, float maximum, float* scores) {
+  const F m = set(maximum);
   F sum = zero();
-  for (int b = first_block; b < end_block; ++b) {
+  const Blocks blocks = blocks_of(range);
+  for (int b = blocks.from; b < blocks.to; ++b) {
     const F p = exp(sub(load(scores + b * kBlockTokens), m));
     store(scores + b * kBlockTokens, p);
     sum = add(sum, p);
   }
-  *total = sum_lanes(sum);
+  return sum_lanes(sum);
+}
+
+// The softmax of all queries within the chunk. All take a step before the next one, so that their waits for results over lanes
+// overlap.
+WARPLOOM_INLINE void softmax(const AttentionTile& tile, const Range* ranges, float (*scores)[kChunkTokens], float* maxima,
+                             float* sums) {
+  for (int i = 0; i < tile.count; ++i) maxima[i] = mask_scores(ranges[i], tile.soft_cap, scores[i]);
+  for (int i = 0; i < tile.count; ++i) sums[i] = exponentials(ranges[i], maxima[i], scores[i]);
 }
 
 // The tokens of the chunk that some query of the tile attends to.

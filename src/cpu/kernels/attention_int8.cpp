@@ -125,32 +125,6 @@ WARPLOOM_INLINE F exp2_of_negative(F x) {
   return from_bits(add(bits(p), shift_left_23(bits(shifted))));
 }
 
-struct Blocks {
-  int from, to;
-};
-WARPLOOM_INLINE Blocks blocks_of(Range range) {
-  return {range.from / kBlockTokens, (range.to + kBlockTokens - 1) / kBlockTokens};
-}
-
-// x in the lanes of block b that are in the range, y in the others.
-WARPLOOM_INLINE F masked(Range range, int b, F x, F y) {
-  const int from = range.from - b * kBlockTokens, to = range.to - b * kBlockTokens;
-  return from > 0 || to < kBlockTokens ? select_range(from, to, x, y) : x;
-}
-
-// Masks the scores and finds the largest.
-WARPLOOM_INLINE float mask_scores(Range range, float soft_cap, float* scores) {
-  F top = set(-__builtin_inff());
-  const Blocks blocks = blocks_of(range);
-  for (int b = blocks.from; b < blocks.to; ++b) {
-    const F raw = load(scores + b * kBlockTokens);
-    const F s = masked(range, b, soft_cap > 0 ? soft_capped(raw, soft_cap) : raw, set(-__builtin_inff()));
-    store(scores + b * kBlockTokens, s);
-    top = max(s, top);
-  }
-  return max_lanes(top);
-}
-
 // Makes weights of values, probability times scale, of scores. Returns the magnitude_bits() of the largest.
 WARPLOOM_INLINE std::int32_t weigh(const AttentionTile& tile, Range range, float maximum, float* scores, float* total) {
   const F m = set(maximum);
