@@ -10,7 +10,8 @@
 // Bytes:    keys and values once for each block, that is for 16 to 64 rows; queries and results once; 4 * (head_dim + 2) bytes
 //           for each row and 2048 keys beyond the first, read and written.
 // Launch:   1 to 4 warps; as many blocks as run at once, or fewer items: rows of a block. Those of a sequence that have the
-//           longest context come first.
+//           longest context come first, for all kv heads, and blocks take them back and forth: who got the longest of a round
+//           gets the shortest of the next.
 // Limits:   as the decode kernel.
 // Capture:  yes, one kernel.
 // Numerics: as the decode kernel, bit for bit: both run the same WarpAttention over the same chunks.
@@ -58,7 +59,7 @@ struct PrefillShape {
 static_assert(kChunkKeys % (2 * kTileKeys) == 0);
 static_assert(QueryTile<HalfStorage<__half>>::bytes(128) <= kMmaRows * 4 * RunningRows::row_floats(128));
 
-// What there is to do for a sequence: an item is a kv head and the rows of a block, those with the longest context first; if
+// What there is to do for a sequence: an item is the rows of a block, those with the longest context first, and a kv head; if
 // contexts are split, and one fold of its keys.
 struct PrefillWork {
   StepTokens step;
@@ -243,12 +244,15 @@ __global__ void __launch_bounds__(PrefillShape<S, Dim>::kThreads, PrefillShape<S
     list.sum(sequences, amount);
   }
   __shared__ PrefillItem item;
-  for (int i = static_cast<int>(blockIdx.x); i < list.items(); i += static_cast<int>(gridDim.x)) {
+  const int block = static_cast<int>(blockIdx.x), blocks = static_cast<int>(gridDim.x);
+  for (int round = 0; round * blocks < list.items(); ++round) {
+    const int i = round * blocks + (round % 2 == 0 ? block : blocks - 1 - block);
+    if (i >= list.items()) break;  // only in the last round
     if (threadIdx.x == 0) {
       const WorkPlace place = list.find(i, sequences, amount);
       const PrefillWork work(a, place.sequence, Shape::kBlockRows);
-      const int parts = split ? work.folds : 1, rows_at = place.item / parts, kv_head = rows_at / work.row_blocks;
-      const int first_row = (work.row_blocks - 1 - rows_at % work.row_blocks) * Shape::kBlockRows;
+      const int parts = split ? work.folds : 1, rows_at = place.item / parts, kv_head = rows_at % kv_heads;
+      const int first_row = (work.row_blocks - 1 - rows_at / kv_heads) * Shape::kBlockRows;
       const int fold = work.first_fold + place.item % parts;
       item = {place.sequence, kv_head, {work.step.first, group, kv_head * group, first_row}, work.step.rows - first_row};
       item.keys = parts > 1 ? KeyRange{fold * kFoldKeys, fold * kFoldKeys + kFoldKeys - 1} : KeyRange{0, INT_MAX};
