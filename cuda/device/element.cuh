@@ -45,6 +45,18 @@ __device__ inline float2 load_pair(const void* data, DType type, std::int64_t at
   return type == DType::f16 ? unpack<__half>(bits) : unpack<__nv_bfloat16>(bits);
 }
 
+/// Loads into x, which stays as it is unless `valid`. Predicated: behind branches, each load would wait for the one before.
+__device__ inline void load_if(bool valid, const float2* at, float2& x) {
+  asm volatile("{.reg .pred p; setp.ne.s32 p, %3, 0; @p ld.global.v2.f32 {%0,%1}, [%2];}"
+               : "+f"(x.x), "+f"(x.y)
+               : "l"(at), "r"(static_cast<int>(valid)));
+}
+__device__ inline void load_if(bool valid, const std::uint32_t* at, std::uint32_t& x) {
+  asm volatile("{.reg .pred p; setp.ne.s32 p, %2, 0; @p ld.global.u32 %0, [%1];}"
+               : "+r"(x)
+               : "l"(at), "r"(static_cast<int>(valid)));
+}
+
 /// Four neighbours, `at` a multiple of 4, the data 16-byte aligned.
 __device__ inline float4 load_four(const void* data, DType type, std::int64_t at) {
   if (type == DType::f32) return static_cast<const float4*>(data)[at / 4];

@@ -127,20 +127,30 @@ TEST_F(AttentionShares, AFewTokensMoveWhatOneDoes) {
   EXPECT_EQ(four.blocks, one.blocks);
 }
 
-// Queries and probabilities in one part instead of two: half of the products, as many as in f16.
+// Queries and probabilities in one part instead of two: half of the products, as many as in f16. A prompt's warps, 16 rows each,
+// end after the 16 keys that have their last one; or the 32, which are multiplied together if the block has room for them.
 TEST_F(AttentionShares, RoundingToBf16HalvesTheProducts) {
-  for (const std::int64_t head_dim : {64, 128, 256})
-    for (const bool prompt : {false, true}) {
-      const auto products = [&](DType type, bool rounded) {
-        const Traffic t{1, 8, 2, head_dim, type, rounded};
-        const Sequence sequence{512, prompt ? 64 : 1};
-        return count_step(t, {sequence}, prompt ? "prefill_attention_kernel" : "decode_attention_kernel")
-            .warp_instructions[kWarploomMatrix];
-      };
-      const auto rounded = products(DType::bf16, true);
-      EXPECT_EQ(products(DType::bf16, false), 2 * rounded) << head_dim << " dimensions";
-      EXPECT_EQ(products(DType::f16, false), rounded) << head_dim << " dimensions";
-    }
+  constexpr std::int64_t kContext = 512, kTokens = 64, kHeads = 8, kKvHeads = 2;
+  for (const std::int64_t head_dim : {64, 128, 256}) {
+    const auto products = [&](DType type, bool rounded, std::int64_t tokens) {
+      const Traffic t{1, kHeads, kKvHeads, head_dim, type, rounded};
+      return count_step(t, crowd(1, kContext, tokens), tokens > 1 ? "prefill_attention_kernel" : "decode_attention_kernel")
+          .warp_instructions[kWarploomMatrix];
+    };
+    const auto of_prompt = [&](std::int64_t parts) {
+      const std::int64_t together = head_dim * parts <= 128 ? 32 : 16, warp_tokens = 16 * kKvHeads / kHeads;
+      std::int64_t keys = 0;
+      for (std::int64_t end = kContext - kTokens + warp_tokens; end <= kContext; end += warp_tokens)
+        keys += (end + together - 1) / together * together;
+      return static_cast<std::uint64_t>(keys * kKvHeads * parts * 2 * head_dim * 16 / (16 * 16 * 8));
+    };
+    const auto rounded = products(DType::bf16, true, 1);
+    EXPECT_EQ(products(DType::bf16, false, 1), 2 * rounded) << head_dim << " dimensions";
+    EXPECT_EQ(products(DType::f16, false, 1), rounded) << head_dim << " dimensions";
+    EXPECT_EQ(products(DType::bf16, false, kTokens), of_prompt(2)) << head_dim << " dimensions";
+    EXPECT_EQ(products(DType::bf16, true, kTokens), of_prompt(1)) << head_dim << " dimensions";
+    EXPECT_EQ(products(DType::f16, false, kTokens), of_prompt(1)) << head_dim << " dimensions";
+  }
 }
 
 // A prompt beside sequences that decode costs what both cost alone.

@@ -86,7 +86,7 @@ class TileStream {
   }
   __device__ void copy_next(const PagedAttentionArgs& a, int sequence, char* tile) {
     if (key_ <= last_) {
-      pages_.copy_tile(tile, key_, threadIdx.x % 32, 32);
+      pages_.template copy_tile<32>(tile, key_, threadIdx.x % 32);
       key_ += kTileKeys;
       if (key_ % kChunkKeys == 0) {
         chunk_ += kStep;
@@ -158,11 +158,12 @@ __device__ void attend_run(const PagedAttentionArgs& a, const DecodeWorkspace& w
   Stream stream(a, Pages<S, Dim>(a, run.kv_head, range), run.sequence,
                 min(range.last, run.last_group * Work::kGroupKeys + Work::kGroupKeys - 1), run.first_group * kWarps + warp);
   for (int i = 0; i < kStages - 1; ++i) stream.copy_next(a, run.sequence, shared + ring + i * tile_bytes<S>(head_dim));
-  for (int row = warp; row < kMmaRows; row += kWarps) {
+  {
+    const int lane = threadIdx.x % 32, row = warp + lane * kWarps;  // a lane finds one row
     const KeyRange own = row < run.rows ? mask_range(a.metadata.positions[run.tile.token(row)], a.window) : kNoKeys;
     const std::int64_t at = own.empty() ? -1 : run.tile.element(a.queries, row, head_dim);
-    const float factor = QueryTile<S>::store(shared, row, a.queries, at, head_dim);
-    if (threadIdx.x % 32 == 0) factors[row] = factor, ranges[row] = own;
+    const float factor = QueryTile<S>::template store<Dim, kWarps>(shared, warp, a.queries, at, head_dim);
+    if (row < kMmaRows) factors[row] = factor, ranges[row] = own;
   }
   __syncthreads();  // the query tile, factors and ranges are complete
   WarpAttention<S, Dim> attention(a, shared);
@@ -218,7 +219,7 @@ __device__ void attend_run(const PagedAttentionArgs& a, const DecodeWorkspace& w
         stream.copy_next(a, run.sequence, shared + ring + free_slot * tile_bytes<S>(head_dim));
         wait_copy_groups<kStages - 1>();
         __syncwarp();  // all lanes' copies have arrived
-        attention.attend(shared + ring + slot * tile_bytes<S>(head_dim), key);
+        attention.template attend<1>(shared + ring + slot * tile_bytes<S>(head_dim), key);
         __syncwarp();  // all lanes have read the tile
         slot = slot + 1 == kStages ? 0 : slot + 1;
       }

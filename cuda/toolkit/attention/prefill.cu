@@ -57,7 +57,7 @@ struct PrefillShape {
   }
 };
 static_assert(kChunkKeys % (2 * kTileKeys) == 0);
-static_assert(QueryTile<HalfStorage<__half>>::bytes(128) <= kMmaRows * 4 * RunningRows::row_floats(128));
+static_assert(QueryTile<HalfStorage<__nv_bfloat16>>::bytes(128) <= kMmaRows * 4 * RunningRows::row_floats(128));
 
 // What there is to do for a sequence: an item is the rows of a block, those with the longest context first, and a kv head; if
 // contexts are split, and one fold of its keys.
@@ -134,56 +134,62 @@ __device__ void attend_item(const PagedAttentionArgs& a, const PrefillWorkspace&
                                ? reinterpret_cast<char*>(running.values + first_row * RunningRows::row_floats(head_dim))
                                : shared + warp * QueryTile<S>::bytes(head_dim);
   char* const ring = shared + Shape::query_bytes(head_dim) + Shape::running_bytes(head_dim);
-  for (int i = 0; i < kMmaRows; ++i) {
-    const int row = first_row + i;
-    const KeyRange range = row < count ? mask_range(a.metadata.positions[rows.token(row)], a.window) : kNoKeys;
-    const std::int64_t at = range.empty() ? -1 : rows.element(a.queries, row, head_dim);
-    const float factor = QueryTile<S>::store(query_tile, i, a.queries, at, head_dim);
-    if (lane == 0) factors[row] = factor, ranges[row] = range;
-  }
-  __syncthreads();  // query tiles, factors and ranges are complete
+  const int own_row = first_row + lane;  // a lane finds one row's keys and queries
+  const KeyRange own_range =
+      lane < kMmaRows && own_row < count ? mask_range(a.metadata.positions[rows.token(own_row)], a.window) : kNoKeys;
+  if (lane < kMmaRows) ranges[own_row] = own_range;
+  __syncthreads();  // ranges are complete
+  const KeyRange context = union_of(ranges, kBlockRows), all = context.within(item.keys),
+                 own = union_of(ranges + first_row, kMmaRows).within(item.keys);
+  if (all.empty() && !context.empty()) return;  // the fold is not of these rows' contexts
+
+  // The first keys and values are on their way while the queries are read.
+  Pages<S, Dim> pages(a, item.kv_head, all);
+  const int begin = all.empty() ? 0 : all.first / kStageKeys * kStageKeys;
+  int next = begin;
+  pages.read_ahead(a.metadata, item.sequence, begin / kChunkKeys);
+  const auto copy_next = [&](int slot) {
+    if (next <= all.last) {
+      if (next == begin || next % kChunkKeys == 0) pages.enter_next_chunk(a.metadata, item.sequence, next / kChunkKeys);
+#pragma unroll
+      for (int t = 0; t < Shape::kTiles; ++t)
+        pages.template copy_tile<32 * kWarps>(ring + (slot * Shape::kTiles + t) * tile_bytes<S>(head_dim),
+                                              next + t * kTileKeys, threadIdx.x);
+      next += kStageKeys;
+    }
+    end_copy_group();
+  };
+  for (int i = 0; i < kStages - 1; ++i) copy_next(i);
+  const std::int64_t query = own_range.empty() ? -1 : rows.element(a.queries, own_row, head_dim);
+  const float factor = QueryTile<S>::template store<Dim, 1>(query_tile, 0, a.queries, query, head_dim);
+  if (lane < kMmaRows) factors[own_row] = factor;
+  __syncwarp();  // the query tile and factors are complete
   WarpAttention<S, Dim> attention(a, query_tile);
   attention.load_queries(factors + first_row);
   __syncwarp();  // the warp has loaded the queries that the running results may overwrite
   running.clear(first_row, kMmaRows, lane, 32);
   __syncwarp();  // running results are cleared
   attention.set_mask_ranges(ranges + first_row);
-
-  const KeyRange context = union_of(ranges, kBlockRows), all = context.within(item.keys),
-                 own = union_of(ranges + first_row, kMmaRows).within(item.keys);
-  if (all.empty() && !context.empty()) return;  // the fold is not of these rows' contexts
-  Pages<S, Dim> pages(a, item.kv_head, all);
-  const int begin = all.empty() ? 0 : all.first / kStageKeys * kStageKeys;
-  int next = begin;
-  const auto copy_next = [&](int slot) {
-    if (next <= all.last) {
-      if (next == begin || next % kChunkKeys == 0) pages.enter_chunk(a.metadata, item.sequence, next / kChunkKeys);
-#pragma unroll
-      for (int t = 0; t < Shape::kTiles; ++t)
-        pages.copy_tile(ring + (slot * Shape::kTiles + t) * tile_bytes<S>(head_dim), next + t * kTileKeys, threadIdx.x,
-                        32 * kWarps);
-      next += kStageKeys;
-    }
-    end_copy_group();
-  };
-  for (int i = 0; i < kStages - 1; ++i) copy_next(i);
   int slot = 0, free_slot = kStages - 1;
   bool has_total = false;
   for (int chunk_end = begin / kChunkKeys * kChunkKeys + kChunkKeys, key = begin; key <= all.last; chunk_end += kChunkKeys) {
     attention.begin_chunk();
     bool seen = false;
     for (; key < chunk_end && key <= all.last; key += kStageKeys) {
-      copy_next(free_slot);
-      wait_copy_groups<kStages - 1>();
-      __syncthreads();  // all threads' copies have arrived
-#pragma unroll
-      for (int t = 0; t < Shape::kTiles; ++t) {
-        const int at = key + t * kTileKeys;
-        if (at > own.last || at + kTileKeys <= own.first) continue;
-        attention.attend(ring + (slot * Shape::kTiles + t) * tile_bytes<S>(head_dim), at);
+      if constexpr (kStages == 1) {
+        __syncthreads();  // all warps have read the tiles before
+        copy_next(0);
+        wait_copy_groups<0>();
+        __syncthreads();  // all threads' copies have arrived
+      } else {
+        wait_copy_groups<kStages - 2>();
+        __syncthreads();  // all threads' copies have arrived, all warps have read the tiles before
+        copy_next(free_slot);
+      }
+      if (key <= own.last && key + kStageKeys > own.first) {
+        attention.template attend<Shape::kTiles>(ring + slot * Shape::kTiles * tile_bytes<S>(head_dim), key);
         seen = true;
       }
-      __syncthreads();  // all warps have read the tiles
       slot = slot + 1 == kStages ? 0 : slot + 1;
       free_slot = free_slot + 1 == kStages ? 0 : free_slot + 1;
     }

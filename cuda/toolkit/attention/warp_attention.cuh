@@ -3,6 +3,7 @@
 // masked keys change none of its bits.
 #pragma once
 
+#include "core/divide.h"
 #include "cuda/device/element.cuh"
 #include "cuda/toolkit/attention/key_range.cuh"
 #include "cuda/toolkit/attention/partials.cuh"
@@ -32,33 +33,42 @@ struct QueryTile {
   __host__ __device__ static constexpr int row_bytes(int head_dim) { return 2 * head_dim + 16; }
   __host__ __device__ static constexpr int bytes(int head_dim) { return S::kLeftParts * kMmaRows * row_bytes(head_dim); }
 
-  /// One warp stores row `row` from element `at` of `from`, or zeros if at < 0. The row is first scaled by a power of two,
-  /// so that rounding to the storage's type neither overflows nor underflows. Returns the factor that undoes the scaling.
-  static __device__ float store(char* tile, int row, const TensorView& from, std::int64_t at, int head_dim) {
-    constexpr int kMaxPairs = 4;  // per lane, for a head_dim of 256
+  /// One warp stores kMmaRows / kStep rows: of lane i, row first + i * kStep from element `at` of `from`, or zeros if at < 0. Each
+  /// is first scaled by a power of two, so that rounding to the storage's type neither overflows nor underflows. Returns, in
+  /// lane i, the factor that undoes the scaling.
+  template <class Dim, int kStep>
+  static __device__ float store(char* tile, int first, const TensorView& from, std::int64_t at, int head_dim) {
+    constexpr int kRows = kMmaRows / kStep, kPairs = ceil_div(Dim::kMax, 64);  // pairs of a lane
+    constexpr int kTogether = 4;                                               // rows whose loads are under way at once
+    static_assert(kRows % kTogether == 0);
     const int lane = threadIdx.x % 32;
-    float2 x[kMaxPairs];
-    float max_abs = 0.0f;
+    float factor = 1.0f;
+#pragma unroll 1
+    for (int begin = 0; begin < kRows; begin += kTogether) {
+      float2 x[kTogether][kPairs];
+      load_pairs<Dim>(from, at, begin, head_dim, x);
 #pragma unroll
-    for (int i = 0; i < kMaxPairs; ++i) {
-      const int dim = 2 * lane + 64 * i;
-      x[i] = at >= 0 && dim < head_dim ? load_pair(from.data, from.type, at + dim) : float2{0.0f, 0.0f};
-      max_abs = fmaxf(max_abs, fmaxf(fabsf(x[i].x), fabsf(x[i].y)));
+      for (int i = 0; i < kTogether; ++i) {
+        float max_abs = 0.0f;
+#pragma unroll
+        for (int j = 0; j < kPairs; ++j) max_abs = fmaxf(max_abs, fmaxf(fabsf(x[i][j].x), fabsf(x[i][j].y)));
+        const std::uint32_t bits = __reduce_max_sync(0xffffffffu, __float_as_uint(max_abs));
+        const int exponent = min(max(static_cast<int>(bits >> 23), 1), 253) - 127, row = first + (begin + i) * kStep;
+        const float down = __uint_as_float(static_cast<std::uint32_t>(127 - exponent) << 23);
+#pragma unroll
+        for (int j = 0; j < kPairs; ++j) {
+          const int dim = 2 * lane + 64 * j;
+          if (dim >= head_dim) break;
+          std::uint32_t parts[S::kLeftParts];
+          split<typename S::Part>(x[i][j].x * down, x[i][j].y * down, parts);
+#pragma unroll
+          for (int p = 0; p < S::kLeftParts; ++p)
+            *reinterpret_cast<std::uint32_t*>(tile + (p * kMmaRows + row) * row_bytes(head_dim) + 2 * dim) = parts[p];
+        }
+        if (lane == begin + i) factor = __uint_as_float(static_cast<std::uint32_t>(127 + exponent) << 23);
+      }
     }
-    const std::uint32_t bits = __reduce_max_sync(0xffffffffu, __float_as_uint(max_abs));
-    const int exponent = min(max(static_cast<int>(bits >> 23), 1), 253) - 127;
-    const float down = __uint_as_float(static_cast<std::uint32_t>(127 - exponent) << 23);
-#pragma unroll
-    for (int i = 0; i < kMaxPairs; ++i) {
-      const int dim = 2 * lane + 64 * i;
-      if (dim >= head_dim) break;
-      std::uint32_t parts[S::kLeftParts];
-      split<typename S::Part>(x[i].x * down, x[i].y * down, parts);
-#pragma unroll
-      for (int p = 0; p < S::kLeftParts; ++p)
-        *reinterpret_cast<std::uint32_t*>(tile + (p * kMmaRows + row) * row_bytes(head_dim) + 2 * dim) = parts[p];
-    }
-    return __uint_as_float(static_cast<std::uint32_t>(127 + exponent) << 23);
+    return factor;
   }
   /// A fragments for 16 dimensions, starting at `dim`.
   static __device__ void load(const char* tile, int head_dim, int dim, std::uint32_t (&a)[S::kLeftParts][4]) {
@@ -67,6 +77,37 @@ struct QueryTile {
     for (int p = 0; p < S::kLeftParts; ++p)
       load_matrices(a[p],
                     shared_address(tile + (p * kMmaRows + lane % 16) * row_bytes(head_dim) + 2 * (dim + lane / 16 * 8)));
+  }
+
+ private:
+  // Pairs of this lane of rows that lanes begin, begin + 1, ... have the first elements of.
+  template <class Dim, int kRows, int kPairs>
+  static __device__ void load_pairs(const TensorView& from, std::int64_t at, int begin, int head_dim,
+                                    float2 (&x)[kRows][kPairs]) {
+    const auto load = [&](const auto* pairs, auto& into) {
+      const std::int64_t first = at >> 1;  // negative still
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) {
+        const std::int64_t row = __shfl_sync(0xffffffffu, first, begin + i);
+#pragma unroll
+        for (int j = 0; j < kPairs; ++j) {
+          const int pair = threadIdx.x % 32 + 32 * j;
+          into[i][j] = {};
+          load_if(row >= 0 && (Dim::kPlain || 2 * pair < head_dim), pairs + row + pair, into[i][j]);
+        }
+      }
+    };
+    if (from.type == DType::f32) return load(static_cast<const float2*>(from.data), x);
+    std::uint32_t bits[kRows][kPairs];
+    load(static_cast<const std::uint32_t*>(from.data), bits);
+    const auto widen = [&](auto type) {
+#pragma unroll
+      for (int i = 0; i < kRows; ++i)
+#pragma unroll
+        for (int j = 0; j < kPairs; ++j) x[i][j] = unpack<decltype(type)>(bits[i][j]);
+    };
+    if (from.type == DType::f16) return widen(__half());
+    widen(__nv_bfloat16());
   }
 };
 
@@ -102,7 +143,7 @@ struct RunningRows {
 template <class S, class Dim>
 class WarpAttention {
  public:
-  static constexpr bool kQueriesInRegisters = S::kLeftParts == 1 && Dim::kMax <= 128;
+  static constexpr bool kQueriesInRegisters = S::kLeftParts <= 2 && Dim::kMax <= 128;
 
   __device__ WarpAttention(const PagedAttentionArgs& a, const char* query_tile)
       : head_dim_(Dim::of(a.cache)), scale_(a), query_tile_(query_tile) {}
@@ -141,28 +182,42 @@ class WarpAttention {
     for (int r = 0; r < 2; ++r) states_[r] = SoftmaxState{};
   }
 
-  /// Adds sixteen keys, which start at position `key`. tile: the keys, then their values.
-  __device__ void attend(const char* tile, int key) {
-    float scores[2][4] = {};
+  /// Adds kTiles times sixteen keys, which start at position `key`, one sixteen after the other. tiles: of each, the keys, then
+  /// their values. What does not depend on the sixteen before is computed side by side.
+  template <int kTiles>
+  __device__ void attend(const char* tiles, int key) {
+    float scores[kTiles][2][4] = {};
 #pragma unroll
     for (int d = 0; d < kSteps; ++d) {
       if (16 * d >= head_dim()) break;
-      std::uint32_t a[S::kLeftParts][4], b[S::kRightParts][4];
-      S::keys(tile, head_dim(), 16 * d, b);
+      std::uint32_t a[S::kLeftParts][4], b[kTiles][S::kRightParts][4];
       load_query(d, a);
-      multiply(scores, a, b);
+#pragma unroll
+      for (int t = 0; t < kTiles; ++t) S::keys(tiles + t * tile_bytes<S>(head_dim()), head_dim(), 16 * d, b[t]);
+#pragma unroll
+      for (int t = 0; t < kTiles; ++t) multiply(scores[t], a, b[t]);
     }
-    scale(scores);
-    if (key < common_.first || key + kTileKeys - 1 > common_.last) mask(scores, key);
-    std::uint32_t probabilities[S::kLeftParts][4];
-    softmax(scores, probabilities);
-    tile += key_tile_bytes<S>(head_dim());
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) scale(scores[t]);
+    if (key < common_.first || key + kTiles * kTileKeys - 1 > common_.last) {
+#pragma unroll
+      for (int t = 0; t < kTiles; ++t) mask(scores[t], key + t * kTileKeys);
+    }
+    std::uint32_t probabilities[kTiles][S::kLeftParts][4];
+    float factors[kTiles][2];  // for the values before
+    softmax(scores, probabilities, factors);
+    tiles += key_tile_bytes<S>(head_dim());
 #pragma unroll
     for (int d = 0; d < kSteps; ++d) {
       if (16 * d >= head_dim()) break;
-      std::uint32_t b[S::kRightParts][4];
-      S::values(tile, head_dim(), 16 * d, b);
-      multiply(values_[d], probabilities, b);
+#pragma unroll
+      for (int t = 0; t < kTiles; ++t) {
+        std::uint32_t b[S::kRightParts][4];
+        S::values(tiles + t * tile_bytes<S>(head_dim()), head_dim(), 16 * d, b);
+#pragma unroll
+        for (int i = 0; i < 8; ++i) values_[d][i / 4][i % 4] = __fmul_rn(values_[d][i / 4][i % 4], factors[t][i % 4 / 2]);
+        multiply(values_[d], probabilities[t], b);
+      }
     }
   }
 
@@ -225,7 +280,9 @@ class WarpAttention {
   __device__ void load_query(int d, std::uint32_t (&a)[S::kLeftParts][4]) const {
     if constexpr (kQueriesInRegisters) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) a[0][i] = query_registers_[d][0][i];
+      for (int p = 0; p < S::kLeftParts; ++p)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) a[p][i] = query_registers_[d][p][i];
     } else {
       QueryTile<S>::load(query_tile_, head_dim(), 16 * d, a);
     }
@@ -260,38 +317,44 @@ class WarpAttention {
     }
   }
 
-  // Turns scores into probabilities 2^(score - max), as A fragments, and rescales the earlier sums to the new maximum.
-  __device__ void softmax(const float (&scores)[2][4], std::uint32_t (&probabilities)[S::kLeftParts][4]) {
-    float factor[2];
+  // Turns scores into probabilities 2^(score - max), as A fragments, where max is that of all keys up to the end of the tile.
+  // factors: what rescales the values of earlier keys to it. Rescales the earlier sums.
+  template <int kTiles>
+  __device__ void softmax(const float (&scores)[kTiles][2][4], std::uint32_t (&probabilities)[kTiles][S::kLeftParts][4],
+                          float (&factors)[kTiles][2]) {
+    float tile_max[kTiles][2];
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      float row_max = states_[r].max;
+    for (int t = 0; t < kTiles; ++t)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) row_max = fmaxf(row_max, scores[i / 2][2 * r + i % 2]);
-      row_max = fmaxf(row_max, __shfl_xor_sync(0xffffffffu, row_max, 1));
-      row_max = fmaxf(row_max, __shfl_xor_sync(0xffffffffu, row_max, 2));
-      const float base = safe_max(row_max);
-      factor[r] = exp2_of(__fsub_rn(states_[r].max, base));
-      states_[r].max = row_max;
-      float sum = 0.0f;
-#pragma unroll
-      for (int n = 0; n < 2; ++n) {
-        const float low = exp2_of(__fsub_rn(scores[n][2 * r], base)), high = exp2_of(__fsub_rn(scores[n][2 * r + 1], base));
-        std::uint32_t parts[S::kLeftParts];
-        split<typename S::Part>(low, high, parts);
-#pragma unroll
-        for (int p = 0; p < S::kLeftParts; ++p) probabilities[p][2 * n + r] = parts[p];
-        // With one part, the sum uses the rounded values that the matrix product uses, so that the error cancels.
-        const float2 used = S::kLeftParts == 1 ? unpack<typename S::Part>(parts[0]) : float2{low, high};
-        sum = __fadd_rn(sum, __fadd_rn(used.x, used.y));
+      for (int r = 0; r < 2; ++r) {
+        const float(&s)[2][4] = scores[t];
+        float& max = tile_max[t][r];
+        max = fmaxf(fmaxf(s[0][2 * r], s[0][2 * r + 1]), fmaxf(s[1][2 * r], s[1][2 * r + 1]));
+        max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, 1));
+        max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, 2));
       }
-      states_[r].sum = fmaf(states_[r].sum, factor[r], sum);
-    }
-    if (!__any_sync(0xffffffffu, factor[0] != 1.0f || factor[1] != 1.0f)) return;
 #pragma unroll
-    for (int d = 0; d < kSteps; ++d)
+    for (int t = 0; t < kTiles; ++t)
 #pragma unroll
-      for (int i = 0; i < 8; ++i) values_[d][i / 4][i % 4] = __fmul_rn(values_[d][i / 4][i % 4], factor[i % 4 / 2]);
+      for (int r = 0; r < 2; ++r) {
+        const float row_max = fmaxf(states_[r].max, tile_max[t][r]), base = safe_max(row_max);
+        const float factor = factors[t][r] = exp2_of(__fsub_rn(states_[r].max, base));
+        states_[r].max = row_max;
+        float sum = 0.0f;
+#pragma unroll
+        for (int n = 0; n < 2; ++n) {
+          const float low = exp2_of(__fsub_rn(scores[t][n][2 * r], base)),
+                      high = exp2_of(__fsub_rn(scores[t][n][2 * r + 1], base));
+          std::uint32_t parts[S::kLeftParts];
+          split<typename S::Part>(low, high, parts);
+#pragma unroll
+          for (int p = 0; p < S::kLeftParts; ++p) probabilities[t][p][2 * n + r] = parts[p];
+          // With one part, the sum uses the rounded values that the matrix product uses, so that the error cancels.
+          const float2 used = S::kLeftParts == 1 ? unpack<typename S::Part>(parts[0]) : float2{low, high};
+          sum = __fadd_rn(sum, __fadd_rn(used.x, used.y));
+        }
+        states_[r].sum = fmaf(states_[r].sum, factor, sum);
+      }
   }
 
   int head_dim_;
