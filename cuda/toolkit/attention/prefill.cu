@@ -34,13 +34,23 @@ using namespace device;
 constexpr int kMaxBlocks = 1024;                                      // more than run at once on any GPU
 static_assert(kMaxBlocks * sizeof(unsigned) <= kAttentionZeroBytes);  // there is a counter for each
 
+// Blocks of 128 dimensions that shared memory has room for on a multiprocessor: three of a compute capability of 9.0 or 10.0. To
+// compile for three where two fit would cost registers in vain.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr int kFittingBlocks = 2;
+#else
+constexpr int kFittingBlocks = 3;
+#endif
+
 // Warps of a block, tiles of 16 keys in a stage, and stages in flight. Chosen to fit in 99 KiB of shared memory.
 template <class S, class Dim>
 struct PrefillShape {
   static constexpr int kSize = ceil_div(Dim::kMax, 64) * S::kElementBytes / 2;  // of a tile; 64 dimensions of f16 are 1
   static constexpr int kWarps = kSize <= 2 ? 4 : kSize <= 4 ? 2 : 1;
   static constexpr int kThreads = 32 * kWarps, kBlockRows = kWarps * kMmaRows;
-  static constexpr int kMinBlocks = !Dim::kPlain || S::kLeftParts > 1 || Dim::kMax > 128 ? 1 : Dim::kMax > 64 ? 3 : 4;
+  static constexpr int kMinBlocks = !Dim::kPlain || S::kLeftParts > 1 || Dim::kMax > 128 ? 1
+                                    : Dim::kMax > 64                                     ? kFittingBlocks
+                                                                                         : 4;
   static constexpr int kTiles = S::kRightParts == 1 && Dim::kMax * S::kLeftParts <= 128 ? 2 : 1;
   static constexpr int kStages = Dim::kMax * S::kLeftParts <= 384 ? 2 : 1;
   // Queries that are in registers leave their shared memory to the running results.
