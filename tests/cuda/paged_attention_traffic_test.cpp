@@ -111,7 +111,7 @@ TEST_P(AttentionTraffic, PrefillSharesKeysAndValues) {
   const WarploomCounters n = count_step(t, crowd(t.sequences, kContext, kTokens), "prefill_attention_kernel");
   const auto context = static_cast<double>(t.sequences * kContext * 2 * t.kv_heads * t.head_dim * bytes_of(t.type)),
              queries = static_cast<double>(t.sequences * kTokens * t.heads * t.head_dim * 4),
-             blocks = std::ceil(static_cast<double>(kTokens * t.heads / t.kv_heads) /
+             blocks = std::ceil(static_cast<double>(kTokens * t.heads) / static_cast<double>(t.kv_heads) /
                                 (t.head_dim == 256 || (t.head_dim == 128 && t.type == DType::f32) ? 32 : 64));
   EXPECT_LE(32.0 * static_cast<double>(n.distinct_sectors_read) / (context + queries), 1.05);
   EXPECT_LE(32.0 * static_cast<double>(n.sectors_read) / (blocks * context + queries), 1.05);

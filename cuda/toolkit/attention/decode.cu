@@ -159,11 +159,13 @@ __device__ void attend_run(const PagedAttentionArgs& a, const DecodeWorkspace& w
                 min(range.last, run.last_group * Work::kGroupKeys + Work::kGroupKeys - 1), run.first_group * kWarps + warp);
   for (int i = 0; i < kStages - 1; ++i) stream.copy_next(a, run.sequence, shared + ring + i * tile_bytes<S>(head_dim));
   {
-    const int lane = threadIdx.x % 32, row = warp + lane * kWarps;  // a lane finds one row
-    const KeyRange own = row < run.rows ? mask_range(a.metadata.positions[run.tile.token(row)], a.window) : kNoKeys;
+    constexpr int kRows = kMmaRows / kWarps;
+    const int lane = threadIdx.x % 32, first_row = warp * kRows, row = first_row + lane;  // a lane finds one row
+    const KeyRange own =
+        lane < kRows && row < run.rows ? mask_range(a.metadata.positions[run.tile.token(row)], a.window) : kNoKeys;
     const std::int64_t at = own.empty() ? -1 : run.tile.element(a.queries, row, head_dim);
-    const float factor = QueryTile<S>::template store<Dim, kWarps>(shared, warp, a.queries, at, head_dim);
-    if (row < kMmaRows) factors[row] = factor, ranges[row] = own;
+    const float factor = QueryTile<S>::template store<Dim, kRows>(shared, first_row, a.queries, at, head_dim);
+    if (lane < kRows) factors[row] = factor, ranges[row] = own;
   }
   __syncthreads();  // the query tile, factors and ranges are complete
   WarpAttention<S, Dim> attention(a, shared);

@@ -171,7 +171,7 @@ __device__ void attend_item(const PagedAttentionArgs& a, const PrefillWorkspace&
   };
   for (int i = 0; i < kStages - 1; ++i) copy_next(i);
   const std::int64_t query = own_range.empty() ? -1 : rows.element(a.queries, own_row, head_dim);
-  const float factor = QueryTile<S>::template store<Dim, 1>(query_tile, 0, a.queries, query, head_dim);
+  const float factor = QueryTile<S>::template store<Dim, kMmaRows>(query_tile, 0, a.queries, query, head_dim);
   if (lane < kMmaRows) factors[own_row] = factor;
   __syncwarp();  // the query tile and factors are complete
   WarpAttention<S, Dim> attention(a, query_tile);

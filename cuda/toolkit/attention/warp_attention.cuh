@@ -33,13 +33,13 @@ struct QueryTile {
   __host__ __device__ static constexpr int row_bytes(int head_dim) { return 2 * head_dim + 16; }
   __host__ __device__ static constexpr int bytes(int head_dim) { return S::kLeftParts * kMmaRows * row_bytes(head_dim); }
 
-  /// One warp stores kMmaRows / kStep rows: of lane i, row first + i * kStep from element `at` of `from`, or zeros if at < 0. Each
-  /// is first scaled by a power of two, so that rounding to the storage's type neither overflows nor underflows. Returns, in
-  /// lane i, the factor that undoes the scaling.
-  template <class Dim, int kStep>
+  /// One warp stores kRows rows: of lane i, row first + i from element `at` of `from`, or zeros if at < 0. Each is first scaled by a
+  /// power of two, so that rounding to the storage's type neither overflows nor underflows. Returns, in lane i, the factor that
+  /// undoes the scaling.
+  template <class Dim, int kRows>
   static __device__ float store(char* tile, int first, const TensorView& from, std::int64_t at, int head_dim) {
-    constexpr int kRows = kMmaRows / kStep, kPairs = ceil_div(Dim::kMax, 64);  // pairs of a lane
-    constexpr int kTogether = 4;                                               // rows whose loads are under way at once
+    constexpr int kPairs = ceil_div(Dim::kMax, 64);  // of a lane
+    constexpr int kTogether = 4;                     // rows whose loads are under way at once
     static_assert(kRows % kTogether == 0);
     const int lane = threadIdx.x % 32;
     float factor = 1.0f;
@@ -53,7 +53,7 @@ struct QueryTile {
 #pragma unroll
         for (int j = 0; j < kPairs; ++j) max_abs = fmaxf(max_abs, fmaxf(fabsf(x[i][j].x), fabsf(x[i][j].y)));
         const std::uint32_t bits = __reduce_max_sync(0xffffffffu, __float_as_uint(max_abs));
-        const int exponent = min(max(static_cast<int>(bits >> 23), 1), 253) - 127, row = first + (begin + i) * kStep;
+        const int exponent = min(max(static_cast<int>(bits >> 23), 1), 253) - 127, row = first + begin + i;
         const float down = __uint_as_float(static_cast<std::uint32_t>(127 - exponent) << 23);
 #pragma unroll
         for (int j = 0; j < kPairs; ++j) {
