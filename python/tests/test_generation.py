@@ -103,7 +103,10 @@ def test_logits_and_score_agree_with_reported_logprobs(tiny: warploom.Model) -> 
 def test_a_cache_of_int8_rounds_little(tiny: warploom.Model) -> None:
     whole, eighth = (tiny.score(PROMPT * 20, kv_type=kind) for kind in ("f32", "int8"))
     assert not np.array_equal(eighth.logprobs, whole.logprobs)
-    np.testing.assert_allclose(eighth.logprobs, whole.logprobs, atol=0.05)
+    # 0.0175 of random weights, where a cache of bf16 gives 0.0077; single ones are up to four times as far.
+    errors = eighth.logprobs[1:] - whole.logprobs[1:]
+    assert np.sqrt(np.mean(errors**2)) < 0.02
+    assert np.abs(errors).max() < 0.08
     generator = warploom.Generator(tiny, kv_type="int8")
     [alone] = generator.generate([PROMPT], max_tokens=20, seed=1)
     assert generator.generate([PROMPT, PROMPT[:3]], max_tokens=20, seed=1)[0] == alone
