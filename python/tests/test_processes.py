@@ -92,7 +92,9 @@ def test_the_gil_is_released(enduring: warploom.Model) -> None:
 
 
 def test_two_generations_at_once(enduring: warploom.Model) -> None:
-    """When the first of two ends, the other has had its share of the processor."""
+    """When the first of two ends, the other has had some of the processor. Calls of one model take turns, and how often each gets its
+    turn is up to the operating system: 0.15 was seen on a machine whose cores are slow to wake each other. With the interpreter's lock
+    held it would be nothing."""
     expected = [warploom.Generator(enduring).generate(PROMPT, seed=i, **LONGER) for i in range(2)]
 
     def share() -> float:
@@ -118,7 +120,7 @@ def test_two_generations_at_once(enduring: warploom.Model) -> None:
         assert more > 0.05
         return less / more
 
-    gives_in_some_round(share, 0.3)
+    gives_in_some_round(share, 0.05)
 
 
 def test_fork_after_load(tiny: warploom.Model) -> None:
