@@ -28,6 +28,10 @@ std::int64_t panels_of(const PackedWeight& weight) {
 Matmul::Matmul(const Kernels& kernels, ThreadPool& pool)
     : kernels_(kernels), pool_(pool), own_(static_cast<std::size_t>(pool.threads())), shares_(own_.size()) {}
 
+void Matmul::reserve(Scratch& scratch, std::size_t blocks) {
+  if (scratch.blocks.size() < blocks) scratch.blocks.resize(blocks);
+}
+
 void Matmul::quantise(const MatmulArgs& args, std::int64_t first, std::int64_t count, std::int64_t begin, std::int64_t end,
                       ActivationBlock* blocks) const {
   const std::int64_t cols = args.weight->cols(), row = cols / kQuantBlockInputs;
@@ -90,13 +94,10 @@ void Matmul::run_panels(const MatmulArgs& args) {
   if (weight.quantised()) {
     const std::int64_t groups = ceil_div(args.tokens, kTokenGroup);
     const auto blocks = static_cast<std::size_t>(groups * (weight.cols() / kQuantBlockInputs));
-    const auto reserve = [blocks](Scratch& scratch) {
-      if (scratch.blocks.size() < blocks) scratch.blocks.resize(blocks);
-    };
     if (own) {
-      for (Scratch& scratch : own_) reserve(scratch);
+      for (Scratch& scratch : own_) reserve(scratch, blocks);
     } else {
-      reserve(shared_);
+      reserve(shared_, blocks);
       quantise_shared(args, groups);
     }
   }
@@ -122,15 +123,16 @@ void Matmul::run_panels(const MatmulArgs& args) {
 
 const ActivationBlock* Matmul::share_inputs(const MatmulArgs& args, int number, std::int64_t first, std::int64_t count) {
   Share& share = shares_[static_cast<std::size_t>(number)];
+  ActivationBlock* blocks = own_[static_cast<std::size_t>(number)].blocks.data();
   // Whoever comes first quantises them, which is the share's own thread unless another ran ahead.
   if (Inputs expected = Inputs::as_given; share.inputs.compare_exchange_strong(expected, Inputs::in_work)) {
-    quantise(args, first, count, 0, args.weight->cols() / kQuantBlockInputs, share.blocks.data());
+    quantise(args, first, count, 0, args.weight->cols() / kQuantBlockInputs, blocks);
     share.inputs.store(Inputs::quantised);
     share.inputs.notify_all();
   } else {
     share.inputs.wait(Inputs::in_work);
   }
-  return share.blocks.data();
+  return blocks;
 }
 
 void Matmul::run_tokens(const MatmulArgs& args) {
@@ -138,10 +140,8 @@ void Matmul::run_tokens(const MatmulArgs& args) {
   if (weight.quantised()) {
     const std::int64_t groups = ceil_div(ceil_div<std::int64_t>(args.tokens, pool_.threads()), kTokenGroup);
     const auto blocks = static_cast<std::size_t>(groups * (weight.cols() / kQuantBlockInputs));
-    for (Share& share : shares_) {
-      if (share.blocks.size() < blocks) share.blocks.resize(blocks);
-      share.inputs.store(Inputs::as_given, std::memory_order_relaxed);
-    }
+    for (Scratch& scratch : own_) reserve(scratch, blocks);
+    for (Share& share : shares_) share.inputs.store(Inputs::as_given, std::memory_order_relaxed);
   }
   const std::int64_t panels = panels_of(weight);
   const std::int64_t head = std::max<std::int64_t>(1, panels * 7 / 8), grain = std::max<std::int64_t>(1, panels / 64);

@@ -21,12 +21,12 @@ class Matmul {
   enum class Inputs : std::uint8_t { as_given, in_work, quantised };
   struct alignas(64) Share {  // of the tokens
     std::atomic<Inputs> inputs{Inputs::as_given};
-    std::vector<ActivationBlock> blocks;  // as in Scratch
   };
   struct Scratch {                        // of one thread, or shared
     std::vector<ActivationBlock> blocks;  // groups of 16 tokens, each [cols / 32]
     std::uint64_t call = 0;               // whose inputs the blocks hold
   };
+  static void reserve(Scratch& scratch, std::size_t blocks);
   /// The inputs of tokens [first, first + count) that are in their rows' blocks [begin, end), into groups of 16 tokens.
   void quantise(const MatmulArgs& args, std::int64_t first, std::int64_t count, std::int64_t begin, std::int64_t end,
                 ActivationBlock* blocks) const;

@@ -55,7 +55,8 @@ void ThreadPool::stop() {
 void ThreadPool::run(const Job& job) {
   job_ = job;
   next_.store(0, std::memory_order_relaxed);
-  for (Share& share : shares_) share.next.store(0, std::memory_order_relaxed);
+  if (job.in_shares)
+    for (Share& share : shares_) share.next.store(0, std::memory_order_relaxed);
   inside_.store(0, std::memory_order_release);  // publishes job_ and next_
   begin_round(2);
   take_chunks(0);

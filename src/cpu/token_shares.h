@@ -1,9 +1,8 @@
 // Which ops give each thread the same tokens: what a thread computed of them is then in its own caches in the next op.
 #pragma once
 
-#include <algorithm>
+#include <cstdint>
 
-#include "core/divide.h"
 #include "cpu/packed.h"
 #include "cpu/thread_pool.h"
 

@@ -49,9 +49,8 @@ struct Int8Tokens {
 
 /// Attention of one token over its sequence, [heads * head_dim].
 inline std::vector<Bounded> attend_in_int8(const PagedCase& c, const Int8Tokens& tokens, std::int64_t position) {
-  constexpr double kRound = 0x1p-24,
-                   kExp =
-                       3e-6 + 2 * 2e-7;  // a rounding; relative errors of exponentials, when merged with other chunks' too
+  // A rounding; the relative errors of the kernel's exponential and of two more when chunks merge.
+  constexpr double kRound = 0x1p-24, kExp = 3e-6 + 2 * 2e-7;
   constexpr std::int64_t kChunk = 128, kGroup = kInt8KeyGroup;
   const std::int64_t width = (c.heads + 2 * c.kv_heads) * c.head_dim;
   const std::int64_t first = c.window > 0 ? std::max<std::int64_t>(0, position - c.window + 1) : 0;
