@@ -27,4 +27,17 @@ const Kernels& kernels_for(CpuIsa isa) {
   }
 }
 
+Fetch fetch_of_products([[maybe_unused]] const PackedFormat& weights, [[maybe_unused]] std::int64_t tokens) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_is("amd")) {
+    const std::int64_t seen_by_itself = !weights.quantised                    ? 0
+                                        : weights.bits == CodeBits::eight     ? 2
+                                        : weights.scales == ScaleKind::affine ? 1
+                                                                              : 0;
+    return tokens <= seen_by_itself ? Fetch::nowhere : Fetch::second_cache;
+  }
+#endif
+  return Fetch::first_cache;
+}
+
 }  // namespace warploom::cpu

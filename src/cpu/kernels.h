@@ -75,6 +75,9 @@ struct SampleKernels {
   void (*weigh)(const float* values, std::int64_t count, float max, float scale, std::uint64_t* weights);
 };
 
+// Where a product's weights are fetched to before their use, which is measured by machine: fetch_of_products() in cpu/isa.h.
+enum class Fetch : std::uint8_t { nowhere, first_cache, second_cache };
+
 struct Kernels {
   // Quantises one token's inputs into its slot of a token group's blocks, [cols / 32]; cols is a multiple of 32.
   void (*quantise_row)(const float* x, std::int64_t cols, ActivationBlock* blocks, int slot);
@@ -83,11 +86,11 @@ struct Kernels {
   // inputs: groups of 16 tokens one after the other, each [cols / 32].
   void (*panel_quantised)(const PackedFormat& format, const std::byte* panel, std::int64_t cols,
                           const ActivationBlock* inputs, std::int64_t tokens, const float* bias, int lanes, float* out,
-                          std::int64_t out_stride);
+                          std::int64_t out_stride, Fetch fetch);
   // The same; x: [tokens, cols], rows x_stride apart.
   void (*panel_float)(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const float* x,
                       std::int64_t x_stride, std::int64_t tokens, const float* bias, int lanes, float* out,
-                      std::int64_t out_stride);
+                      std::int64_t out_stride, Fetch fetch);
 
   // residual += delta unless delta is null; out = residual * weight / sqrt(mean(residual^2) + epsilon).
   void (*rms_norm_row)(float* residual, const float* delta, const float* weight, std::int64_t dim, float epsilon,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/divide.h"
+#include "cpu/isa.h"
 #include "cpu/token_shares.h"
 
 namespace warploom::cpu {
@@ -70,12 +71,14 @@ void Matmul::multiply(const MatmulArgs& args, const ActivationBlock* inputs, std
       const int lanes = static_cast<int>(std::min<std::int64_t>(kPanelRows, segment.rows - row));
       const float* bias = args.bias ? args.bias + segment.first_row + row : nullptr;
       float* out = args.out + from_token * weight.rows() + segment.first_row + row;
+      const Fetch fetch = fetch_of_products(segment.format, tokens);
       if (segment.format.quantised) {
-        kernels_.panel_quantised(segment.format, panel, segment.cols, inputs, tokens, bias, lanes, out, weight.rows());
+        kernels_.panel_quantised(segment.format, panel, segment.cols, inputs, tokens, bias, lanes, out, weight.rows(),
+                                 fetch);
       } else {
         kernels_.panel_float(segment.format, panel, segment.cols,
                              static_cast<const float*>(args.x) + from_token * weight.cols(), weight.cols(), tokens, bias,
-                             lanes, out, weight.rows());
+                             lanes, out, weight.rows(), fetch);
       }
     }
     first += segment.panel_count();

@@ -3,6 +3,8 @@
 // result does not depend on the other tokens.
 #include "cpu/kernels/matmul.h"
 
+#include <type_traits>
+
 #include "cpu/kernels/blocks.h"
 #include "cpu/kernels/code_scale.h"
 #include "cpu/kernels/tiles.h"
@@ -19,13 +21,18 @@ constexpr int kTile = 4;
 // On AMX fewer tokens, and fewer of a last group, are sooner done by vectors.
 [[maybe_unused]] constexpr int kMinTileTokens = 25, kMinGroupTokens = 9;
 
-// How far ahead of a product its weights are fetched. A core's own prefetching keeps too little of a slow cache or memory in
-// flight: 1 to 16 tokens were 1.4 to 1.7 times as fast with this, and 4 to 32 KiB alike.
-constexpr std::size_t kFetchAhead = 8192;
+// Fetches the bytes that follow those at p some KiB behind. Each line must be fetched: gaps are slower than no fetching at all.
+constexpr std::size_t kFetchAhead = 8192;  // 4 to 32 KiB are alike
 template <std::size_t kBytes>
-WARPLOOM_INLINE void fetch_ahead(const void* p) {
+WARPLOOM_INLINE void fetch_ahead(const void* p, Fetch fetch) {
+  const auto* ahead = static_cast<const std::byte*>(p) + kFetchAhead;
+  if (fetch == Fetch::second_cache) {
 #pragma GCC unroll 16
-  for (std::size_t i = 0; i < kBytes; i += 64) __builtin_prefetch(static_cast<const std::byte*>(p) + kFetchAhead + i);
+    for (std::size_t i = 0; i < kBytes; i += 64) __builtin_prefetch(ahead + i, 0, 2);
+  } else if (fetch == Fetch::first_cache) {
+#pragma GCC unroll 16
+    for (std::size_t i = 0; i < kBytes; i += 64) __builtin_prefetch(ahead + i, 0, 3);
+  }
 }
 
 // Steps [kStep, kEnd) of a block, each for all tokens before the next, so that few codes are in registers at a time.
@@ -66,26 +73,37 @@ WARPLOOM_INLINE void add_scaled(const I* dot, F scale, const float* d, F* sum) {
 // registers that the loop needs.
 template <CodeBits kBits, ScaleKind kScales, int kTokens>
 __attribute__((noinline)) void quantised_tile(const std::uint8_t* p, std::int64_t blocks, const ActivationBlock* inputs,
-                                              int slot, const float* bias, int lanes, float* out, std::int64_t out_stride) {
+                                              int slot, const float* bias, int lanes, float* out, std::int64_t out_stride,
+                                              Fetch fetch) {
   F sum[kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) sum[t] = zero();
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) __builtin_prefetch(out + t * out_stride, 1);
   BlockScales<kScales> scales;
-  for (std::int64_t b = 0; b < blocks; ++b) {
+  // A block and its part of a super-block's scales.
+  constexpr std::size_t kBlockBytes = block_scale_bytes(kScales) + block_code_bytes(kBits) +
+                                      super_block_scale_bytes(kScales) * kQuantBlockInputs / kSuperBlockInputs;
+  const std::uint8_t* fetched = p;
+  for (std::int64_t b = 0; b < blocks; ++b, fetched += kBlockBytes) {
+    fetch_ahead<kBlockBytes>(fetched, fetch);
     p = scales.enter(p, b);
-    fetch_ahead<block_scale_bytes(kScales) + block_code_bytes(kBits)>(p);
     const std::uint8_t* codes = p + block_scale_bytes(kScales);
     const ActivationBlock& in = inputs[b];
     const std::int8_t* x = in.q[slot];
     I dot[kTokens];
     // Scales are read when the dot products are done, which leaves these all registers.
     if constexpr (kScales == ScaleKind::super_block_symmetric) {
+      F both[kTokens];  // halves, which share the scale of the inputs
       block_dots<kBits, true, 0, 4, kTokens>(codes, x, in.first_sum + slot, dot);
-      add_scaled<kTokens>(dot, scales.first(p), in.d + slot, sum);
+      const F first = scales.first(p);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) both[t] = mul(to_float(dot[t]), first);
       block_dots<kBits, true, 4, 8, kTokens>(codes, x, in.second_sum + slot, dot);
-      add_scaled<kTokens>(dot, scales.second(p), in.d + slot, sum);
+      const F second = scales.second(p);
+      const float* d = one_register(in.d + slot);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) sum[t] = fma(fma(to_float(dot[t]), second, both[t]), set(d[t]), sum[t]);
     } else {
       constexpr bool kSymmetric = kScales == ScaleKind::symmetric;
       std::int32_t x_sums[kTokens];
@@ -107,7 +125,7 @@ __attribute__((noinline)) void quantised_tile(const std::uint8_t* p, std::int64_
 
 template <CodeBits kBits, ScaleKind kScales>
 void quantised_panel(const std::byte* panel, std::int64_t cols, const ActivationBlock* inputs, std::int64_t tokens,
-                     const float* bias, int lanes, float* out, std::int64_t out_stride) {
+                     const float* bias, int lanes, float* out, std::int64_t out_stride, Fetch fetch) {
   const auto* p = reinterpret_cast<const std::uint8_t*>(panel);
   const std::int64_t blocks = cols / kQuantBlockInputs;
 #if defined(__AMX_INT8__)
@@ -128,18 +146,19 @@ void quantised_panel(const std::byte* panel, std::int64_t cols, const Activation
     float* to = out + first * out_stride;
     int t = 0;
     for (; t + kTile <= count; t += kTile)
-      quantised_tile<kBits, kScales, kTile>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+      quantised_tile<kBits, kScales, kTile>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride, fetch);
     if constexpr (kTile > 4) {
       if (t + 4 <= count) {
-        quantised_tile<kBits, kScales, 4>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+        quantised_tile<kBits, kScales, 4>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride, fetch);
         t += 4;
       }
     }
     if (t + 2 <= count) {
-      quantised_tile<kBits, kScales, 2>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+      quantised_tile<kBits, kScales, 2>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride, fetch);
       t += 2;
     }
-    if (t < count) quantised_tile<kBits, kScales, 1>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride);
+    if (t < count)
+      quantised_tile<kBits, kScales, 1>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride, fetch);
   }
 }
 
@@ -152,13 +171,13 @@ WARPLOOM_INLINE F load_weights(const std::byte* panel, std::int64_t input) {
 
 template <DType kType, int kTokens>
 WARPLOOM_INLINE void float_tile(const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride,
-                                const float* bias, int lanes, float* out, std::int64_t out_stride) {
+                                const float* bias, int lanes, float* out, std::int64_t out_stride, Fetch fetch) {
   F sum[kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) sum[t] = zero();
   constexpr std::size_t kRowBytes = kLanes * (kType == DType::f32 ? 4 : 2);
   for (std::int64_t k = 0; k < cols; ++k) {
-    fetch_ahead<kRowBytes>(panel + static_cast<std::size_t>(k) * kRowBytes);
+    fetch_ahead<kRowBytes>(panel + static_cast<std::size_t>(k) * kRowBytes, fetch);
     const F w = load_weights<kType>(panel, k);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) sum[t] = fma(w, set(x[t * x_stride + k]), sum[t]);
@@ -169,12 +188,17 @@ WARPLOOM_INLINE void float_tile(const std::byte* panel, std::int64_t cols, const
 
 template <DType kType>
 void float_panel(const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride, std::int64_t tokens,
-                 const float* bias, int lanes, float* out, std::int64_t out_stride) {
+                 const float* bias, int lanes, float* out, std::int64_t out_stride, Fetch fetch) {
   std::int64_t t = 0;
-  for (; t + kTile <= tokens; t += kTile)
-    float_tile<kType, kTile>(panel, cols, x + t * x_stride, x_stride, bias, lanes, out + t * out_stride, out_stride);
-  for (; t < tokens; ++t)
-    float_tile<kType, 1>(panel, cols, x + t * x_stride, x_stride, bias, lanes, out + t * out_stride, out_stride);
+  const auto tile = [&](auto count) __attribute__((always_inline)) {
+    float_tile<kType, count()>(panel, cols, x + t * x_stride, x_stride, bias, lanes, out + t * out_stride, out_stride,
+                               fetch);
+    t += count();
+  };
+  while (t + kTile <= tokens) tile(std::integral_constant<int, kTile>{});
+  if (kTile > 4 && t + 4 <= tokens) tile(std::integral_constant<int, 4>{});
+  if (t + 2 <= tokens) tile(std::integral_constant<int, 2>{});
+  if (t < tokens) tile(std::integral_constant<int, 1>{});
 }
 
 }  // namespace
@@ -196,10 +220,11 @@ void quantise_row(const float* x, std::int64_t cols, ActivationBlock* blocks, in
 }
 
 void panel_quantised(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const ActivationBlock* inputs,
-                     std::int64_t tokens, const float* bias, int lanes, float* out, std::int64_t out_stride) {
-#define WARPLOOM_CASE(bits_, scales_)                                        \
-  if (format.bits == CodeBits::bits_ && format.scales == ScaleKind::scales_) \
-    return quantised_panel<CodeBits::bits_, ScaleKind::scales_>(panel, cols, inputs, tokens, bias, lanes, out, out_stride);
+                     std::int64_t tokens, const float* bias, int lanes, float* out, std::int64_t out_stride, Fetch fetch) {
+#define WARPLOOM_CASE(bits_, scales_)                                                                                      \
+  if (format.bits == CodeBits::bits_ && format.scales == ScaleKind::scales_)                                               \
+    return quantised_panel<CodeBits::bits_, ScaleKind::scales_>(panel, cols, inputs, tokens, bias, lanes, out, out_stride, \
+                                                                fetch);
   WARPLOOM_CASE(four, affine)                // Q4_1
   WARPLOOM_CASE(eight, symmetric)            // Q8_0
   WARPLOOM_CASE(four, symmetric)             // Q4_0
@@ -214,11 +239,11 @@ void panel_quantised(const PackedFormat& format, const std::byte* panel, std::in
 
 void panel_float(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const float* x,
                  std::int64_t x_stride, std::int64_t tokens, const float* bias, int lanes, float* out,
-                 std::int64_t out_stride) {
+                 std::int64_t out_stride, Fetch fetch) {
   switch (format.dtype) {
-    case DType::f32: return float_panel<DType::f32>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
-    case DType::f16: return float_panel<DType::f16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
-    case DType::bf16: return float_panel<DType::bf16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride);
+    case DType::f32: return float_panel<DType::f32>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride, fetch);
+    case DType::f16: return float_panel<DType::f16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride, fetch);
+    case DType::bf16: return float_panel<DType::bf16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride, fetch);
     case DType::int8: break;  // no weights are of it
   }
 }

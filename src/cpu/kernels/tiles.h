@@ -134,8 +134,8 @@ WARPLOOM_INLINE void add_block(const ActivationBlock& in, const Strip& strip, co
     I first = load(sums.products[kHalves ? 2 * b : b][t]);
     if constexpr (kHalves) {
       const I second = add(load(sums.products[2 * b + 1][t]), set_int(-kOffset * in.second_sum[t]));
-      sum[t] = fma(to_float(add(first, set_int(-kOffset * in.first_sum[t]))), mul(first_scale, d), sum[t]);
-      sum[t] = fma(to_float(second), mul(second_scale, d), sum[t]);
+      const F half = mul(to_float(add(first, set_int(-kOffset * in.first_sum[t]))), first_scale);
+      sum[t] = fma(fma(to_float(second), second_scale, half), d, sum[t]);
     } else {
       if constexpr (kScales == ScaleKind::symmetric)
         first = add(first, set_int(-kOffset * (in.first_sum[t] + in.second_sum[t])));
