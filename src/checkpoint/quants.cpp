@@ -29,16 +29,15 @@ bool is_finite_row(const WeightView& weight, const std::byte* row) {
     case WeightType::bf16: return !any_has<std::uint16_t>(row, weight.cols, 0x7f80);
     default: break;
   }
-  const WeightTypeTraits type = traits(weight.type);
-  bool finite = true;
-  for (std::size_t at = 0; at < weight.row_bytes(); at += type.block_bytes)
-    finite &= has_finite_weights(weight.type, row + at);
-  return finite;
+  return have_finite_weights(weight.type, row, weight.cols / traits(weight.type).block);
 }
 
 }  // namespace
 
 std::int64_t first_row_without_numbers(const WeightView& weight) {
+  if (is_quantised(weight.type) &&
+      have_finite_weights(weight.type, weight.data, weight.rows * (weight.cols / traits(weight.type).block)))
+    return -1;
   for (std::int64_t row = 0; row < weight.rows; ++row)
     if (!is_finite_row(weight, weight.data + static_cast<std::size_t>(row) * weight.row_bytes())) return row;
   return -1;

@@ -5,105 +5,39 @@
 #include <cstring>
 
 #include "core/half.h"
+#include "core/quant_block.h"
 
 namespace warploom {
 
 namespace {
 
-using u8 = std::uint8_t;
-
-std::uint16_t u16_at(const u8* p) {
-  std::uint16_t value;
-  std::memcpy(&value, p, sizeof value);
-  return value;
-}
-
-// 32 inputs a block; inputs i and i + 16 share a byte, and a 32-bit word holds their fifth bits.
-void load_simple(WeightType type, const u8* p, StoredQuantGroup& out) {
-  const bool affine = type == WeightType::q4_1 || type == WeightType::q5_1;
-  const bool five = type == WeightType::q5_0 || type == WeightType::q5_1;
-  out.d = u16_at(p);
-  p += 2;
-  if (type == WeightType::q8_0) {
-    out.zero_point = 128;
-    for (int i = 0; i < 32; ++i) out.q[i] = p[i] ^ 0x80;
-    return;
+template <WeightType type>
+bool all_finite(const std::byte* blocks, std::int64_t count) {
+  constexpr bool two =
+      type == WeightType::q4_1 || type == WeightType::q5_1 || type == WeightType::q4_k || type == WeightType::q5_k;
+  constexpr std::size_t at = type == WeightType::q6_k ? 208 : 0;
+  std::uint32_t carries = 0;  // an exponent of all ones, plus one, gets into the sign's place
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::uint32_t halves = 0;
+    std::memcpy(&halves, blocks + static_cast<std::size_t>(i) * traits(type).block_bytes + at, two ? 4 : 2);
+    carries |= (halves & 0x7c007c00u) + 0x04000400u;
   }
-  out.zero_point = affine ? 0 : five ? 16 : 8;
-  if (affine) {
-    out.m = u16_at(p);
-    p += 2;
-  }
-  const u8* low = five ? p + 4 : p;
-  for (int i = 0; i < 16; ++i) {
-    out.q[i] = low[i] & 15;
-    out.q[i + 16] = low[i] >> 4;
-  }
-  if (!five) return;
-  std::uint32_t high;
-  std::memcpy(&high, p, sizeof high);
-  for (int i = 0; i < 32; ++i) out.q[i] = static_cast<u8>(out.q[i] | ((high >> i) & 1) << 4);
+  return (carries & 0x80008000u) == 0;
 }
-
-// 8 groups a block, with 6-bit scales and minima packed into 12 bytes; two groups share 32 bytes of nibbles.
-void load_k4_or_k5(bool five, const u8* p, int group, StoredQuantGroup& out) {
-  const u8 *scales = p + 4, *high = p + 16, *low = (five ? p + 48 : p + 16) + 32 * (group / 2);
-  out.d = u16_at(p);
-  out.m = u16_at(p + 2);
-  if (group < 4) {
-    out.scale[0] = scales[group] & 63;
-    out.min = scales[group + 4] & 63;
-  } else {
-    out.scale[0] = (scales[group + 4] & 15) | ((scales[group - 4] >> 6) << 4);
-    out.min = (scales[group + 4] >> 4) | ((scales[group] >> 6) << 4);
-  }
-  out.scale[1] = out.scale[0];
-  const int shift = 4 * (group % 2);
-  for (int i = 0; i < 32; ++i) out.q[i] = static_cast<u8>((low[i] >> shift) & 15);
-  if (!five) return;
-  for (int i = 0; i < 32; ++i) out.q[i] = static_cast<u8>(out.q[i] | ((high[i] >> group) & 1) << 4);
-}
-
-// 8 groups a block, each with two 8-bit scales. Every 128 inputs: the low nibbles of 32 bytes, of the next 32, then the high
-// nibbles of both; a byte of `high` holds two more bits of four inputs.
-void load_k6(const u8* p, int group, StoredQuantGroup& out) {
-  const u8 *low = p + 64 * (group / 4) + 32 * (group % 2), *high = p + 128 + 32 * (group / 4), *scales = p + 192;
-  out.d = u16_at(p + 208);
-  out.zero_point = 32;
-  for (int j = 0; j < 2; ++j) out.scale[j] = static_cast<std::int8_t>(scales[2 * group + j]);
-  const int nibble = 4 * (group % 4 / 2), pair = 2 * (group % 4);
-  for (int i = 0; i < 32; ++i) out.q[i] = static_cast<u8>(((low[i] >> nibble) & 15) | ((high[i] >> pair) & 3) << 4);
-}
-
-bool is_finite_half(const u8* p) { return (u16_at(p) & 0x7c00) != 0x7c00; }
 
 }  // namespace
 
-bool has_finite_weights(WeightType type, const std::byte* block) {
-  const auto* p = reinterpret_cast<const u8*>(block);
-  switch (type) {
-    case WeightType::q4_1:
-    case WeightType::q5_1:
-    case WeightType::q4_k:
-    case WeightType::q5_k: return is_finite_half(p) && is_finite_half(p + 2);
-    case WeightType::q6_k: return is_finite_half(p + 208);
-    default: return is_finite_half(p);
-  }
+bool have_finite_weights(WeightType type, const std::byte* blocks, std::int64_t count) {
+  return with_quantised(type, [&]<WeightType kType>() { return all_finite<kType>(blocks, count); });
 }
 
 StoredQuantGroup load_group(WeightType type, const std::byte* row, std::int64_t group) {
-  const WeightTypeTraits t = traits(type);
-  const std::int64_t groups = t.block / kQuantGroupInputs;
-  const auto* block = reinterpret_cast<const u8*>(row) + static_cast<std::size_t>(group / groups) * t.block_bytes;
-  const int within = static_cast<int>(group % groups);
-  StoredQuantGroup out;
-  switch (type) {
-    case WeightType::q4_k: load_k4_or_k5(false, block, within, out); break;
-    case WeightType::q5_k: load_k4_or_k5(true, block, within, out); break;
-    case WeightType::q6_k: load_k6(block, within, out); break;
-    default: load_simple(type, block, out); break;
-  }
-  return out;
+  return with_quantised(type, [&]<WeightType kType>() {
+    constexpr WeightTypeTraits kTraits = traits(kType);
+    constexpr std::int64_t kGroups = kTraits.block / kQuantGroupInputs;
+    return load_group<kType>(row + static_cast<std::size_t>(group / kGroups) * kTraits.block_bytes,
+                             static_cast<int>(group % kGroups));
+  });
 }
 
 QuantGroup decode_group(WeightType type, const std::byte* row, std::int64_t group) {

@@ -1,5 +1,5 @@
-// GGUF's quantised blocks, read 32 inputs at a time. Every backend's packing goes through these functions; nothing else
-// reads the blocks' bits.
+// GGUF's quantised blocks, read 32 inputs at a time. Every backend's packing goes through these functions; only
+// quant_block.h reads the blocks' bits.
 #pragma once
 
 #include <cstddef>
@@ -38,8 +38,8 @@ constexpr bool is_quantised(WeightType type) { return traits(type).block > 1; }
 StoredQuantGroup load_group(WeightType type, const std::byte* row, std::int64_t group);
 QuantGroup decode_group(WeightType type, const std::byte* row, std::int64_t group);
 
-/// True if every scale and minimum of the block is a finite number, so that its weights are.
-bool has_finite_weights(WeightType type, const std::byte* block);
+/// True if every scale and minimum of `count` blocks is a finite number, so that their weights are.
+bool have_finite_weights(WeightType type, const std::byte* blocks, std::int64_t count);
 
 /// One weight of a group.
 inline float value_of(const QuantGroup& group, int input) {

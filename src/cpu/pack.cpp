@@ -8,7 +8,7 @@
 #include "core/check.h"
 #include "core/float_element.h"
 #include "core/half.h"
-#include "core/quant_group.h"
+#include "core/quant_block.h"
 #include "warploom/error.h"
 
 namespace warploom::cpu {
@@ -17,7 +17,7 @@ namespace {
 
 using u8 = std::uint8_t;
 
-PackedFormat format_of(WeightType type) {
+constexpr PackedFormat format_of(WeightType type) {
   using enum CodeBits;
   using enum ScaleKind;
   const auto quantised = [](CodeBits bits, ScaleKind scales) { return PackedFormat{true, DType::f32, bits, scales}; };
@@ -62,57 +62,87 @@ void put_high_bits(u8* masks, int lane, std::uint32_t high) {
     masks[8 * q + lane / 2] = static_cast<u8>(masks[8 * q + lane / 2] | (four << (4 * (lane % 2))));
   }
 }
+// Codes 4 i to 4 i + 3.
+std::uint32_t four_codes(const u8 (&q)[kQuantBlockInputs], int i) {
+  std::uint32_t codes;
+  std::memcpy(&codes, q + 4 * i, sizeof codes);
+  return codes;
+}
 // Stores the codes of one lane into its block.
-void put_codes(u8* codes, int lane, const u8 (&q)[kQuantBlockInputs], CodeBits bits) {
-  if (bits == CodeBits::eight) {
-    for (int i = 0; i < 8; ++i) std::memcpy(codes + 64 * i + 4 * lane, q + 4 * i, 4);
+template <CodeBits bits>
+void put_codes(u8* codes, int lane, const u8 (&q)[kQuantBlockInputs]) {
+  const auto put = [lane](u8* group, std::uint32_t bytes) { std::memcpy(group + 4 * lane, &bytes, sizeof bytes); };
+  if constexpr (bits == CodeBits::eight) {
+    for (int i = 0; i < 8; ++i) put(codes + 64 * i, four_codes(q, i));
     return;
   }
-  u8 nibbles[16];
-  for (int i = 0; i < 16; ++i) nibbles[i] = static_cast<u8>((q[i] & 15) | ((q[i + 16] & 15) << 4));
-  for (int i = 0; i < 4; ++i) std::memcpy(codes + 64 * i + 4 * lane, nibbles + 4 * i, 4);
-  if (bits == CodeBits::four) return;
-  if (bits == CodeBits::five) {
+  constexpr std::uint32_t kLow = 0x0f0f0f0f, kPair = 0x03030303;
+  for (int i = 0; i < 4; ++i) put(codes + 64 * i, (four_codes(q, i) & kLow) | (four_codes(q, i + 4) & kLow) << 4);
+  if constexpr (bits == CodeBits::five) {
     std::uint32_t high = 0;
     for (int i = 0; i < kQuantBlockInputs; ++i) high |= static_cast<std::uint32_t>(q[i] >> 4) << i;
     put_high_bits(codes + 256, lane, high);
-    return;
   }
-  for (int half = 0; half < 2; ++half) {
-    u8 pairs[4] = {};
-    for (int i = 0; i < 16; ++i) pairs[i % 4] = static_cast<u8>(pairs[i % 4] | ((q[16 * half + i] >> 4) << (2 * (i / 4))));
-    std::memcpy(codes + 256 + 64 * half + 4 * lane, pairs, 4);
+  if constexpr (bits == CodeBits::six) {
+    for (int half = 0; half < 2; ++half) {
+      std::uint32_t pairs = 0;
+      for (int k = 0; k < 4; ++k) pairs |= ((four_codes(q, 4 * half + k) >> 4) & kPair) << (2 * k);
+      put(codes + 256 + 64 * half, pairs);
+    }
   }
 }
 
-// Stores one row into its lane of a panel.
-void pack_quantised(WeightType type, const PackedFormat& format, const std::byte* row, std::int64_t cols, int lane,
-                    u8* panel) {
+// Stores the scales of one lane into its block.
+template <ScaleKind scales>
+void put_scales(u8* block, int lane, const StoredQuantGroup& group) {
+  switch (scales) {
+    case ScaleKind::symmetric: put_u16(block, lane, group.d); break;
+    case ScaleKind::affine:
+      put_u16(block, lane, group.d);
+      put_u16(block + 32, lane, group.m);
+      break;
+    case ScaleKind::super_block_affine:
+      block[lane] = static_cast<u8>(group.scale[0]);
+      block[16 + lane] = static_cast<u8>(group.min);
+      break;
+    case ScaleKind::super_block_symmetric:
+      block[lane] = static_cast<u8>(group.scale[0]);
+      block[16 + lane] = static_cast<u8>(group.scale[1]);
+      break;
+  }
+}
+
+template <WeightType type>
+constexpr PackedFormat kFormatOf = format_of(type);
+
+// Block by block, so that each line of the panel is written in one go.
+template <WeightType type>
+void pack_quantised(const WeightView& rows, u8* panel) {
   static_assert(kQuantBlockInputs == kQuantGroupInputs);
-  for (std::int64_t b = 0; b < cols / kQuantBlockInputs; ++b) {
-    const StoredQuantGroup group = load_group(type, row, b);
-    if (super_block_scale_bytes(format.scales) != 0 && b % (kSuperBlockInputs / kQuantBlockInputs) == 0) {
-      put_u16(panel, lane, group.d);
-      if (format.scales == ScaleKind::super_block_affine) put_u16(panel + 32, lane, group.m);
-      panel += super_block_scale_bytes(format.scales);
-    }
-    switch (format.scales) {
-      case ScaleKind::symmetric: put_u16(panel, lane, group.d); break;
-      case ScaleKind::affine:
+  constexpr WeightTypeTraits kTraits = traits(type);
+  constexpr int kGroups = static_cast<int>(kTraits.block / kQuantBlockInputs);
+  const std::size_t row_bytes = rows.row_bytes();
+  const auto for_lanes = [&](const std::byte* first, int group, const auto& put) {
+    for (int lane = 0; lane < static_cast<int>(rows.rows); ++lane, first += row_bytes)
+      put(lane, load_group<type>(first, group));
+  };
+  for (std::int64_t b = 0; b < rows.cols / kTraits.block; ++b) {
+    const std::byte* first = rows.data + static_cast<std::size_t>(b) * kTraits.block_bytes;
+    if constexpr (super_block_scale_bytes(kFormatOf<type>.scales) != 0) {
+      for_lanes(first, 0, [panel](int lane, const StoredQuantGroup& group) {
         put_u16(panel, lane, group.d);
-        put_u16(panel + 32, lane, group.m);
-        break;
-      case ScaleKind::super_block_affine:
-        panel[lane] = static_cast<u8>(group.scale[0]);
-        panel[16 + lane] = static_cast<u8>(group.min);
-        break;
-      case ScaleKind::super_block_symmetric:
-        panel[lane] = static_cast<u8>(group.scale[0]);
-        panel[16 + lane] = static_cast<u8>(group.scale[1]);
-        break;
+        if (kFormatOf<type>.scales == ScaleKind::super_block_affine) put_u16(panel + 32, lane, group.m);
+      });
+      panel += super_block_scale_bytes(kFormatOf<type>.scales);
     }
-    put_codes(panel + block_scale_bytes(format.scales), lane, group.q, format.bits);
-    panel += block_scale_bytes(format.scales) + block_code_bytes(format.bits);
+    for (int g = 0; g < kGroups; ++g) {
+      u8* codes = panel + block_scale_bytes(kFormatOf<type>.scales);
+      for_lanes(first, g, [panel, codes](int lane, const StoredQuantGroup& group) {
+        put_scales<kFormatOf<type>.scales>(panel, lane, group);
+        put_codes<kFormatOf<type>.bits>(codes, lane, group.q);
+      });
+      panel = codes + block_code_bytes(kFormatOf<type>.bits);
+    }
   }
 }
 
@@ -124,11 +154,11 @@ void pack_floats(std::size_t element, const std::byte* row, std::int64_t cols, i
 
 // rows: of one panel.
 void pack_panel(const WeightView& rows, const PanelSegment& segment, u8* out) {
-  for (int lane = 0; lane < static_cast<int>(rows.rows); ++lane) {
-    const std::byte* row = rows.data + static_cast<std::size_t>(lane) * rows.row_bytes();
-    segment.format.quantised ? pack_quantised(rows.type, segment.format, row, rows.cols, lane, out)
-                             : pack_floats(element_bytes(segment.format), row, rows.cols, lane, out);
-  }
+  if (segment.format.quantised)
+    return with_quantised(rows.type, [&]<WeightType kType>() { pack_quantised<kType>(rows, out); });
+  for (int lane = 0; lane < static_cast<int>(rows.rows); ++lane)
+    pack_floats(element_bytes(segment.format), rows.data + static_cast<std::size_t>(lane) * rows.row_bytes(), rows.cols,
+                lane, out);
 }
 
 // A core's cache holds a piece that is read and packed at a time.
