@@ -1,5 +1,6 @@
 // The tokenizer of a GGUF file: the keys of tokenizer.ggml, checked for their kinds and lengths.
 #include <cmath>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -82,7 +83,7 @@ std::vector<float> read_scores(const GgufFile& file, std::size_t tokens) {
 }
 
 // Files of before May 2024 do not say how text is split. Llama 3's are known by a token at its place.
-std::string_view read_pre_tokenizer(const GgufFile& file, const std::vector<std::string_view>& tokens) {
+std::string_view read_pre_tokenizer(const GgufFile& file, std::span<const std::string_view> tokens) {
   constexpr std::size_t kLlama3Words = 128'000;  // before its special tokens
   const auto name = file.get_string(kPreTokenizer);
   if (!name && tokens.size() > kLlama3Words && tokens[kLlama3Words] == "<|begin_of_text|>") return "llama-bpe";

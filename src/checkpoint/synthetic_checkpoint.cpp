@@ -82,7 +82,8 @@ class SyntheticCheckpoint final : public Checkpoint {
         seed_(seed),
         threads_(threads),
         path_(fmt::format("{} weights from seed {}", file_type.name, seed)),
-        tokens_(made_up_tokens(shape.vocab_size)) {
+        tokens_(made_up_tokens(shape.vocab_size)),
+        spellings_(tokens_.begin(), tokens_.end()) {
     list_tensors();
   }
 
@@ -146,6 +147,7 @@ class SyntheticCheckpoint final : public Checkpoint {
   const int threads_;
   const std::filesystem::path path_;
   const std::vector<std::string> tokens_;
+  const std::vector<std::string_view> spellings_;  // of them
   std::map<Key, Tensor> tensors_;
 };
 
@@ -233,7 +235,7 @@ void SyntheticCheckpoint::read_rows(const WeightView& view, std::int64_t first, 
 TokenizerData SyntheticCheckpoint::tokenizer() const {
   TokenizerData data;
   data.path = path_.string();
-  data.tokens.assign(tokens_.begin(), tokens_.end());
+  data.tokens = spellings_;
   data.kinds.assign(tokens_.size(), TokenKind::normal);
   data.kinds[tokens_.size() - 2] = data.kinds[tokens_.size() - 1] = TokenKind::control;
   data.pre_tokenizer = "llama-bpe";  // takes a word that is a token as it is: no merges are needed

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,9 +23,9 @@ enum class TokenKind : std::uint8_t { normal = 1, unknown = 2, control = 3, user
 struct TokenizerData {
   std::string path;  // of the file, for messages
   TokenAlgorithm algorithm = TokenAlgorithm::byte_level_bpe;
-  std::vector<std::string_view> tokens;  // as the vocabulary spells them, e.g. "Ġthe" or "▁the"; 1 to 2^31 - 1
+  std::span<const std::string_view> tokens;  // as the vocabulary spells them, e.g. "Ġthe" or "▁the"; 1 to 2^31 - 1
   std::vector<TokenKind> kinds;
-  std::vector<std::string_view> merges;  // byte-level BPE: "left right", the first to apply first; below 2^31
+  std::span<const std::string_view> merges;  // byte-level BPE: "left right", the first to apply first; below 2^31
   std::vector<float> scores;             // SentencePiece: finite
   std::string_view pre_tokenizer;        // byte-level BPE: llama.cpp's name for how text is split into words
   TokenId bos = -1;                      // -1: none

@@ -1,5 +1,6 @@
 #include "warploom/model.h"
 
+#include <future>
 #include <utility>
 
 #include <fmt/format.h>
@@ -44,8 +45,16 @@ std::shared_ptr<const Model> ModelAccess::load(const Checkpoint& checkpoint, std
   auto state = std::make_unique<Model::State>();
   state->device = std::move(device);
   checkpoint.check_whole();
-  state->tokenizer = load_tokenizer(checkpoint.tokenizer());
-  state->decoder = load_decoder_model(checkpoint, std::move(backend), progress);
+  // The tokenizer is built while weights are read, or afterwards if the system gives no thread. Of two errors, its own counts.
+  const TokenizerData data = checkpoint.tokenizer();
+  auto tokenizer = std::async(std::launch::async | std::launch::deferred, [&data] { return load_tokenizer(data); });
+  try {
+    state->decoder = load_decoder_model(checkpoint, std::move(backend), progress);
+  } catch (...) {
+    tokenizer.get();
+    throw;
+  }
+  state->tokenizer = tokenizer.get();
   const std::int64_t vocab_size = state->decoder->config().shape.vocab_size;
   const std::size_t tokens = state->tokenizer->vocab_size();
   if (static_cast<std::int64_t>(tokens) != vocab_size)

@@ -46,6 +46,10 @@ bool spell_bytes(const std::array<int, kAlphabetEnd>& bytes, std::string& piece)
   return true;
 }
 
+bool is_joined(std::string_view text, std::string_view first, std::string_view second) {
+  return text.size() == first.size() + second.size() && text.starts_with(first) && text.ends_with(second);
+}
+
 const PreTokenizerKind& pretokenizer_of(const TokenizerData& data) {
   const PreTokenizerKind* kind = find_pretokenizer(data.pre_tokenizer);
   if (kind != nullptr) return *kind;
@@ -83,6 +87,7 @@ BpeEncoder::BpeEncoder(const TokenizerData& data, const TokenIndex& index, Vocab
     : pretokenizer_(pretokenizer_of(data)), merges_(data.merges.size()) {
   const auto& merges = data.merges;
   std::string result;
+  TokenId into = -1;
   for (std::size_t rank = 0; rank < merges.size(); ++rank) {
     const std::string_view merge = merges[rank];
     const std::size_t space = merge.find(' ');
@@ -92,25 +97,30 @@ BpeEncoder::BpeEncoder(const TokenizerData& data, const TokenIndex& index, Vocab
           data, fmt::format("{}[{}] is '{}', not two tokens with a space between", data.names.merges, rank, merge));
     }
     const auto id_of = [&](std::string_view token) {
-      const auto found = index.find(token);
-      if (found == index.end()) {
+      const TokenId found = index.find(token);
+      if (found < 0) {
         throw_tokenizer_error(data, fmt::format("{}[{}] '{}' needs the token '{}', which does not exist", data.names.merges,
                                                 rank, merge, token));
       }
-      return found->second;
+      return found;
     };
-    const TokenId left = id_of(merge.substr(0, space));
-    const TokenId right = id_of(merge.substr(space + 1));
-    result = merge;
-    const TokenId into = id_of(result.erase(space, 1));
+    const std::string_view first = merge.substr(0, space), second = merge.substr(space + 1);
+    const TokenId left = id_of(first);
+    const TokenId right = id_of(second);
+    // Vocabularies list what merges give in the merges' order, mostly.
+    const auto next = static_cast<std::size_t>(++into);
+    if (next >= data.tokens.size() || !is_joined(data.tokens[next], first, second)) {
+      result = merge;
+      into = id_of(result.erase(space, 1));
+    }
     // Plain text must not become a special token.
     if (vocabulary.is_text(into)) merges_.insert(left, right, {static_cast<std::uint32_t>(rank), into});
   }
 
   const auto alphabet = byte_alphabet();
   for (int b = 0; b < 256; ++b) {
-    const auto found = index.find(utf8_of(alphabet[b]));
-    byte_tokens_[b] = found == index.end() || !vocabulary.is_text(found->second) ? -1 : found->second;
+    const TokenId found = index.find(utf8_of(alphabet[b]));
+    byte_tokens_[b] = found >= 0 && vocabulary.is_text(found) ? found : -1;
   }
   const auto bytes = alphabet_bytes();
   if (pretokenizer_.kind().whole_words) words_.reserve(vocabulary.size());

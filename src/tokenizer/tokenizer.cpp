@@ -146,7 +146,7 @@ struct Tokenizer::State {
 };
 
 std::shared_ptr<const Tokenizer> load_tokenizer(const TokenizerData& data) {
-  TokenIndex index;
+  TokenIndex index(data.tokens);
   Vocabulary vocabulary = read_vocabulary(data, index);
   auto state = std::make_unique<const Tokenizer::State>(data, index, std::move(vocabulary));
   return std::shared_ptr<const Tokenizer>(new Tokenizer(std::move(state)));

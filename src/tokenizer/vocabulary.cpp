@@ -2,6 +2,7 @@
 
 #include <array>
 #include <optional>
+#include <span>
 
 #include <algorithm>
 
@@ -58,18 +59,16 @@ void throw_tokenizer_error(const TokenizerData& data, const std::string& what) {
 }
 
 Vocabulary read_vocabulary(const TokenizerData& data, TokenIndex& index) {
-  const std::vector<std::string_view>& tokens = data.tokens;
+  const std::span<const std::string_view> tokens = data.tokens;
   Vocabulary vocabulary;
   vocabulary.algorithm = data.algorithm;
   vocabulary.pieces.assign(tokens.begin(), tokens.end());
   vocabulary.kinds = data.kinds;
 
-  index.reserve(tokens.size());
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i].empty()) continue;  // never encoded
-    const auto [at, fresh] = index.emplace(tokens[i], static_cast<TokenId>(i));
-    if (!fresh)
-      throw_tokenizer_error(data, fmt::format("{}[{}] repeats entry {}: '{}'", data.names.tokens, i, at->second, tokens[i]));
+    if (const TokenId same = index.insert(static_cast<TokenId>(i)); same >= 0)
+      throw_tokenizer_error(data, fmt::format("{}[{}] repeats entry {}: '{}'", data.names.tokens, i, same, tokens[i]));
   }
 
   vocabulary.bos = data.bos;
@@ -95,10 +94,10 @@ Vocabulary read_vocabulary(const TokenizerData& data, TokenIndex& index) {
   if (data.eos >= 0) ends(data.eos);
   std::ranges::for_each(data.other_eog, ends);
   for (const std::string_view text : kEnds) {
-    const auto found = index.find(text);
-    if (found == index.end()) continue;
+    const TokenId found = index.find(text);
+    if (found < 0) continue;
     // A normal token of that spelling may be a piece of text, for instance of HTML.
-    if (vocabulary.is_atomic(found->second) || is_barred(text)) ends(found->second);
+    if (vocabulary.is_atomic(found) || is_barred(text)) ends(found);
   }
 
   const bool sentencepiece = vocabulary.algorithm == TokenAlgorithm::sentencepiece;

@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "checkpoint/tokenizer_data.h"
+#include "tokenizer/token_index.h"
 #include "warploom/types.h"
 
 namespace warploom {
@@ -34,10 +34,7 @@ struct Vocabulary {
   bool is_atomic(TokenId id) const { return is_special(id) || kinds[id] == TokenKind::user_defined; }
 };
 
-/// The vocabulary's own spelling of each token, e.g. "Ġthe" or "▁the", to its id. Views into the checkpoint.
-using TokenIndex = std::unordered_map<std::string_view, TokenId>;
-
-/// Throws ModelError naming path and key where a token appears twice or a special token is to be added that there is not.
+/// Puts all tokens but empty ones into `index`, which is that of `data.tokens`. Throws ModelError naming path and key where a token appears twice or a special token is to be added that there is not.
 Vocabulary read_vocabulary(const TokenizerData& data, TokenIndex& index);
 
 [[noreturn]] void throw_tokenizer_error(const TokenizerData& data, const std::string& what);
