@@ -108,8 +108,9 @@ class CpuBackend final : public Backend {
   std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) override {
     return std::make_unique<HostStagingBuffer>(bytes, buffer_bytes_);
   }
-  void run_step(StagingBuffer&, std::size_t, StagingBuffer&, std::size_t, bool,
+  void run_step(StagingBuffer&, std::size_t, StagingBuffer&, std::size_t, bool is_decode,
                 const std::function<void()>& forward) override {
+    if (is_decode) weight_memory_.move_to_huge_pages();  // no first token waits for it
     forward();
   }
 

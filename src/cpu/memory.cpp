@@ -1,8 +1,11 @@
 #include "cpu/memory.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #include <sys/mman.h>
 
@@ -17,6 +20,16 @@ namespace {
 
 constexpr std::size_t kAlignment = 64, kMapped = std::size_t{1} << 20, kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kMaxRegion = 32 * kHugePage;
+constexpr std::size_t kMovedAtOnce = 32 * kHugePage;
+constexpr std::size_t kTried = 4 * kHugePage;  // of which the first is tried: threads clear the others side by side
+constexpr std::size_t kPutOff = 128 * kHugePage;
+constexpr int kCollapse = 25;  // MADV_COLLAPSE of Linux 6.1
+
+std::chrono::nanoseconds processor_time() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
 
 }  // namespace
 
@@ -37,19 +50,73 @@ AlignedBytes allocate_bytes(std::size_t bytes, const char* what) {
   return AlignedBytes(static_cast<std::byte*>(memory), FreeBytes{bytes});
 }
 
+bool WeightMemory::is_at_hand(std::byte* page) const {
+  const auto start = processor_time();
+  *static_cast<volatile std::byte*>(page) = std::byte{0};
+  if (processor_time() - start <= at_hand_) return true;
+  // Of a page that is huge already, this says whether the kernel can move others.
+  return madvise(page, kHugePage, kCollapse) != 0;
+}
+
+WeightMemory::Region WeightMemory::allocate_region(std::size_t bytes) {
+  Region region{allocate_bytes(bytes, "weights"), bytes};
+  const auto address = reinterpret_cast<std::uintptr_t>(region.memory.get());
+  region.decided = align_up(address, kHugePage) - address;
+  return region;
+}
+
+std::shared_ptr<std::byte[]> WeightMemory::take(Region& region, std::size_t bytes) {
+  std::byte* at = region.memory.get() + region.used;
+  region.used += bytes;
+  while (!host_gives_ && region.decided < region.used && region.decided + kHugePage <= region.bytes) {
+    host_gives_ = !is_at_hand(region.memory.get() + region.decided);
+    if (!host_gives_) region.decided += kTried;
+  }
+  if (host_gives_ && region.decided + kHugePage <= region.bytes) {
+    std::byte* begin = region.memory.get() + region.decided;
+    const std::size_t rest = std::min(region.bytes - region.decided, kPutOff - put_off_) / kHugePage * kHugePage;
+    if (rest > 0 && madvise(begin, rest, MADV_NOHUGEPAGE) == 0) small_.push_back({region.memory, begin, rest});
+    put_off_ += rest;
+    region.decided = region.bytes;
+  }
+  return {region.memory, at};
+}
+
+std::size_t WeightMemory::move_to_huge_pages() {
+  std::size_t left = kMovedAtOnce;
+  while (!small_.empty() && left > 0) {
+    SmallPages& pages = small_.back();
+    const std::size_t bytes = std::min(pages.bytes, left);
+    if (const auto region = pages.region.lock()) {
+      madvise(pages.begin, bytes, MADV_HUGEPAGE);
+      for (std::size_t at = 0; at < bytes; at += kHugePage) {
+        if (madvise(pages.begin + at, kHugePage, kCollapse) == 0) continue;
+        if (errno == ENOMEM || errno == EBUSY)
+          return small_.clear(), 0;  // there are no more huge pages, for all the program
+      }
+      left -= bytes;
+    } else {
+      pages.bytes = bytes;  // nobody reads it any more
+    }
+    pages.begin += bytes;
+    pages.bytes -= bytes;
+    if (pages.bytes == 0) small_.pop_back();
+  }
+  std::size_t still = 0;
+  for (const SmallPages& pages : small_) still += pages.bytes;
+  return still;
+}
+
 std::shared_ptr<std::byte[]> WeightMemory::allocate(std::size_t bytes) {
   const std::size_t size = align_up(bytes, kAlignment);
-  if (size > kMaxRegion / 4) return allocate_bytes(bytes, "weights");
-  if (size > region_bytes_ - used_) {
-    // Each is larger than the one before, so that little of a small model's memory is never used.
-    const std::size_t region = std::clamp(2 * region_bytes_, std::max(size, 4 * kHugePage), kMaxRegion);
-    region_ = allocate_bytes(region, "weights");
-    region_bytes_ = region;
-    used_ = 0;
+  if (size > kMaxRegion / 4) {
+    Region alone = allocate_region(bytes);
+    return take(alone, bytes);
   }
-  std::byte* at = region_.get() + used_;
-  used_ += size;
-  return {region_, at};
+  if (size > region_.bytes - region_.used)
+    // Each is larger than the one before, so that little of a small model's memory is never used.
+    region_ = allocate_region(std::clamp(2 * region_.bytes, std::max(size, 4 * kHugePage), kMaxRegion));
+  return take(region_, size);
 }
 
 }  // namespace warploom::cpu
