@@ -26,9 +26,9 @@ struct TokenizerData {
   std::span<const std::string_view> tokens;  // as the vocabulary spells them, e.g. "Ġthe" or "▁the"; 1 to 2^31 - 1
   std::vector<TokenKind> kinds;
   std::span<const std::string_view> merges;  // byte-level BPE: "left right", the first to apply first; below 2^31
-  std::vector<float> scores;             // SentencePiece: finite
-  std::string_view pre_tokenizer;        // byte-level BPE: llama.cpp's name for how text is split into words
-  TokenId bos = -1;                      // -1: none
+  std::vector<float> scores;                 // SentencePiece: finite
+  std::string_view pre_tokenizer;            // byte-level BPE: llama.cpp's name for how text is split into words
+  TokenId bos = -1;                          // -1: none
   TokenId eos = -1;
   TokenId unknown = -1;
   TokenId padding = -1;

@@ -88,6 +88,14 @@ TEST(Numbers, AreCheckedInEveryTypeOfWeights) {
   }
 }
 
+TEST(Numbers, AreSaidToBeWrongAfterTheTokenizer) {
+  std::string bytes = test::tiny_model(test::TinyModel());
+  bytes.replace(offset_of(bytes, "token_embd.weight"), 2, bits_of(WeightType::f16, std::nanf("")));
+  EXPECT_THAT(load_error(bytes), testing::HasSubstr("weights that are not numbers"));
+  bytes.replace(bytes.find("th e"), 4, "thee");
+  EXPECT_THAT(load_error(bytes), testing::HasSubstr("merges[3] is 'thee', not two tokens"));
+}
+
 TEST(Numbers, AreCheckedInVectors) {
   test::TinyModel shape;
   shape.biases = true;
