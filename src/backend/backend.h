@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 
+#include "backend/fair_mutex.h"
 #include "backend/ops.h"
 #include "warploom/device.h"
 
@@ -79,10 +79,10 @@ class Backend {
   virtual void sample(const SampleArgs& args) = 0;
   virtual void copy_block(const CopyBlockArgs& args) = 0;
 
-  std::mutex& step_mutex() { return step_mutex_; }
+  FairMutex& step_mutex() { return step_mutex_; }
 
  private:
-  std::mutex step_mutex_;
+  FairMutex step_mutex_;
 };
 
 /// The one place where backends are met. Throws BackendError where the device asked for is not there. `cuda_unavailable`, unless
