@@ -46,8 +46,8 @@ shape = warploom.ModelShape(vocab_size=300, context_length=100000, num_layers=2,
                             head_dim=16, intermediate_size=96)
 generator = warploom.Generator(warploom.synthetic_model(shape, "F32", threads=1), kv_cache_tokens=100000)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
-threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     {call}
 except KeyboardInterrupt:
     print("interrupted", len(generator.generate([1, 2], max_tokens=3, ignore_eos=True)) > 0)
@@ -92,9 +92,8 @@ def test_the_gil_is_released(enduring: warploom.Model) -> None:
 
 
 def test_two_generations_at_once(enduring: warploom.Model) -> None:
-    """When the first of two ends, the other has had some of the processor. Calls of one model take turns, and how often each gets its
-    turn is up to the operating system: 0.15 was seen on a machine whose cores are slow to wake each other. With the interpreter's lock
-    held it would be nothing."""
+    """When the first of two ends, the other has had its part of the processor: calls of one model take turns. With the interpreter's
+    lock held it would be nothing."""
     expected = [warploom.Generator(enduring).generate(PROMPT, seed=i, **LONGER) for i in range(2)]
 
     def share() -> float:
@@ -120,7 +119,7 @@ def test_two_generations_at_once(enduring: warploom.Model) -> None:
         assert more > 0.05
         return less / more
 
-    gives_in_some_round(share, 0.05)
+    gives_in_some_round(share, 0.3)
 
 
 def test_fork_after_load(tiny: warploom.Model) -> None:
