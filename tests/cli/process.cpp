@@ -1,11 +1,16 @@
 #include "cli/process.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
 #include <stdexcept>
+#include <thread>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -26,6 +31,26 @@ void close_fd(int& fd) {
 int left_ms(Clock::time_point end) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
   return left > 0 ? static_cast<int>(left) : 0;
+}
+
+// What the kernel shows of a process; empty if it has ended.
+std::string proc_file(pid_t pid, const char* name) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/" + name);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Looks every 10 ms until `there(stat)` is true of the fields of /proc/PID/stat behind the program's name.
+template <typename There>
+bool await_process(pid_t pid, const There& there) {
+  for (const auto end = Clock::now() + std::chrono::minutes(2); Clock::now() < end;
+       std::this_thread::sleep_for(std::chrono::milliseconds(10))) {
+    const std::string stat = proc_file(pid, "stat");
+    std::istringstream fields(stat.substr(std::min(stat.size(), stat.rfind(')') + 1)));
+    char state = 0;
+    if (!(fields >> state) || state == 'Z') return false;
+    if (there(fields)) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -93,6 +118,13 @@ bool Process::wait_for_output(std::size_t bytes, int timeout_ms) {
   return true;
 }
 
+bool Process::await_end_of_output(int timeout_ms) {
+  const auto end = Clock::now() + std::chrono::milliseconds(timeout_ms);
+  while (read_some(left_ms(end))) {
+  }
+  return out_ < 0 && err_ < 0;
+}
+
 Outcome Process::finish() {
   close_fd(in_);
   const auto end = Clock::now() + std::chrono::minutes(2);
@@ -104,6 +136,25 @@ Outcome Process::finish() {
   pid_ = -1;
   outcome_.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return outcome_;
+}
+
+bool await_processor_time(pid_t pid, double seconds) {
+  return await_process(pid, [seconds](std::istringstream& fields) {
+    std::string skipped;
+    for (int i = 0; i < 10; ++i) fields >> skipped;  // ppid to cmajflt
+    double user = 0, system = 0;
+    fields >> user >> system;
+    return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK)) >= seconds;
+  });
+}
+
+// /proc/PID/syscall begins with the call in which its first thread sleeps, and the call's first argument. On x86-64 read() is 0
+// and write() is 1.
+bool await_reading(pid_t pid) {
+  return await_process(pid, [pid](std::istringstream&) { return proc_file(pid, "syscall").starts_with("0 0x0 "); });
+}
+bool await_writing(pid_t pid) {
+  return await_process(pid, [pid](std::istringstream&) { return proc_file(pid, "syscall").starts_with("1 0x1 "); });
 }
 
 Outcome run_program(const std::vector<std::string>& command, const std::string& input) {

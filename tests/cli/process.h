@@ -29,6 +29,8 @@ class Process {
   pid_t pid() const { return pid_; }
   /// Reads until standard output has `bytes` in all. False if it ended before, or did not get there in time.
   bool wait_for_output(std::size_t bytes, int timeout_ms = 60000);
+  /// Reads until both outputs have ended, with the input still open. False if they did not in time.
+  bool await_end_of_output(int timeout_ms = 60000);
   const std::string& out() const { return outcome_.out; }
   /// Closes the input, reads everything and waits. Ends the process after two minutes, which shows as status 137.
   Outcome finish();
@@ -39,6 +41,14 @@ class Process {
   int in_ = -1, out_ = -1, err_ = -1;
   Outcome outcome_;
 };
+
+/// Waits until a process has had this many seconds of processors in all: it got that far, however little a busy machine gives it.
+/// False if it ended before, or did not get there in two minutes.
+bool await_processor_time(pid_t pid, double seconds);
+/// Waits until the first thread of a process waits for standard input. False if it ended before, or did not in two minutes.
+bool await_reading(pid_t pid);
+/// Waits until it waits for the reader of its standard output.
+bool await_writing(pid_t pid);
 
 /// `warploom ARGUMENTS` with `input` on standard input.
 Outcome run_warploom(const std::vector<std::string>& arguments, const std::string& input = "");
