@@ -1,11 +1,14 @@
 #include "cpu/thread_pool.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <new>
 #include <stdexcept>
+#include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -109,18 +112,27 @@ void hold_thread(int) {
   --held;
 }
 
+bool sleeps(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string stat;
+  std::getline(file, stat);
+  return stat.find(") S ") != std::string::npos;
+}
+
 // A signal keeps the worker as a busy machine does that gives it no core.
 TEST(ThreadPool, ARoundDoesNotWaitForAThreadThatTookNoPartInIt) {
   ThreadPool pool(2);
   std::atomic<pthread_t> worker{};
-  std::atomic<bool> known{false};
-  while (!known)
+  std::atomic<pid_t> worker_id{0};
+  while (worker_id == 0)
     pool.parallel_for(1000, 1, [&](std::int64_t, std::int64_t, int thread) {
-      if (thread == 1 && !known) {
+      if (thread == 1 && worker_id == 0) {
         worker = pthread_self();
-        known = true;
+        worker_id = gettid();
       }
     });
+  // Not before it sleeps: on its way there it holds the pool's lock for an instant, and the signal could keep it then.
+  while (!sleeps(worker_id)) std::this_thread::yield();
   struct sigaction action {
   }, before{};
   action.sa_handler = hold_thread;
