@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -34,6 +35,19 @@ class Alternate:
 class Slow:
     def allowed(self, history: Any) -> None:
         time.sleep(0.01)
+
+
+class Gate:
+    """Lets the first draw pass, and holds the next one until it is opened."""
+
+    def __init__(self) -> None:
+        self.opened, self.timed_out = threading.Event(), False
+        self.calls = 0
+
+    def allowed(self, history: Any) -> None:
+        self.calls += 1
+        if self.calls > 1 and not self.opened.wait(30):
+            self.timed_out = True
 
 
 class Failure(Exception):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import warploom
-from callbacks import LONG, PROMPT, Failing, Failure, Slow
+from callbacks import LONG, PROMPT, Failing, Failure, Gate, Slow
 
 
 @pytest.fixture
@@ -48,16 +48,28 @@ def test_64_concurrent_requests_of_asyncio(tiny: warploom.Model, engine: warploo
 
 
 def test_the_event_loop_goes_on(engine: warploom.Engine) -> None:
-    async def main() -> int:
-        ticks = 0
-        task = asyncio.create_task(engine.generate(PROMPT, max_tokens=20, constraint=Slow(), ignore_eos=True))
+    """Each draw waits until the event loop has gone round once more."""
+
+    class Tick:
+        def __init__(self) -> None:
+            self.wanted, self.came = threading.Event(), threading.Event()
+
+        def allowed(self, history: Any) -> None:
+            self.came.clear()
+            self.wanted.set()
+            assert self.came.wait(30)
+
+    async def main() -> str:
+        tick = Tick()
+        task = asyncio.create_task(engine.generate(PROMPT, max_tokens=20, constraint=tick, ignore_eos=True))
         while not task.done():
             await asyncio.sleep(0.001)
-            ticks += 1
-        await task
-        return ticks
+            if tick.wanted.is_set():
+                tick.wanted.clear()
+                tick.came.set()
+        return await task
 
-    assert asyncio.run(main()) > 20
+    assert asyncio.run(main()) == engine.submit(PROMPT, max_tokens=20, ignore_eos=True).result(30).completions[0].text
 
 
 def ended(engine: warploom.Engine, reason: str, count: int) -> bool:
@@ -184,13 +196,20 @@ def test_engines_come_and_go(tiny: warploom.Model) -> None:
     assert threading.active_count() == before
 
 
-def test_closing_takes_no_time(tiny: warploom.Model) -> None:
+def test_closing_waits_for_the_step_at_hand_alone(tiny: warploom.Model) -> None:
     engine = warploom.Engine(tiny, kv_cache_tokens=4096)
-    futures = [engine.submit(PROMPT, constraint=Slow(), **LONG) for _ in range(8)]
-    started = time.perf_counter()
-    engine.close()
-    assert {future.result(1).completions[0].finish_reason for future in futures} == {"shutdown"}
-    assert time.perf_counter() - started < 0.9
+    gate = Gate()
+    futures = [engine.submit(PROMPT, constraint=gate, **LONG) for _ in range(8)]
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    with pytest.raises(warploom.EngineStopped):
+        while True:  # until it is being closed
+            engine.submit(PROMPT)
+            time.sleep(0.001)
+    gate.opened.set()
+    closing.join()
+    assert {future.result(0).completions[0].finish_reason for future in futures} == {"shutdown"}
+    assert gate.calls <= 1 + len(futures)  # a step of the first alone, and the one that was held
 
 
 def test_the_next_request_from_a_futures_callback(engine: warploom.Engine) -> None:
