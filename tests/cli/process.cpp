@@ -170,7 +170,7 @@ Outcome run_warploom(const std::vector<std::string>& arguments, const std::strin
 }
 
 std::string model_path() {
-  const std::string path = std::string(WARPLOOM_SOURCE_DIR) + "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+  std::string path = std::string(WARPLOOM_SOURCE_DIR) + "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
   if (!std::filesystem::exists(path)) throw std::runtime_error(path + " is missing: scripts/test fetches it");
   return path;
 }
