@@ -29,7 +29,7 @@ BatchWorkspace::BatchWorkspace(cudaStream_t stream)
 }
 
 MatmulWorkspace BatchWorkspace::workspace() {
-  return {room_, &plans_, static_cast<float4*>(partials_.data()), static_cast<unsigned*>(counters_.data())};
+  return {room_, &plans_, &allowed_, static_cast<float4*>(partials_.data()), static_cast<unsigned*>(counters_.data())};
 }
 
 }  // namespace warploom::cuda

@@ -3,6 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <array>
 #include <cstdint>
 
 #include "cuda/backend/matmul/batch_plan.h"
@@ -13,12 +14,16 @@
 
 namespace warploom::cuda {
 
+/// Which kernels of launch_packed_matmul_batch() the device lets have BatchRoom::shared_bytes: by type and token tiles.
+using AllowedKernels = std::array<std::array<bool, kMaxBatchTokens / kTokenTile + 1>, 2>;
+
 /// Memory of one stream's products.
 struct MatmulWorkspace {
   BatchRoom room;
-  BatchPlans* plans = nullptr;   // for the room
-  float4* partials = nullptr;    // room.partial_bytes
-  unsigned* counters = nullptr;  // room.counters, zero; they are zero again afterwards
+  BatchPlans* plans = nullptr;        // for the room
+  AllowedKernels* allowed = nullptr;  // on the stream's device
+  float4* partials = nullptr;         // room.partial_bytes
+  unsigned* counters = nullptr;       // room.counters, zero; they are zero again afterwards
 };
 
 /// out[t, r] = x[t] * weight[r] + bias[r] for the view's rows r. x: [tokens, cols] of `type`; bias: [weight.rows] or null;

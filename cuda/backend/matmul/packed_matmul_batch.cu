@@ -18,6 +18,7 @@
 //           weight's bytes there, now 1.11 to 1.15. With at most 128 registers, four token tiles spill.
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "cuda/backend/matmul/batch_plan.h"
 #include "cuda/backend/matmul/kernels.h"
@@ -461,8 +462,11 @@ template <typename T, int kTokenTiles>
 void launch_tiles(const PackedView& weight, const BatchLaunch& shape, const void* x, const float* bias,
                   const MatmulWorkspace& workspace, float* out, const LaunchStream& stream) {
   const auto kernel = batch_packed_matmul_kernel<T, kTokenTiles>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, workspace.room.shared_bytes),
-        "cudaFuncSetAttribute");
+  bool& allowed = (*workspace.allowed)[std::is_same_v<T, __half> ? 0 : 1][kTokenTiles];
+  if (!allowed)
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, workspace.room.shared_bytes),
+          "cudaFuncSetAttribute");
+  allowed = true;
   const BatchPlan& plan = shape.plan;
   launch(kernel, "launching batch_packed_matmul_kernel", static_cast<unsigned>(blocks_of(plan)),
          32u * static_cast<unsigned>(warps_of(plan)), static_cast<std::size_t>(plan.shared_bytes), stream, weight, shape,
