@@ -16,6 +16,7 @@
 
 #include "cuda/device/dependent_launch.cuh"
 #include "cuda/device/mma.cuh"
+#include "cuda/runtime/launch.cuh"
 #include "tools/gpu_emulator/include/emulator/emulator.h"
 
 namespace {
@@ -243,23 +244,15 @@ __global__ void add_one(const int* from, int* to, int count) {
 }
 
 void launch_chain(int* one, int* other, int count, cudaStream_t stream, const char* what) {
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config = {};
-  config.blockDim = dim3(kThreads);
-  config.gridDim = dim3(static_cast<unsigned>((count + kThreads - 1) / kThreads));
-  config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
+  const auto blocks = static_cast<unsigned>((count + kThreads - 1) / kThreads);
   for (int k = 0; k < kChain; ++k)
-    check(cudaLaunchKernelEx(&config, add_one, k % 2 ? other : one, k % 2 ? one : other, count), what);
+    warploom::cuda::launch(add_one, what, blocks, kThreads, 0, {stream, true}, k % 2 ? other : one, k % 2 ? one : other,
+                           count);
 }
 
 int probe_dependent(bool small) {
-  int major = 0;
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "the device");
-  if (major < 9) return std::fprintf(stderr, "a GPU before compute capability 9.0 has none\n"), kSkip;
+  if (!warploom::cuda::can_launch_dependent(0, reinterpret_cast<const void*>(add_one)))
+    return std::fprintf(stderr, "a GPU before compute capability 9.0 has none\n"), kSkip;
   const int count = small ? 1 << 12 : 1 << 22, replays = small ? 2 : 100;
   Device<int> one(std::vector<int>(static_cast<std::size_t>(count))),
       other(std::vector<int>(static_cast<std::size_t>(count)));
