@@ -12,7 +12,9 @@
 // Launch:   1 to 4 warps; as many blocks as run at once, or fewer items: rows of a block. Those of a sequence that have the
 //           longest context come first, for all kv heads, and blocks take them back and forth: who got the longest of a round
 //           gets the shortest of the next.
-// Limits:   as the decode kernel.
+// Limits:   as the decode kernel. A NaN or an infinity among a sequence's values also reaches rows before its position, up to the end of the
+//           16 or 32 keys in which the last row of their warp ends: masks give it the probability 0, and 0 * NaN is NaN. The rows of a
+//           warp share the values that mma multiplies, so they cannot be cleared for some of its rows. Finite values reach no such row.
 // Capture:  yes, one kernel.
 // Numerics: as the decode kernel, bit for bit: both run the same WarpAttention over the same chunks.
 // Source:   Dao, "FlashAttention-2", arXiv:2307.08691.
