@@ -40,8 +40,9 @@ struct BatchPlan {
   int splits = 1;        // blocks that share the spans of a row block of `split`: 1; 2, a half each; or one for each span
   int stages = 0;        // 2 to kMaxStages
   int shared_bytes = 0;
-  RowBlocks split;  // 1 to 4 row warps; with several splits, blocks exchange their sums through device memory
-  RowBlocks whole;  // 1 or 2 row warps; both halves of the spans are added side by side in each block
+  RowBlocks split;         // 1 to 4 row warps; with several splits, blocks exchange their sums through device memory
+  RowBlocks whole;         // 1 or 2 row warps; both halves of the spans are added side by side in each block
+  bool by_chunks = false;  // all in `whole`, of 1 row warp for each chunk of the inputs: packed_matmul_chunks.cu
 };
 
 /// Row tiles of a block.
@@ -62,6 +63,7 @@ constexpr std::int64_t blocks_of(const BatchPlan& plan) {
   return (std::int64_t{plan.split.row_blocks} * plan.splits + plan.whole.row_blocks) * plan.token_groups;
 }
 constexpr int warps_of(const BatchPlan& plan) {
+  if (plan.by_chunks) return kChunksPerSpan * plan.order.spans;
   const int split = plan.split.row_blocks > 0 ? plan.split.row_warps : 0;
   const int whole = plan.whole.row_blocks > 0 ? 2 * plan.whole.row_warps : 0;
   return kWarpGroups * (split > whole ? split : whole);

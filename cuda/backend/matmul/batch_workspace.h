@@ -18,7 +18,7 @@ class BatchWorkspace {
  private:
   BatchRoom room_;
   BatchPlans plans_;
-  AllowedKernels allowed_ = {};
+  AllowedKernels allowed_;
   DeviceBuffer partials_, counters_;
 };
 

@@ -3,7 +3,6 @@
 
 #include <cuda_runtime_api.h>
 
-#include <array>
 #include <cstdint>
 
 #include "cuda/backend/matmul/batch_plan.h"
@@ -14,8 +13,10 @@
 
 namespace warploom::cuda {
 
-/// Which kernels of launch_packed_matmul_batch() the device lets have BatchRoom::shared_bytes: by type and token tiles.
-using AllowedKernels = std::array<std::array<bool, kMaxBatchTokens / kTokenTile + 1>, 2>;
+/// Which kernels the device lets have BatchRoom::shared_bytes, by type and token tiles.
+struct AllowedKernels {
+  bool of_batch[2][kMaxBatchTokens / kTokenTile + 1] = {}, of_chunks[2][kMaxBatchTokens / kTokenTile + 1] = {};
+};
 
 /// Memory of one stream's products.
 struct MatmulWorkspace {
@@ -34,6 +35,11 @@ void launch_packed_matmul(const PackedView& weight, DType type, const void* x, c
 void launch_packed_matmul_batch(const PackedView& weight, DType type, const void* x, const float* bias, std::int64_t tokens,
                                 std::int64_t out_stride, const MatmulWorkspace& workspace, float* out,
                                 const LaunchStream& stream);
+
+/// launch_packed_matmul_batch() by a plan that is by_chunks.
+void launch_packed_matmul_chunks(const PackedView& weight, const BatchPlan& plan, DType type, const void* x,
+                                 const float* bias, int tokens, std::int64_t out_stride, const MatmulWorkspace& workspace,
+                                 float* out, const LaunchStream& stream);
 
 /// Unpacks the tile rows [begin, end) to 16-bit floats. Rows of out are `stride` elements apart, a multiple of 8 that is >=
 /// cols; inputs beyond cols are zero. out starts at the first row of `begin`, on a 16-byte boundary.

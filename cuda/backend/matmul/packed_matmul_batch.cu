@@ -22,10 +22,9 @@
 
 #include "cuda/backend/matmul/batch_plan.h"
 #include "cuda/backend/matmul/kernels.h"
-#include "cuda/backend/matmul/tile.cuh"
+#include "cuda/backend/matmul/stage.cuh"
 #include "cuda/device/async_copy.cuh"
 #include "cuda/device/dependent_launch.cuh"
-#include "cuda/device/tensor_core.cuh"
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/launch.cuh"
 
@@ -35,7 +34,6 @@ namespace {
 using namespace device;
 
 constexpr int kMaxThreads = 32 * kWarpGroups * kMaxRowWarps;
-constexpr int kTokenBytes = kTileInputs * 2;  // of a stage
 
 struct BatchLaunch {
   BatchPlan plan;
@@ -118,8 +116,7 @@ struct Cursor {
   }
 };
 
-// The stages of a warp's group: x of kTokenTiles token tiles, [tokens][64 inputs], then the tiles of the group's rows. Odd
-// tokens have the two halves of their 128 bytes exchanged, so that the lanes of two tokens reach different banks.
+// The copies to the stages of a warp's group, which hold the tiles of all of its rows.
 template <typename Reader, typename T, int kTokenTiles>
 class StageCopies {
  public:
@@ -166,37 +163,6 @@ class StageCopies {
   int cols_, tokens_, row_warps_, lane_, token_, input_, row_tiles_, row_bytes_;
   std::uint32_t to_x_, to_tiles_;
 };
-
-template <int kTokenTiles>
-using Sums = float[kWarpRowTiles][kTokenTiles][4];
-
-// Adds the products of one tile of inputs. stage: of this warp's group.
-template <typename T, int kTokenTiles, typename Reader>
-__device__ inline void add_stage(const Reader& reader, const std::byte* stage, int warp, Sums<kTokenTiles>& sum) {
-  const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
-  const std::byte* tiles = stage + kTokenTiles * kTokenTile * kTokenBytes + kWarpRowTiles * warp * Reader::kTileBytes;
-  std::uint32_t a[kWarpRowTiles][4][4];
-#pragma unroll
-  for (int r = 0; r < kWarpRowTiles; ++r) {
-    const std::byte* tile = tiles + r * Reader::kTileBytes;
-    reader.decode(reader.load_shared(reader.codes(tile), reader.scales(tile)), a[r]);
-  }
-  const int odd = g % 2 * (kTokenBytes / 2);
-  const std::byte* first = stage + (g * kTokenBytes + 16 * t + odd);
-  const std::byte* second = stage + (g * kTokenBytes + 16 * t + (kTokenBytes / 2 - odd));
-#pragma unroll
-  for (int j = 0; j < kTokenTiles; ++j) {
-    const uint4 low = *reinterpret_cast<const uint4*>(first + j * kTokenTile * kTokenBytes),
-                high = *reinterpret_cast<const uint4*>(second + j * kTokenTile * kTokenBytes);
-#pragma unroll
-    for (int r = 0; r < kWarpRowTiles; ++r) {
-      mma<T>(sum[r][j], a[r][0], low.x, low.y);
-      mma<T>(sum[r][j], a[r][1], low.z, low.w);
-      mma<T>(sum[r][j], a[r][2], high.x, high.y);
-      mma<T>(sum[r][j], a[r][3], high.z, high.w);
-    }
-  }
-}
 
 // Ends a span: each of the two warps of the same rows adds up one part of the token tiles. exchange: [warps][kept][row
 // tiles][lanes].
@@ -462,7 +428,7 @@ template <typename T, int kTokenTiles>
 void launch_tiles(const PackedView& weight, const BatchLaunch& shape, const void* x, const float* bias,
                   const MatmulWorkspace& workspace, float* out, const LaunchStream& stream) {
   const auto kernel = batch_packed_matmul_kernel<T, kTokenTiles>;
-  bool& allowed = (*workspace.allowed)[std::is_same_v<T, __half> ? 0 : 1][kTokenTiles];
+  bool& allowed = workspace.allowed->of_batch[std::is_same_v<T, __half> ? 0 : 1][kTokenTiles];
   if (!allowed)
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, workspace.room.shared_bytes),
           "cudaFuncSetAttribute");
@@ -499,6 +465,10 @@ void launch_packed_matmul_batch(const PackedView& weight, DType type, const void
     const BatchLaunch shape{workspace.plans->find(weight, now), now, out_stride};
     const void* from = static_cast<const std::byte*>(x) + first * weight.cols * bytes_of(type);
     float* to = out + first * out_stride;
+    if (shape.plan.by_chunks) {
+      launch_packed_matmul_chunks(weight, shape.plan, type, from, bias, now, out_stride, workspace, to, stream);
+      continue;
+    }
     type == DType::f16 ? launch_for<__half>(weight, shape, from, bias, workspace, to, stream)
                        : launch_for<__nv_bfloat16>(weight, shape, from, bias, workspace, to, stream);
   }

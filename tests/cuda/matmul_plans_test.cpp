@@ -1,0 +1,87 @@
+// However a product is cut into blocks, its results have the same bits.
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <set>
+#include <tuple>
+
+#include "cuda/backend/matmul/batch_workspace.h"
+#include "cuda/backend/matmul/weight.h"
+#include "cuda/matmul_fixture.h"
+
+namespace warploom {
+namespace {
+
+using test::CudaArray;
+using test::RandomWeight;
+
+class CudaMatmulPlans : public test::CudaMatmul {
+ protected:
+  using Launch = std::function<void(const cuda::PackedView&, const float* bias, float* out)>;
+
+  // [tokens, rows] of all parts of a weight.
+  static std::vector<float> results(const cuda::DeviceWeight& weight, const CudaArray<float>& bias, std::int64_t tokens,
+                                    const Launch& launch) {
+    CudaArray<float> out(static_cast<std::size_t>(tokens * weight.rows()));
+    for (const cuda::PackedPart& part : weight.packed())
+      launch(part.view, bias.data() + part.first_row, out.data() + part.first_row);
+    return out.read();
+  }
+};
+
+// Chunks of one tile and of several, odd numbers of chunks, spans and row tiles, some of them without a tile; several formats in a launch;
+// GPUs of few and of many multiprocessors, with much shared memory and little, with room to exchange sums and without.
+TEST_F(CudaMatmulPlans, ChangeNoBit) {
+  cuda::Matmul matmul({DType::f16, false, true}, stream.get());
+  cuda::BatchWorkspace workspace(stream.get());
+  const cuda::BatchRoom device = workspace.workspace().room;
+  std::set<std::tuple<bool, int, bool>> kinds;  // by chunks; splits, 0 if there are none; some row blocks in whole
+  for (const int tiles : {1, 7, 8, 13, 20, 33, 36}) {
+    const std::int64_t cols = 64 * tiles - 32, most_tokens = 70;
+    std::vector<RandomWeight> weights;
+    for (const auto& [type, rows] :
+         {std::pair{WeightType::q4_0, 75}, {WeightType::q8_0, 300}, {WeightType::q5_1, 16}, {WeightType::f16, 40}})
+      weights.emplace_back(rng, type, rows, cols);
+    std::vector<WeightView> parts;
+    for (const RandomWeight& weight : weights) parts.push_back(weight.view);
+    const auto prepared = matmul.load_weight(parts);
+    const auto& weight = static_cast<const cuda::DeviceWeight&>(*prepared);
+    const auto x = test::random_inputs(rng, static_cast<std::size_t>(most_tokens * cols), DType::f16);
+    const CudaArray<std::uint16_t> inputs(x);
+    const CudaArray<float> bias(std::vector<float>(static_cast<std::size_t>(weight.rows()), 0.25f));
+    const std::vector<float> expected =
+        results(weight, bias, most_tokens, [&](const cuda::PackedView& view, const float* add, float* out) {
+          launch_packed_matmul(view, DType::f16, inputs.data(), add, most_tokens, weight.rows(), out, stream.get());
+        });
+    for (const int processors : {1, 3, 8, 132, 10000})
+      for (const int shared : {device.shared_bytes, std::min(device.shared_bytes, 99 << 10)})
+        for (const bool exchange : {true, false}) {
+          cuda::MatmulWorkspace memory = workspace.workspace();
+          memory.room.processors = processors;
+          memory.room.shared_bytes = shared;
+          if (!exchange) memory.room.partial_bytes = 0;
+          cuda::BatchPlans plans(memory.room);
+          cuda::AllowedKernels allowed;
+          memory.plans = &plans;
+          memory.allowed = &allowed;
+          for (const std::int64_t tokens : {9, 17, 40, 64, 70}) {
+            SCOPED_TRACE(testing::Message() << cols << " inputs, " << tokens << " tokens, " << processors
+                                            << " multiprocessors, " << shared << " bytes, exchange " << exchange);
+            const std::vector<float> got =
+                results(weight, bias, tokens, [&](const cuda::PackedView& view, const float* add, float* out) {
+                  const cuda::BatchPlan& plan = plans.find(view, static_cast<int>(tokens));
+                  kinds.emplace(plan.by_chunks, plan.split.row_blocks > 0 ? plan.splits : 0, plan.whole.row_blocks > 0);
+                  launch_packed_matmul_batch(view, DType::f16, inputs.data(), add, tokens, weight.rows(), memory, out,
+                                             stream.get());
+                });
+            ASSERT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0);
+          }
+        }
+  }
+  const auto has = [&](auto&& kind) { return std::any_of(kinds.begin(), kinds.end(), kind); };
+  EXPECT_TRUE(has([](const auto& kind) { return std::get<0>(kind); }));
+  EXPECT_TRUE(has([](const auto& kind) { return !std::get<0>(kind); }));
+}
+
+}  // namespace
+}  // namespace warploom
