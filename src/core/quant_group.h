@@ -1,5 +1,4 @@
-// GGUF's quantised blocks, read 32 inputs at a time. Every backend's packing goes through these functions; only
-// quant_block.h reads the blocks' bits.
+// GGUF's quantised blocks, read 32 inputs at a time. quant_block.h reads their bits, for a type that is known when it is compiled.
 #pragma once
 
 #include <cstddef>

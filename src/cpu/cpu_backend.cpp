@@ -2,6 +2,7 @@
 // result.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -108,9 +109,10 @@ class CpuBackend final : public Backend {
   std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) override {
     return std::make_unique<HostStagingBuffer>(bytes, buffer_bytes_);
   }
-  void run_step(StagingBuffer&, std::size_t, StagingBuffer&, std::size_t, bool is_decode,
+  void run_step(StagingBuffer&, std::size_t, StagingBuffer&, std::size_t, bool,
                 const std::function<void()>& forward) override {
-    if (is_decode) weight_memory_.move_to_huge_pages();  // no first token waits for it
+    if (!first_step_) weight_memory_.move_to_huge_pages(kMoving);  // for which a program's first token does not wait
+    first_step_ = false;
     forward();
   }
 
@@ -173,7 +175,8 @@ class CpuBackend final : public Backend {
   void copy_block(const CopyBlockArgs& args) override { cpu::copy_block(args.cache, args.from, args.to); }
 
  private:
-  static constexpr std::int64_t kRowGrain = 4;  // rows that are cheaper done at once than handed out
+  static constexpr std::chrono::milliseconds kMoving{4};  // what a step may take longer while weights move
+  static constexpr std::int64_t kRowGrain = 4;            // rows that are cheaper done at once than handed out
 
   void rope_append_token(const RopeAppendArgs& args, const RopeTable& rope, std::int64_t t) {
     const KvCacheView& kv = args.cache;
@@ -226,6 +229,7 @@ class CpuBackend final : public Backend {
   CpuIsa isa_;
   const Kernels& kernels_;
   WeightMemory weight_memory_;
+  bool first_step_ = true;
   ThreadPool pool_;
   Matmul matmul_;
   Attention attention_;

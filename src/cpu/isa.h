@@ -11,7 +11,7 @@ namespace warploom::cpu {
 const Kernels& kernels_for(CpuIsa isa);
 CpuIsa best_isa();
 
-/// Where products with this many tokens fetch their weights to on this machine. An AMD core (Zen 4) waits for so few lines of its
+/// Where products with this many tokens fetch their weights to on this machine. An AMD core (Zen 4; others were not measured) waits for so few lines of its
 /// first cache at a time that weights on their way there keep inputs waiting. If it does little between the weights, it is
 /// faster at seeing their order by itself. An Intel core keeps too little of a slow cache or memory in flight by itself.
 /// Figures: bench/README.md.

@@ -65,13 +65,13 @@ void Matmul::multiply(const MatmulArgs& args, const ActivationBlock* inputs, std
   std::int64_t first = 0;  // panel of the segment
   for (const PanelSegment& segment : weight.segments()) {
     const std::int64_t from = std::max(begin, first), to = std::min(end, first + segment.panel_count());
+    const Fetch fetch = fetch_of_products(segment.format, tokens);
     for (std::int64_t p = from; p < to; ++p) {
       const std::int64_t row = (p - first) * kPanelRows;
       const std::byte* panel = segment.panels.get() + static_cast<std::size_t>(p - first) * segment.panel_bytes;
       const int lanes = static_cast<int>(std::min<std::int64_t>(kPanelRows, segment.rows - row));
       const float* bias = args.bias ? args.bias + segment.first_row + row : nullptr;
       float* out = args.out + from_token * weight.rows() + segment.first_row + row;
-      const Fetch fetch = fetch_of_products(segment.format, tokens);
       if (segment.format.quantised) {
         kernels_.panel_quantised(segment.format, panel, segment.cols, inputs, tokens, bias, lanes, out, weight.rows(),
                                  fetch);

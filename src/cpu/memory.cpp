@@ -20,7 +20,6 @@ namespace {
 
 constexpr std::size_t kAlignment = 64, kMapped = std::size_t{1} << 20, kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kMaxRegion = 32 * kHugePage;
-constexpr std::size_t kMovedAtOnce = 32 * kHugePage;
 constexpr std::size_t kTried = 4 * kHugePage;  // of which the first is tried: threads clear the others side by side
 constexpr std::size_t kPutOff = 128 * kHugePage;
 constexpr int kCollapse = 25;  // MADV_COLLAPSE of Linux 6.1
@@ -82,25 +81,27 @@ std::shared_ptr<std::byte[]> WeightMemory::take(Region& region, std::size_t byte
   return {region.memory, at};
 }
 
-std::size_t WeightMemory::move_to_huge_pages() {
-  std::size_t left = kMovedAtOnce;
-  while (!small_.empty() && left > 0) {
+std::size_t WeightMemory::move_to_huge_pages(std::chrono::nanoseconds time) {
+  const std::lock_guard lock(mutex_);
+  const auto end = std::chrono::steady_clock::now() + time;
+  while (!small_.empty()) {
     SmallPages& pages = small_.back();
-    const std::size_t bytes = std::min(pages.bytes, left);
-    if (const auto region = pages.region.lock()) {
-      madvise(pages.begin, bytes, MADV_HUGEPAGE);
-      for (std::size_t at = 0; at < bytes; at += kHugePage) {
-        if (madvise(pages.begin + at, kHugePage, kCollapse) == 0) continue;
-        if (errno == ENOMEM || errno == EBUSY)
-          return small_.clear(), 0;  // there are no more huge pages, for all the program
+    const auto region = pages.region.lock();
+    if (region) {
+      madvise(pages.begin, kHugePage, MADV_HUGEPAGE);
+      if (madvise(pages.begin, kHugePage, kCollapse) != 0 && (errno == ENOMEM || errno == EBUSY)) {
+        // There are no more huge pages, for all the program. The kernel moves what it can when there are.
+        for (const SmallPages& rest : small_)
+          if (const auto kept = rest.region.lock()) madvise(rest.begin, rest.bytes, MADV_HUGEPAGE);
+        small_.clear();
+        return 0;
       }
-      left -= bytes;
-    } else {
-      pages.bytes = bytes;  // nobody reads it any more
     }
-    pages.begin += bytes;
-    pages.bytes -= bytes;
+    const std::size_t done = region ? kHugePage : pages.bytes;  // of a region that is gone, all
+    pages.begin += done;
+    pages.bytes -= done;
     if (pages.bytes == 0) small_.pop_back();
+    if (region && std::chrono::steady_clock::now() >= end) break;
   }
   std::size_t still = 0;
   for (const SmallPages& pages : small_) still += pages.bytes;
@@ -108,6 +109,7 @@ std::size_t WeightMemory::move_to_huge_pages() {
 }
 
 std::shared_ptr<std::byte[]> WeightMemory::allocate(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
   const std::size_t size = align_up(bytes, kAlignment);
   if (size > kMaxRegion / 4) {
     Region alone = allocate_region(bytes);

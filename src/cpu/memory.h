@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace warploom::cpu {
@@ -19,7 +20,7 @@ using AlignedBytes = std::unique_ptr<std::byte[], FreeBytes>;
 AlignedBytes allocate_bytes(std::size_t bytes, const char* what);
 
 /// The weights of a model, side by side in regions that are large enough for huge pages; one alone is often smaller than a page.
-/// A region is freed with the last weight in it. For one thread at a time.
+/// A region is freed with the last weight in it.
 ///
 /// The kernel takes small pages from blocks that are too small for huge ones. Of those that are large enough, a virtual machine may have
 /// given the memory back to its host, and waits for it page by page: some 5 ms for a huge page, where the kernel clears one in 0.25.
@@ -33,9 +34,10 @@ class WeightMemory {
   /// As allocate_bytes().
   std::shared_ptr<std::byte[]> allocate(std::size_t bytes);
 
-  /// Moves at most 64 MB from small to huge pages, while nobody writes to them; the addresses stay. Returns what is still to be moved,
-  /// in bytes. A page that the kernel refuses stays small.
-  std::size_t move_to_huge_pages();
+  /// Moves weights from small to huge pages until `time` is over, one page of 2 MB at least, while nobody writes to them; the
+  /// addresses stay. Returns what is still to be moved, in bytes. A page that the kernel refuses stays small; once it has no memory for
+  /// one, all that is left is up to the kernel.
+  std::size_t move_to_huge_pages(std::chrono::nanoseconds time);
 
  private:
   struct Region {
@@ -54,7 +56,8 @@ class WeightMemory {
   std::shared_ptr<std::byte[]> take(Region& region, std::size_t bytes);
   bool is_at_hand(std::byte* page) const;
 
-  std::chrono::nanoseconds at_hand_;
+  std::mutex mutex_;  // of everything below
+  const std::chrono::nanoseconds at_hand_;
   bool host_gives_ = false;
   std::size_t put_off_ = 0;  // bytes
   Region region_;

@@ -1,5 +1,7 @@
 #include "warploom/model.h"
 
+#include <chrono>
+#include <functional>
 #include <future>
 #include <utility>
 
@@ -45,16 +47,24 @@ std::shared_ptr<const Model> ModelAccess::load(const Checkpoint& checkpoint, std
   auto state = std::make_unique<Model::State>();
   state->device = std::move(device);
   checkpoint.check_whole();
-  // The tokenizer is built while weights are read, or afterwards if the system gives no thread. Of two errors, its own counts.
+  // The tokenizer is built while weights are read, or afterwards if the system gives no thread. Its error ends their reading, and
+  // counts if both are wrong.
   const TokenizerData data = checkpoint.tokenizer();
   auto tokenizer = std::async(std::launch::async | std::launch::deferred, [&data] { return load_tokenizer(data); });
+  const auto take_tokenizer = [&] {
+    if (tokenizer.valid()) state->tokenizer = tokenizer.get();
+  };
+  const std::function<void(double)> watched = [&](double done) {
+    if (tokenizer.valid() && tokenizer.wait_for(std::chrono::seconds(0)) == std::future_status::ready) take_tokenizer();
+    if (progress) progress(done);
+  };
   try {
-    state->decoder = load_decoder_model(checkpoint, std::move(backend), progress);
-  } catch (...) {
-    tokenizer.get();
+    state->decoder = load_decoder_model(checkpoint, std::move(backend), watched);
+  } catch (const ModelError&) {
+    take_tokenizer();
     throw;
   }
-  state->tokenizer = tokenizer.get();
+  take_tokenizer();
   const std::int64_t vocab_size = state->decoder->config().shape.vocab_size;
   const std::size_t tokens = state->tokenizer->vocab_size();
   if (static_cast<std::int64_t>(tokens) != vocab_size)

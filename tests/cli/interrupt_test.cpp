@@ -59,10 +59,12 @@ TEST(Interrupt, SigtermKeepsWhatCtrlCKeeps) { expect_whole_json(SIGTERM); }
 // Nothing is there to be kept, so nothing waits for the end of the load.
 TEST(Interrupt, ALoadEndsAtOnce) {
   for (const int signal : {SIGINT, SIGTERM}) {
-    // If the load is over when the signal comes, something is kept: then again, and sooner.
+    // If the load is over when the signal comes, something is kept: then again, and sooner. Before the program has a handler the
+    // signal would end it whatever it does then.
     test::Outcome got;
-    for (int delay_ms = 60; delay_ms >= 0; delay_ms = delay_ms == 0 ? -1 : delay_ms / 2) {
+    for (int delay_ms = 30; delay_ms >= 0; delay_ms = delay_ms == 0 ? -1 : delay_ms / 2) {
       Process process(long_run());
+      ASSERT_TRUE(test::await_handler(process.pid(), signal));
       std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms));
       kill(process.pid(), signal);
       got = process.finish();
@@ -103,6 +105,7 @@ TEST(Interrupt, AsProcessOne) {
 
     Process waiting(inside({WARPLOOM_PROGRAM, "tokenize", "-"}));  // a command that asks nobody whether to stop
     ASSERT_GT(child_of(waiting.pid()), 0);
+    if (!test::shows_calls(child_of(waiting.pid()))) GTEST_SKIP() << "the system does not show what a process waits for";
     ASSERT_TRUE(test::await_reading(child_of(waiting.pid())));
     kill(child_of(waiting.pid()), signal);
     EXPECT_TRUE(waiting.await_end_of_output());
@@ -121,6 +124,7 @@ TEST(Interrupt, ASlowReaderGetsEveryLine) {
     process.write(prompts);
     process.close_input();
     ASSERT_TRUE(process.wait_for_output(1));
+    if (!test::shows_calls(process.pid())) GTEST_SKIP() << "the system does not show what a process waits for";
     ASSERT_TRUE(test::await_writing(process.pid()));
     kill(process.pid(), signal);
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -148,7 +152,8 @@ TEST(Interrupt, ABatchEndsAtTheNextStep) {
   std::istringstream lines(got.out);
   int count = 0;
   for (std::string line; std::getline(lines, line); ++count)
-    EXPECT_LT(nlohmann::json::parse(line)["token_ids"].size(), 1000u) << "interrupted on its way to 2,000";
+    EXPECT_LT(nlohmann::json::parse(line)["token_ids"].size(), 400u)
+        << "of 2,000; in six seconds of processors each gets some tens";
   EXPECT_EQ(count, 200);
 }
 
@@ -230,6 +235,7 @@ TEST(Interrupt, SigtermEndsAChat) {
 TEST(Interrupt, SigtermEndsAChatThatWaits) {
   for (const int signal : {SIGINT, SIGTERM}) {
     Process process({WARPLOOM_PROGRAM, "chat", "--model", model_path()});
+    if (!test::shows_calls(process.pid())) GTEST_SKIP() << "the system does not show what a process waits for";
     ASSERT_TRUE(test::await_reading(process.pid()));
     kill(process.pid(), signal);
     EXPECT_TRUE(process.await_end_of_output());

@@ -148,6 +148,16 @@ bool await_processor_time(pid_t pid, double seconds) {
   });
 }
 
+bool await_handler(pid_t pid, int signal) {
+  return await_process(pid, [pid, signal](std::istringstream&) {
+    const std::string status = proc_file(pid, "status"), key = "SigCgt:";
+    const std::size_t at = status.find(key);
+    return at != std::string::npos && (std::stoull(status.substr(at + key.size()), nullptr, 16) >> (signal - 1) & 1) != 0;
+  });
+}
+
+bool shows_calls(pid_t pid) { return !proc_file(pid, "syscall").empty(); }
+
 // /proc/PID/syscall begins with the call in which its first thread sleeps, and the call's first argument. On x86-64 read() is 0
 // and write() is 1.
 bool await_reading(pid_t pid) {

@@ -45,6 +45,10 @@ class Process {
 /// Waits until a process has had this many seconds of processors in all: it got that far, however little a busy machine gives it.
 /// False if it ended before, or did not get there in two minutes.
 bool await_processor_time(pid_t pid, double seconds);
+/// Waits until a process has a handler of its own for a signal. False as above.
+bool await_handler(pid_t pid, int signal);
+/// Whether the system shows in which call a process sleeps, which the next two need.
+bool shows_calls(pid_t pid);
 /// Waits until the first thread of a process waits for standard input. False if it ended before, or did not in two minutes.
 bool await_reading(pid_t pid);
 /// Waits until it waits for the reader of its standard output.

@@ -1,9 +1,9 @@
 // However a product is cut into blocks, its results have the same bits.
 #include <algorithm>
+#include <compare>
 #include <cstring>
 #include <functional>
 #include <set>
-#include <tuple>
 
 #include "cuda/backend/matmul/batch_workspace.h"
 #include "cuda/backend/matmul/weight.h"
@@ -32,26 +32,33 @@ class CudaMatmulPlans : public test::CudaMatmul {
 // Chunks of one tile and of several, odd numbers of chunks, spans and row tiles, some of them without a tile; several formats in a launch;
 // GPUs of few and of many multiprocessors, with much shared memory and little, with room to exchange sums and without.
 TEST_F(CudaMatmulPlans, ChangeNoBit) {
-  cuda::Matmul matmul({DType::f16, false, true}, stream.get());
   cuda::BatchWorkspace workspace(stream.get());
   const cuda::BatchRoom device = workspace.workspace().room;
-  std::set<std::tuple<bool, int, bool>> kinds;  // by chunks; splits, 0 if there are none; some row blocks in whole
+  struct Kind {
+    bool by_chunks;
+    int token_tiles, splits, spans;
+    bool split, whole;  // whether it has row blocks of the kind
+    auto operator<=>(const Kind&) const = default;
+  };
+  std::set<Kind> kinds;
   for (const int tiles : {1, 7, 8, 13, 20, 33, 36}) {
     const std::int64_t cols = 64 * tiles - 32, most_tokens = 70;
+    const DType type = tiles % 2 == 0 ? DType::bf16 : DType::f16;
+    cuda::Matmul matmul({type, false, true}, stream.get());
     std::vector<RandomWeight> weights;
-    for (const auto& [type, rows] :
+    for (const auto& [format, rows] :
          {std::pair{WeightType::q4_0, 75}, {WeightType::q8_0, 300}, {WeightType::q5_1, 16}, {WeightType::f16, 40}})
-      weights.emplace_back(rng, type, rows, cols);
+      weights.emplace_back(rng, format, rows, cols);
     std::vector<WeightView> parts;
     for (const RandomWeight& weight : weights) parts.push_back(weight.view);
     const auto prepared = matmul.load_weight(parts);
     const auto& weight = static_cast<const cuda::DeviceWeight&>(*prepared);
-    const auto x = test::random_inputs(rng, static_cast<std::size_t>(most_tokens * cols), DType::f16);
+    const auto x = test::random_inputs(rng, static_cast<std::size_t>(most_tokens * cols), type);
     const CudaArray<std::uint16_t> inputs(x);
     const CudaArray<float> bias(std::vector<float>(static_cast<std::size_t>(weight.rows()), 0.25f));
     const std::vector<float> expected =
         results(weight, bias, most_tokens, [&](const cuda::PackedView& view, const float* add, float* out) {
-          launch_packed_matmul(view, DType::f16, inputs.data(), add, most_tokens, weight.rows(), out, stream.get());
+          launch_packed_matmul(view, type, inputs.data(), add, most_tokens, weight.rows(), out, stream.get());
         });
     for (const int processors : {1, 3, 8, 132, 10000})
       for (const int shared : {device.shared_bytes, std::min(device.shared_bytes, 99 << 10)})
@@ -70,8 +77,9 @@ TEST_F(CudaMatmulPlans, ChangeNoBit) {
             const std::vector<float> got =
                 results(weight, bias, tokens, [&](const cuda::PackedView& view, const float* add, float* out) {
                   const cuda::BatchPlan& plan = plans.find(view, static_cast<int>(tokens));
-                  kinds.emplace(plan.by_chunks, plan.split.row_blocks > 0 ? plan.splits : 0, plan.whole.row_blocks > 0);
-                  launch_packed_matmul_batch(view, DType::f16, inputs.data(), add, tokens, weight.rows(), memory, out,
+                  kinds.insert({plan.by_chunks, plan.token_tiles, plan.splits, plan.order.spans, plan.split.row_blocks > 0,
+                                plan.whole.row_blocks > 0});
+                  launch_packed_matmul_batch(view, type, inputs.data(), add, tokens, weight.rows(), memory, out,
                                              stream.get());
                 });
             ASSERT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0);
@@ -79,8 +87,13 @@ TEST_F(CudaMatmulPlans, ChangeNoBit) {
         }
   }
   const auto has = [&](auto&& kind) { return std::any_of(kinds.begin(), kinds.end(), kind); };
-  EXPECT_TRUE(has([](const auto& kind) { return std::get<0>(kind); }));
-  EXPECT_TRUE(has([](const auto& kind) { return !std::get<0>(kind); }));
+  for (const int token_tiles : {2, 4, 6, 8})
+    EXPECT_TRUE(has([&](const Kind& kind) { return kind.by_chunks && kind.token_tiles == token_tiles; })) << token_tiles;
+  EXPECT_TRUE(has([](const Kind& kind) { return !kind.by_chunks && kind.split && !kind.whole && kind.splits == 1; }));
+  EXPECT_TRUE(has([](const Kind& kind) { return !kind.by_chunks && kind.split && kind.splits == 2; }));
+  EXPECT_TRUE(has([](const Kind& kind) { return !kind.by_chunks && kind.split && kind.splits > 2; }));
+  EXPECT_TRUE(has([](const Kind& kind) { return !kind.by_chunks && !kind.split && kind.whole; }));
+  EXPECT_TRUE(has([](const Kind& kind) { return !kind.by_chunks && kind.split && kind.whole; }));
 }
 
 }  // namespace

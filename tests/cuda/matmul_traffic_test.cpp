@@ -97,8 +97,9 @@ TEST_F(CudaMatmulTraffic, ManyTokensReadLittleMoreThanTheWeights) {
   cuda::Matmul matmul({DType::f16, false, true}, stream.get());
   const RandomWeight weight(rng, WeightType::q4_0, 4096, 4096);
   const auto prepared = matmul.load_weight({&weight.view, 1});
-  for (const std::int64_t tokens : {16, 32, 64}) {
+  for (const std::int64_t tokens : {16, 32, 48, 64}) {
     const WarploomCounters c = count(matmul, *prepared, tokens);
+    EXPECT_EQ(c.shared_conflicts, 0u) << tokens;
     EXPECT_LE(32.0 * static_cast<double>(c.distinct_sectors_read), 1.15 * static_cast<double>(prepared->bytes())) << tokens;
   }
 }

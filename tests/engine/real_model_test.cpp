@@ -84,7 +84,6 @@ TEST(RealModel, AloneEqualsAmongManyWithAnyThreads) {
   }
 }
 
-// Thirty times is usual: 1,000 tokens take a second or two, the rest one step.
 TEST(RealModel, ASharedPrefixIsComputedOnceAndChangesNothing) {
   const auto model = real_model();
   const auto ids = reference()["perplexity"]["ids"].get<std::vector<TokenId>>();

@@ -251,8 +251,12 @@ void launch_chain(int* one, int* other, int count, cudaStream_t stream, const ch
 }
 
 int probe_dependent(bool small) {
-  if (!warploom::cuda::can_launch_dependent(0, reinterpret_cast<const void*>(add_one)))
-    return std::fprintf(stderr, "a GPU before compute capability 9.0 has none\n"), kSkip;
+  if (!warploom::cuda::can_launch_dependent(0, reinterpret_cast<const void*>(add_one))) {
+    int major = 0;
+    check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "the compute capability");
+    if (major < 9) return std::fprintf(stderr, "a GPU before compute capability 9.0 has none\n"), kSkip;
+    return std::fprintf(stderr, "this program holds no code of compute capability 9.0 or above: build it with --arch\n"), 1;
+  }
   const int count = small ? 1 << 12 : 1 << 22, replays = small ? 2 : 100;
   Device<int> one(std::vector<int>(static_cast<std::size_t>(count))),
       other(std::vector<int>(static_cast<std::size_t>(count)));

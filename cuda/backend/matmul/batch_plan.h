@@ -74,8 +74,9 @@ constexpr std::int64_t exchanged_bytes(const BatchPlan& plan) {
          kept_bytes(plan.token_tiles);
 }
 
-/// For tokens >= 1 and a weight with rows. Of the plans that read at most 1.15 times the weight's bytes, exchanged sums included, the
-/// one that should take the shortest time; of all plans if that is much shorter. A plan never changes a bit of the result.
+/// For tokens >= 1 and a weight with rows. Of the plans whose warps share stages and that read at most 1.15 times the weight's bytes,
+/// exchanged sums included, the one that should take the shortest time by memory and units; of all of these if that is much shorter.
+/// In its place the best plan by chunks if that should be sooner, dependences included. A plan never changes a bit of the result.
 BatchPlan plan_batch(const PackedView& weight, int tokens, const BatchRoom& room);
 
 /// Keeps plans, because making one takes tens of microseconds of the host's time. Not thread-safe.

@@ -14,7 +14,8 @@
 //           (codes to f16 by bit operations).
 // History:  instructions per weight of Q4_1 at 4,096 inputs and one token: 3.6 with a prefetch ring and branches, 2.7 with
 //           groups of predicated loads. Runs of 16 inputs a lane request every sector of x twice; two runs of 8 request it
-//           once and cost 0.1 more. For 16 to 64 tokens it read x once for every 16 rows: packed_matmul_batch.cu.
+//           once and cost 0.1 more. For 16 to 64 tokens it read x once for every 16 rows: packed_matmul_batch.cu
+//           and packed_matmul_chunks.cu share it.
 #include <algorithm>
 #include <utility>
 

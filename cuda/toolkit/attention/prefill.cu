@@ -36,7 +36,7 @@ using namespace device;
 constexpr int kMaxBlocks = 1024;                                      // more than run at once on any GPU
 static_assert(kMaxBlocks * sizeof(unsigned) <= kAttentionZeroBytes);  // there is a counter for each
 
-// Blocks of 128 dimensions that shared memory has room for on a multiprocessor: three of a compute capability of 9.0 or 10.0, at
+// Blocks of 128 dimensions that shared memory has room for on a multiprocessor: three of a compute capability of 9.x to 11.x, at
 // most two of others. To compile for three there would cost registers in vain.
 #if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ < 900 || __CUDA_ARCH__ >= 1200)
 constexpr int kFittingBlocks = 2;
