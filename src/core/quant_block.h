@@ -39,8 +39,8 @@ inline std::uint16_t u16_at(const u8* p) {
 // 32 inputs a block; inputs i and i + 16 share a byte, and a 32-bit word holds their fifth bits.
 template <WeightType type>
 void load_simple(const u8* p, StoredQuantGroup& out) {
-  constexpr bool affine = type == WeightType::q4_1 || type == WeightType::q5_1;
-  constexpr bool five = type == WeightType::q5_0 || type == WeightType::q5_1;
+  constexpr bool kAffine = type == WeightType::q4_1 || type == WeightType::q5_1;
+  constexpr bool kFive = type == WeightType::q5_0 || type == WeightType::q5_1;
   out.d = u16_at(p);
   p += 2;
   if (type == WeightType::q8_0) {
@@ -48,26 +48,26 @@ void load_simple(const u8* p, StoredQuantGroup& out) {
     for (int i = 0; i < 32; ++i) out.q[i] = p[i] ^ 0x80;
     return;
   }
-  out.zero_point = affine ? 0 : five ? 16 : 8;
-  if (affine) {
+  out.zero_point = kAffine ? 0 : kFive ? 16 : 8;
+  if (kAffine) {
     out.m = u16_at(p);
     p += 2;
   }
-  const u8* low = five ? p + 4 : p;
+  const u8* low = kFive ? p + 4 : p;
   for (int i = 0; i < 16; ++i) {
     out.q[i] = low[i] & 15;
     out.q[i + 16] = low[i] >> 4;
   }
-  if (!five) return;
+  if (!kFive) return;
   std::uint32_t high;
   std::memcpy(&high, p, sizeof high);
   for (int i = 0; i < 32; ++i) out.q[i] = static_cast<u8>(out.q[i] | ((high >> i) & 1) << 4);
 }
 
 // 8 groups a block, with 6-bit scales and minima packed into 12 bytes; two groups share 32 bytes of nibbles.
-template <bool five>
+template <bool kFive>
 void load_k4_or_k5(const u8* p, int group, StoredQuantGroup& out) {
-  const u8 *scales = p + 4, *high = p + 16, *low = (five ? p + 48 : p + 16) + 32 * (group / 2);
+  const u8 *scales = p + 4, *high = p + 16, *low = (kFive ? p + 48 : p + 16) + 32 * (group / 2);
   out.d = u16_at(p);
   out.m = u16_at(p + 2);
   if (group < 4) {
@@ -80,7 +80,7 @@ void load_k4_or_k5(const u8* p, int group, StoredQuantGroup& out) {
   out.scale[1] = out.scale[0];
   const int shift = 4 * (group % 2);
   for (int i = 0; i < 32; ++i) out.q[i] = static_cast<u8>((low[i] >> shift) & 15);
-  if (!five) return;
+  if (!kFive) return;
   for (int i = 0; i < 32; ++i) out.q[i] = static_cast<u8>(out.q[i] | ((high[i] >> group) & 1) << 4);
 }
 

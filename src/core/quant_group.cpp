@@ -13,13 +13,13 @@ namespace {
 
 template <WeightType type>
 bool all_finite(const std::byte* blocks, std::int64_t count) {
-  constexpr bool two =
+  constexpr bool kTwo =
       type == WeightType::q4_1 || type == WeightType::q5_1 || type == WeightType::q4_k || type == WeightType::q5_k;
-  constexpr std::size_t at = type == WeightType::q6_k ? 208 : 0;
+  constexpr std::size_t kAt = type == WeightType::q6_k ? 208 : 0;
   std::uint32_t carries = 0;  // an exponent of all ones, plus one, gets into the sign's place
   for (std::int64_t i = 0; i < count; ++i) {
     std::uint32_t halves = 0;
-    std::memcpy(&halves, blocks + static_cast<std::size_t>(i) * traits(type).block_bytes + at, two ? 4 : 2);
+    std::memcpy(&halves, blocks + static_cast<std::size_t>(i) * traits(type).block_bytes + kAt, kTwo ? 4 : 2);
     carries |= (halves & 0x7c007c00u) + 0x04000400u;
   }
   return (carries & 0x80008000u) == 0;
