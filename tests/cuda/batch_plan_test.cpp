@@ -102,7 +102,8 @@ TEST(BatchPlan, WarpsHaveChunksWhereRowsAreFew) {
       EXPECT_TRUE(plan_batch(view_of({{WeightType::q4_0, 4096}}, 4096), tokens, room).by_chunks) << tokens;
   EXPECT_FALSE(plan_batch(view_of({{WeightType::q4_0, 28672}}, 4096), 64, kH100).by_chunks);
   // A grid has 65,535 blocks in its second dimension.
-  EXPECT_FALSE(plan_batch(view_of({{WeightType::q4_0, 65536 * 32}}, 4096), 16, kH100).by_chunks);
+  EXPECT_TRUE(plan_batch(view_of({{WeightType::q4_0, 65535 * 32}}, 512), 32, kA100).by_chunks);
+  EXPECT_FALSE(plan_batch(view_of({{WeightType::q4_0, 65536 * 32}}, 512), 32, kA100).by_chunks);
 }
 
 TEST(BatchPlan, ABlockHasOneFormat) {
