@@ -31,7 +31,7 @@ struct CudaOptions {
   CudaWeights weights = CudaWeights::packed;
   DType compute_type = DType::f16;  ///< f16 or bf16: what matrix products read
   /// A sequence's logits do not depend, bit for bit, on what shares its steps. With packed weights that costs nothing in steps
-  /// of up to 64 tokens; bench/README.md has bounds for larger ones.
+  /// of up to 256 tokens; bench/README.md has bounds for larger ones.
   bool deterministic = false;
   bool cuda_graphs = true;  ///< capture decode steps as CUDA graphs and replay them
   /// Kernels of a step may begin before the one ahead has ended, and fetch weights meanwhile (CUDA's programmatic dependent launch), on
