@@ -13,7 +13,7 @@ PLANTED = {"planted-hang": "no end within 5 s", "planted-fault": "illegal memory
 
 
 # What only the emulator can tell, the yardstick of sampling, what another step does with more draws, and what runs on the CPU.
-LEFT_OUT = r"^Invariance\.|AttentionTraffic|AttentionShares|FullSort|DrawsFollowTheirDistributions|/(generic|avx2|avx512)\w*$"
+LEFT_OUT = r"^Invariance\.|^FairMutex\.|AttentionTraffic|AttentionShares|FullSort|DrawsFollowTheirDistributions|/(generic|avx2|avx512)\w*$"
 
 
 def listed(program, filter_):
