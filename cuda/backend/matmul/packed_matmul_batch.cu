@@ -201,16 +201,6 @@ __device__ inline void add_span(float4* exchange, int warp, int partner, int gro
       for (int i = 0; i < 4; ++i) sum[r][j][i] = 0.0f;
 }
 
-__device__ inline void wait_for_stage(int stages) {
-  if (stages == 4)
-    wait_copy_groups<2>();
-  else if (stages == 3)
-    wait_copy_groups<1>();
-  else
-    wait_copy_groups<0>();
-  __syncthreads();
-}
-
 // The sums of the team's spans.
 template <typename T, int kTokenTiles, typename Reader>
 __device__ inline void add_spans(const Reader& reader, const PackedView& weight, const BatchPlan& plan,
@@ -242,6 +232,7 @@ __device__ inline void add_spans(const Reader& reader, const PackedView& weight,
   Sums<kKept> first_half = {};
   for (int step = 0; step < steps; ++step) {
     wait_for_stage(plan.stages);
+    __syncthreads();
     copy_next();
     if (added.tile < weight.col_tiles) add_stage<T, kTokenTiles>(reader, ring + add_at, at.row_warp, sum);
     add_at = add_at + stage_bytes < ring_bytes ? add_at + stage_bytes : 0;

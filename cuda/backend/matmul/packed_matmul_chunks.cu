@@ -106,16 +106,6 @@ class ChunkCopies {
   bool second_row_, last_piece_;
 };
 
-__device__ inline void wait_for_stage(int stages) {
-  if (stages == 4)
-    wait_copy_groups<2>();
-  else if (stages == 3)
-    wait_copy_groups<1>();
-  else
-    wait_copy_groups<0>();
-  __syncwarp();  // all lanes' copies have arrived, all lanes have read the stage before
-}
-
 // The sums of the warp's chunk. ring: the warp's stages.
 template <typename T, int kTokenTiles, typename Reader>
 __device__ inline void add_chunk(const Reader& reader, const PackedView& weight, const ChunkLaunch& shape,
@@ -129,7 +119,10 @@ __device__ inline void add_chunk(const Reader& reader, const PackedView& weight,
   // One loop for the first copies and the products: less code to fetch.
 #pragma unroll 1
   for (int step = 1 - shape.stages; step < tiles; ++step) {
-    if (step >= 0) wait_for_stage(shape.stages);
+    if (step >= 0) {
+      wait_for_stage(shape.stages);
+      __syncwarp();  // all lanes' copies have arrived, all lanes have read the stage before
+    }
     if (left_to_copy-- > 0) {
       copies.start(shared_address(ring) + copy_at);
       copy_at = copy_at + kStageBytes < ring_bytes ? copy_at + kStageBytes : 0;

@@ -3,6 +3,7 @@
 
 #include "cuda/backend/matmul/batch_plan.h"
 #include "cuda/backend/matmul/tile.cuh"
+#include "cuda/device/async_copy.cuh"
 #include "cuda/device/tensor_core.cuh"
 
 namespace warploom::cuda::device {
@@ -41,6 +42,16 @@ __device__ inline void add_stage(const Reader& reader, const std::byte* stage, i
       mma<T>(sum[r][j], a[r][3], high.z, high.w);
     }
   }
+}
+
+/// Waits for this thread's copies of the next of `stages` stages, 2 to kMaxStages, of which all but one are in flight.
+__device__ inline void wait_for_stage(int stages) {
+  if (stages == 4)
+    wait_copy_groups<2>();
+  else if (stages == 3)
+    wait_copy_groups<1>();
+  else
+    wait_copy_groups<0>();
 }
 
 }  // namespace warploom::cuda::device
