@@ -30,7 +30,7 @@ struct ScoreOptions {
   std::int64_t block_size = 16;
   /// Called on the calling thread after each step, with the share of the tokens that are done, in [0, 1]. What it throws ends
   /// the scoring.
-  std::function<void(double)> progress;
+  std::function<void(double)> progress = {};
 };
 
 /// Scores every token but the first of each window; each window starts afresh. Throws InvalidArgument if there is nothing to

@@ -35,14 +35,19 @@ WARPLOOM_INLINE void fetch_ahead(const void* p, Fetch fetch) {
   }
 }
 
-// Steps [kStep, kEnd) of a block, each for all tokens before the next, so that few codes are in registers at a time.
-template <CodeBits kBits, int kStep, int kEnd, int kFirst, int kTokens, typename AnyDot>
-WARPLOOM_INLINE void add_steps(const std::uint8_t* codes, const std::int8_t* x, AnyDot* dots) {
-  const B w = load_codes<kBits, kStep>(codes);
-#pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) dots[t].template add_step<kStep - kFirst>(w, x + t * kQuantBlockInputs + 4 * kStep);
-  if constexpr (kStep + 1 < kEnd) add_steps<kBits, kStep + 1, kEnd, kFirst, kTokens>(codes, x, dots);
-}
+// A block as it lies in a panel: the codes that Dot takes at a step, and the scales as BlockScales gives them.
+template <CodeBits kBits, ScaleKind kScales>
+struct PackedBlock {
+  const std::uint8_t* p;  // its own scales
+  const BlockScales<kScales>& scales;
+
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER B codes() const {
+    return load_codes<kBits, kStep>(p + block_scale_bytes(kScales));
+  }
+  WARPLOOM_INLINE_MEMBER F first() const { return scales.first(p); }
+  WARPLOOM_INLINE_MEMBER F second() const { return scales.second(p); }
+};
 
 // Keeps the compiler from taking a register for each entry behind p.
 template <typename T>
@@ -51,14 +56,22 @@ WARPLOOM_INLINE const T* one_register(const T* p) {
   return p;
 }
 
+// Steps [kStep, kEnd) of a block, each for all tokens before the next, so that few codes are in registers at a time.
+template <int kStep, int kEnd, int kFirst, int kTokens, typename Block, typename AnyDot>
+WARPLOOM_INLINE void add_steps(const Block& block, const std::int8_t* x, AnyDot* dots) {
+  const B w = block.template codes<kStep>();
+#pragma GCC unroll 16
+  for (int t = 0; t < kTokens; ++t) dots[t].template add_step<kStep - kFirst>(w, x + t * kQuantBlockInputs + 4 * kStep);
+  if constexpr (kStep + 1 < kEnd) add_steps<kStep + 1, kEnd, kFirst, kTokens>(block, x, dots);
+}
+
 // The dot products of the steps [kFirst, kEnd) of a block with its kTokens inputs; x_sums are the sums of those inputs.
-template <CodeBits kBits, bool kSymmetric, int kFirst, int kEnd, int kTokens>
-WARPLOOM_INLINE void block_dots(const std::uint8_t* codes, const std::int8_t* x, const std::int32_t* x_sums, I* out) {
-  using AnyDot = Dot<static_cast<int>(kBits), kSymmetric>;
+template <typename AnyDot, int kFirst, int kEnd, int kTokens, typename Block>
+WARPLOOM_INLINE void block_dots(const Block& block, const std::int8_t* x, const std::int32_t* x_sums, I* out) {
   AnyDot dots[kTokens];
 #pragma GCC unroll 16
   for (int t = 0; t < kTokens; ++t) dots[t] = AnyDot(x_sums[t]);
-  add_steps<kBits, kFirst, kEnd, kFirst, kTokens>(codes, x, dots);
+  add_steps<kFirst, kEnd, kFirst, kTokens>(block, x, dots);
 #pragma GCC unroll 16
   for (int t = 0; t < kTokens; ++t) out[t] = dots[t].template sum<kEnd - kFirst>();
 }
@@ -68,6 +81,44 @@ WARPLOOM_INLINE void add_scaled(const I* dot, F scale, const float* d, F* sum) {
 #pragma GCC unroll 16
   for (int t = 0; t < kTokens; ++t) sum[t] = fma(to_float(dot[t]), mul(scale, set(d[t])), sum[t]);
 }
+
+// Adds a block's products with the tokens [slot, slot + kTokens). Scales are read when the dot products are done, which leaves
+// these all registers.
+template <CodeBits kBits, ScaleKind kScales, int kTokens, typename Block>
+WARPLOOM_INLINE void add_block(const Block& block, const ActivationBlock& in, int slot, F* sum) {
+  constexpr bool kSymmetric = kScales == ScaleKind::symmetric;
+  using AnyDot = Dot<static_cast<int>(kBits), kSymmetric || kScales == ScaleKind::super_block_symmetric>;
+  const std::int8_t* x = in.q[slot];
+  I dot[kTokens];
+  if constexpr (kScales == ScaleKind::super_block_symmetric) {
+    F both[kTokens];  // halves, which share the scale of the inputs
+    block_dots<AnyDot, 0, 4, kTokens>(block, x, in.first_sum + slot, dot);
+    const F first = block.first();
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) both[t] = mul(to_float(dot[t]), first);
+    block_dots<AnyDot, 4, 8, kTokens>(block, x, in.second_sum + slot, dot);
+    const F second = block.second();
+    const float* d = one_register(in.d + slot);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) sum[t] = fma(fma(to_float(dot[t]), second, both[t]), set(d[t]), sum[t]);
+  } else {
+    std::int32_t x_sums[kTokens];
+    for (int t = 0; t < kTokens; ++t) x_sums[t] = in.first_sum[slot + t] + in.second_sum[slot + t];
+    block_dots<AnyDot, 0, 8, kTokens>(block, x, x_sums, dot);
+    add_scaled<kTokens>(dot, block.first(), kSymmetric ? in.d + slot : one_register(in.d + slot), sum);
+    if constexpr (!kSymmetric) {
+      const F minimum = block.second();
+      const float* ds = one_register(in.ds + slot);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) sum[t] = fma(minimum, set(ds[t]), sum[t]);
+    }
+  }
+}
+
+// A block and its part of a super-block's scales.
+template <CodeBits kBits, ScaleKind kScales>
+constexpr std::size_t kBlockBytes = block_scale_bytes(kScales) + block_code_bytes(kBits) +
+                                    super_block_scale_bytes(kScales) * kQuantBlockInputs / kSuperBlockInputs;
 
 // Tokens [slot, slot + kTokens) of a group. A function of its own: inside its caller, the compiler kept that one's variables in
 // registers that the loop needs.
@@ -81,47 +132,83 @@ __attribute__((noinline)) void quantised_tile(const std::uint8_t* p, std::int64_
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) __builtin_prefetch(out + t * out_stride, 1);
   BlockScales<kScales> scales;
-  // A block and its part of a super-block's scales.
-  constexpr std::size_t kBlockBytes = block_scale_bytes(kScales) + block_code_bytes(kBits) +
-                                      super_block_scale_bytes(kScales) * kQuantBlockInputs / kSuperBlockInputs;
   const std::uint8_t* fetched = p;
-  for (std::int64_t b = 0; b < blocks; ++b, fetched += kBlockBytes) {
-    fetch_ahead<kBlockBytes>(fetched, fetch);
+  for (std::int64_t b = 0; b < blocks; ++b, fetched += kBlockBytes<kBits, kScales>) {
+    fetch_ahead<kBlockBytes<kBits, kScales>>(fetched, fetch);
     p = scales.enter(p, b);
-    const std::uint8_t* codes = p + block_scale_bytes(kScales);
-    const ActivationBlock& in = inputs[b];
-    const std::int8_t* x = in.q[slot];
-    I dot[kTokens];
-    // Scales are read when the dot products are done, which leaves these all registers.
-    if constexpr (kScales == ScaleKind::super_block_symmetric) {
-      F both[kTokens];  // halves, which share the scale of the inputs
-      block_dots<kBits, true, 0, 4, kTokens>(codes, x, in.first_sum + slot, dot);
-      const F first = scales.first(p);
-#pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t) both[t] = mul(to_float(dot[t]), first);
-      block_dots<kBits, true, 4, 8, kTokens>(codes, x, in.second_sum + slot, dot);
-      const F second = scales.second(p);
-      const float* d = one_register(in.d + slot);
-#pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t) sum[t] = fma(fma(to_float(dot[t]), second, both[t]), set(d[t]), sum[t]);
-    } else {
-      constexpr bool kSymmetric = kScales == ScaleKind::symmetric;
-      std::int32_t x_sums[kTokens];
-      for (int t = 0; t < kTokens; ++t) x_sums[t] = in.first_sum[slot + t] + in.second_sum[slot + t];
-      block_dots<kBits, kSymmetric, 0, 8, kTokens>(codes, x, x_sums, dot);
-      add_scaled<kTokens>(dot, scales.first(p), kSymmetric ? in.d + slot : one_register(in.d + slot), sum);
-      if constexpr (!kSymmetric) {
-        const F minimum = scales.second(p);
-        const float* ds = one_register(in.ds + slot);
-#pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t) sum[t] = fma(minimum, set(ds[t]), sum[t]);
-      }
-    }
-    p = codes + block_code_bytes(kBits);
+    add_block<kBits, kScales, kTokens>(PackedBlock<kBits, kScales>{p, scales}, inputs[b], slot, sum);
+    p += block_scale_bytes(kScales) + block_code_bytes(kBits);
   }
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) finish(sum[t], bias, lanes, out + t * out_stride);
 }
+
+#if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
+// From how many tokens on a block is unpacked once for all of a group, and not for every tile: where that takes as long as the
+// products of a token or two. 0: never.
+template <CodeBits kBits>
+constexpr int kMinUnpackedTokens =
+#if defined(__AVX512F__)
+    kBits == CodeBits::six ? 12 : 0;
+#else
+    kBits == CodeBits::six     ? 8
+    : kBits == CodeBits::eight ? 0
+                               : 12;
+#endif
+
+template <CodeBits kBits, ScaleKind kScales>
+class UnpackedBlock {
+ public:
+  WARPLOOM_INLINE_MEMBER explicit UnpackedBlock(const PackedBlock<kBits, kScales>& from) {
+    store(first_scale_, from.first());
+    store(second_scale_, from.second());
+    unpack<0>(from);
+  }
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER B codes() const {
+    return load_bytes(steps_[kStep]);
+  }
+  WARPLOOM_INLINE_MEMBER F first() const { return load(first_scale_); }
+  WARPLOOM_INLINE_MEMBER F second() const { return load(second_scale_); }
+
+ private:
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER void unpack(const PackedBlock<kBits, kScales>& from) {
+    store(steps_[kStep], from.template codes<kStep>());
+    if constexpr (kStep < 7) unpack<kStep + 1>(from);
+  }
+
+  alignas(64) std::uint8_t steps_[8][64];
+  alignas(64) float first_scale_[kLanes], second_scale_[kLanes];
+};
+
+// `tokens` of a group. Of the last tile, if it is not full, what the other slots hold does not matter.
+template <CodeBits kBits, ScaleKind kScales>
+__attribute__((noinline)) void quantised_group(const std::uint8_t* p, std::int64_t blocks, const ActivationBlock* inputs,
+                                               int tokens, const float* bias, int lanes, float* out, std::int64_t out_stride,
+                                               Fetch fetch) {
+  alignas(64) float sums[kTokenGroup][kLanes];
+  for (int t = 0; t < kTokenGroup; ++t) store(sums[t], zero());
+  for (int t = 0; t < tokens; ++t) __builtin_prefetch(out + t * out_stride, 1);
+  BlockScales<kScales> scales;
+  const std::uint8_t* fetched = p;
+  for (std::int64_t b = 0; b < blocks; ++b, fetched += kBlockBytes<kBits, kScales>) {
+    fetch_ahead<kBlockBytes<kBits, kScales>>(fetched, fetch);
+    p = scales.enter(p, b);
+    const UnpackedBlock<kBits, kScales> block(PackedBlock<kBits, kScales>{p, scales});
+    p += block_scale_bytes(kScales) + block_code_bytes(kBits);
+    for (int slot = 0; slot < tokens; slot += kTile) {
+      F sum[kTile];
+#pragma GCC unroll 8
+      for (int t = 0; t < kTile; ++t) sum[t] = load(sums[slot + t]);
+      add_block<kBits, kScales, kTile>(block, inputs[b], slot, sum);
+#pragma GCC unroll 8
+      for (int t = 0; t < kTile; ++t) store(sums[slot + t], sum[t]);
+    }
+  }
+  for (int t = 0; t < tokens; ++t) finish(load(sums[t]), bias, lanes, out + t * out_stride);
+}
+#endif
 
 template <CodeBits kBits, ScaleKind kScales>
 void quantised_panel(const std::byte* panel, std::int64_t cols, const ActivationBlock* inputs, std::int64_t tokens,
@@ -144,6 +231,14 @@ void quantised_panel(const std::byte* panel, std::int64_t cols, const Activation
   for (std::int64_t first = 0; first < tokens; first += kTokenGroup, inputs += blocks) {
     const int count = tokens - first < kTokenGroup ? static_cast<int>(tokens - first) : kTokenGroup;
     float* to = out + first * out_stride;
+#if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
+    if constexpr (kMinUnpackedTokens<kBits> != 0) {
+      if (count >= kMinUnpackedTokens<kBits>) {
+        quantised_group<kBits, kScales>(p, blocks, inputs, count, bias, lanes, to, out_stride, fetch);
+        continue;
+      }
+    }
+#endif
     int t = 0;
     for (; t + kTile <= count; t += kTile)
       quantised_tile<kBits, kScales, kTile>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride, fetch);

@@ -113,6 +113,7 @@ WARPLOOM_INLINE int write_lanes(F x, I id, unsigned mask, float* values, std::ui
   return __builtin_popcount(mask);
 }
 WARPLOOM_INLINE B load_bytes(const std::uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+WARPLOOM_INLINE void store(std::uint8_t* p, B a) { _mm512_storeu_si512(p, a.v); }
 WARPLOOM_INLINE B low_nibbles(B a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
 WARPLOOM_INLINE B high_nibbles(B a) { return {_mm512_and_si512(_mm512_srli_epi16(a.v, 4), _mm512_set1_epi8(15))}; }
 // Adds `value` to the bytes whose bit is set in the 64-bit mask at `mask`.
