@@ -195,6 +195,7 @@ def main():
     parser.add_argument("results", nargs="+", metavar="RESULT.json")
     parser.add_argument("-o", "--output", default="plot.png", help="a .png or .svg file (default: %(default)s)")
     parser.add_argument("--title", help="default: the device")
+    parser.add_argument("--check", action="store_true", help="draw nothing, and say what could not be drawn")
     args = parser.parse_args()
     if not args.output.endswith((".png", ".svg")):
         parser.error(f"--output: {args.output} ends neither in .png nor in .svg")
@@ -203,6 +204,8 @@ def main():
         parser.error("results of different kinds do not fit one picture")
     if isinstance(results[0], Programs) and len(results) > 1:
         parser.error("results of scripts/compare-peers fill one picture each")
+    if args.check:
+        return
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

@@ -7,6 +7,8 @@ python examples/sampling_from_torch.py
 
 from __future__ import annotations
 
+import argparse
+
 import torch
 
 import warploom
@@ -26,6 +28,7 @@ def by_hand(logits: torch.Tensor, temperature: float, top_k: int, top_p: float) 
 
 
 def main() -> None:
+    argparse.ArgumentParser(description="Draws from PyTorch's logits.").parse_args()
     torch.manual_seed(0)
     logits = torch.randn(4, 32000) * 3
 

@@ -15,11 +15,19 @@ class Refused(Exception):
     """A report that cannot be used; the text says why."""
 
 
+class NoFile(Exception):
+    """A path that cannot be read; the text says why."""
+
+
 def read(path):
+    path = pathlib.Path(path)
+    if path.is_dir():
+        inside = [name for name in ("report.json", "results/report.json") if (path / name).is_file()]
+        raise NoFile(f"{path} is a folder; give the file " + (str(path / inside[0]) if inside else "report.json that OUT/run of the kit wrote"))
     try:
-        found = json.loads(pathlib.Path(path).read_text())
+        found = json.loads(path.read_text())
     except OSError as error:
-        raise Refused(f"{path}: {error.strerror}")
+        raise NoFile(f"{path}: {error.strerror}")
     except ValueError as error:
         raise Refused(f"{path} is no JSON: {error}")
     if not isinstance(found, dict) or not ("steps" in found or "measurements" in found):
@@ -126,8 +134,8 @@ def ratios(measured, modelled):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="gpu-report", description=__doc__)
-    parser.add_argument("report", help="report.json of the kit")
+    parser = argparse.ArgumentParser(prog="scripts/gpu-report", description=__doc__)
+    parser.add_argument("report", help="report.json of the kit: OUT/run writes OUT/results/report.json")
     parser.add_argument("--modelled", action="append", default=[], help="JSON of warploom-bench --gpu-ops on the emulator; may be repeated")
     parser.add_argument("--readme", type=pathlib.Path, default=README, help="where the figures go (default: bench/README.md)")
     options = parser.parse_args(arguments)
@@ -145,6 +153,8 @@ def main(arguments=None):
         readme = options.readme.read_text()
         modelled = modelled_times(readme, options.modelled, found["device"]["name"])
         options.readme.write_text(with_section(readme, section(found, modelled)))
+    except NoFile as error:
+        parser.error(str(error))
     except (Refused, OSError) as error:
         sys.exit(f"error: {error}")
     print(ratios(measured, modelled))

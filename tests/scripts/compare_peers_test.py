@@ -253,14 +253,14 @@ class Rounds(unittest.TestCase):
 
 class Script(unittest.TestCase):
     def test_bad_arguments_are_refused_before_anything_is_fetched(self):
-        for arguments, message in ((["--only", "vllm"], "vllm is none of llama.cpp"), (["-r", "0"], "0 is no number of rounds"),
-                                   (["-t", "x"], "x is no number of threads"), (["-m", "no.gguf"], "there is no file"),
-                                   (["-t"], "-t takes a value"), (["--fast"], "--fast is no option"),
-                                   (["--type", "Q9"], "Q9 is none of F16"),
+        for arguments, message in ((["--only", "vllm"], "vllm is none of llama.cpp"), (["-r", "0"], '-r: "0" is no whole number'),
+                                   (["-t", "x"], '-t: "x" is no whole number'), (["-m", "no.gguf"], "there is no file"),
+                                   (["-t"], "-t takes a value"), (["--fast"], '"--fast" is no option'),
+                                   (["--type", "Q9"], "Q9 is none of F16"), (["--shape", "gpt"], "gpt is none of smollm2-135m "),
                                    (["-m", __file__, "--shape", "llama-3.2-1b"], "-m and --shape both name a model")):
             path = os.path.join(sys.path[0], "compare-peers")
             done = subprocess.run([path, *arguments], capture_output=True, text=True)
-            self.assertEqual(done.returncode, 1)
+            self.assertEqual(done.returncode, 2)
             self.assertIn(message, done.stderr)
 
 

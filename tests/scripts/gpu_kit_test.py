@@ -279,9 +279,10 @@ class Tools(unittest.TestCase):
             mine = pathlib.Path(folder, "mine")
             mine.write_text("kept")
             for arguments, message in [(["."], "is there and is no bundle"), (["new", "--from", "."], "there is no"), (["new", "--arch", "sm_90"], "--arch"),
-                                       (["new", "--layers", "0"], "--layers"), (["new", "--fast"], "usage"), ([], "usage"), (["new", "--arch"], "--arch")]:
+                                       (["new", "--layers", "0"], "--layers"), (["new", "--fast"], "\"--fast\" is no option"), ([], "it takes the folder to make"), (["new", "--arch"], "--arch takes"),
+                                       (["new", "other"], "both name the folder")]:
                 got = bundle(*arguments, cwd=folder)
-                self.assertEqual(got.returncode, 1, got.stderr)
+                self.assertEqual(got.returncode, 2, got.stderr)
                 self.assertIn(message, got.stderr)
             self.assertEqual([path.name for path in pathlib.Path(folder).iterdir()], ["mine"])
             self.assertEqual(mine.read_text(), "kept")

@@ -63,9 +63,10 @@ class GpuReport(unittest.TestCase):
         return out.getvalue(), self.readme.read_text()
 
     def refused(self, found, message, *more):
-        with self.assertRaises(SystemExit) as stopped:
+        said = io.StringIO()
+        with self.assertRaises(SystemExit) as stopped, contextlib.redirect_stderr(said):
             self.put(found, *more)
-        self.assertIn(message, str(stopped.exception.code))
+        self.assertIn(message, f"{stopped.exception.code} {said.getvalue()}")
         self.assertEqual(self.readme.read_text(), README)
 
     def test_measured_stands_beside_modelled(self):
@@ -114,6 +115,7 @@ class GpuReport(unittest.TestCase):
         run.write_text(json.dumps({"measurements": [measurement("attention prefill 512 f16", 20.0)]}))
         self.refused(report(), "was measured, not modelled", "--modelled", str(run))
         self.refused(report(), "No such file", "--modelled", str(self.folder / "none.json"))
+        self.refused(report(), "is a folder; give the file", "--modelled", str(self.folder))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """cut_gguf.py MODEL OUT LAYERS: the same GGUF file with its first LAYERS layers alone. Everything else stays as it is."""
+import argparse
 import os
 import struct
 import sys
@@ -79,17 +80,19 @@ def cut(data, layers):
 
 
 def main():
-    if len(sys.argv) != 4 or not sys.argv[3].isdigit():
-        sys.exit(__doc__)
-    source, target, layers = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="a GGUF file")
+    parser.add_argument("out", help="the file to write")
+    parser.add_argument("layers", type=int)
+    arguments = parser.parse_args()
     try:
-        with open(source, "rb") as file:
-            shorter = cut(file.read(), layers)
-        with open(target + ".part", "wb") as file:
+        with open(arguments.model, "rb") as file:
+            shorter = cut(file.read(), arguments.layers)
+        with open(arguments.out + ".part", "wb") as file:
             file.write(shorter)
-        os.replace(target + ".part", target)
+        os.replace(arguments.out + ".part", arguments.out)
     except (OSError, ValueError, struct.error) as error:
-        sys.exit(f"error: {source}: {error}")
+        sys.exit(f"error: {arguments.model}: {error}")
 
 
 if __name__ == "__main__":

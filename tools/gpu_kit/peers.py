@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """peers.py [--small]: the work of warploom-bench --gpu-ops by PyTorch, and by FlashInfer if it is installed, as JSON. Exits with 77, and
 says so, if there is no PyTorch with CUDA."""
+import argparse
 import json
 import statistics
 import sys
 
-SMALL = "--small" in sys.argv[1:]
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--small", action="store_true", help="sizes that take seconds")
+SMALL = parser.parse_args().small
 
 
 def skip(why):

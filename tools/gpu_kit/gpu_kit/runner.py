@@ -15,13 +15,14 @@ SKIPPED = 77  # the exit status of a program that finds nothing to do here, for 
 
 class Runner:
     def __init__(self, kit, results, steps, seconds, clock=time.monotonic):
+        """Makes the folder of results. Raises OSError if it cannot be made."""
         self.kit, self.results, self.steps, self.clock = pathlib.Path(kit), pathlib.Path(results), steps, clock
         self.no_gpu = ""  # why
         self.end = clock() + seconds
         self.environment = machine.environment(self.kit)
+        self.results.mkdir(parents=True, exist_ok=True)
 
     def run(self):
-        self.results.mkdir(parents=True, exist_ok=True)
         found = {"kit": self._about(), "device": self._device(), "steps": [], "rows": []}
         self.no_gpu = found["device"].get("error", "")
         if self.no_gpu:
