@@ -220,7 +220,9 @@ class CudaBackend final : public Backend {
     check(cudaSetDevice(options.gpu), "choosing the GPU");
     cudaDeviceProp properties;
     check(cudaGetDeviceProperties(&properties, options.gpu), "asking what the GPU is");
-    return fmt::format("cuda: {}, {} GiB, {} weights, {}{}", properties.name, properties.totalGlobalMem >> 30,
+    const std::size_t mib = properties.totalGlobalMem >> 20;
+    const std::string memory = mib < 4096 ? fmt::format("{} MiB", mib) : fmt::format("{} GiB", mib >> 10);
+    return fmt::format("cuda: {}, {}, {} weights, {}{}", properties.name, memory,
                        options.weights == CudaWeights::packed ? "packed" : "half",
                        options.compute_type == DType::f16 ? "f16" : "bf16", options.deterministic ? ", deterministic" : "");
   }

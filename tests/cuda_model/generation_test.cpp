@@ -209,6 +209,19 @@ TEST(CudaGeneration, LongContextsRunInWhatMemoryThereIs) {
   }
 }
 
+TEST(CudaGeneration, TheDeviceIsDescribedWithItsMemory) {
+  if (warploom_emulator_limit_memory == nullptr) GTEST_SKIP() << "only the emulator's memory can be limited";
+  const auto described = [](std::size_t bytes) {
+    warploom_emulator_limit_memory(bytes);
+    std::string text = load(on_cuda())->device().description;
+    warploom_emulator_limit_memory(std::size_t{8} << 30);
+    return text;
+  };
+  EXPECT_NE(described(std::size_t{600} << 20).find(", 600 MiB, "), std::string::npos);
+  EXPECT_NE(described((std::size_t{4} << 30) - 1).find(", 4095 MiB, "), std::string::npos);
+  EXPECT_NE(described(std::size_t{5} << 30).find(", 5 GiB, "), std::string::npos);
+}
+
 TEST(CudaGeneration, EveryWeightTypeCacheTypeAndBlockSizeIsNearTheCpu) {
   std::vector<Choice> choices;
   for (const WeightType type : test::kAllWeightTypes) {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <climits>
-#include <cstdio>
-#include <cstdlib>
+
+#include "environment.h"
 
 namespace emulator {
 namespace {
@@ -63,16 +63,7 @@ const DeviceModel* find_model(std::string_view key) {
   return nullptr;
 }
 
-const DeviceModel& device_model() {
-  static const DeviceModel& chosen = []() -> const DeviceModel& {
-    const char* name = std::getenv("WARPLOOM_EMULATOR_DEVICE");
-    if (name == nullptr) return kModels[0];
-    if (const DeviceModel* m = find_model(name)) return *m;
-    std::fprintf(stderr, "emulator: WARPLOOM_EMULATOR_DEVICE=%s is none of " WARPLOOM_EMULATOR_GPUS "\n", name);
-    std::abort();
-  }();
-  return chosen;
-}
+const DeviceModel& device_model() { return *environment().device; }
 
 WarploomOccupancy occupancy(const DeviceModel& m, int registers, size_t shared, int threads) {
   WarploomOccupancy result = {0, 0, 0, "threads"};

@@ -28,7 +28,7 @@ constexpr size_t kReservedShared = 1024;  // that the system keeps of each block
 
 std::span<const DeviceModel> device_models();
 const DeviceModel* find_model(std::string_view key);  // nullptr where there is none
-const DeviceModel& device_model();                    // the one that WARPLOOM_EMULATOR_DEVICE names; a100
+const DeviceModel& device_model();                    // the one that programs see (environment.h)
 
 // `shared`: static and dynamic bytes of a block.
 WarploomOccupancy occupancy(const DeviceModel& model, int registers, size_t shared, int threads);

@@ -1,14 +1,13 @@
 #include "entry.h"
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "emulator/emulator.h"
+#include "environment.h"
 
 namespace emulator {
 namespace {
@@ -19,16 +18,9 @@ struct Fault {
   cudaError_t error;
 };
 struct Faults {
-  // WARPLOOM_EMULATOR_INJECT=cudaMalloc:3:2 has the third cudaMalloc fail with error 2.
   Faults() {
-    const char* text = std::getenv("WARPLOOM_EMULATOR_INJECT");
-    if (text == nullptr) return;
-    char name[64];
-    int nth, error;
-    if (std::sscanf(text, "%63[^:]:%d:%d", name, &nth, &error) == 3)
-      planned.push_back({name, nth, static_cast<cudaError_t>(error)});
-    else
-      std::fprintf(stderr, "emulator: WARPLOOM_EMULATOR_INJECT=%s is no ENTRY_POINT:N:ERROR\n", text);
+    if (const auto& given = environment().injection)
+      planned.push_back({given->entry_point, given->nth, static_cast<cudaError_t>(given->error)});
   }
   std::vector<Fault> planned;
   int struck = 0;

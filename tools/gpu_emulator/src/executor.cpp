@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <thread>
@@ -11,6 +10,7 @@
 #include "counters.h"
 #include "decoder.h"
 #include "dependent_launch.h"
+#include "environment.h"
 #include "instruction_cache.h"
 #include "latency.h"
 #include "memory.h"
@@ -23,10 +23,9 @@ namespace emulator {
 namespace {
 
 constexpr std::chrono::microseconds kWaitForOthers{20};
-constexpr int kIdleRounds = 4;              // in which all warps of a block only spun, before another block has its turn
-constexpr uint32_t kCallStack = 16384;      // bytes of local memory for the frames of called functions
-constexpr uint64_t kWatchdog = 4ull << 30;  // warp instructions of a launch in which no block ends: some minutes
-constexpr size_t kMaxResident = 4096;       // blocks a host thread keeps when they wait for each other
+constexpr int kIdleRounds = 4;          // in which all warps of a block only spun, before another block has its turn
+constexpr uint32_t kCallStack = 16384;  // bytes of local memory for the frames of called functions
+constexpr size_t kMaxResident = 4096;   // blocks a host thread keeps when they wait for each other
 
 void prepare(Block& block, Launch& launch, uint64_t linear) {
   const uint32_t threads = launch.block[0] * launch.block[1] * launch.block[2], warps = (threads + kLanes - 1) / kLanes;
@@ -99,10 +98,7 @@ void release(Block& block) {
 }
 
 std::atomic<uint64_t>& watchdog_limit() {
-  static std::atomic<uint64_t> limit = [] {
-    const char* text = std::getenv("WARPLOOM_EMULATOR_WATCHDOG");
-    return text != nullptr ? std::strtoull(text, nullptr, 10) : kWatchdog;
-  }();
+  static std::atomic<uint64_t> limit{environment().watchdog};
   return limit;
 }
 
@@ -262,10 +258,7 @@ void work(Grid& grid) {
 }
 
 std::atomic<unsigned>& wanted_threads() {
-  static std::atomic<unsigned> wanted = [] {
-    const char* text = std::getenv("WARPLOOM_EMULATOR_THREADS");
-    return text != nullptr ? static_cast<unsigned>(std::max(0, std::atoi(text))) : 0u;
-  }();
+  static std::atomic<unsigned> wanted{environment().threads};
   return wanted;
 }
 unsigned host_threads() {

@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 
 #include "emulator/emulator.h"
 #include "entry.h"
+#include "environment.h"
 
 namespace emulator {
 namespace {
@@ -56,10 +56,10 @@ std::string place(const void* address) {
   return where;
 }
 
-// WARPLOOM_EMULATOR_LEAKS=1: a program that leaks says so at its end, and fails.
+// A program that leaks says so at its end, and fails, if it was asked for.
 struct LeaksAtExit {
   ~LeaksAtExit() {
-    if (std::getenv("WARPLOOM_EMULATOR_LEAKS") == nullptr) return;
+    if (!environment().leaks) return;
     const std::string leaks = holdings();
     if (leaks.empty()) return;
     std::fprintf(stderr, "emulator: leaked:\n%s", leaks.c_str());

@@ -4,16 +4,16 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <stdexcept>
+
+#include "environment.h"
 
 namespace emulator {
 namespace {
 
 constexpr uint64_t kGiB = 1ull << 30;
-constexpr uint64_t kHostSize = 8 * kGiB, kGlobalSize = 32 * kGiB + kHostSize, kConstantSize = kGiB, kSharedSize = 4 * kGiB,
+constexpr uint64_t kHostSize = 8 * kGiB, kGlobalSize = kMostMemory + kHostSize, kConstantSize = kGiB, kSharedSize = 4 * kGiB,
                    kLocalSize = 27 * kGiB;
-constexpr uint64_t kDefaultLimit = 8 * kGiB;
 constexpr uint64_t kGuard = 256;  // between allocations, and what cudaMalloc aligns to
 constexpr uint64_t kQuarantine = kGiB / 4;
 constexpr uint64_t kReturnPages = 1ull << 20;  // ranges from here on give their pages back to the host
@@ -136,11 +136,9 @@ Memory::Memory() {
   constant = take(kConstantSize);
   shared = take(kSharedSize);
   local = take(kLocalSize);
-  const char* limit = std::getenv("WARPLOOM_EMULATOR_MEMORY");
   host = {global.begin, global.begin + kHostSize};
   hosts = new Heap(host, kHostSize, kQuarantine);
-  heap = new Heap({host.end, global.end}, limit != nullptr ? std::strtoull(limit, nullptr, 10) << 20 : kDefaultLimit,
-                  kQuarantine);
+  heap = new Heap({host.end, global.end}, environment().memory, kQuarantine);
   constants = new Heap(constant, kConstantSize, kQuarantine);
   shareds = new Heap(shared, kSharedSize, 0);
   locals = new Heap(local, kLocalSize, 0, /*marks=*/false);

@@ -3,11 +3,11 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 
 #include "busiest.h"
 #include "counters.h"
 #include "device_models.h"
+#include "environment.h"
 #include "instruction_cache.h"
 #include "latency.h"
 #include "resources.h"
@@ -121,14 +121,10 @@ std::string row(const LaunchKind& kind, const WarploomCounters& c, const DeviceM
   return line + " " + kind.kernel + "\n";
 }
 
-// WARPLOOM_EMULATOR_TICKER=h100: counts from the start, and says on stderr once a second and at exit what the GPU would have done.
+// If asked for, counts from the start, and says on stderr once a second and at exit what the GPU would have done.
 class Ticker {
  public:
   Ticker() {
-    const char* gpu = std::getenv("WARPLOOM_EMULATOR_TICKER");
-    if (gpu == nullptr) return;
-    model_ = find_model(gpu);
-    if (model_ == nullptr) std::fprintf(stderr, "emulator: WARPLOOM_EMULATOR_TICKER=%s is no GPU that is known\n", gpu);
     if (model_ != nullptr) warploom_emulator_count(1);
   }
   void tick() {
@@ -151,7 +147,7 @@ class Ticker {
   }
 
  private:
-  const DeviceModel* model_ = nullptr;
+  const DeviceModel* const model_ = environment().ticker;
   std::chrono::steady_clock::time_point next_{};
 };
 Ticker& ticker() {
@@ -159,15 +155,15 @@ Ticker& ticker() {
   return *instance;
 }
 
-// WARPLOOM_EMULATOR_PROFILE=h100: counts from the start, and prints the table at exit.
+// If asked for, counts from the start, and prints the table at exit.
 struct ProfileAtExit {
   ProfileAtExit() {
-    if (std::getenv("WARPLOOM_EMULATOR_PROFILE") != nullptr) warploom_emulator_count(1);
+    if (environment().profile != nullptr) warploom_emulator_count(1);
     ticker();
   }
   ~ProfileAtExit() {
     ticker().say();
-    if (const char* gpu = std::getenv("WARPLOOM_EMULATOR_PROFILE")) std::fputs(warploom_emulator_profile(gpu), stderr);
+    if (const DeviceModel* gpu = environment().profile) std::fputs(warploom_emulator_profile(gpu->key), stderr);
   }
 } profile_at_exit;
 

@@ -43,7 +43,7 @@ inline size_t dynamic_shared_limit(const Kernel& kernel, const Code& code) {
 bool find_symbol(const void* host, uint64_t& address, size_t& size);
 
 // ---- Streams (runtime_stream.cpp). Work is queued and runs when something waits for it; streams that don't depend on each
-// other run in an order drawn from a seed (WARPLOOM_EMULATOR_SEED).
+// other run in an order drawn from a seed (environment.h).
 struct Operation {
   std::function<void()> run;
   std::shared_ptr<struct LaunchRecord> record;  // of a kernel

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <random>
 #include <set>
 
+#include "environment.h"
 #include "graph.h"
 #include "holdings.h"
 #include "runtime.h"
@@ -18,10 +18,7 @@ using Pointer = std::shared_ptr<Operation>;
 struct Streams {
   CUstream_st legacy, per_thread;
   std::set<CUstream_st*> created;
-  std::mt19937_64 random{[] {
-    const char* seed = std::getenv("WARPLOOM_EMULATOR_SEED");
-    return seed != nullptr ? std::strtoull(seed, nullptr, 10) : 1ull;
-  }()};
+  std::mt19937_64 random{environment().seed};
   std::vector<CUstream_st*> all() {
     std::vector<CUstream_st*> list{&legacy, &per_thread};
     list.insert(list.end(), created.begin(), created.end());

@@ -22,7 +22,7 @@ __attribute__((weak)) const char* warploom_emulator_struck(
     void);  // the entry point that the last one struck; until the next
 // How often the program has called an entry point of the runtime or cuBLAS so far; "kernel": kernels that ran.
 __attribute__((weak)) uint64_t warploom_emulator_calls(const char* entry_point);
-// What cudaMalloc and its kin may have together; 8 GiB, or WARPLOOM_EMULATOR_MEMORY (in MiB).
+// What cudaMalloc and its kin may have together; 8 GiB or half of the host's, or WARPLOOM_EMULATOR_MEMORY (in MiB).
 __attribute__((weak)) void warploom_emulator_limit_memory(size_t bytes);
 // The program's share of the device's multiprocessors from now on, as a green context has it; 0: all. Attributes go on telling
 // of the whole device.
