@@ -11,6 +11,19 @@
 
 namespace warploom::cli {
 
+namespace {
+
+void refuse_extras(const std::vector<std::string>& extras) {
+  if (extras.empty()) return;
+  if (extras.front().starts_with('-')) throw CLI::ExtrasError(extras);
+  throw CLI::ValidationError(
+      fmt::format("\"{:.40}\" is not an option; the text is read from a file, -f FILE, or from standard input: echo TEXT | "
+                  "warploom score -f -",
+                  extras.front()));
+}
+
+}  // namespace
+
 void add_score(CLI::App& app) {
   struct Options {
     ModelChoice model;
@@ -22,7 +35,7 @@ void add_score(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("score", "How well the model predicts a text: negative log-likelihood and perplexity");
   const auto o = std::make_shared<Options>();
-  command->add_option("-f,--file", o->file, "the text; - reads standard input")->required();
+  command->add_option("-f,--file", o->file, "the text (required); - reads standard input");
   command->add_option("--window", o->score.window, "tokens that are scored together; 0: the model's context")
       ->check(whole_number<std::int64_t>())
       ->capture_default_str();
@@ -31,7 +44,10 @@ void add_score(CLI::App& app) {
   command->add_flag("--json", o->json, "one JSON object");
   add_model_options(*command, o->model);
   add_kv_options(*command, o->kv);
-  command->callback([o] {
+  command->allow_extras();  // to say what to do with a text that is given by itself
+  command->callback([o, command] {
+    refuse_extras(command->remaining());
+    if (o->file.empty()) throw CLI::RequiredError("--file");
     set_kv_options(o->kv, o->score);
     const std::string text = read_all(o->file);
     const auto model = load_model(o->model);

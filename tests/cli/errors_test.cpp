@@ -54,7 +54,12 @@ TEST(CommandErrors, Usage) {
                                    {{"generate", "x", "-f", "y"}, "PROMPT"},
                                    {{"generate", "x", "--batch"}, "--batch"},
                                    {{"generate", "x", "--system", "y"}, "--chat"},
-                                   {{"score"}, "--file"},
+                                   {{"score"}, "--file is required"},
+                                   {{"score", "-f", ""}, "--file is required"},
+                                   {{"score", "--bogus"}, "--bogus"},
+                                   {{"score", "-f", "x", "--bogus"}, "not expected: --bogus"},
+                                   {{"score", "Some text"}, "\"Some text\" is not an option; the text is read from"},
+                                   {{"score", "-f", "x", "y"}, "-f FILE"},
                                    {{"tokenize"}, "TEXT"},
                                    {{"detokenize"}, "IDS"}};
   for (const Case& c : cases) {
