@@ -7,7 +7,12 @@
 #include "warploom/warploom.h"
 
 int main(int argc, char** argv) try {
-  const auto model = warploom::Model::load(argc > 1 ? argv[1] : "models/SmolLM2-135M-Instruct.Q4_1.gguf");
+  const std::string path = argc > 1 ? argv[1] : "models/SmolLM2-135M-Instruct.Q4_1.gguf";
+  if (path == "--help") return std::cout << "usage: example_conversation [MODEL.gguf]\n", 0;
+  if (argc > 2 || path.starts_with('-'))
+    return std::cerr << argv[argc - 1] << " is no argument: example_conversation [MODEL.gguf]\n", 2;
+
+  const auto model = warploom::Model::load(path);
   warploom::Generator generator(model);
   warploom::Request request;
   request.max_tokens = 200;

@@ -1,6 +1,6 @@
 // A server's heart: requests from several threads share one engine, and each thread streams its answers as they come.
 //   example_serving [MODEL] [CLIENTS]
-#include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <mutex>
@@ -46,9 +46,14 @@ void serve_client(warploom::Engine& engine, int client) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  const auto model = warploom::Model::load(argc > 1 ? argv[1] : "models/SmolLM2-135M-Instruct.Q4_1.gguf");
+  const std::string path = argc > 1 ? argv[1] : "models/SmolLM2-135M-Instruct.Q4_1.gguf";
   int clients = 4;
-  if (argc > 2) std::from_chars(argv[2], argv[2] + std::strlen(argv[2]), clients);
+  if (argc > 2) clients = std::atoi(argv[2]);
+  if (path == "--help") return std::cout << "usage: example_serving [MODEL.gguf] [CLIENTS]\n", 0;
+  if (argc > 3 || path.starts_with('-') || clients < 1)
+    return std::cerr << argv[argc - 1] << " is no argument: example_serving [MODEL.gguf] [CLIENTS]\n", 2;
+
+  const auto model = warploom::Model::load(path);
 
   warploom::EngineOptions options;
   options.max_queued_requests = 100;

@@ -11,7 +11,7 @@
 #include "cuda/runtime/raii.h"
 #include "emulator/emulator.h"
 #include "support/encoding.h"
-#include "warploom/error.h"
+#include "support/report_arguments.h"
 
 using namespace warploom;
 
@@ -24,7 +24,8 @@ double peak_of(const std::string& gpu) { return gpu == "h100" ? 989e12 : 312e12;
 
 // Whether cuBLASLt took part.
 bool print_row(const Weight& weight, cuda::Matmul& matmul, const char* mode, std::int64_t tokens, cudaStream_t stream) {
-  const std::string gpu = std::getenv("WARPLOOM_EMULATOR_DEVICE") ? std::getenv("WARPLOOM_EMULATOR_DEVICE") : "a100";
+  const char* named = std::getenv("WARPLOOM_EMULATOR_DEVICE");
+  const std::string gpu = named != nullptr && *named != '\0' ? named : "a100";
   const auto count = static_cast<std::size_t>(tokens * weight.cols());
   const cuda::DeviceBuffer x(2 * count, "x"), out(static_cast<std::size_t>(tokens * weight.rows()) * sizeof(float), "out");
   cudaMemsetAsync(x.data(), 0x34, x.bytes(), stream);
@@ -55,15 +56,7 @@ bool print_row(const Weight& weight, cuda::Matmul& matmul, const char* mode, std
   return dense > 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) try {
-  if (argc < 3) return std::fprintf(stderr, "usage: products_report ROWS COLS [TOKENS...]\n"), 2;
-  if (warploom_emulator_count == nullptr) return std::fprintf(stderr, "products_report: only the emulator counts\n"), 1;
-  const std::int64_t rows = std::strtoll(argv[1], nullptr, 10), cols = std::strtoll(argv[2], nullptr, 10);
-  std::vector<std::int64_t> counts;
-  for (int i = 3; i < argc; ++i) counts.push_back(std::strtoll(argv[i], nullptr, 10));
-  if (counts.empty()) counts = {16, 32, 64, 65, 128, 256, 512};
+void print_table(std::int64_t rows, std::int64_t cols, const std::vector<std::int64_t>& counts) {
   std::mt19937 rng(1);
   const test::RandomWeight weight(rng, WeightType::q4_0, rows, cols);
   const cuda::Stream stream = cuda::create_stream();
@@ -76,7 +69,23 @@ int main(int argc, char** argv) try {
   for (const std::int64_t tokens : counts)
     if (print_row(*prepared, by_default, "default", tokens, stream.get()))
       print_row(*same, deterministic, "deterministic", tokens, stream.get());
-} catch (const Error& error) {
-  std::fprintf(stderr, "products_report: %s\n", error.what());
-  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const char* usage =
+      "products_report ROWS COLS [TOKENS..]: 16, 32, 64, 65, 128, 256 and 512 tokens unless said otherwise; on the emulator "
+      "of CUDA alone";
+  return test::run_report(argc, argv, usage, [](const std::vector<std::string>& arguments) {
+    if (arguments.size() < 2) throw test::WrongArgument("it takes rows and columns of a weight");
+    const std::int64_t rows = test::number_of(arguments[0], "rows", 1, 1 << 20),
+                       cols = test::number_of(arguments[1], "columns", 32, 1 << 20);
+    if (cols % 32 != 0) throw test::WrongArgument("\"" + arguments[1] + "\" columns are no multiple of 32");
+    std::vector<std::int64_t> counts;
+    for (std::size_t i = 2; i < arguments.size(); ++i) counts.push_back(test::number_of(arguments[i], "tokens", 1, 65536));
+    if (counts.empty()) counts = {16, 32, 64, 65, 128, 256, 512};
+    if (warploom_emulator_count == nullptr) throw std::runtime_error("only the emulator counts");
+    print_table(rows, cols, counts);
+  });
 }

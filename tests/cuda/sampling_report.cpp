@@ -1,9 +1,9 @@
 // Prints bench/README.md's tables of what sampling and its yardstick move, as the emulator counts it. `sampling_report
 // [ROWS...]`
 #include <cstdio>
-#include <cstdlib>
 
 #include "cuda/sample_traffic.h"
+#include "support/report_arguments.h"
 
 using namespace warploom;
 
@@ -34,13 +34,16 @@ void print_table(test::TrafficOf what, const std::vector<std::int64_t>& counts) 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::vector<std::int64_t> counts;
-  for (int i = 1; i < argc; ++i) counts.push_back(std::strtoll(argv[i], nullptr, 10));
-  if (counts.empty()) counts = {1, 8, 64, 256};
-  if (!test::measure_traffic(test::traffic_cases(1).front()))
-    return std::fprintf(stderr, "sampling_report: only the emulator counts; put its folder first on LD_LIBRARY_PATH\n"), 1;
-  std::printf("cuda::sample\n\n");
-  print_table(test::TrafficOf::sample, counts);
-  std::printf("\ncub::DeviceSegmentedRadixSort and what follows it\n\n");
-  print_table(test::TrafficOf::full_sort, counts);
+  const char* usage = "sampling_report [ROWS..]: 1, 8, 64 and 256 rows unless said otherwise; on the emulator of CUDA alone";
+  return test::run_report(argc, argv, usage, [](const std::vector<std::string>& arguments) {
+    std::vector<std::int64_t> counts;
+    for (const std::string& argument : arguments) counts.push_back(test::number_of(argument, "rows", 1, 4096));
+    if (counts.empty()) counts = {1, 8, 64, 256};
+    if (!test::measure_traffic(test::traffic_cases(1).front()))
+      throw std::runtime_error("only the emulator counts; put its folder first on LD_LIBRARY_PATH");
+    std::printf("cuda::sample\n\n");
+    print_table(test::TrafficOf::sample, counts);
+    std::printf("\ncub::DeviceSegmentedRadixSort and what follows it\n\n");
+    print_table(test::TrafficOf::full_sort, counts);
+  });
 }

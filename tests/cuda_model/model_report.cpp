@@ -1,11 +1,10 @@
 // Prints bench/README.md's table of decoding on CUDA: counters of one step of SmolLM2-135M on the emulator, and modelled times.
 // `model_report MODEL.gguf [packed|half] [SEQUENCES...]`
 #include <cstdio>
-#include <cstdlib>
 
 #include "emulator/emulator.h"
+#include "support/report_arguments.h"
 #include "support/stepper.h"
-#include "warploom/error.h"
 
 using namespace warploom;
 
@@ -63,30 +62,26 @@ void print_row(const std::string& path, CudaWeights weights, std::int64_t sequen
 
 }  // namespace
 
-int main(int argc, char** argv) try {
-  if (argc < 2) return std::fprintf(stderr, "usage: model_report MODEL.gguf [packed|half] [SEQUENCES...]\n"), 2;
-  if (warploom_emulator_count == nullptr) return std::fprintf(stderr, "model_report: only the emulator counts\n"), 1;
-  std::vector<std::int64_t> counts;
-  CudaWeights weights = CudaWeights::packed;
-  for (int i = 2; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (word == "packed" || word == "half") {
-      weights = word == "half" ? CudaWeights::half : CudaWeights::packed;
-    } else if (const std::int64_t count = std::strtoll(argv[i], nullptr, 10); count >= 1 && count <= 4096) {
-      counts.push_back(count);
-    } else {
-      return std::fprintf(stderr, "model_report: \"%s\" is neither packed, half nor a number of sequences in [1, 4096]\n",
-                          argv[i]),
-             2;
+int main(int argc, char** argv) {
+  const char* usage =
+      "model_report MODEL.gguf [packed|half] [SEQUENCES..]: packed weights and 1, 16, 64 and 256 sequences unless said "
+      "otherwise; on the emulator of CUDA alone";
+  return test::run_report(argc, argv, usage, [](const std::vector<std::string>& arguments) {
+    if (arguments.empty()) throw test::WrongArgument("it takes the file of a model");
+    std::vector<std::int64_t> counts;
+    CudaWeights weights = CudaWeights::packed;
+    for (std::size_t i = 1; i < arguments.size(); ++i) {
+      if (arguments[i] == "packed" || arguments[i] == "half")
+        weights = arguments[i] == "half" ? CudaWeights::half : CudaWeights::packed;
+      else
+        counts.push_back(test::number_of(arguments[i], "sequences", 1, 4096));
     }
-  }
-  if (counts.empty()) counts = {1, 16, 64, 256};
-  std::printf(
-      "| sequences | kernels | MB moved | MB at least | A100 us | products | tokens/s | of the limit | without launches "
-      "| H100 us | products | tokens/s | of the limit | without launches "
-      "|\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
-  for (const std::int64_t n : counts) print_row(argv[1], weights, n);
-} catch (const Error& error) {
-  std::fprintf(stderr, "model_report: %s\n", error.what());
-  return 1;
+    if (counts.empty()) counts = {1, 16, 64, 256};
+    if (warploom_emulator_count == nullptr) throw std::runtime_error("only the emulator counts");
+    std::printf(
+        "| sequences | kernels | MB moved | MB at least | A100 us | products | tokens/s | of the limit | without launches "
+        "| H100 us | products | tokens/s | of the limit | without launches "
+        "|\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n");
+    for (const std::int64_t n : counts) print_row(arguments[0], weights, n);
+  });
 }

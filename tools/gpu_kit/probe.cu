@@ -310,6 +310,9 @@ void fault() {
 int main(int argc, char** argv) try {
   const std::string what = argc > 1 ? argv[1] : "";
   const bool small = argc > 2 && std::string(argv[2]) == "--small";
+  const char* usage = "usage: gpu_probe device|mma|hist|dependent|hang|fault|wrong [--small]";
+  if (what == "--help" || what == "-h") return std::puts(usage), 0;
+  if (argc > (small ? 3 : 2)) return std::fprintf(stderr, "error: \"%s\" is no option; %s\n", argv[small ? 3 : 2], usage), 2;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   if (what == "device")
     print_device();
@@ -327,7 +330,7 @@ int main(int argc, char** argv) try {
   else if (what == "fault")
     fault();
   else
-    return std::fprintf(stderr, "usage: gpu_probe device|mma|hist|dependent|hang|fault|wrong [--small]\n"), 2;
+    return std::fprintf(stderr, "error: \"%s\" is no probe; %s\n", what.c_str(), usage), 2;
   return 0;
 } catch (const std::exception& e) {
   return std::fprintf(stderr, "error: %s\n", e.what()), 1;
