@@ -54,6 +54,9 @@ TEST(CommandErrors, Usage) {
                                    {{"generate", "x", "-f", "y"}, "PROMPT"},
                                    {{"generate", "x", "--batch"}, "--batch"},
                                    {{"generate", "x", "--system", "y"}, "--chat"},
+                                   {{"generate", "x", "--logprobs"}, "--logprobs goes with --json"},
+                                   {{"generate", "x", "--top-logprobs", "2"}, "--top-logprobs goes with --json"},
+                                   {{"generate", "x", "--prompt-logprobs"}, "--prompt-logprobs goes with --json"},
                                    {{"score"}, "--file"},
                                    {{"tokenize"}, "TEXT"},
                                    {{"detokenize"}, "IDS"}};
@@ -79,6 +82,8 @@ TEST(CommandErrors, SamplingOutOfRange) {
                                                        {"--temperature", "nan", "temperature is nan"},
                                                        {"--top-p", "0", "top_p is 0"},
                                                        {"--top-p", "nan", "top_p is nan"},
+                                                       {"--top-p", "1.01", "top_p is 1.01; it must be in (0, 1]"},
+                                                       {"-p", "2", "top_p is 2; it must be in (0, 1]"},
                                                        {"--top-k", "-1", "top_k is -1"},
                                                        {"--min-p", "2", "min_p is 2"}};
   for (const auto& c : cases) {
