@@ -44,7 +44,7 @@ CLI::Option* add_modelled_gpu(CLI::App& command, std::string& name) {
 std::string emulate(const std::string& name) {
   const char* device = std::getenv(kDevice);
   if (!device) {
-    const std::string gpu = name.empty() ? "h100" : name;
+    std::string gpu = name.empty() ? "h100" : name;
     setenv(kDevice, gpu.c_str(), 0);
     return gpu;
   }

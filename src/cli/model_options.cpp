@@ -144,7 +144,8 @@ void add_sampling_options(CLI::App& command, SamplingChoice& choice) {
   command.add_option("-k,--top-k", p.top_k, "keep the k most probable tokens; 0: off")
       ->check(whole_number<std::int64_t>())
       ->capture_default_str();
-  command.add_option("-p,--top-p", p.top_p, "keep the smallest set of this much probability, in (0, 1]; 1: off")->capture_default_str();
+  command.add_option("-p,--top-p", p.top_p, "keep the smallest set of this much probability, in (0, 1]; 1: off")
+      ->capture_default_str();
   command.add_option("--min-p", p.min_p, "drop tokens below this share of the most probable one's probability; 0: off")
       ->capture_default_str();
   command.add_option("--repetition-penalty", p.repetition_penalty, "1: off")->capture_default_str();
