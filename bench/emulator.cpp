@@ -2,10 +2,8 @@
 
 #include <dlfcn.h>
 
-#include <fmt/format.h>
-
+#include "modelled_gpus.h"
 #include "tools/gpu_emulator/include/emulator/emulator.h"
-#include "warploom/error.h"
 
 namespace warploom::bench {
 
@@ -28,10 +26,8 @@ std::optional<std::function<DeviceWork()>> emulated_work(const std::string& gpu)
   const auto reset = find<decltype(warploom_emulator_reset_counters)>(runtime, "warploom_emulator_reset_counters");
   const auto counters = find<decltype(warploom_emulator_counters)>(runtime, "warploom_emulator_counters");
   const auto modelled = find<decltype(warploom_emulator_modelled)>(runtime, "warploom_emulator_modelled");
-  const auto occupancy = find<decltype(warploom_emulator_occupancy)>(runtime, "warploom_emulator_occupancy");
-  if (!count || !reset || !counters || !modelled || !occupancy) return {};
-  if (WarploomOccupancy ignored; !occupancy(gpu.c_str(), 32, 0, 32, &ignored))
-    throw InvalidArgument(fmt::format("--modelled-gpu: \"{}\" is not one of " WARPLOOM_EMULATOR_GPUS, gpu));
+  if (!count || !reset || !counters || !modelled) return {};
+  check_modelled_gpu("the modelled GPU", gpu);
   count(1);
   return [=] {
     WarploomCounters c = {};

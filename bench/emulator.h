@@ -8,7 +8,7 @@
 
 namespace warploom::bench {
 
-/// A function that says what the device did since its last call, with times modelled on `gpu` (one of WARPLOOM_EMULATOR_GPUS);
+/// A function that says what the device did since its last call, with times modelled on `gpu` (what emulate() returned);
 /// counting starts. Empty if no emulator was loaded: call it when a model is on CUDA. Throws InvalidArgument if `gpu` is not known.
 std::optional<std::function<DeviceWork()>> emulated_work(const std::string& gpu);
 

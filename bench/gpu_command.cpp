@@ -7,9 +7,12 @@
 #include <fmt/format.h>
 
 #include "cli/say.h"
+#include "core/without_gpu.h"
 #include "decode_step.h"
 #include "emulator.h"
+#include "gpu/op_tests.h"
 #include "gpu_report.h"
+#include "modelled_gpus.h"
 #include "warploom/error.h"
 
 namespace warploom::bench {
@@ -24,7 +27,8 @@ auto load_module() {
   const auto path = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / kModule;
   if (!std::filesystem::exists(path, error))
     throw BackendError(
-        fmt::format("--gpu-ops: {} is not there: a build with nvcc of CUDA 13 has it beside warploom-bench", path.string()));
+        fmt::format("--gpu-ops: {} is not there: a build with nvcc of CUDA 13 has it beside warploom-bench. {}",
+                    path.string(), kWithoutGpu));
   void* module = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!module) throw BackendError(fmt::format("--gpu-ops: {} cannot be loaded: {}", kModule, dlerror()));
   void* entry = dlsym(module, "warploom_gpu_ops");
@@ -46,7 +50,18 @@ void measure_steps(const GpuCommand& command, GpuReport& report, const GpuProgre
 
 }  // namespace
 
-void run_gpu_ops(const GpuCommand& command) {
+void list_gpu_ops(const GpuOpsOptions& options) {
+  check_only(options.only, options.small);
+  for (const std::string& name : op_test_names(options.small))
+    if (is_wanted(name, options.only)) fmt::print("{}\n", name);
+}
+
+void run_gpu_ops(GpuCommand command) {
+  if (parse_device_kind(command.model.device) == DeviceKind::cpu)
+    throw InvalidArgument("--gpu-ops measures CUDA; --device cpu has none (--ops measures the CPU)");
+  check_only(command.ops.only, command.ops.small);
+  command.ops.gpu = command.model.gpu;
+  command.ops.modelled_gpu = emulate(command.ops.modelled_gpu);
   GpuReport report;
   report.machine = this_machine();
   const GpuProgress progress = [&](const GpuMeasurement& m) {
@@ -55,7 +70,6 @@ void run_gpu_ops(const GpuCommand& command) {
   };
   if (command.model.shape.empty()) {
     load_module()(command.ops, report.device, progress);
-    if (report.measurements.empty()) throw InvalidArgument("--only: no test has a name with any of these parts");
   } else {
     measure_steps(command, report, progress);
   }

@@ -24,19 +24,29 @@ double matrix_share(const GpuReport& report, const GpuMeasurement& m) {
   return m.flops > 0 && report.device.matrix_tflop_per_s > 0 ? m.tflop_per_s() / report.device.matrix_tflop_per_s : -1;
 }
 
+// What is not known is not there.
 nlohmann::json as_json(const GpuDevice& d) {
-  return {{"name", d.name},
-          {"multiprocessors", d.multiprocessors},
-          {"capability", d.capability},
-          {"driver", d.driver},
-          {"runtime", d.runtime},
-          {"maximum_clock_mhz", d.clock_mhz},
-          {"maximum_memory_clock_mhz", d.memory_clock_mhz},
-          {"l2_mib", d.l2_mib},
-          {"emulated", d.emulated},
-          {"read_gb_per_s", d.read_gb_per_s},
-          {"copy_gb_per_s", d.copy_gb_per_s},
-          {"matrix_tflop_per_s", d.matrix_tflop_per_s}};
+  nlohmann::json device = {{"name", d.name}, {"emulated", d.emulated}};
+  const auto add = [&](const char* key, auto value) {
+    if (value > 0) device[key] = value;
+  };
+  add("multiprocessors", d.multiprocessors), add("capability", d.capability);
+  add("driver", d.driver), add("runtime", d.runtime);
+  add("maximum_clock_mhz", d.clock_mhz), add("maximum_memory_clock_mhz", d.memory_clock_mhz), add("l2_mib", d.l2_mib);
+  add("read_gb_per_s", d.read_gb_per_s), add("copy_gb_per_s", d.copy_gb_per_s);
+  add("matrix_tflop_per_s", d.matrix_tflop_per_s);
+  return device;
+}
+
+// "reads 2000 GB/s, copies 1600 GB/s, multiplies 500 TFLOP/s (f16)", as far as it is known.
+std::string rates(const GpuDevice& d) {
+  std::string text;
+  const auto add = [&](const char* does, double value, const char* unit) {
+    if (value > 0) text += fmt::format("{}{} {:.0f} {}", text.empty() ? "" : ", ", does, value, unit);
+  };
+  add("reads", d.read_gb_per_s, "GB/s"), add("copies", d.copy_gb_per_s, "GB/s");
+  add("multiplies", d.matrix_tflop_per_s, "TFLOP/s (f16)");
+  return text;
 }
 
 std::string as_json(const GpuReport& report) {
@@ -80,10 +90,10 @@ std::string heading(const GpuReport& report) {
         fmt::format("No GPU: an emulator ran this, and its times are modelled on {}, not measured.\n", report.modelled_gpu);
   if (d.read_gb_per_s > 0)
     text += fmt::format(
-        "{} multiprocessors, compute capability {:.1f}, at most {:.0f} MHz, memory {:.0f} MHz, L2 {:.0f} MiB, driver {}.{}\n"
-        "The device reads {:.0f} GB/s, copies {:.0f} GB/s, multiplies {:.0f} TFLOP/s (f16)\n",
-        d.multiprocessors, d.capability / 10.0, d.clock_mhz, d.memory_clock_mhz, d.l2_mib, d.driver / 1000,
-        d.driver % 1000 / 10, d.read_gb_per_s, d.copy_gb_per_s, d.matrix_tflop_per_s);
+        "{} multiprocessors, compute capability {:.1f}, at most {:.0f} MHz, memory {:.0f} MHz, L2 {:.0f} MiB{}\n"
+        "The device {}\n",
+        d.multiprocessors, d.capability / 10.0, d.clock_mhz, d.memory_clock_mhz, d.l2_mib,
+        d.driver > 0 ? fmt::format(", driver {}.{}", d.driver / 1000, d.driver % 1000 / 10) : "", rates(d));
   return text + "\n";
 }
 

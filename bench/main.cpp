@@ -10,9 +10,9 @@
 #endif
 #include "format.h"
 #include "gpu_command.h"
+#include "modelled_gpus.h"
 #include "report.h"
 #include "serve_command.h"
-#include "tools/gpu_emulator/include/emulator/emulator.h"
 #include "warploom/error.h"
 #include "warploom/synthetic.h"
 #include "worker_command.h"
@@ -30,7 +30,7 @@ struct Options {
   std::int64_t context = 32;
   int repeats = 5;
   std::string format = "table", strategy = "greedy", logits;
-  bool no_kv_cache = false, sampler = false, ops = false, gpu_ops = false;
+  bool no_kv_cache = false, sampler = false, ops = false, gpu_ops = false, list = false;
   cli::KvChoice kv;
   GpuOpsOptions gpu;
 };
@@ -74,7 +74,16 @@ void run_ops([[maybe_unused]] const Options& o) {
 #endif
 }
 
-int run(const Options& o) {
+// Single ops have sizes of their own: what only a shape's decode steps take is refused.
+void check_gpu_ops(const CLI::App& app, const Options& o) {
+  if (!o.model.shape.empty()) return;
+  for (const char* name : {"--batch", "--context"})
+    if (app.count(name) > 0)
+      throw InvalidArgument(fmt::format(
+          "{}: --gpu-ops takes it for the decode steps of a shape: give --shape, too, e.g. --shape llama-3.2-1b", name));
+}
+
+int run(const CLI::App& app, const Options& o) {
   check_format(o.format);
   if (o.repeats < 1) throw InvalidArgument("--repeats must be at least 1");
   if (o.ops) {
@@ -87,6 +96,11 @@ int run(const Options& o) {
   for (const std::int64_t b : o.batches)
     if (b > kMaxBatch) throw InvalidArgument(fmt::format("-b: {} is not at most {}", b, kMaxBatch));
   if (o.gpu_ops) {
+    check_gpu_ops(app, o);
+    if (o.list) {
+      list_gpu_ops(o.gpu);
+      return 0;
+    }
     GpuOpsOptions ops = o.gpu;
     ops.repeats = o.repeats;
     run_gpu_ops({ops, o.model, o.batches, o.context, o.format});
@@ -138,30 +152,40 @@ int main(int argc, char** argv) {
   app.add_option("--seed", o.model.seed, "seed of the weights that --shape draws")
       ->check(cli::whole_number<std::uint64_t>())
       ->capture_default_str();
-  app.add_option("-p,--prompt", o.prompts, "prompt lengths")->delimiter(',')->capture_default_str();
-  app.add_option("-n,--length", o.lengths, "tokens to generate")->delimiter(',')->capture_default_str();
+  std::vector<CLI::Option*> of_models = {
+      app.get_option("--model"),
+      app.add_option("-p,--prompt", o.prompts, "prompt lengths")->delimiter(',')->capture_default_str(),
+      app.add_option("-n,--length", o.lengths, "tokens to generate")->delimiter(',')->capture_default_str()};
   app.add_option("-b,--batch", o.batches, "batch sizes")->delimiter(',')->capture_default_str();
   app.add_option("-c,--context", o.context, "prompt tokens before generation")->capture_default_str();
-  app.add_option("--strategy", o.strategy, "sampling strategy of generation: " + strategy_names())->capture_default_str();
+  of_models.push_back(app.add_option("--strategy", o.strategy, "sampling strategy of generation: " + strategy_names())
+                          ->capture_default_str());
   cli::add_kv_options(app, o.kv);
-  app.add_flag("--no-kv-cache", o.no_kv_cache, "also measure batch 1 without the KV cache");
-  app.add_flag("--sampler", o.sampler, "measure the sampler alone instead (no model)");
-  app.add_flag("--ops", o.ops,
-               "measure the CPU's ops one by one, in the sizes of --shape, beside what the machine can do at most");
+  for (const char* name : {"--kv-type", "--kv-block", "--round-attention"}) of_models.push_back(app.get_option(name));
+  of_models.push_back(app.add_flag("--no-kv-cache", o.no_kv_cache, "also measure batch 1 without the KV cache"));
+  const auto sampler = app.add_flag("--sampler", o.sampler, "measure the sampler alone instead (no model)");
+  const auto ops = app.add_flag(
+      "--ops", o.ops, "measure the CPU's ops one by one, in the sizes of --shape, beside what the machine can do at most");
   app.add_option("--rows", o.rows, "rows of logits a call, for --sampler")->delimiter(',')->capture_default_str();
   app.add_option("--vocab", o.vocabs, "vocabulary sizes, for --sampler")->delimiter(',')->capture_default_str();
   app.add_option("--logits", o.logits, "file of raw f32 rows for --sampler, instead of normal(0, 3) ones")
       ->check(CLI::ExistingFile);
-  const auto gpu_ops = app.add_flag("--gpu-ops", o.gpu_ops,
-                                    "measure single CUDA ops instead; with --shape, that shape's decode steps (-b, -c)");
-  app.add_option("--only", o.gpu.only, "parts of the names of tests that --gpu-ops runs (default: all)")
+  const auto gpu_ops =
+      app.add_flag("--gpu-ops", o.gpu_ops,
+                   "measure single CUDA ops on --gpu instead; with --shape, that shape's decode steps (-b, -c)")
+          ->excludes(sampler)
+          ->excludes(ops);
+  for (CLI::Option* option : of_models) gpu_ops->excludes(option);
+  const auto shape = app.get_option("--shape");
+  app.add_option("--only", o.gpu.only, "parts of the names of tests that --gpu-ops runs (default: all; --list prints them)")
       ->delimiter(',')
-      ->needs(gpu_ops);
-  app.add_flag("--small", o.gpu.small, "sizes for --gpu-ops that take an emulator seconds")->needs(gpu_ops);
-  app.add_option("--modelled-gpu", o.gpu.modelled_gpu,
-                 "whose times --gpu-ops models on the emulator of CUDA (" WARPLOOM_EMULATOR_GPUS ")")
       ->needs(gpu_ops)
-      ->capture_default_str();
+      ->excludes(shape);
+  app.add_flag("--small", o.gpu.small, "sizes for --gpu-ops that take an emulator seconds")->needs(gpu_ops)->excludes(shape);
+  app.add_flag("--list", o.list, "print the names of the tests that --gpu-ops would run, and end; takes no GPU")
+      ->needs(gpu_ops)
+      ->excludes(shape);
+  add_modelled_gpu(app, o.gpu.modelled_gpu)->needs(gpu_ops);
   app.add_option("-r,--repeats", o.repeats, "runs of each test, after one to warm up")->capture_default_str();
   const auto format = app.add_option("--format", o.format, "table, markdown, json or csv")->capture_default_str();
   app.add_flag_callback(
@@ -170,5 +194,5 @@ int main(int argc, char** argv) {
   app.require_subcommand(0, 1);
   add_serve(app);
   add_worker(app);
-  return cli::run_program(app, argc, argv, [&] { return app.get_subcommands().empty() ? run(o) : 0; });
+  return cli::run_program(app, argc, argv, [&] { return app.get_subcommands().empty() ? run(app, o) : 0; });
 }

@@ -1,10 +1,12 @@
 #include "modelled_serve.h"
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/divide.h"
 #include "measure.h"
 
 namespace warploom::bench {
@@ -100,6 +102,18 @@ class ModelledRun {
 };
 
 }  // namespace
+
+std::int64_t useful_cache_tokens(std::span<const Arrival> arrivals, const ModelShape& shape, const EngineOptions& options) {
+  constexpr std::int64_t kMostBytes = std::int64_t{1} << 30;
+  std::int64_t all = 0, longest = 0;
+  for (const Arrival& arrival : arrivals) {
+    // A spare block, for the copy that a shared block may need.
+    const std::int64_t blocks = ceil_div(arrival.prompt_tokens() + arrival.output_tokens, options.block_size) + 1;
+    all += blocks * options.block_size;
+    longest = std::max(longest, blocks * options.block_size);
+  }
+  return std::min(all, std::max(longest, kMostBytes / shape.kv_bytes_per_token(options.kv_type)));
+}
 
 ServingResult serve_modelled(const std::shared_ptr<const Model>& model, std::span<const Arrival> arrivals, double rate,
                              const ServeOptions& options, const std::function<DeviceWork()>& work,

@@ -16,10 +16,10 @@
 #include "emulator.h"
 #include "format.h"
 #include "measure.h"
+#include "modelled_gpus.h"
 #include "modelled_serve.h"
 #include "serve.h"
 #include "serving_report.h"
-#include "tools/gpu_emulator/include/emulator/emulator.h"
 #include "trace_file.h"
 #include "warploom/error.h"
 #include "workload.h"
@@ -40,7 +40,7 @@ struct Options {
   std::int64_t prefix_tokens = 0, trace_block = 512;
   double prefix_share = 1;
   double ttft_limit_ms = 1000, itl_limit_ms = 100;
-  std::string strategy = "greedy", format = "table", modelled_gpu = "h100";
+  std::string strategy = "greedy", format = "table", modelled_gpu;
 };
 
 void check(const Options& o) {
@@ -109,6 +109,8 @@ class Runner {
     serve_.limits = {o_.ttft_limit_ms / 1000, o_.itl_limit_ms / 1000};
     serve_.seed = o_.model.seed;
     serve_.warm_up = o_.warm_up;
+    if (work_ && serve_.engine.kv_cache_tokens == 0)
+      serve_.engine.kv_cache_tokens = useful_cache_tokens(arrivals_, model_->shape(), serve_.engine);
     if (work_ && o_.warm_up > 0) throw InvalidArgument("--warm-up: times on the emulator are modelled and need none");
   }
 
@@ -149,11 +151,12 @@ class Runner {
   ServeOptions serve_;
 };
 
-void run(const Options& o) {
+void run(Options& o) {
   check(o);
   ServingReport report;
   std::vector<Arrival> arrivals = arrivals_of(o, report);
   (void)strategy_params(o.strategy);
+  if (parse_device_kind(o.model.device) != DeviceKind::cpu) o.modelled_gpu = emulate(o.modelled_gpu);
   const auto model = cli::load_model(o.model);
   drop_too_long(arrivals, model->shape().context_length, report);
   report.workload.emplace_back("requests", fmt::format("{}", arrivals.size()));
@@ -164,7 +167,10 @@ void run(const Options& o) {
   report.machine = this_machine();
   report.model = cli::model_name(o.model);
   report.device = model->device().description;
-  if (runner.is_modelled()) report.modelled_gpu = o.modelled_gpu;
+  if (runner.is_modelled()) {
+    report.modelled_gpu = o.modelled_gpu;
+    report.workload.emplace_back("KV cache", fmt::format("{} tokens", runner.serve_options().engine.kv_cache_tokens));
+  }
   report.limits = runner.serve_options().limits;
   const auto at = [&](double rate) { return runner.run(rate); };
   const double first = o.rates.empty() ? runner.natural_rate() : o.rates[0];
@@ -237,7 +243,9 @@ CLI::App* add_serve(CLI::App& app) {
   add_workload_options(*command, *o);
   cli::add_kv_options(*command, o->kv);
   const auto count = cli::whole_number<std::int64_t>();
-  command->add_option("--kv-cache-tokens", o->engine.kv_cache_tokens, "tokens in the KV cache; 0: what fits")
+  command
+      ->add_option("--kv-cache-tokens", o->engine.kv_cache_tokens,
+                   "tokens in the KV cache; 0: what fits; on the emulator of CUDA what the requests can use, up to 1 GiB")
       ->check(count)
       ->capture_default_str();
   command->add_option("--max-num-seqs", o->engine.max_num_seqs, "sequences that run at a time")
@@ -249,10 +257,7 @@ CLI::App* add_serve(CLI::App& app) {
       ->check(count)
       ->capture_default_str();
   command->add_flag("--no-prefix-caching", o->no_prefix_caching, "compute prompts that share a prefix in full");
-  command
-      ->add_option("--modelled-gpu", o->modelled_gpu,
-                   "on the emulator of CUDA: whose times are modelled (" WARPLOOM_EMULATOR_GPUS ")")
-      ->capture_default_str();
+  add_modelled_gpu(*command, o->modelled_gpu);
   command->add_option("--strategy", o->strategy, "sampling strategy: " + strategy_names())->capture_default_str();
   const auto format = command->add_option("--format", o->format, "table, markdown, json or csv")->capture_default_str();
   command

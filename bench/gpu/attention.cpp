@@ -1,11 +1,11 @@
-// cuda::paged_attention() in the shape of an 8B model: 32 heads of 128 on 8 heads of keys and values; a quarter of it for the
-// longest prompt, which an emulator would not end in minutes.
+// cuda::paged_attention() in the shape of an 8B model: heads of 128, four on each head of keys and values.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include <fmt/format.h>
 
+#include "bench/gpu/op_tests.h"
 #include "bench/gpu/run.h"
 #include "core/divide.h"
 #include "warploom/cuda/kv_cache.h"
@@ -14,12 +14,9 @@ namespace warploom::bench {
 
 namespace {
 
-constexpr std::int64_t kHeads = 32, kGroup = 4, kHeadDim = 128, kBlock = 16;  // kGroup: query heads of a kv head
+constexpr std::int64_t kGroup = 4, kHeadDim = 128, kBlock = 16;  // kGroup: query heads of a kv head
 
-struct Sequence {
-  std::int64_t context = 0, tokens = 1;  // the last `tokens` of the context attend
-};
-using Batch = std::vector<Sequence>;
+using Batch = std::vector<SequenceLength>;
 
 // Finite values of small exponents: a few random bytes over and over.
 void fill(void* memory, std::size_t bytes, DType type) {
@@ -40,7 +37,7 @@ struct Metadata {
   std::int64_t longest = 0, most_tokens = 1, blocks = 0;
 
   explicit Metadata(const Batch& batch) {
-    for (const Sequence& s : batch) {
+    for (const SequenceLength& s : batch) {
       longest = std::max(longest, ceil_div(s.context, kBlock));
       most_tokens = std::max(most_tokens, s.tokens);
       blocks += ceil_div(s.context, kBlock);
@@ -65,37 +62,26 @@ struct Metadata {
 // Pairs of a query and a key that it sees.
 double pairs(const Batch& batch) {
   double sum = 0;
-  for (const Sequence& s : batch)
+  for (const SequenceLength& s : batch)
     sum += static_cast<double>(s.tokens) * static_cast<double>(2 * s.context - s.tokens + 1) / 2;
   return sum;
 }
 
 double cache_bytes(const Batch& batch, std::int64_t kv_heads) {
   double tokens = 0;
-  for (const Sequence& s : batch) tokens += static_cast<double>(s.context);
+  for (const SequenceLength& s : batch) tokens += static_cast<double>(s.context);
   return tokens * 2 * static_cast<double>(kv_heads) * kHeadDim * 2;
 }
 
-struct Named {
-  std::string name;
-  Batch batch;
-  std::int64_t heads = kHeads;
-};
-
-void run_batch(const GpuRun& run, const Named& named, DType type, bool rounded) {
-  const Batch& batch = named.batch;
-  const std::int64_t heads = named.heads, kv_heads = heads / kGroup;
-  const std::string test = fmt::format("attention {} {}", named.name,
-                                       type == DType::f16 ? "f16"
-                                       : rounded          ? "bf16 rounded"
-                                                          : "bf16");
-  if (!run.wants(test)) return;
+void run_test(const GpuRun& run, const AttentionTest& test) {
+  const Batch& batch = test.batch;
+  const std::int64_t heads = test.heads, kv_heads = heads / kGroup;
   const Metadata m(batch);
   KvCacheView cache;
-  cache.type = type, cache.num_layers = 1, cache.num_blocks = m.blocks, cache.num_kv_heads = kv_heads;
+  cache.type = test.type, cache.num_layers = 1, cache.num_blocks = m.blocks, cache.num_kv_heads = kv_heads;
   cache.head_dim = kHeadDim, cache.block_size = kBlock;
   const cuda::DeviceBuffer memory(static_cast<std::size_t>(cache.bytes()), "keys and values");
-  fill(memory.data(), memory.bytes(), type);
+  fill(memory.data(), memory.bytes(), test.type);
   cache.data = memory.data();
   const OnDevice<std::int32_t> positions(m.positions), token_to_seq(m.token_to_seq), starts(m.starts), tables(m.tables);
   const auto tokens = static_cast<std::int64_t>(m.positions.size());
@@ -117,51 +103,20 @@ void run_batch(const GpuRun& run, const Named& named, DType type, bool rounded) 
                    tables.data(),
                    m.longest};
   args.cache = cache;
-  args.round_to_bf16 = rounded;
-  args.out = {out.data(), type, heads * kHeadDim};
+  args.round_to_bf16 = test.rounded;
+  args.out = {out.data(), test.type, heads * kHeadDim};
   const cuda::DeviceBuffer workspace(std::max<std::size_t>(cuda::paged_attention_workspace_bytes(args), 16), "a workspace");
   cuda::check(cudaMemset(workspace.data(), 0, std::min(workspace.bytes(), cuda::kAttentionZeroBytes)), "a workspace");
   args.workspace = {workspace.data(), workspace.bytes()};
-  run.time(test, cache_bytes(batch, kv_heads), 4.0 * static_cast<double>(heads) * kHeadDim * pairs(batch), false,
+  run.time(test.name(), cache_bytes(batch, kv_heads), 4.0 * static_cast<double>(heads) * kHeadDim * pairs(batch), false,
            [&] { cuda::paged_attention(args, run.timer.stream()); });
-}
-
-Batch crowd(std::int64_t sequences, std::int64_t context) {
-  return Batch(static_cast<std::size_t>(sequences), {context, 1});
-}
-
-Batch with_first(Batch batch, Sequence first) {
-  batch.insert(batch.begin(), first);
-  return batch;
-}
-
-std::vector<Named> batches(bool small) {
-  std::vector<Named> all;
-  const std::int64_t shorter = small ? 64 : 1;  // contexts are so many times shorter
-  for (const auto& [sequences, context] : std::vector<std::pair<std::int64_t, std::int64_t>>{
-           {1, 512}, {1, 4096}, {1, 32768}, {1, 131072}, {8, 4096}, {32, 4096}, {33, 4096}, {64, 4096}, {256, 1024}})
-    if (!small || sequences <= 33)
-      all.push_back({fmt::format("decode {} x {}", sequences, context / shorter), crowd(sequences, context / shorter)});
-  const std::int64_t usual = 1024 / shorter, longest = 131072 / shorter, middle = 32768 / shorter;
-  all.push_back({fmt::format("decode 39 x {} and 1 x {}", usual, longest), with_first(crowd(39, usual), {longest, 1})});
-  for (const std::int64_t tokens : {2, 4, 16})
-    all.push_back({fmt::format("verify {} after {}", tokens, middle), {{middle, tokens}}});
-  for (const std::int64_t length : {512, 2048, 8192})
-    all.push_back({fmt::format("prefill {}", length / shorter), {{length / shorter, length / shorter}}});
-  all.push_back({fmt::format("prefill {} of 8 heads", 8192 / shorter), {{8192 / shorter, 8192 / shorter}}, kHeads / 4});
-  const std::int64_t chunk = 512 / shorter;
-  all.push_back({fmt::format("prompt {} alone", chunk), {{usual, chunk}}});
-  all.push_back({fmt::format("64 decodes x {} alone", usual), crowd(64, usual)});
-  all.push_back(
-      {fmt::format("prompt {} beside 64 decodes x {}", chunk, usual), with_first(crowd(64, usual), {usual, chunk})});
-  return all;
 }
 
 }  // namespace
 
 void run_attention(const GpuRun& run) {
-  for (const auto& [type, rounded] : {std::pair{DType::f16, false}, {DType::bf16, false}, {DType::bf16, true}})
-    for (const Named& b : batches(run.options.small)) run_batch(run, b, type, rounded);
+  for (const AttentionTest& test : attention_tests(run.options.small))
+    if (run.wants(test.name())) run_test(run, test);
 }
 
 }  // namespace warploom::bench

@@ -11,10 +11,11 @@
 namespace warploom::bench {
 
 struct GpuOpsOptions {
-  std::vector<std::string> only;      // parts of names of tests; empty: all
-  bool small = false;                 // sizes that take an emulator seconds
-  int repeats = 9;                    // of each test
-  std::string modelled_gpu = "h100";  // on the emulator
+  int gpu = 0;                    // which one, as the driver counts
+  std::vector<std::string> only;  // parts of names of tests; empty: all
+  bool small = false;             // sizes that take an emulator seconds
+  int repeats = 9;                // of each test
+  std::string modelled_gpu;       // whose times the emulator models: one that check_modelled_gpu() takes
 };
 
 enum class GpuClock : std::uint8_t {
@@ -37,12 +38,12 @@ struct GpuMeasurement {
   double tflop_per_s() const { return flops / median() * 1e-6; }
 };
 
-/// What the device is, and what it reaches in this process.
+/// What the device is, and what it reaches in this process. 0: not known.
 struct GpuDevice {
   std::string name;
   int multiprocessors = 0, capability = 0;                 // 90: 9.0
   int driver = 0, runtime = 0;                             // 13000: 13.0
-  double clock_mhz = 0, memory_clock_mhz = 0, l2_mib = 0;  // the highest clocks by the driver; 0: not known
+  double clock_mhz = 0, memory_clock_mhz = 0, l2_mib = 0;  // the highest clocks by the driver
   bool emulated = false;
   double read_gb_per_s = 0, copy_gb_per_s = 0;  // measured on memory that no cache holds
   double matrix_tflop_per_s = 0;                // measured: a large product of f16

@@ -2,38 +2,38 @@
 #include <algorithm>
 #include <cmath>
 
-#include <fmt/format.h>
-
+#include "bench/gpu/op_tests.h"
 #include "bench/gpu/read.h"
 #include "bench/gpu/run.h"
 #include "checkpoint/random_weight.h"
 #include "cuda/backend/matmul/matmul.h"
+#include "cuda/runtime/gpu.h"
 #include "warploom/error.h"
 
 namespace warploom::bench {
 
 namespace {
 
-double attribute(cudaDeviceAttr which) {
+double attribute(cudaDeviceAttr which, int gpu) {
   int value = 0;
-  if (cudaDeviceGetAttribute(&value, which, 0) == cudaSuccess) return value;
+  if (cudaDeviceGetAttribute(&value, which, gpu) == cudaSuccess) return value;
   static_cast<void>(cudaGetLastError());  // not every driver knows every clock
   return 0;
 }
 
-GpuDevice describe() {
+GpuDevice describe(int gpu) {
   GpuDevice device;
   cudaDeviceProp properties;
-  cuda::check(cudaGetDeviceProperties(&properties, 0), "the CUDA device");
+  cuda::check(cudaGetDeviceProperties(&properties, gpu), "asking what the GPU is");
   device.name = properties.name;
   device.multiprocessors = properties.multiProcessorCount;
   device.capability = 10 * properties.major + properties.minor;
-  device.clock_mhz = 1e-3 * attribute(cudaDevAttrClockRate);
-  device.memory_clock_mhz = 1e-3 * attribute(cudaDevAttrMemoryClockRate);
-  device.l2_mib = attribute(cudaDevAttrL2CacheSize) / 1048576.0;
-  static_cast<void>(cudaDriverGetVersion(&device.driver));
-  static_cast<void>(cudaRuntimeGetVersion(&device.runtime));
+  device.clock_mhz = 1e-3 * attribute(cudaDevAttrClockRate, gpu);
+  device.memory_clock_mhz = 1e-3 * attribute(cudaDevAttrMemoryClockRate, gpu);
+  device.l2_mib = attribute(cudaDevAttrL2CacheSize, gpu) / 1048576.0;
   device.emulated = runs_on_emulator();
+  if (!device.emulated) static_cast<void>(cudaDriverGetVersion(&device.driver));
+  static_cast<void>(cudaRuntimeGetVersion(&device.runtime));
   return device;
 }
 
@@ -77,10 +77,7 @@ void measure_matrix(const GpuRun& run, GpuDevice& device) {
 
 }  // namespace
 
-bool GpuRun::wants(const std::string& test) const {
-  return options.only.empty() || std::any_of(options.only.begin(), options.only.end(),
-                                             [&](const std::string& part) { return test.find(part) != std::string::npos; });
-}
+bool GpuRun::wants(const std::string& test) const { return is_wanted(test, options.only); }
 
 void GpuRun::time(const std::string& test, double bytes, double flops, bool with_warm,
                   const std::function<void()>& work) const {
@@ -91,7 +88,9 @@ void GpuRun::time(const std::string& test, double bytes, double flops, bool with
 }
 
 extern "C" void warploom_gpu_ops(const GpuOpsOptions& options, GpuDevice& device, const GpuProgress& progress) {
-  device = describe();
+  if (const std::string why = cuda::why_unusable(options.gpu); !why.empty()) throw BackendError("device cuda: " + why);
+  cuda::check(cudaSetDevice(options.gpu), "choosing the GPU");
+  device = describe(options.gpu);
   GpuTimer timer(options, static_cast<std::size_t>(device.l2_mib * 1048576.0));
   const GpuRun run{options, timer, progress};
   measure_memory(run, device);

@@ -1,6 +1,7 @@
 // Products of the CUDA backend with weights in 4 bits and in 16.
-#include <fmt/format.h>
+#include <algorithm>
 
+#include "bench/gpu/op_tests.h"
 #include "bench/gpu/run.h"
 #include "checkpoint/random_weight.h"
 #include "cuda/backend/matmul/matmul.h"
@@ -9,36 +10,22 @@ namespace warploom::bench {
 
 namespace {
 
-struct Kind {
-  const char* name;
-  WeightType type;
-  cuda::MatmulOptions options;
-};
-
-const Kind kKinds[] = {{"Q4_0", WeightType::q4_0, {DType::f16, false, false}},
-                       {"Q4_0 deterministic", WeightType::q4_0, {DType::f16, false, true}},
-                       {"F16", WeightType::f16, {DType::f16, true, false}}};
-
-void run_weight(const GpuRun& run, const Kind& kind, std::int64_t rows, std::int64_t cols) {
-  const auto name = [&](std::int64_t tokens) {
-    return fmt::format("product {} {}x{} {} tokens", kind.name, rows, cols, tokens);
-  };
-  std::vector<std::int64_t> counts = {1, 2, 4, 8, 16, 32, 64, 65, 128, 256, 512};
-  if (run.options.small) counts = {1, 16, 64, 65};
-  std::erase_if(counts, [&](std::int64_t tokens) { return !run.wants(name(tokens)); });
-  if (counts.empty()) return;
-  WeightView view{kind.type, rows, cols, nullptr, "a benchmark's"};
+// Tests that share a weight.
+void run_tests(const GpuRun& run, std::span<const ProductTest> tests) {
+  const auto& [type, deterministic, rows, cols, least] = tests.front();
+  WeightView view{type, rows, cols, nullptr, "a benchmark's"};
   std::vector<std::byte> data(view.bytes());
   view.data = data.data();
   fill_random(view, data.data(), 0.05f, 1, 8);
-  cuda::Matmul matmul(kind.options, run.timer.stream());
+  cuda::Matmul matmul({DType::f16, type == WeightType::f16, deterministic}, run.timer.stream());
   const auto weight = matmul.load_weight({&view, 1});
-  const std::int64_t most = counts.back();
+  std::int64_t most = least;
+  for (const ProductTest& test : tests) most = std::max(most, test.tokens);
   const OnDevice<std::uint16_t> x(std::vector<std::uint16_t>(static_cast<std::size_t>(most * cols), 0x3400));  // 0.25
   const cuda::DeviceBuffer out(static_cast<std::size_t>(most * rows) * sizeof(float), "the result");
-  for (const std::int64_t tokens : counts) {
-    const MatmulArgs args{weight.get(), x.data(), nullptr, tokens, static_cast<float*>(out.data())};
-    run.time(name(tokens), static_cast<double>(weight->bytes()), 2.0 * static_cast<double>(rows * cols * tokens), false,
+  for (const ProductTest& test : tests) {
+    const MatmulArgs args{weight.get(), x.data(), nullptr, test.tokens, static_cast<float*>(out.data())};
+    run.time(test.name(), static_cast<double>(weight->bytes()), 2.0 * static_cast<double>(rows * cols * test.tokens), false,
              [&] { matmul.run(args); });
   }
 }
@@ -46,11 +33,13 @@ void run_weight(const GpuRun& run, const Kind& kind, std::int64_t rows, std::int
 }  // namespace
 
 void run_products(const GpuRun& run) {
-  const auto shapes = run.options.small
-                          ? std::vector<std::pair<std::int64_t, std::int64_t>>{{256, 256}}
-                          : std::vector<std::pair<std::int64_t, std::int64_t>>{{4096, 4096}, {28672, 4096}, {4096, 14336}};
-  for (const Kind& kind : kKinds)
-    for (const auto& [rows, cols] : shapes) run_weight(run, kind, rows, cols);
+  std::vector<ProductTest> wanted = product_tests(run.options.small);
+  std::erase_if(wanted, [&](const ProductTest& test) { return !run.wants(test.name()); });
+  for (auto first = wanted.begin(); first != wanted.end();) {
+    const auto end = std::find_if(first, wanted.end(), [&](const ProductTest& test) { return !test.shares_weight(*first); });
+    run_tests(run, {first, end});
+    first = end;
+  }
 }
 
 }  // namespace warploom::bench

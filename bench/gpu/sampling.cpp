@@ -1,8 +1,7 @@
 // cuda::sample() on rows of logits in device memory.
 #include <cmath>
 
-#include <fmt/format.h>
-
+#include "bench/gpu/op_tests.h"
 #include "bench/gpu/run.h"
 #include "core/half.h"
 #include "warploom/cuda/sampling.h"
@@ -11,21 +10,6 @@ namespace warploom::bench {
 
 namespace {
 
-struct Strategy {
-  const char* name;
-  float temperature;
-  std::int32_t top_k;
-  float top_p, min_p;
-};
-constexpr Strategy kStrategies[] = {{"greedy", 0.0f, 0, 1.0f, 0.0f},
-                                    {"temperature", 0.8f, 0, 1.0f, 0.0f},
-                                    {"top-k 50", 0.8f, 50, 1.0f, 0.0f},
-                                    {"top-p 0.9", 0.8f, 0, 0.9f, 0.0f},
-                                    {"top-k 50 + top-p 0.9", 0.8f, 50, 0.9f, 0.0f},
-                                    {"min-p 0.05", 0.8f, 0, 1.0f, 0.05f}};
-
-// masked: all but 1,000 tokens have one value far below the rest, as grammars and padded vocabularies leave them.
-constexpr const char* kKinds[] = {"peaked", "flat", "masked"};
 constexpr std::int64_t kDistinct = 8;  // rows, which repeat
 
 std::vector<float> some_rows(const std::string& kind, std::int64_t vocab_size) {
@@ -55,11 +39,16 @@ cuda::DeviceBuffer logits_of(const std::vector<float>& distinct, DType type, std
   return memory;
 }
 
-void run_strategy(const GpuRun& run, const std::string& test, const Strategy& s, SampleArgs args) {
-  const auto rows = static_cast<std::size_t>(args.rows);
-  const OnDevice<float> temperature(std::vector<float>(rows, s.temperature)), top_p(std::vector<float>(rows, s.top_p)),
-      min_p(std::vector<float>(rows, s.min_p));
-  const OnDevice<std::int32_t> top_k(std::vector<std::int32_t>(rows, s.top_k));
+void run_test(const GpuRun& run, const SampleTest& test, const cuda::DeviceBuffer& logits) {
+  SampleArgs args;
+  args.logits = logits.data();
+  args.type = test.type;
+  args.rows = test.rows;
+  args.vocab_size = args.row_stride = test.vocab_size;
+  const auto rows = static_cast<std::size_t>(test.rows);
+  const OnDevice<float> temperature(std::vector<float>(rows, test.temperature)), top_p(std::vector<float>(rows, test.top_p)),
+      min_p(std::vector<float>(rows, test.min_p));
+  const OnDevice<std::int32_t> top_k(std::vector<std::int32_t>(rows, test.top_k));
   std::vector<std::uint64_t> numbers(rows);
   for (std::size_t r = 0; r < rows; ++r) numbers[r] = r;
   const OnDevice<std::uint64_t> seed(numbers), position(numbers);
@@ -74,33 +63,25 @@ void run_strategy(const GpuRun& run, const std::string& test, const Strategy& s,
   const cuda::DeviceBuffer workspace(std::max<std::size_t>(cuda::sample_workspace_bytes(args), 16), "a workspace");
   args.workspace = {workspace.data(), workspace.bytes()};
   const double bytes = static_cast<double>(args.rows * args.vocab_size * bytes_of(args.type));
-  run.time(test, bytes, 0, true, [&] { cuda::sample(args, run.timer.stream()); });
+  run.time(test.name(), bytes, 0, true, [&] { cuda::sample(args, run.timer.stream()); });
 }
 
 }  // namespace
 
 void run_sampling(const GpuRun& run) {
-  const bool small = run.options.small;
-  const std::int64_t vocab_size = small ? 8192 : 128256;
-  for (const char* kind : kKinds) {
-    const std::vector<float> distinct = some_rows(kind, vocab_size);
-    for (const DType type : {DType::f32, DType::bf16})
-      for (const std::int64_t rows :
-           small ? std::vector<std::int64_t>{1, 8, 63, 64} : std::vector<std::int64_t>{1, 8, 63, 64, 256}) {
-        SampleArgs args;
-        args.type = type;
-        args.rows = rows;
-        args.vocab_size = args.row_stride = vocab_size;
-        cuda::DeviceBuffer logits;
-        for (const Strategy& s : kStrategies) {
-          const std::string test =
-              fmt::format("sample {} {} {} {}", rows, type == DType::f32 ? "f32" : "bf16", kind, s.name);
-          if (!run.wants(test)) continue;
-          if (!logits.data()) logits = logits_of(distinct, type, rows, vocab_size);
-          args.logits = logits.data();
-          run_strategy(run, test, s, args);
-        }
-      }
+  std::vector<float> distinct;
+  cuda::DeviceBuffer logits;
+  SampleTest held;  // whose rows these are
+  for (const SampleTest& test : sample_tests(run.options.small)) {
+    if (!run.wants(test.name())) continue;
+    const bool same_kind = !distinct.empty() && test.kind == held.kind;
+    if (!same_kind) distinct = some_rows(test.kind, test.vocab_size);
+    if (!same_kind || test.type != held.type || test.rows != held.rows) {
+      logits = {};  // so that both never need to fit
+      logits = logits_of(distinct, test.type, test.rows, test.vocab_size);
+    }
+    held = test;
+    run_test(run, test, logits);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "cuda/backend/matmul/matmul.h"
 #include "cuda/backend/staging_buffer.h"
 #include "cuda/runtime/check.h"
+#include "cuda/runtime/gpu.h"
 #include "cuda/runtime/raii.h"
 #include "cuda/toolkit/attention/kv_cache_args.h"
 #include "cuda/toolkit/attention/launch.h"
@@ -24,7 +25,7 @@ using cuda::check;
 
 class Memory final : public Buffer {
  public:
-  explicit Memory(std::size_t bytes) : buffer_(bytes, "device memory") {}
+  explicit Memory(std::size_t bytes) : buffer_(bytes, "step buffers") {}
   void* data() override { return buffer_.data(); }
   std::size_t bytes() const override { return buffer_.bytes(); }
 
@@ -262,31 +263,11 @@ class CudaBackend final : public Backend {
   std::atomic<bool> failed_ = false;
 };
 
-void check_options(const CudaOptions& options, int gpus) {
-  if (options.gpu < 0 || options.gpu >= gpus)
-    throw InvalidArgument(fmt::format("gpu is {}; this machine has {}, counted from 0", options.gpu, gpus));
-  if (options.compute_type != DType::f16 && options.compute_type != DType::bf16)
-    throw InvalidArgument("compute_type is f32; on CUDA it must be f16 or bf16");
-}
-
 Backend* create(const DeviceOptions& options, std::string& missing) {
-  int gpus = 0;
-  const cudaError_t error = cudaGetDeviceCount(&gpus);
-  if (error != cudaSuccess || gpus == 0) {
-    const char* why = error == cudaErrorInsufficientDriver
-                          ? "no NVIDIA driver, or one too old for CUDA 13"
-                          : cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error);
-    missing = fmt::format("there is no GPU that CUDA can use ({})", why);
-    static_cast<void>(cudaGetLastError());
-    return nullptr;
-  }
-  check_options(options.cuda, gpus);
-  int major = 0;
-  cuda::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, options.cuda.gpu), "asking what the GPU is");
-  if (major < 8) {
-    missing = fmt::format("GPU {} is of compute capability {}; it takes 8.0 (A100) or later", options.cuda.gpu, major);
-    return nullptr;
-  }
+  missing = cuda::why_unusable(options.cuda.gpu);
+  if (!missing.empty()) return nullptr;
+  if (options.cuda.compute_type != DType::f16 && options.cuda.compute_type != DType::bf16)
+    throw InvalidArgument("compute_type is f32; on CUDA it must be f16 or bf16");
   return new CudaBackend(options.cuda);
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "cuda/runtime/free_memory.h"
+
 namespace warploom::cuda {
 
 namespace {
@@ -35,7 +37,7 @@ bool leaves_the_device_unusable(cudaError_t error) {
 void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
   static_cast<void>(cudaGetLastError());  // taken back from the runtime, which would report it to the application again
-  if (error == cudaErrorMemoryAllocation) throw OutOfMemory(fmt::format("{}: out of device memory", what));
+  if (error == cudaErrorMemoryAllocation) throw OutOfMemory(fmt::format("{}: out of device memory{}", what, free_memory()));
   const std::string message = fmt::format("{}: {} ({})", what, cudaGetErrorName(error), cudaGetErrorString(error));
   if (leaves_the_device_unusable(error)) throw DeviceFault(message);
   throw BackendError(message);

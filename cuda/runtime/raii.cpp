@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cuda/runtime/check.h"
+#include "cuda/runtime/free_memory.h"
 #include "warploom/error.h"
 
 namespace warploom::cuda {
@@ -12,10 +13,12 @@ namespace warploom::cuda {
 namespace {
 
 // After cudaErrorMemoryAllocation the device is fine: the runtime's last error is cleared, and work can continue.
-void check_allocation(cudaError_t error, std::size_t bytes, const char* what, const char* kind) {
+void check_allocation(cudaError_t error, std::size_t bytes, const char* what, bool on_device) {
   if (error == cudaErrorMemoryAllocation) {
     static_cast<void>(cudaGetLastError());
-    throw OutOfMemory(fmt::format("{}: cannot allocate {} bytes of {}", what, bytes, kind));
+    throw OutOfMemory(fmt::format("{}: cannot allocate {} bytes ({:.1f} MiB) of {}{}", what, bytes,
+                                  static_cast<double>(bytes) / (1 << 20), on_device ? "device memory" : "pinned memory",
+                                  on_device ? free_memory() : ""));
   }
   check(error, what);
 }
@@ -35,14 +38,13 @@ Stream create_stream() {
 
 DeviceBuffer::DeviceBuffer(std::size_t bytes, const char* what) : bytes_(bytes) {
   void* memory = nullptr;
-  check_allocation(cudaMalloc(&memory, std::max<std::size_t>(bytes, 1)), bytes, what, "device memory");
+  check_allocation(cudaMalloc(&memory, std::max<std::size_t>(bytes, 1)), bytes, what, true);
   memory_ = Owner<void*, cudaFree>(memory);
 }
 
 PinnedBuffer::PinnedBuffer(std::size_t bytes, const char* what) : bytes_(bytes) {
   void* memory = nullptr;
-  check_allocation(cudaHostAlloc(&memory, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault), bytes, what,
-                   "pinned memory");
+  check_allocation(cudaHostAlloc(&memory, std::max<std::size_t>(bytes, 1), cudaHostAllocDefault), bytes, what, false);
   memory_ = Owner<void*, cudaFreeHost>(memory);
 }
 

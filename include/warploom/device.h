@@ -53,6 +53,10 @@ struct DeviceInfo {
   std::string cuda_unavailable;       ///< why `automatic` took the CPU though NVIDIA's driver is there; else empty
 };
 
+/// The device that a model would be on if it were loaded with these options. Throws InvalidArgument, OutOfMemory, or BackendError if
+/// the device asked for is not there.
+[[nodiscard]] WARPLOOM_EXPORT DeviceInfo find_device(const DeviceOptions& options);
+
 /// Parses "auto", "cpu" or "cuda". Throws InvalidArgument on anything else.
 [[nodiscard]] WARPLOOM_EXPORT DeviceKind parse_device_kind(std::string_view text);
 

@@ -26,7 +26,8 @@ class WARPLOOM_EXPORT ModelError : public Error {
   using Error::Error;
 };
 
-/// Host or device memory ran out. The text names what was being allocated and its size in bytes, as far as they are known.
+/// Host or device memory ran out. The text names what was being allocated and its size in bytes, as far as they are known,
+/// and of a GPU's memory how much is free.
 class WARPLOOM_EXPORT OutOfMemory : public Error {
  public:
   using Error::Error;

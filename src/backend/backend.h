@@ -85,9 +85,9 @@ class Backend {
   FairMutex step_mutex_;
 };
 
-/// The one place where backends are met. Throws BackendError where the device asked for is not there. `cuda_unavailable`, unless
-/// null, gets the reason why DeviceKind::automatic took the CPU though there is a driver.
-std::unique_ptr<Backend> create_backend(const DeviceOptions& options, std::string* cuda_unavailable = nullptr);
+/// The one place where backends are met. Throws BackendError where the device asked for is not there. `info`, unless null, gets what
+/// it is.
+std::unique_ptr<Backend> create_backend(const DeviceOptions& options, DeviceInfo* info = nullptr);
 
 /// Defined in src/cpu/.
 std::unique_ptr<Backend> create_cpu_backend(const DeviceOptions& options);

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "backend/cuda_module.h"
+#include "core/without_gpu.h"
 #include "warploom/error.h"
 
 namespace warploom {
@@ -60,7 +61,10 @@ std::string misfit_of(const CudaModule& module) {
 
 std::unique_ptr<Backend> create_cuda_backend(const DeviceOptions& options, std::string& missing) {
   void* library = open_module(missing);
-  if (!library) return nullptr;
+  if (!library) {
+    missing += fmt::format(". {}", kWithoutGpu);
+    return nullptr;
+  }
   const auto* module = static_cast<const CudaModule*>(dlsym(library, kCudaModule));
   missing = module
                 ? misfit_of(*module)

@@ -38,6 +38,8 @@ std::vector<std::string> read_prompts(const CLI::App& command, const Generate& g
   if (from_file == argument) throw CLI::ValidationError("give one of PROMPT, --file FILE and - (standard input)");
   if (g.has_system && !g.chat) throw CLI::ValidationError("--system goes with --chat");
   if (!g.prefill.empty() && !g.chat) throw CLI::ValidationError("--prefill goes with --chat");
+  for (const char* name : {"--logprobs", "--top-logprobs", "--prompt-logprobs"})
+    if (command.count(name) > 0 && !g.json) throw CLI::ValidationError(fmt::format("{} goes with --json", name));
   const std::string source = from_file ? g.file : g.prompt == "-" ? "-" : "";
   if (g.batch) {
     if (source.empty()) throw CLI::ValidationError("--batch reads one prompt a line: it goes with --file or -");
@@ -142,7 +144,7 @@ int run(const CLI::App& command, Generate& g) {
     for (const Completion& c : output.completions) {
       const std::string_view text = answers ? answer_text(*model->tokenizer(), c) : std::string_view(c.text);
       if (g.json) {
-        print_line(to_json(prompt, output, c, text, load_seconds, seed));
+        print_line(to_json(prompt, output, c, text, {load_seconds, model->device().description, seed}));
       } else if (!stream) {
         fmt::print("--- prompt {}, continuation {} ---\n", prompt, c.index);
         if (g.echo) show(prompts[prompt]);
@@ -155,7 +157,7 @@ int run(const CLI::App& command, Generate& g) {
   progress.clear();
   if (stream) fmt::print("\n");
   std::fflush(stdout);
-  if (!g.model.quiet && !g.json && !all.empty()) print_summary(all, load_seconds, seed);
+  if (!g.model.quiet && !g.json && !all.empty()) print_summary(all, {load_seconds, model->device().description, seed});
   bool failed = batch.refused;
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (all[i].error.empty()) continue;

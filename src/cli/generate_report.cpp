@@ -23,10 +23,11 @@ std::string counted(std::int64_t n, const char* what) { return fmt::format("{} {
 }  // namespace
 
 nlohmann::json to_json(std::size_t prompt, const RequestOutput& output, const Completion& c, std::string_view text,
-                       double load_seconds, std::uint64_t seed) {
+                       const RunInfo& info) {
   nlohmann::json line = {{"prompt", prompt},
                          {"index", c.index},
-                         {"seed", seed},
+                         {"device", info.device},
+                         {"seed", info.seed},
                          {"subsequence", c.subsequence},
                          {"prompt_token_ids", output.prompt_token_ids},
                          {"token_ids", c.token_ids},
@@ -36,7 +37,7 @@ nlohmann::json to_json(std::size_t prompt, const RequestOutput& output, const Co
                           {{"prompt_tokens", output.prompt_token_ids.size()},
                            {"cached_tokens", output.cached_tokens},
                            {"generated_tokens", c.token_ids.size()},
-                           {"load_seconds", load_seconds},
+                           {"load_seconds", info.load_seconds},
                            {"time_to_first_token", c.timings.time_to_first_token},
                            {"decode_seconds", c.timings.decode_seconds},
                            {"tokens_per_second", rate(c)}}}};
@@ -75,7 +76,7 @@ void print_line(const nlohmann::json& line) {
   std::fflush(stdout);
 }
 
-void print_summary(std::span<const RequestOutput> all, double load_seconds, std::uint64_t seed) {
+void print_summary(std::span<const RequestOutput> all, const RunInfo& info) {
   std::int64_t prompt = 0, generated = 0, sequences = 0;
   double first = 0, decode = 0;
   for (const RequestOutput& output : all) {
@@ -91,8 +92,8 @@ void print_summary(std::span<const RequestOutput> all, double load_seconds, std:
       decode > 0 ? fmt::format(" at {:.1f} tokens/s", static_cast<double>(generated - sequences) / decode) : "";
   const std::string end =
       sequences == 1 ? std::string(name(all[0].completions[0].finish_reason)) : counted(sequences, "sequence");
-  say("{} in {:.2f} s, {} generated{}, {}; loaded in {:.2f} s; --seed {}\n", counted(prompt, "prompt token"), first,
-      generated, speed, end, load_seconds, seed);
+  say("{} in {:.2f} s, {} generated{}, {}; loaded in {:.2f} s; {}; --seed {}\n", counted(prompt, "prompt token"), first,
+      generated, speed, end, info.load_seconds, info.device, info.seed);
 }
 
 }  // namespace warploom::cli

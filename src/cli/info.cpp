@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/model_options.h"
 #include "cli/printable.h"
+#include "warploom/device.h"
 #include "warploom/inspect.h"
 
 namespace warploom::cli {
@@ -39,13 +40,20 @@ void print_memory(const CheckpointInfo& info) {
   }
 }
 
-void run(const std::string& path) {
+void print_device(const DeviceInfo& device) {
+  fmt::print("\ndevice\n  {}\n", printable(device.description));
+  if (!device.cuda_unavailable.empty()) fmt::print("  not CUDA: {}\n", printable(device.cuda_unavailable));
+}
+
+void run(const std::string& path, const DeviceOptions& options) {
   const CheckpointInfo info = inspect(path);
+  const DeviceInfo device = find_device(options);
   fmt::print("{}: {}, {}, {} keys, {} tensors\n\nmetadata\n", path, info.format, size(static_cast<double>(info.bytes)),
              info.metadata.size(), info.tensors.size());
   for (const CheckpointEntry& entry : info.metadata)
     fmt::print("  {:<42} {}\n", printable(entry.key), printable(entry.value, 120, " ..."));
   print_memory(info);
+  print_device(device);
   fmt::print("\ntensors\n");
   for (const CheckpointTensor& tensor : info.tensors)
     fmt::print("  {:<32} {:<6} [{}] {}\n", printable(tensor.name), tensor.type, fmt::join(tensor.shape, ", "),
@@ -55,10 +63,12 @@ void run(const std::string& path) {
 }  // namespace
 
 void add_info(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("info", "What a model file holds, and the memory that it will need");
-  const auto path = std::make_shared<std::string>();
-  command->add_option("MODEL", *path, "GGUF file; without it, the one under models/");
-  command->callback([path] { run(find_model(*path)); });
+  CLI::App* command =
+      app.add_subcommand("info", "What a model file holds, the memory that it will need, and the device that will run it");
+  const auto choice = std::make_shared<ModelChoice>();
+  command->add_option("MODEL", choice->path, "GGUF file; without it, the one under models/");
+  add_device_options(*command, *choice);
+  command->callback([choice] { run(find_model(choice->path), device_options(*choice)); });
 }
 
 }  // namespace warploom::cli

@@ -31,8 +31,7 @@ T one_of(const char* option, const std::string& text, std::initializer_list<std:
 
 }  // namespace
 
-void add_model_options(CLI::App& command, ModelChoice& choice) {
-  command.add_option("-m,--model", choice.path, "GGUF file; without it, the one under models/")->check(not_empty());
+void add_device_options(CLI::App& command, ModelChoice& choice) {
   command.add_option("--device", choice.device, "auto, cpu or cuda")->capture_default_str();
   command.add_option("--threads", choice.threads, "CPU threads; 0: one for each core that this process may use")
       ->check(whole_number<int>())
@@ -48,6 +47,11 @@ void add_model_options(CLI::App& command, ModelChoice& choice) {
   command.add_flag("--no-graphs", choice.no_graphs, "CUDA: launch every kernel anew instead of replaying recorded steps");
   command.add_flag("--no-dependent-launch", choice.no_dependent_launch,
                    "CUDA: no kernel begins before the one ahead has ended, to compare");
+}
+
+void add_model_options(CLI::App& command, ModelChoice& choice) {
+  command.add_option("-m,--model", choice.path, "GGUF file; without it, the one under models/")->check(not_empty());
+  add_device_options(command, choice);
   command.add_flag("-q,--quiet", choice.quiet, "no progress, no summary: errors alone go to standard error");
 }
 
@@ -102,14 +106,12 @@ std::string find_model(const std::string& path) {
       "there is no model under models/: give one with --model FILE.gguf; in a clone, scripts/demo fetches one");
 }
 
-std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* seconds) {
-  const auto start = std::chrono::steady_clock::now();
-  const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
-  ModelOptions options;
-  options.device.kind = parse_device_kind(choice.device);
-  options.device.threads = choice.threads;
-  options.device.isa = parse_cpu_isa(choice.isa);
-  CudaOptions& cuda = options.device.cuda;
+DeviceOptions device_options(const ModelChoice& choice) {
+  DeviceOptions options;
+  options.kind = parse_device_kind(choice.device);
+  options.threads = choice.threads;
+  options.isa = parse_cpu_isa(choice.isa);
+  CudaOptions& cuda = options.cuda;
   cuda.gpu = choice.gpu;
   cuda.weights =
       one_of<CudaWeights>("--weights", choice.weights, {{"packed", CudaWeights::packed}, {"half", CudaWeights::half}});
@@ -117,6 +119,14 @@ std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* secon
   cuda.deterministic = choice.deterministic;
   cuda.cuda_graphs = !choice.no_graphs;
   cuda.dependent_launch = !choice.no_dependent_launch;
+  return options;
+}
+
+std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* seconds) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  ModelOptions options;
+  options.device = device_options(choice);
   ShareProgress progress(!choice.quiet, "loading");
   options.progress = [&](double share) { progress.see(share); };
   auto model = choice.shape.empty() ? Model::load(find_model(choice.path), options)
@@ -134,7 +144,8 @@ void add_sampling_options(CLI::App& command, SamplingChoice& choice) {
   command.add_option("-k,--top-k", p.top_k, "keep the k most probable tokens; 0: off")
       ->check(whole_number<std::int64_t>())
       ->capture_default_str();
-  command.add_option("-p,--top-p", p.top_p, "keep the smallest set of this much probability; 1: off")->capture_default_str();
+  command.add_option("-p,--top-p", p.top_p, "keep the smallest set of this much probability, in (0, 1]; 1: off")
+      ->capture_default_str();
   command.add_option("--min-p", p.min_p, "drop tokens below this share of the most probable one's probability; 0: off")
       ->capture_default_str();
   command.add_option("--repetition-penalty", p.repetition_penalty, "1: off")->capture_default_str();
@@ -146,6 +157,8 @@ void add_sampling_options(CLI::App& command, SamplingChoice& choice) {
 
 SamplingParams resolve(const SamplingChoice& choice, CLI::App& command) {
   SamplingParams params = choice.params;
+  // The library takes more as off. Here it is a mistake: -p is no number of tokens, nor a percentage.
+  if (params.top_p > 1.0f) throw InvalidArgument(fmt::format("top_p is {}; it must be in (0, 1] (1 is off)", params.top_p));
   params.seed = choice.seed;
   if (command.count("--seed") == 0) params.seed = std::random_device{}();
   validate(params);

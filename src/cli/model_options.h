@@ -31,6 +31,9 @@ struct ModelChoice {
   std::uint64_t seed = 1;
 };
 
+/// --device and what goes with it.
+void add_device_options(CLI::App& command, ModelChoice& choice);
+/// --model, --quiet and add_device_options().
 void add_model_options(CLI::App& command, ModelChoice& choice);
 /// --shape and --type, for weights from choice.seed. Call it after add_model_options.
 void add_synthetic_options(CLI::App& command, ModelChoice& choice);
@@ -58,6 +61,9 @@ void set_kv_options(const KvChoice& choice, Options& options) {
 /// The given path, or the only GGUF file under models/ of the current folder or of the tree that holds this program.
 /// Throws InvalidArgument naming scripts/demo where there is none, or several.
 std::string find_model(const std::string& path);
+
+/// Throws InvalidArgument.
+DeviceOptions device_options(const ModelChoice& choice);
 
 /// Loads with progress on a terminal. `seconds` (may be null) gets how long it took.
 std::shared_ptr<const Model> load_model(const ModelChoice& choice, double* seconds = nullptr);

@@ -80,10 +80,11 @@ void add_request_options(CLI::App& command, RequestChoice& choice) {
       ->take_all();
   tokens("--allow-token", request.allowed_token_ids, "draw only these tokens");
   tokens("--ban-token", request.banned_token_ids, "never draw these tokens");
-  command.add_flag("--logprobs", request.logprobs, "--json: log-probabilities of the tokens, before the filters");
-  command.add_option("--top-logprobs", request.top_logprobs, "--json: the most probable tokens at each step, up to 1024")
+  command.add_flag("--logprobs", request.logprobs, "with --json: log-probabilities of the tokens, before the filters");
+  command
+      .add_option("--top-logprobs", request.top_logprobs, "with --json: the most probable tokens at each step, up to 1024")
       ->check(whole_number<int>(0, 1024));
-  command.add_flag("--prompt-logprobs", request.prompt_logprobs, "--json: log-probabilities of the prompt's tokens");
+  command.add_flag("--prompt-logprobs", request.prompt_logprobs, "with --json: log-probabilities of the prompt's tokens");
 }
 
 Request resolve(const RequestChoice& choice) {

@@ -76,11 +76,7 @@ const DecoderModel& decoder_of(const Model& model) { return *ModelAccess::state(
 
 std::shared_ptr<const Model> load_model(const Checkpoint& checkpoint, const ModelOptions& options) {
   DeviceInfo device;
-  std::unique_ptr<Backend> backend = create_backend(options.device, &device.cuda_unavailable);
-  const bool cuda = options.device.kind == DeviceKind::cuda ||
-                    (options.device.kind == DeviceKind::automatic && has_cuda_driver() && device.cuda_unavailable.empty());
-  device.kind = cuda ? DeviceKind::cuda : DeviceKind::cpu;
-  device.description = backend->description();
+  std::unique_ptr<Backend> backend = create_backend(options.device, &device);
   return ModelAccess::load(checkpoint, std::move(backend), std::move(device), options.progress);
 }
 

@@ -76,5 +76,20 @@ TEST(GpuReport, SaysWhatIsModelled) {
   EXPECT_THAT(render(report, "table"), HasSubstr("its times are modelled on h100, not measured"));
 }
 
+// As those of copies and products are on the emulator.
+TEST(GpuReport, RatesThatAreNotKnownAreLeftOut) {
+  GpuReport report = planted();
+  EXPECT_THAT(render(report, "table"),
+              HasSubstr("The device reads 2000 GB/s, copies 1600 GB/s, multiplies 500 TFLOP/s (f16)\n"));
+  report.device.copy_gb_per_s = report.device.matrix_tflop_per_s = 0;
+  report.device.driver = 0;
+  EXPECT_THAT(render(report, "table"), HasSubstr("The device reads 2000 GB/s\n"));
+  EXPECT_THAT(render(report, "table"), Not(HasSubstr("driver")));
+  const json device = json::parse(render(report, "json"))["device"];
+  EXPECT_EQ(device["read_gb_per_s"], 2000);
+  for (const char* unknown : {"copy_gb_per_s", "matrix_tflop_per_s", "driver"})
+    EXPECT_FALSE(device.contains(unknown)) << unknown;
+}
+
 }  // namespace
 }  // namespace warploom::bench

@@ -63,6 +63,22 @@ TEST(ModelledServe, RequestsThatTheCacheCannotHoldFail) {
   EXPECT_EQ(result.failures, (std::map<std::string, std::int64_t>{{"context_full", 1}}));
 }
 
+TEST(ModelledServe, TheCacheHasRoomForAllRequestsUpToAGibibyte) {
+  ModelShape shape = tiny_model()->shape();
+  EngineOptions options;
+  // Blocks of 16, and a spare one each.
+  EXPECT_EQ(useful_cache_tokens(std::vector<Arrival>{{0, {{1, 12}}, 4}}, shape, options), 32);
+  EXPECT_EQ(useful_cache_tokens(std::vector<Arrival>{{0, {{1, 12}}, 5}, {9, {{2, 1}}, 1}}, shape, options), 48 + 32);
+  options.block_size = 8;
+  EXPECT_EQ(useful_cache_tokens(std::vector<Arrival>{{0, {{1, 12}}, 5}}, shape, options), 32);
+  // 2 layers, a head of 8192: 64 KiB a token in f16, so 16,384 of them in a gibibyte.
+  shape.head_dim = 8192;
+  ASSERT_EQ(shape.kv_bytes_per_token(DType::f16), 65536);
+  const std::vector<Arrival> many(1000, {0, {{1, 99}}, 1});
+  EXPECT_EQ(useful_cache_tokens(many, shape, options), 16384);
+  EXPECT_EQ(useful_cache_tokens(std::vector<Arrival>{{0, {{1, 20000}}, 8}}, shape, options), 20016);
+}
+
 TEST(EmulatedWork, IsAbsentIfNoEmulatorWasLoaded) { EXPECT_FALSE(emulated_work("h100")); }
 
 }  // namespace

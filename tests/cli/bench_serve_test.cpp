@@ -106,6 +106,7 @@ TEST(BenchServe, BadInputIsAnError) {
                                                                      {"--trace-block", "16"},
                                                                      {"--trace", no_trace, "--arrivals", "constant"},
                                                                      {"--warm-up", "-1"},
+                                                                     {"--modelled-gpu", "gtx"},
                                                                      {"--max-num-seqs", "many"}})
     EXPECT_EQ(serve(arguments).status, 2) << testing::PrintToString(arguments);
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"--rate", "0"},

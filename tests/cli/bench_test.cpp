@@ -146,12 +146,64 @@ TEST(Bench, LengthsBeyondTheContextAreRefusedBeforeAnythingIsMeasured) {
   }
 }
 
-TEST(Bench, OpsOfAGpuSayWhatIsMissing) {
-  if (std::filesystem::exists("/dev/nvidiactl")) GTEST_SKIP() << "there is one";
-  const auto got = bench({"--gpu-ops", "--small"});
-  EXPECT_EQ(got.status, 1);
-  EXPECT_THAT(got.err, testing::AnyOf(HasSubstr("libwarploom_gpu_ops.so is not there"), HasSubstr("CUDA")));
+// Where there is no GPU, as where there is one.
+TEST(Bench, OpsOfAGpuAreListedByName) {
+  const auto lines = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--gpu-ops", "--list"});
+    const auto got = bench(more);
+    EXPECT_EQ(got.status, 0) << got.err;
+    std::vector<std::string> all;
+    std::istringstream text(got.out);
+    for (std::string line; std::getline(text, line);) all.push_back(line);
+    return all;
+  };
+  const auto all = lines({});
+  EXPECT_EQ(all.size(), 3u * 2 * 5 * 6 + 3 * 20 + 3 * 3 * 11);  // sample, attention, product
+  EXPECT_THAT(all, testing::IsSupersetOf({"sample 64 f32 peaked top-k 50", "attention decode 1 x 32768 f16",
+                                          "attention prompt 512 beside 64 decodes x 1024 bf16 rounded",
+                                          "product Q4_0 deterministic 28672x4096 65 tokens"}));
+  EXPECT_THAT(lines({"--small", "--only", "256x256 16 tokens,sample 1 bf16 flat greedy"}),
+              testing::ElementsAre("sample 1 bf16 flat greedy", "product Q4_0 256x256 16 tokens",
+                                   "product Q4_0 deterministic 256x256 16 tokens", "product F16 256x256 16 tokens"));
+}
+
+// Before the GPU is looked for, of which nothing is said.
+TEST(Bench, WhatGpuOpsCannotTakeIsRefused) {
+  struct Case {
+    std::vector<std::string> arguments;
+    int status;
+    std::string says;
+  };
+  for (const Case& c :
+       {Case{{"--device", "cpu"}, 1, "--device cpu"},
+        {{"--device", "tpu"}, 1, "\"tpu\""},
+        {{"-b", "4"}, 1, "--batch: --gpu-ops takes it for the decode steps of a shape: give --shape"},
+        {{"-c", "4"}, 1, "--context: --gpu-ops takes it for the decode steps of a shape: give --shape"},
+        {{"--only", "sample,atention"},
+         1,
+         "no test has \"atention\" in its name; names begin with sample, attention decode, attention verify, "
+         "attention prefill, attention prompt, attention, product"},
+        {{"--modelled-gpu", "gtx"}, 2, "\"gtx\" is not one of a100, h100, h200, rtx4090, rtx5090"},
+        {{"-p", "4"}, 2, "--gpu-ops"},
+        {{"-m", "x.gguf"}, 2, "--gpu-ops"},
+        {{"--kv-type", "f32"}, 2, "--gpu-ops"},
+        {{"--sampler"}, 2, "--gpu-ops"},
+        {{"--shape", "smollm2-135m", "--only", "step"}, 2, "--shape"}}) {
+    SCOPED_TRACE(testing::PrintToString(c.arguments));
+    auto arguments = c.arguments;
+    arguments.insert(arguments.begin(), "--gpu-ops");
+    const auto got = bench(arguments);
+    EXPECT_EQ(got.status, c.status);
+    EXPECT_EQ(got.out, "");
+    EXPECT_THAT(got.err, HasSubstr(c.says));
+  }
   EXPECT_EQ(bench({"--only", "sample"}).status, 2);  // belongs to --gpu-ops
+  const auto two = test::run_program(
+      {"/usr/bin/env", "WARPLOOM_EMULATOR_DEVICE=a100", WARPLOOM_BENCH, "--gpu-ops", "--modelled-gpu", "h100"});
+  EXPECT_EQ(two.status, 1);
+  EXPECT_THAT(two.err, HasSubstr("WARPLOOM_EMULATOR_DEVICE is a100; the emulator models the GPU that it passes for"));
+  const auto none = test::run_program({"/usr/bin/env", "WARPLOOM_EMULATOR_DEVICE=v100", WARPLOOM_BENCH, "--gpu-ops"});
+  EXPECT_THAT(none.err, HasSubstr("WARPLOOM_EMULATOR_DEVICE: \"v100\" is not one of a100,"));
 }
 
 TEST(Bench, BadInputIsAnError) {

@@ -60,6 +60,9 @@ TEST(CommandErrors, Usage) {
                                    {{"score", "-f", "x", "--bogus"}, "not expected: --bogus"},
                                    {{"score", "Some text"}, "\"Some text\" is not an option; the text is read from"},
                                    {{"score", "-f", "x", "y"}, "-f FILE"},
+                                   {{"generate", "x", "--logprobs"}, "--logprobs goes with --json"},
+                                   {{"generate", "x", "--top-logprobs", "2"}, "--top-logprobs goes with --json"},
+                                   {{"generate", "x", "--prompt-logprobs"}, "--prompt-logprobs goes with --json"},
                                    {{"tokenize"}, "TEXT"},
                                    {{"detokenize"}, "IDS"}};
   for (const Case& c : cases) {
@@ -84,6 +87,8 @@ TEST(CommandErrors, SamplingOutOfRange) {
                                                        {"--temperature", "nan", "temperature is nan"},
                                                        {"--top-p", "0", "top_p is 0"},
                                                        {"--top-p", "nan", "top_p is nan"},
+                                                       {"--top-p", "1.01", "top_p is 1.01; it must be in (0, 1]"},
+                                                       {"-p", "2", "top_p is 2; it must be in (0, 1]"},
                                                        {"--top-k", "-1", "top_k is -1"},
                                                        {"--min-p", "2", "min_p is 2"}};
   for (const auto& c : cases) {

@@ -41,12 +41,15 @@ std::vector<test::Result> by_library(const std::vector<std::string>& prompts, co
   return test::flat(generate(model, requests));
 }
 
+// What a model is on if nothing else is asked for.
+std::string device() { return Model::load(model_path())->device().description; }
+
 TEST(GenerateCommand, PrintsTheLibrarysTextAndASummary) {
   const auto want = by_library({"Once upon a time"}, {.temperature = 0.0f});
   const auto got = generate_command({"Once upon a time", "--temperature", "0"});
   EXPECT_EQ(got.status, 0);
   EXPECT_EQ(got.out, want[0].text + "\n");
-  EXPECT_THAT(got.err, testing::MatchesRegex("[^\n]*tokens/s[^\n]*--seed [0-9]+\n"));
+  EXPECT_THAT(got.err, testing::MatchesRegex("[^\n]*tokens/s[^\n]*; " + device() + "; --seed [0-9]+\n"));
   const auto quiet = generate_command({"Once upon a time", "--temperature", "0", "--quiet"});
   EXPECT_EQ(quiet.out, got.out);
   EXPECT_EQ(quiet.err, "");
@@ -70,6 +73,7 @@ TEST(GenerateCommand, JsonHasEveryField) {
   EXPECT_EQ(all[0]["token_ids"], json(want[0].token_ids));
   EXPECT_EQ(all[0]["text"], want[0].text);
   EXPECT_EQ(all[0]["finish_reason"], "length");
+  EXPECT_EQ(all[0]["device"], device());
   const json& timings = all[0]["timings"];
   EXPECT_EQ(timings["prompt_tokens"], want[0].prompt_token_ids.size());
   EXPECT_EQ(timings["generated_tokens"], 12);

@@ -60,6 +60,19 @@ TEST(InfoCommand, ListsMetadataTensorsAndMemory) {
   EXPECT_EQ(line_of(got.out, "KV cache (f16) "), "KV cache (f16) 23.0 kB a token, 188.7 MB for a full context of 8192");
 }
 
+TEST(InfoCommand, NamesTheDeviceThatWouldRun) {
+  const test::TemporaryModel file(test::tiny_model());
+  const auto device = [&](std::vector<std::string> options) {
+    options.insert(options.begin(), {"info", file.path().string()});
+    const auto got = test::run_warploom(options);
+    EXPECT_EQ(got.status, 0) << got.err;
+    const std::size_t at = got.out.find("\ndevice\n  ");
+    return at == std::string::npos ? "" : got.out.substr(at + 10, got.out.find('\n', at + 10) - at - 10);
+  };
+  EXPECT_EQ(device({}), Model::load(file.path())->device().description);
+  EXPECT_EQ(device({"--device", "cpu", "--threads", "3", "--isa", "generic"}), "cpu: generic, 3 threads");
+}
+
 TEST(InfoCommand, AFileCannotSteerTheTerminal) {
   test::TinyModel model;
   model.architecture = "llama\x1b]0;title\x07\x1b[2J";

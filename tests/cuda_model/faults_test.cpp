@@ -1,8 +1,10 @@
 // Faults at every call of the runtime and cuBLASLt in turn, memory that runs out, and what a step costs in calls. On the emulator
 // alone.
+#include <cstdio>
 #include <numeric>
 #include <random>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "cuda_model/fixture.h"
@@ -160,6 +162,10 @@ TEST_F(CudaFaults, TooLittleMemoryIsSaidAndNothingIsLost) {
       EXPECT_EQ(run().size(), 2u);
     } catch (const OutOfMemory& error) {
       ++refused;
+      char total[64];
+      std::snprintf(total, sizeof total, " of %.1f MiB are free", static_cast<double>(bytes) / (1 << 20));
+      EXPECT_THAT(error.what(), testing::HasSubstr(total));
+      EXPECT_THAT(error.what(), testing::ContainsRegex("cannot allocate [0-9]+ bytes \\([0-9.]+ MiB\\) of device memory; "));
     }
     expect_no_leak("with " + std::to_string(bytes) + " bytes");
   }

@@ -1,4 +1,7 @@
 // The Engine on the CUDA backend: a crowd in a cache that preempts all the time, and a device that fails while it serves.
+#include <future>
+#include <utility>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -51,17 +54,24 @@ TEST(CudaServing, AFailingDeviceEndsEveryRequestWithAReason) {
     const auto model = load(file);
     EngineOptions options;
     options.kv_cache_tokens = 1024;
+    std::promise<void> planned;  // before the callback that waits for it, which ends with the engine
     Engine engine(model, options);
     std::vector<RequestHandle> handles;
+    // The engine stands still at the first token until all requests are there and the failure is planned: the third launch of a graph
+    // comes some ten steps later, and no request ends in fewer than 200.
+    const OnToken on_token = [&planned, held = false](const TokenEvent&) mutable {
+      if (!std::exchange(held, true)) planned.get_future().wait();
+      return true;
+    };
     for (std::uint32_t i = 0; i < 20; ++i) {
       Request request;
       request.prompt = std::vector<TokenId>{static_cast<TokenId>(i), 5, 6};
       request.max_tokens = 200;
       request.ignore_eos = true;
-      handles.push_back(engine.submit(request));
+      handles.push_back(i == 0 ? engine.submit(request, on_token) : engine.submit(request));
     }
-    (void)handles[0].events().await(Seconds(60));
     warploom_emulator_inject("cudaGraphLaunch", 3, 719 /* cudaErrorLaunchFailure */);
+    planned.set_value();
     for (const RequestHandle& handle : handles) {
       ASSERT_TRUE(handle.await_output(Seconds(120)));
       EXPECT_EQ(handle.output().completions[0].finish_reason, FinishReason::error);

@@ -4,6 +4,9 @@
 
 #include <fmt/format.h>
 
+#include "cuda/runtime/check.h"
+#include "cuda/runtime/gpu.h"
+#include "cuda/runtime/raii.h"
 #include "tools/sampler_check/devices.h"
 #include "warploom/cuda/sampling.h"
 #include "warploom/error.h"
@@ -12,27 +15,17 @@ namespace warploom::sampler_check {
 
 namespace {
 
-void check(cudaError_t error, const char* what) {
-  if (error != cudaSuccess)
-    throw BackendError(fmt::format("{}: {} ({})", what, cudaGetErrorName(error), cudaGetErrorString(error)));
-}
+using cuda::check;
 
 // Device memory that grows and is kept from call to call.
 class Buffer {
  public:
-  Buffer() = default;
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() { cudaFree(data_); }
-
   void* room(std::size_t bytes) {
-    if (bytes <= bytes_) return data_;
-    check(cudaFree(data_), "freeing device memory");
-    data_ = nullptr, bytes_ = 0;
-    if (cudaMalloc(&data_, bytes) != cudaSuccess)
-      throw OutOfMemory(fmt::format("the sampler check needs {} bytes of device memory at once", bytes));
-    bytes_ = bytes;
-    return data_;
+    if (bytes > memory_.bytes()) {
+      memory_ = {};  // so that both never need to fit
+      memory_ = cuda::DeviceBuffer(bytes, "the sampler check's rows");
+    }
+    return memory_.data();
   }
 
   template <typename T>
@@ -43,8 +36,7 @@ class Buffer {
   }
 
  private:
-  void* data_ = nullptr;
-  std::size_t bytes_ = 0;
+  cuda::DeviceBuffer memory_;
 };
 
 class CudaSampler {
@@ -81,35 +73,17 @@ class CudaSampler {
   Buffer logits_, index_, temperature_, top_k_, top_p_, min_p_, seed_, position_, subsequence_, token_, status_, workspace_;
 };
 
-constexpr int kLeastMajor = 8;  // of the compute capability, below which there are no kernels
-
-cudaDeviceProp current_gpu() {
-  int device = 0;
-  cudaDeviceProp properties{};
-  check(cudaGetDevice(&device), "asking for the current GPU");
-  check(cudaGetDeviceProperties(&properties, device), "asking what the GPU is");
-  return properties;
-}
-
 }  // namespace
 
 std::optional<std::string> cuda_missing() {
-  int count = 0;
-  const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error != cudaSuccess || count == 0)
-    return fmt::format(
-        "no GPU can be used ({}); it takes an NVIDIA GPU and a driver for CUDA 13, see nvidia-smi, or take --device cpu",
-        error != cudaSuccess ? cudaGetErrorString(error) : "there is none");
-  const cudaDeviceProp gpu = current_gpu();
-  if (gpu.major < kLeastMajor)
-    return fmt::format("{} has compute capability {}.{}; the kernels need {}.0 or more; take --device cpu", gpu.name,
-                       gpu.major, gpu.minor, kLeastMajor);
-  return std::nullopt;
+  const std::string why = cuda::why_unusable(0);
+  return why.empty() ? std::nullopt : std::optional("device cuda: " + why);
 }
 
 Device cuda_device() {
   if (const auto missing = cuda_missing()) throw BackendError(*missing);
-  const cudaDeviceProp properties = current_gpu();
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, 0), "asking what the GPU is");
   const auto sampler = std::make_shared<CudaSampler>();
   return {fmt::format("cuda: {}, compute capability {}.{}", properties.name, properties.major, properties.minor),
           [sampler](std::span<const float> logits, std::span<const SamplingInput> rows, std::span<TokenId> tokens) {

@@ -19,7 +19,7 @@ Device cpu_device(int threads);
 /// Why cuda_device() would throw, and what to do about it; nothing where a GPU can be used.
 std::optional<std::string> cuda_missing();
 
-/// warploom::cuda::sample() on the current GPU. Throws BackendError with cuda_missing().
+/// warploom::cuda::sample() on GPU 0. Throws BackendError with cuda_missing().
 Device cuda_device();
 
 }  // namespace warploom::sampler_check

@@ -20,6 +20,13 @@ int shared_bytes_of_block() {
 
 }  // namespace
 
+void allow_shared_memory(const void* kernel, const MatmulWorkspace& workspace, bool& allowed) {
+  if (allowed) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, workspace.room.shared_bytes),
+        "cudaFuncSetAttribute");
+  allowed = true;
+}
+
 BatchWorkspace::BatchWorkspace(cudaStream_t stream)
     : room_{multiprocessors(stream), shared_bytes_of_block() - kStaticSharedBytes, kPartialBytes, kCounters},
       plans_(room_),

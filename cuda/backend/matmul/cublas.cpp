@@ -7,6 +7,7 @@
 
 #include "cuda/backend/matmul/kernels.h"
 #include "cuda/runtime/check.h"
+#include "cuda/runtime/free_memory.h"
 
 namespace warploom::cuda {
 
@@ -17,7 +18,8 @@ constexpr std::size_t kMaxPlans = 4096;                         // each prompt l
 
 void check_lt(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  if (status == CUBLAS_STATUS_ALLOC_FAILED) throw OutOfMemory(fmt::format("{}: cannot allocate memory", call));
+  if (status == CUBLAS_STATUS_ALLOC_FAILED)
+    throw OutOfMemory(fmt::format("{}: cannot allocate memory{}", call, free_memory()));
   const std::string message =
       fmt::format("{}: {} ({})", call, cublasLtGetStatusName(status), cublasLtGetStatusString(status));
   if (status == CUBLAS_STATUS_EXECUTION_FAILED || status == CUBLAS_STATUS_INTERNAL_ERROR) throw DeviceFault(message);

@@ -27,6 +27,9 @@ struct MatmulWorkspace {
   unsigned* counters = nullptr;       // room.counters, zero; they are zero again afterwards
 };
 
+/// Lets `kernel` have workspace.room.shared_bytes, once for each `allowed`, which is one of workspace.allowed. Throws BackendError.
+void allow_shared_memory(const void* kernel, const MatmulWorkspace& workspace, bool& allowed);
+
 /// out[t, r] = x[t] * weight[r] + bias[r] for the view's rows r. x: [tokens, cols] of `type`; bias: [weight.rows] or null;
 /// out: f32, tokens out_stride elements apart. Reads the weights again for every 8 tokens.
 void launch_packed_matmul(const PackedView& weight, DType type, const void* x, const float* bias, std::int64_t tokens,

@@ -25,7 +25,6 @@
 #include "cuda/backend/matmul/stage.cuh"
 #include "cuda/device/async_copy.cuh"
 #include "cuda/device/dependent_launch.cuh"
-#include "cuda/runtime/check.h"
 #include "cuda/runtime/launch.cuh"
 
 namespace warploom::cuda {
@@ -419,11 +418,8 @@ template <typename T, int kTokenTiles>
 void launch_tiles(const PackedView& weight, const BatchLaunch& shape, const void* x, const float* bias,
                   const MatmulWorkspace& workspace, float* out, const LaunchStream& stream) {
   const auto kernel = batch_packed_matmul_kernel<T, kTokenTiles>;
-  bool& allowed = workspace.allowed->of_batch[std::is_same_v<T, __half> ? 0 : 1][kTokenTiles];
-  if (!allowed)
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, workspace.room.shared_bytes),
-          "cudaFuncSetAttribute");
-  allowed = true;
+  allow_shared_memory(reinterpret_cast<const void*>(kernel), workspace,
+                      workspace.allowed->of_batch[std::is_same_v<T, __half> ? 0 : 1][kTokenTiles]);
   const BatchPlan& plan = shape.plan;
   launch(kernel, "launching batch_packed_matmul_kernel", static_cast<unsigned>(blocks_of(plan)),
          32u * static_cast<unsigned>(warps_of(plan)), static_cast<std::size_t>(plan.shared_bytes), stream, weight, shape,
