@@ -5,7 +5,7 @@ control only ever comes from elsewhere. So an address may get the value of a loo
 belongs (LEA address, rank, base, 24), and bank conflicts are counted for lanes 64 MiB apart. Lanes of a shared access lie within the
 block's shared memory: where they do not, what cuxray knows is no address, and counts as not known.
 
-The time: what a gate does not ask for is left out, and what it does is computed once. What a gate can ask for stays what it was.
+The time: what no limit asks for is left out (pressure_peak is unavailable then, which a gate reports), and what one does is computed once.
 """
 
 import functools
