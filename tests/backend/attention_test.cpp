@@ -4,7 +4,7 @@
 namespace warploom {
 namespace {
 
-WARPLOOM_OP_TEST(Attention);
+WARPLOOM_OP_TEST(Attention, unread);
 using test::AttentionStep;
 using test::Paged;
 using test::PagedCase;

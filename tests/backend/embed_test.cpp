@@ -9,7 +9,7 @@
 namespace warploom {
 namespace {
 
-WARPLOOM_OP_TEST(Embed);
+WARPLOOM_OP_TEST(Embed, read);
 
 // Rows of a weight in memory, up to one that cannot be read.
 class Rows final : public WeightSource {

@@ -6,7 +6,7 @@
 namespace warploom {
 namespace {
 
-WARPLOOM_OP_TEST(Empty);
+WARPLOOM_OP_TEST(Empty, read);
 
 std::uint64_t launched_kernels() { return warploom_emulator_calls ? warploom_emulator_calls("kernel") : 0; }
 

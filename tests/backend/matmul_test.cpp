@@ -7,7 +7,7 @@
 namespace warploom {
 namespace {
 
-WARPLOOM_OP_TEST(Matmul);
+WARPLOOM_OP_TEST(Matmul, read);
 using test::Activations;
 using test::Guarded;
 using test::RandomWeight;

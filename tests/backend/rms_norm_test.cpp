@@ -3,7 +3,7 @@
 namespace warploom {
 namespace {
 
-WARPLOOM_OP_TEST(RmsNorm);
+WARPLOOM_OP_TEST(RmsNorm, unread);
 using test::Activations;
 using test::Guarded;
 

@@ -3,7 +3,7 @@
 namespace warploom {
 namespace {
 
-WARPLOOM_OP_TEST(RopeAppend);
+WARPLOOM_OP_TEST(RopeAppend, unread);
 using test::PagedCase;
 
 // Attention shows how the keys were rotated.

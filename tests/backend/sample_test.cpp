@@ -6,7 +6,7 @@
 namespace warploom {
 namespace {
 
-WARPLOOM_OP_TEST(Sample);
+WARPLOOM_OP_TEST(Sample, unread);
 
 // Rows with everything that an array holds for each row.
 struct Rows {

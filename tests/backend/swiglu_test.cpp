@@ -3,7 +3,7 @@
 namespace warploom {
 namespace {
 
-WARPLOOM_OP_TEST(Swiglu);
+WARPLOOM_OP_TEST(Swiglu, unread);
 using test::Activations;
 using test::Guarded;
 
