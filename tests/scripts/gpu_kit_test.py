@@ -1,5 +1,6 @@
 """The runner, the judges and the tools of tools/gpu_kit on planted programs and logs. Runs on Python alone: python3 gpu_kit_test.py KIT"""
 import contextlib
+import importlib
 import io
 import json
 import pathlib
@@ -9,6 +10,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import types
 import unittest
 import unittest.mock
 
@@ -193,6 +195,64 @@ class Runs(unittest.TestCase):
                 one.run()
             self.assertEqual("libcublasLt.so.13 was not found" in said.getvalue(), missing)
             said.seek(0), said.truncate()
+
+
+class FakeTorch:
+    """PyTorch on a GPU whose clock is planted: the host and the GPU go on by themselves, and each operation is enqueued behind the one before."""
+
+    def __init__(self):
+        self.host = self.gpu = 0.0  # microseconds; the GPU's is when it has done all that was enqueued
+        torch = self
+
+        class Event:
+            def __init__(self, enable_timing):
+                pass
+
+            def record(self):
+                self.at = max(torch.gpu, torch.host)
+
+            def query(self):
+                return self.at <= torch.host
+
+            def synchronize(self):
+                torch.host = max(torch.host, self.at)
+
+            def elapsed_time(self, end):
+                return 1e-3 * (end.at - self.at)
+
+        class Other:
+            def sum(self):
+                torch.run(1.0, 150.0)
+
+        self.int32 = "int32"
+        self.cuda = types.SimpleNamespace(Event=Event, is_available=lambda: True,
+                                          get_device_properties=lambda _: types.SimpleNamespace(L2_cache_size=50 << 20))
+        self.sizes = []
+        self.zeros = lambda count, **_: self.sizes.append(4 * count) or Other()
+
+    def run(self, host, gpu):
+        """An operation that takes so long to enqueue and to execute."""
+        self.host += host
+        self.gpu = max(self.gpu, self.host) + gpu
+
+
+class Peers(unittest.TestCase):
+    def test_what_the_host_takes_to_enqueue_is_not_the_gpus_time(self):
+        torch = FakeTorch()
+        with unittest.mock.patch.dict(sys.modules, {"torch": torch, "flashinfer": None}), unittest.mock.patch.object(sys, "argv", ["peers.py"]):
+            sys.modules.pop("peers", None)
+            timer = importlib.import_module("peers").Timer()
+        self.assertEqual(torch.sizes, [512 << 20])
+        timer.time("short", lambda: torch.run(5.0, 40.0), bytes_=8e6)
+        timer.time("chain", lambda: [torch.run(60.0, 10.0) for _ in range(20)])  # 1.2 ms to enqueue, 0.2 ms of work
+        timer.time("synchronous", lambda: [torch.run(5.0, 10.0), setattr(torch, "host", torch.gpu), torch.run(30.0, 10.0)])
+        short, chain, synchronous = timer.found
+        self.assertAlmostEqual(short["median"], 40.0)
+        self.assertAlmostEqual(short["gb_per_s"], 200.0)
+        self.assertAlmostEqual(chain["median"], 200.0)
+        self.assertEqual((short["timed"], chain["timed"]), ("events", "events"))
+        self.assertAlmostEqual(synchronous["median"], 50.0)  # a call that waits for the GPU itself
+        self.assertEqual(synchronous["timed"], "events, gaps of the host included")
 
 
 class Tools(unittest.TestCase):
