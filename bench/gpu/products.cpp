@@ -23,8 +23,8 @@ void run_weight(const GpuRun& run, const Kind& kind, std::int64_t rows, std::int
   const auto name = [&](std::int64_t tokens) {
     return fmt::format("product {} {}x{} {} tokens", kind.name, rows, cols, tokens);
   };
-  std::vector<std::int64_t> counts = {1, 2, 4, 8, 16, 32, 64, 65, 128, 256, 512};
-  if (run.options.small) counts = {1, 16, 64, 65};
+  std::vector<std::int64_t> counts = {1, 2, 4, 8, 16, 32, 64, 65, 128, 256, 257, 512};
+  if (run.options.small) counts = {1, 16, 64, 65, 256, 257, 512};
   std::erase_if(counts, [&](std::int64_t tokens) { return !run.wants(name(tokens)); });
   if (counts.empty()) return;
   WeightView view{kind.type, rows, cols, nullptr, "a benchmark's"};

@@ -83,6 +83,31 @@ class Judges(unittest.TestCase):
         self.assertEqual(judges.time_below("a", 15)(figures(a=15)), ("15.0 us", True))
         self.assertFalse(judges.time_below("a", 14)(figures(a=15))[1])
 
+    def test_generations_of_two_steps(self):
+        of = lambda rate, device="cuda: A GPU, 80 GiB": output(json.dumps({  # noqa: E731
+            "device": device, "measurements": [{"test": "generate 128", "unit": "tokens/s", "median": rate}, {"test": "other", "unit": "us", "median": 1.0}]}))
+        mine, other = of(194.0), of(200.0)
+        judge = judges.rate("generate 128", "slow", 0.97)
+        with self.assertRaisesRegex(judges.CannotTell, "^slow did not run$"):
+            judge(mine)
+        mine.earlier = {"slow": other}
+        self.assertEqual(judge(mine), ("0.97x (194 and 200 tokens/s)", True))
+        mine.earlier = {"slow": of(201.0)}
+        self.assertFalse(judge(mine)[1])
+        emulated = of(194.0, "cuda: H100-SXM5-80GB (emulated), 8 GiB")
+        emulated.earlier = {"slow": other}
+        self.assertIsNone(judge(emulated)[1])
+        self.assertRaises(KeyError, judges.rate("other", "slow", 1.0), mine)
+
+    def test_a_share_of_what_an_earlier_step_read(self):
+        step = output(json.dumps({"measurements": [{"test": "step 1", "l2": "warm", "unit": "us", "median": 2000.0, "gb_per_s": 1500.0}]}))
+        judge = judges.step_share("step 1", 0.5)
+        with self.assertRaisesRegex(judges.CannotTell, "^no step before measured"):
+            judge(step)
+        step.earlier = {"model": output(GTEST), "decode": output(json.dumps({"device": {"read_gb_per_s": 3000.0}, "measurements": []}))}
+        self.assertEqual(judge(step), ("50% (2000.0 us, 1500 GB/s)", True))
+        self.assertFalse(judges.step_share("step 1", 0.51)(step)[1])
+
     def test_sanitizer(self):
         self.assertEqual(judges.no_report(output("========= ERROR SUMMARY: 0 errors")), ("0 reports", True))
         self.assertEqual(judges.no_report(output("========= RACECHECK SUMMARY: 2 hazards displayed")), ("2 reports", False))
@@ -162,6 +187,16 @@ class Runs(unittest.TestCase):
         self.assertEqual([verdict for _, verdict, _ in rows], ["holds", "failed", "failed"])
         self.assertIn("the output does not say", rows[2][2])
         self.assertEqual(len(found["steps"][0]["figures"]["measurements"]), 2)
+
+    def test_a_claim_about_two_steps(self):
+        same = lambda test, step: lambda o: (step, test == o.earlier[step].out.strip())  # noqa: E731
+        def needs(o):
+            raise judges.CannotTell("another did not run")
+        _, rows = self.run_steps(self.step("first", "echo one"), self.step("broken", "exit 3"), self.step("second", "echo two", judge=same("one", "first")),
+                                 self.step("third", "echo three", judge=same("two", "broken")), self.step("fourth", "echo four", judge=needs))
+        self.assertEqual([(step, verdict) for step, verdict, _ in rows],
+                         [("first", "holds"), ("broken", "failed"), ("second", "holds"), ("third", "failed"), ("fourth", "skipped")])
+        self.assertEqual(rows[4][2], "another did not run")
 
     def test_an_emulator_skips_what_needs_a_gpu(self):
         self.script("gpu_probe", 'echo \'{"probe": "device", "name": "E", "emulated": true}\'')
@@ -255,6 +290,38 @@ class Peers(unittest.TestCase):
         self.assertEqual(synchronous["timed"], "events, gaps of the host included")
 
 
+class Planted(judges.Output):
+    """Figures of every test that is asked for: slow or fast ones, and the more so the later a claim asks, which is what it is about. `rate`: of generations."""
+
+    def __init__(self, slow, rate):
+        super().__init__(0, "", "")
+        self.slow, self.rate = slow, rate
+        self.figures = {"device": {"read_gb_per_s": 3000.0}, "measurements": [1]}
+
+    def measurements(self):
+        outer = self
+
+        class Tests:
+            times = {}
+
+            def __getitem__(self, key):
+                place = self.times.setdefault(key, len(self.times))
+                us = 1e6 * 1e3 ** place if outer.slow else 1e-3 ** place
+                share = 1e-3 if outer.slow else 0.99
+                return {"median": us, "memory_share": share, "matrix_share": share, "gb_per_s": 3000 * share, "tflop_per_s": 1.0}
+
+        return Tests()
+
+    def tokens_per_second(self):
+        rate = self.rate
+
+        class Tests:
+            def __getitem__(self, _):
+                return rate
+
+        return Tests()
+
+
 class Tools(unittest.TestCase):
     def test_steps_are_chosen_in_their_order(self):
         names = lambda only: [step.name for step in steps.choose(steps.all_steps(), only)]  # noqa: E731
@@ -264,6 +331,22 @@ class Tools(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "no step is called nothing; known are mma"):
             names("nothing")
         self.assertEqual(len(set(names(""))), len(names("")))
+
+    def test_every_time_has_an_expectation_that_can_fail(self):
+        """Claims about a GPU's times: planted figures, each so slow that no claim may hold, or so fast that all must."""
+        for slow in (True, False):
+            earlier = {}
+            for step in steps.all_steps():
+                timed = "--gpu-ops" in step.command
+                if not timed and not step.name.startswith("generate"):
+                    continue
+                found = Planted(slow, (len(earlier) + 1) ** (-2 if slow else 2))
+                found.earlier = dict(earlier)
+                for claim in step.claims:
+                    if claim.judge is judges.runs:
+                        continue
+                    self.assertEqual(claim.judge(found)[1], not slow, (step.name, claim.text))
+                earlier[step.name] = found
 
     def test_programs_are_unpacked_once_and_whole(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -339,7 +422,7 @@ class Tools(unittest.TestCase):
             mine = pathlib.Path(folder, "mine")
             mine.write_text("kept")
             for arguments, message in [(["."], "is there and is no bundle"), (["new", "--from", "."], "there is no"), (["new", "--arch", "sm_90"], "--arch"),
-                                       (["new", "--layers", "0"], "--layers"), (["new", "--fast"], "usage"), ([], "usage"), (["new", "--arch"], "--arch")]:
+                                       (["new", "--layers", "0"], "--layers"), (["new", "--layers", "30"], "nor \"all\""), (["new", "--fast"], "usage"), ([], "usage"), (["new", "--arch"], "--arch")]:
                 got = bundle(*arguments, cwd=folder)
                 self.assertEqual(got.returncode, 1, got.stderr)
                 self.assertIn(message, got.stderr)
