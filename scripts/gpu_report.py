@@ -9,6 +9,15 @@ import sys
 README = pathlib.Path(__file__).resolve().parent.parent / "bench" / "README.md"
 HEADING = "## Measured on "
 BEFORE = "## Scheduler"  # where a first section goes
+# What the emulator models: the name that NVIDIA's driver gives the device, and the emulated one's. Others of a family ("H100 PCIe", "H100 NVL", "RTX 4090 D")
+# have other clocks, memories and numbers of multiprocessors.
+MODELS = {
+    "a100": ("NVIDIA A100-SXM4-80GB", "A100-SXM4-80GB (emulated)"),
+    "h100": ("NVIDIA H100 80GB HBM3", "H100-SXM5-80GB (emulated)"),
+    "h200": ("NVIDIA H200", "H200-SXM-141GB (emulated)"),
+    "rtx4090": ("NVIDIA GeForce RTX 4090", "RTX 4090 (emulated)"),
+    "rtx5090": ("NVIDIA GeForce RTX 5090", "RTX 5090 (emulated)"),
+}
 
 
 class Refused(Exception):
@@ -49,29 +58,29 @@ def measurements(found):
     return by_test
 
 
-def modelled_in_tables(readme):
-    """H100's times of the table of cuda::sample, named as warploom-bench --gpu-ops names its tests."""
-    times, columns = {}, []
-    for line in readme.splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if not line.startswith("|"):
-            columns = []
-        elif not columns:
-            columns = cells
-        elif "blocks" in columns and "H100 us" in columns and not set(line) <= set("|-: "):
-            row = dict(zip(columns, cells))
-            times[(f"sample {row['rows']} {row['logits']} {row['row']} {row['strategy']}", "cold")] = float(row["H100 us"])
-    return times
-
-
-def modelled_times(readme, files, device):
-    times = modelled_in_tables(readme) if "H100" in device else {}
+def modelled_times(files, device):
+    """By test and state of the L2 cache, of runs whose launches had that device's shapes and whose times are modelled on it."""
+    models = {silicon: (key, emulated) for key, (silicon, emulated) in MODELS.items()}
+    if device not in models:
+        if files:
+            raise Refused(f"--modelled: the emulator has no model of \"{device}\"; it has those of {', '.join(models)}")
+        return {}
+    if not files:
+        raise Refused(f"--modelled is missing: WARPLOOM_EMULATOR_DEVICE={models[device][0]} warploom-bench --gpu-ops --modelled-gpu {models[device][0]} --json "
+                      "on the emulator writes it")
+    key, emulated = models[device]
+    times = {}
     for path in files:
         found = read(path)
-        for key, m in measurements(found).items():
+        ran_as = (found.get("device") or {}).get("name", "")
+        if emulated not in ran_as:
+            raise Refused(f"--modelled {path}: its launches have the shapes of \"{ran_as}\", not of \"{emulated}\" (WARPLOOM_EMULATOR_DEVICE={key})")
+        for test, m in measurements(found).items():
             if not m.get("timed", "").startswith("modelled"):
-                raise Refused(f"--modelled {path}: \"{key[0]}\" was measured, not modelled")
-            times[key] = m["median"]
+                raise Refused(f"--modelled {path}: \"{test[0]}\" was measured, not modelled")
+            if m["timed"] != f"modelled on {key}":
+                raise Refused(f"--modelled {path}: \"{test[0]}\" is {m['timed']}, but measured was {device}")
+            times[test] = m["median"]
     return times
 
 
@@ -93,6 +102,19 @@ def table(measured, modelled):
     return "\n".join(rows)
 
 
+def generation(found):
+    """Tokens a second of whole generations, a column for each step that measured some; empty without any."""
+    steps = {step["name"]: {m["test"]: m["median"] for m in (step.get("figures") or {}).get("measurements", []) if m.get("unit") == "tokens/s"}
+             for step in found["steps"]}
+    steps = {name: by_test for name, by_test in steps.items() if by_test}
+    if not steps:
+        return ""
+    rows = [f"| tokens/s | {' | '.join(steps)} |", f"|---|{'---:|' * len(steps)}"]
+    for test in dict.fromkeys(test for by_test in steps.values() for test in by_test):
+        rows.append(f"| {test} | " + " | ".join(f"{by_test[test]:.0f}" if test in by_test else "" for by_test in steps.values()) + " |")
+    return "\n".join(rows) + "\n\n"
+
+
 def claims(found):
     rows = ["| claim | expected | measured | verdict |", "|---|---|---|---|"]
     rows += [f"| {r['claim']} | {r['expected']} | {r['measured']} | {r['verdict']} |".replace("\n", " ") for r in found["rows"]]
@@ -106,7 +128,7 @@ def section(found, modelled):
     about = (f"*Measured* by `tools/gpu_kit` on one {device['name']} (driver {driver}{clocks}), commit {kit.get('commit', 'unknown')}, {kit.get('began', '')[:10]}. "
              "By CUDA events; cold: other data was read through the L2 cache before each run; warm: a replayed graph. Whole steps by the host's "
              "clock. Shares are of what the device itself reads or copies and multiplies.")
-    return f"{HEADING}{device['name']}\n\n{about}\n\n{claims(found)}\n\n{table(measurements(found), modelled)}\n\n"
+    return f"{HEADING}{device['name']}\n\n{about}\n\n{claims(found)}\n\n{table(measurements(found), modelled)}\n\n{generation(found)}"
 
 
 def with_section(readme, text):
@@ -130,13 +152,14 @@ def ratios(measured, modelled):
             by_kernel.setdefault(kernel(key[0]), []).append(modelled[key] / m["median"])
     lines = [f"{'kernel':24} {'tests':>5} {'modelled / measured: median':>28} {'lowest':>7} {'highest':>8}"]
     lines += [f"{name:24} {len(r):5} {statistics.median(r):28.2f} {min(r):7.2f} {max(r):8.2f}" for name, r in by_kernel.items()]
-    return "\n".join(lines) if by_kernel else "no test has a modelled time: --modelled takes the JSON of warploom-bench --gpu-ops on the emulator"
+    return "\n".join(lines) if by_kernel else "no test has a modelled time"
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="scripts/gpu-report", description=__doc__)
     parser.add_argument("report", help="report.json of the kit: OUT/run writes OUT/results/report.json")
-    parser.add_argument("--modelled", action="append", default=[], help="JSON of warploom-bench --gpu-ops on the emulator; may be repeated")
+    parser.add_argument("--modelled", action="append", default=[], help="JSON of warploom-bench --gpu-ops on the emulator as the device that was measured; may be repeated, and is needed where the emulator "
+                             "models that device")
     parser.add_argument("--readme", type=pathlib.Path, default=README, help="where the figures go (default: bench/README.md)")
     options = parser.parse_args(arguments)
     try:
@@ -151,7 +174,7 @@ def main(arguments=None):
         if not measured:
             raise Refused(f"{options.report}: no step has figures")
         readme = options.readme.read_text()
-        modelled = modelled_times(readme, options.modelled, found["device"]["name"])
+        modelled = modelled_times(options.modelled, found["device"]["name"])
         options.readme.write_text(with_section(readme, section(found, modelled)))
     except NoFile as error:
         parser.error(str(error))

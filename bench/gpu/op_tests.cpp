@@ -109,8 +109,8 @@ std::vector<AttentionTest> attention_tests(bool small) {
 std::vector<ProductTest> product_tests(bool small) {
   using Sizes = std::vector<std::pair<std::int64_t, std::int64_t>>;
   const Sizes sizes = small ? Sizes{{256, 256}} : Sizes{{4096, 4096}, {28672, 4096}, {4096, 14336}};
-  std::vector<std::int64_t> counts = {1, 2, 4, 8, 16, 32, 64, 65, 128, 256, 512};
-  if (small) counts = {1, 16, 64, 65};
+  std::vector<std::int64_t> counts = {1, 2, 4, 8, 16, 32, 64, 65, 128, 256, 257, 512};
+  if (small) counts = {1, 16, 64, 65, 256, 257, 512};
   std::vector<ProductTest> all;
   for (const auto& [type, deterministic] :
        {std::pair{WeightType::q4_0, false}, {WeightType::q4_0, true}, {WeightType::f16, false}})

@@ -74,6 +74,8 @@ class Kit(unittest.TestCase):
         self.assertTrue(self.found["device"]["emulated"])
         for step in ("hist", "sample", "decode", "mixed", "prefill", "matmul", "step-smollm2-135m"):
             self.assertEqual({row["verdict"] for row in self.rows(step)}, {"modelled"}, step)
+        for step in ("generate", "generate-same"):  # that it runs; how fast beside the step before
+            self.assertEqual([row["verdict"] for row in self.rows(step)], ["holds", "modelled"], step)
         self.assertIn("times are modelled", self.table)
 
     def test_figures_state_what_moves_and_what_is_computed(self):

@@ -1,5 +1,6 @@
 """The runner, the judges and the tools of tools/gpu_kit on planted programs and logs. Runs on Python alone: python3 gpu_kit_test.py KIT"""
 import contextlib
+import importlib
 import io
 import json
 import pathlib
@@ -9,6 +10,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import types
 import unittest
 import unittest.mock
 
@@ -80,6 +82,31 @@ class Judges(unittest.TestCase):
         self.assertIsNone(judges.share("a", "memory_share", 0.1)(figures(True, a=70))[1])
         self.assertEqual(judges.time_below("a", 15)(figures(a=15)), ("15.0 us", True))
         self.assertFalse(judges.time_below("a", 14)(figures(a=15))[1])
+
+    def test_generations_of_two_steps(self):
+        of = lambda rate, device="cuda: A GPU, 80 GiB": output(json.dumps({  # noqa: E731
+            "device": device, "measurements": [{"test": "generate 128", "unit": "tokens/s", "median": rate}, {"test": "other", "unit": "us", "median": 1.0}]}))
+        mine, other = of(194.0), of(200.0)
+        judge = judges.rate("generate 128", "slow", 0.97)
+        with self.assertRaisesRegex(judges.CannotTell, "^slow did not run$"):
+            judge(mine)
+        mine.earlier = {"slow": other}
+        self.assertEqual(judge(mine), ("0.97x (194 and 200 tokens/s)", True))
+        mine.earlier = {"slow": of(201.0)}
+        self.assertFalse(judge(mine)[1])
+        emulated = of(194.0, "cuda: H100-SXM5-80GB (emulated), 8 GiB")
+        emulated.earlier = {"slow": other}
+        self.assertIsNone(judge(emulated)[1])
+        self.assertRaises(KeyError, judges.rate("other", "slow", 1.0), mine)
+
+    def test_a_share_of_what_an_earlier_step_read(self):
+        step = output(json.dumps({"measurements": [{"test": "step 1", "l2": "warm", "unit": "us", "median": 2000.0, "gb_per_s": 1500.0}]}))
+        judge = judges.step_share("step 1", 0.5)
+        with self.assertRaisesRegex(judges.CannotTell, "^no step before measured"):
+            judge(step)
+        step.earlier = {"model": output(GTEST), "decode": output(json.dumps({"device": {"read_gb_per_s": 3000.0}, "measurements": []}))}
+        self.assertEqual(judge(step), ("50% (2000.0 us, 1500 GB/s)", True))
+        self.assertFalse(judges.step_share("step 1", 0.51)(step)[1])
 
     def test_sanitizer(self):
         self.assertEqual(judges.no_report(output("========= ERROR SUMMARY: 0 errors")), ("0 reports", True))
@@ -161,6 +188,16 @@ class Runs(unittest.TestCase):
         self.assertIn("the output does not say", rows[2][2])
         self.assertEqual(len(found["steps"][0]["figures"]["measurements"]), 2)
 
+    def test_a_claim_about_two_steps(self):
+        same = lambda test, step: lambda o: (step, test == o.earlier[step].out.strip())  # noqa: E731
+        def needs(o):
+            raise judges.CannotTell("another did not run")
+        _, rows = self.run_steps(self.step("first", "echo one"), self.step("broken", "exit 3"), self.step("second", "echo two", judge=same("one", "first")),
+                                 self.step("third", "echo three", judge=same("two", "broken")), self.step("fourth", "echo four", judge=needs))
+        self.assertEqual([(step, verdict) for step, verdict, _ in rows],
+                         [("first", "holds"), ("broken", "failed"), ("second", "holds"), ("third", "failed"), ("fourth", "skipped")])
+        self.assertEqual(rows[4][2], "another did not run")
+
     def test_an_emulator_skips_what_needs_a_gpu(self):
         self.script("gpu_probe", 'echo \'{"probe": "device", "name": "E", "emulated": true}\'')
         _, rows = self.run_steps(self.step("fast", "echo fine"), self.step("correct", "echo fine", gpu=False))
@@ -195,6 +232,96 @@ class Runs(unittest.TestCase):
             said.seek(0), said.truncate()
 
 
+class FakeTorch:
+    """PyTorch on a GPU whose clock is planted: the host and the GPU go on by themselves, and each operation is enqueued behind the one before."""
+
+    def __init__(self):
+        self.host = self.gpu = 0.0  # microseconds; the GPU's is when it has done all that was enqueued
+        torch = self
+
+        class Event:
+            def __init__(self, enable_timing):
+                pass
+
+            def record(self):
+                self.at = max(torch.gpu, torch.host)
+
+            def query(self):
+                return self.at <= torch.host
+
+            def synchronize(self):
+                torch.host = max(torch.host, self.at)
+
+            def elapsed_time(self, end):
+                return 1e-3 * (end.at - self.at)
+
+        class Other:
+            def sum(self):
+                torch.run(1.0, 150.0)
+
+        self.int32 = "int32"
+        self.cuda = types.SimpleNamespace(Event=Event, is_available=lambda: True,
+                                          get_device_properties=lambda _: types.SimpleNamespace(L2_cache_size=50 << 20))
+        self.sizes = []
+        self.zeros = lambda count, **_: self.sizes.append(4 * count) or Other()
+
+    def run(self, host, gpu):
+        """An operation that takes so long to enqueue and to execute."""
+        self.host += host
+        self.gpu = max(self.gpu, self.host) + gpu
+
+
+class Peers(unittest.TestCase):
+    def test_what_the_host_takes_to_enqueue_is_not_the_gpus_time(self):
+        torch = FakeTorch()
+        with unittest.mock.patch.dict(sys.modules, {"torch": torch, "flashinfer": None}), unittest.mock.patch.object(sys, "argv", ["peers.py"]):
+            sys.modules.pop("peers", None)
+            timer = importlib.import_module("peers").Timer()
+        self.assertEqual(torch.sizes, [512 << 20])
+        timer.time("short", lambda: torch.run(5.0, 40.0), bytes_=8e6)
+        timer.time("chain", lambda: [torch.run(60.0, 10.0) for _ in range(20)])  # 1.2 ms to enqueue, 0.2 ms of work
+        timer.time("synchronous", lambda: [torch.run(5.0, 10.0), setattr(torch, "host", torch.gpu), torch.run(30.0, 10.0)])
+        short, chain, synchronous = timer.found
+        self.assertAlmostEqual(short["median"], 40.0)
+        self.assertAlmostEqual(short["gb_per_s"], 200.0)
+        self.assertAlmostEqual(chain["median"], 200.0)
+        self.assertEqual((short["timed"], chain["timed"]), ("events", "events"))
+        self.assertAlmostEqual(synchronous["median"], 50.0)  # a call that waits for the GPU itself
+        self.assertEqual(synchronous["timed"], "events, gaps of the host included")
+
+
+class Planted(judges.Output):
+    """Figures of every test that is asked for: slow or fast ones, and the more so the later a claim asks, which is what it is about. `rate`: of generations."""
+
+    def __init__(self, slow, rate):
+        super().__init__(0, "", "")
+        self.slow, self.rate = slow, rate
+        self.figures = {"device": {"read_gb_per_s": 3000.0}, "measurements": [1]}
+
+    def measurements(self):
+        outer = self
+
+        class Tests:
+            times = {}
+
+            def __getitem__(self, key):
+                place = self.times.setdefault(key, len(self.times))
+                us = 1e6 * 1e3 ** place if outer.slow else 1e-3 ** place
+                share = 1e-3 if outer.slow else 0.99
+                return {"median": us, "memory_share": share, "matrix_share": share, "gb_per_s": 3000 * share, "tflop_per_s": 1.0}
+
+        return Tests()
+
+    def tokens_per_second(self):
+        rate = self.rate
+
+        class Tests:
+            def __getitem__(self, _):
+                return rate
+
+        return Tests()
+
+
 class Tools(unittest.TestCase):
     def test_steps_are_chosen_in_their_order(self):
         names = lambda only: [step.name for step in steps.choose(steps.all_steps(), only)]  # noqa: E731
@@ -204,6 +331,22 @@ class Tools(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "no step is called nothing; known are mma"):
             names("nothing")
         self.assertEqual(len(set(names(""))), len(names("")))
+
+    def test_every_time_has_an_expectation_that_can_fail(self):
+        """Claims about a GPU's times: planted figures, each so slow that no claim may hold, or so fast that all must."""
+        for slow in (True, False):
+            earlier = {}
+            for step in steps.all_steps():
+                timed = "--gpu-ops" in step.command
+                if not timed and not step.name.startswith("generate"):
+                    continue
+                found = Planted(slow, (len(earlier) + 1) ** (-2 if slow else 2))
+                found.earlier = dict(earlier)
+                for claim in step.claims:
+                    if claim.judge is judges.runs:
+                        continue
+                    self.assertEqual(claim.judge(found)[1], not slow, (step.name, claim.text))
+                earlier[step.name] = found
 
     def test_programs_are_unpacked_once_and_whole(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -279,7 +422,7 @@ class Tools(unittest.TestCase):
             mine = pathlib.Path(folder, "mine")
             mine.write_text("kept")
             for arguments, message in [(["."], "is there and is no bundle"), (["new", "--from", "."], "there is no"), (["new", "--arch", "sm_90"], "--arch"),
-                                       (["new", "--layers", "0"], "--layers"), (["new", "--fast"], "\"--fast\" is no option"), ([], "it takes the folder to make"), (["new", "--arch"], "--arch takes"),
+                                       (["new", "--layers", "0"], "--layers"), (["new", "--layers", "30"], "nor \"all\""), (["new", "--fast"], "\"--fast\" is no option"), ([], "it takes the folder to make"), (["new", "--arch"], "--arch takes"),
                                        (["new", "other"], "both name the folder")]:
                 got = bundle(*arguments, cwd=folder)
                 self.assertEqual(got.returncode, 2, got.stderr)

@@ -21,7 +21,6 @@ constexpr double kLaunchSeconds = 2.1e-6, kGraphLaunchSeconds = 1.3e-6;
 constexpr double kAchievable = 0.92;             // of DRAM's data sheet bandwidth: what copies reach on A100 and H100
 constexpr double kSector = 32, kPortBytes = 64;  // a multiprocessor draws this much from L2 in a clock
 constexpr double kIssueSlots = 4;                // warp instructions a clock
-constexpr int kSpareRegisters = 4;               // beyond those that are live at once
 // Of a round of a compare-and-swap loop in shared memory: load, two halves of a sum, swap, branch.
 constexpr double kSwapInstructions = 5;
 // What an instruction takes that no instruction cache of the multiprocessor holds, beyond the 4 clocks of a dependent one: assumed.
@@ -32,19 +31,6 @@ double arithmetic_clocks(const Load& l, const DeviceModel& m) {
   const auto n = [](uint64_t count) { return static_cast<double>(count); };
   return std::max({32 * n(l.integers) / m.integers, 32 * n(l.floats) / m.floats, 32 * n(l.doubles) / m.doubles,
                    32 * n(l.specials) / m.specials, 32 * n(l.conversions) / m.conversions, n(l.matrices) / m.matrices});
-}
-
-// Near what ptxas would give a thread, without half a second for asking it: the most that are live at once, within the
-// kernel's launch bounds.
-int registers_of(const LaunchKind& kind) {
-  constexpr int kUnit = 8, kMost = 255, kFile = 65536;
-  const ptx::Function& f = *kind.code->ast;
-  int most = kMost;
-  const uint64_t threads = uint64_t{f.max_threads[0]} * f.max_threads[1] * f.max_threads[2];
-  if (threads > 0) most = std::min<int>(most, kFile / static_cast<int>(threads * std::max(f.min_blocks, 1u)));
-  if (f.max_registers > 0) most = std::min(most, static_cast<int>(f.max_registers));
-  return std::min(most / kUnit * kUnit,
-                  (static_cast<int>(kind.code->live_registers) + kSpareRegisters + kUnit - 1) / kUnit * kUnit);
 }
 
 // All launches of a kind, which are taken to be alike.
@@ -64,8 +50,7 @@ WarploomModelledTime modelled(const LaunchKind& kind, const WarploomCounters& c,
   t.shared = (static_cast<double>(most.shared_passes) + rounds) / m.clock();
   // Blocks that share a multiprocessor spin and wait side by side.
   const int resident =
-      occupancy(m, registers_of(kind), kind.code->static_shared + kind.dynamic_shared, static_cast<int>(kind.threads))
-          .blocks;
+      resident_blocks(*kind.code, m, kind.code->static_shared + kind.dynamic_shared, static_cast<int>(kind.threads));
   const double blocks = static_cast<double>(kind.blocks);
   const double waves = std::ceil(blocks / (m.processors * std::max(resident, 1)));
   t.latency = std::max(static_cast<double>(c.longest_chain), waves / blocks * static_cast<double>(c.chain)) / m.clock();

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "memory.h"
+#include "resources.h"
 #include "runtime.h"
 
 namespace emulator {
@@ -50,9 +51,8 @@ int attribute(cudaDeviceAttr which) {
 
 }  // namespace
 
-// Registers are not known without ptxas: 32 never limit.
 int blocks_per_processor(const Code& code, int block_size, size_t dynamic_shared) {
-  return occupancy(device_model(), 32, code.static_shared + dynamic_shared, block_size).blocks;
+  return resident_blocks(code, device_model(), code.static_shared + dynamic_shared, block_size);
 }
 
 }  // namespace emulator

@@ -18,18 +18,23 @@ constexpr Gpu kGpus[] = {{"a100", 8, 0, 108, 2048, 164 << 10, 163 << 10},
                          {"rtx4090", 8, 9, 128, 1536, 100 << 10, 99 << 10},
                          {"rtx5090", 12, 0, 170, 1536, 100 << 10, 99 << 10}};
 
+cudaOccDeviceProp properties_of(const Gpu& gpu) {
+  cudaOccDeviceProp device;
+  device.computeMajor = gpu.major, device.computeMinor = gpu.minor;
+  device.maxThreadsPerBlock = 1024, device.maxThreadsPerMultiprocessor = gpu.threads;
+  device.regsPerBlock = device.regsPerMultiprocessor = 65536;
+  device.warpSize = 32;
+  device.sharedMemPerBlock = 48 << 10, device.sharedMemPerMultiprocessor = gpu.shared;
+  device.numSms = gpu.processors;
+  device.sharedMemPerBlockOptin = gpu.shared_optin, device.reservedSharedMemPerBlock = 1024;
+  return device;
+}
+
 TEST(Occupancy, AgreesWithNvidiasCalculator) {
   std::mt19937 random(7);
   auto whole = [&random](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
   for (const Gpu& gpu : kGpus) {
-    cudaOccDeviceProp device;
-    device.computeMajor = gpu.major, device.computeMinor = gpu.minor;
-    device.maxThreadsPerBlock = 1024, device.maxThreadsPerMultiprocessor = gpu.threads;
-    device.regsPerBlock = device.regsPerMultiprocessor = 65536;
-    device.warpSize = 32;
-    device.sharedMemPerBlock = 48 << 10, device.sharedMemPerMultiprocessor = gpu.shared;
-    device.numSms = gpu.processors;
-    device.sharedMemPerBlockOptin = gpu.shared_optin, device.reservedSharedMemPerBlock = 1024;
+    const cudaOccDeviceProp device = properties_of(gpu);
     for (int round = 0; round < 5000; ++round) {
       cudaOccFuncAttributes function = {};
       function.maxThreadsPerBlock = 1024;
@@ -108,6 +113,53 @@ TEST_F(Profile, ResourcesComeFromPtxas) {
   WarploomResources r;
   EXPECT_EQ(warploom_emulator_resources("_kernel", "a100", &r), 0);  // two of them
   EXPECT_EQ(warploom_emulator_resources("nothing", "a100", &r), 0);
+}
+
+// Some 100 values that are live at once.
+__global__ void wide_kernel(const float* in, float* out, int rounds) {
+  float v[96];
+#pragma unroll
+  for (int k = 0; k < 96; ++k) v[k] = in[threadIdx.x + k * 1024];
+  for (int round = 0; round < rounds; ++round)
+#pragma unroll
+    for (int k = 0; k < 96; ++k) v[k] = v[k] * v[(k + 7) % 96] + v[(k * 5 + 3) % 96];
+  float sum = 0;
+#pragma unroll
+  for (int k = 0; k < 96; ++k) sum = sum * 3 + v[k];
+  out[threadIdx.x] = sum;
+}
+
+// What the runtime answers, by NVIDIA's calculator from the registers that ptxas gives the kernel.
+TEST_F(Profile, TheRuntimesOccupancyIsThatOfTheKernelsRegisters) {
+  DeviceBuffer<float> in{std::vector<float>(96 * 1024)}, out(96 * 1024);
+  copy_kernel<<<1, 128>>>(in.data(), out.data(), 1);
+  wide_kernel<<<1, 128>>>(in.data(), out.data(), 1);
+  EXPECT_CUDA(cudaDeviceSynchronize());
+  const Gpu& gpu = kGpus[0];  // the default
+  const cudaOccDeviceProp device = properties_of(gpu);
+  for (const auto& [name, kernel] : {std::pair{"copy_kernel", reinterpret_cast<const void*>(copy_kernel)},
+                                     {"wide_kernel", reinterpret_cast<const void*>(wide_kernel)}}) {
+    WarploomResources r = {};
+    ASSERT_EQ(warploom_emulator_resources(name, gpu.key, &r), 1);
+    if (kernel == reinterpret_cast<const void*>(wide_kernel)) EXPECT_GT(r.registers, 96);
+    for (const int threads : {32, 64, 128, 256, 384, 512, 640})
+      for (const int shared : {0, 8 << 10, 20 << 10, 40 << 10}) {
+        cudaOccFuncAttributes function = {};
+        function.maxThreadsPerBlock = 1024;
+        function.numRegs = r.registers;
+        function.shmemLimitConfig = FUNC_SHMEM_LIMIT_OPTIN;
+        function.maxDynamicSharedSizeBytes = gpu.shared_optin;
+        cudaOccDeviceState state;
+        cudaOccResult expected;
+        ASSERT_EQ(cudaOccMaxActiveBlocksPerMultiprocessor(&expected, &device, &function, &state, threads, shared),
+                  CUDA_OCC_SUCCESS);
+        int blocks = -1;
+        ASSERT_EQ(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, static_cast<size_t>(shared)),
+                  cudaSuccess);
+        EXPECT_EQ(blocks, expected.activeBlocksPerMultiprocessor)
+            << name << ", " << r.registers << " registers, " << threads << " threads, " << shared << " bytes";
+      }
+  }
 }
 
 TEST_F(Profile, ACopyIsBoundByDramAtItsBandwidth) {

@@ -4,11 +4,16 @@ import json
 import re
 
 
+class CannotTell(Exception):
+    """The claim needs what another step, which did not run, would have said."""
+
+
 class Output:
     """Of a process that ended by itself."""
 
-    def __init__(self, code, out, err):
+    def __init__(self, code, out, err, earlier=None):
         self.code, self.out, self.err = code, out, err
+        self.earlier = earlier or {}  # outputs of the steps before, by name
         self.figures = None  # of a report with measurements
         try:
             report = json.loads(out)
@@ -37,8 +42,15 @@ class Output:
             raise ValueError("no measurements in the output")
         return {(m["test"], m["l2"]): m for m in self.figures["measurements"]}
 
+    def tokens_per_second(self):
+        """By test."""
+        if not self.figures or not self.figures["measurements"]:
+            raise ValueError("no measurements in the output")
+        return {m["test"]: m["median"] for m in self.figures["measurements"] if m["unit"] == "tokens/s"}
+
     def emulated(self):
-        return bool(self.figures and self.figures.get("modelled_gpu"))
+        device = (self.figures or {}).get("device", "")  # of whole generations: a text
+        return bool(self.figures and (self.figures.get("modelled_gpu") or (isinstance(device, str) and "(emulated)" in device)))
 
 
 def tests_pass(output):
@@ -115,6 +127,35 @@ def time_below(test, microseconds, l2="cold"):
     def judge(output):
         m = output.measurements()[(test, l2)]
         return f"{m['median']:.1f} us", None if output.emulated() else m["median"] <= microseconds
+
+    return judge
+
+
+def rate(test, other_step, at_least):
+    """That a generation reaches at least so many times the tokens a second that it reached in an earlier step."""
+
+    def judge(output):
+        if other_step not in output.earlier:
+            raise CannotTell(f"{other_step} did not run")
+        mine, other = output.tokens_per_second()[test], output.earlier[other_step].tokens_per_second()[test]
+        return f"{mine / other:.2f}x ({mine:.0f} and {other:.0f} tokens/s)", None if output.emulated() else mine / other >= at_least
+
+    return judge
+
+
+def step_share(test, at_least):
+    """That a whole step moves weights, keys and values at this share of what an earlier step saw the device read."""
+
+    def judge(output):
+        m = output.measurements()[(test, "warm")]
+        text = f"{m['median']:.1f} us, {m['gb_per_s']:.0f} GB/s"
+        if output.emulated():
+            return text, None
+        devices = [(o.figures or {}).get("device") for o in output.earlier.values()]
+        reads = [d["read_gb_per_s"] for d in devices if isinstance(d, dict) and d.get("read_gb_per_s", 0) > 0]
+        if not reads:
+            raise CannotTell(f"no step before measured what the device reads ({text})")
+        return f"{100 * m['gb_per_s'] / max(reads):.0f}% ({text})", m["gb_per_s"] / max(reads) >= at_least
 
     return judge
 

@@ -18,6 +18,7 @@ class Runner:
         """Makes the folder of results. Raises OSError if it cannot be made."""
         self.kit, self.results, self.steps, self.clock = pathlib.Path(kit), pathlib.Path(results), steps, clock
         self.no_gpu = ""  # why
+        self.outputs = {}  # of the steps that ended, by name
         self.end = clock() + seconds
         self.environment = machine.environment(self.kit)
         self.results.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ class Runner:
         begin = self.clock()
         code, out, err, record["clocks"] = self._process(step.name, step.command, limit)
         record["seconds"], record["code"] = round(self.clock() - begin, 2), code
-        output = judges.Output(code, out, err)
+        output = judges.Output(code, out, err, self.outputs)
         record["figures"] = output.figures
         if code is None:
             return record, [row(step.claims[0], f"no end within {limit:.0f} s", "failed")]
@@ -85,9 +86,13 @@ class Runner:
         for claim in step.claims:
             try:
                 measured, holds = claim.judge(output)
+            except judges.CannotTell as why:
+                rows.append(row(claim, str(why), "skipped"))
+                continue
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # a program may print anything
                 measured, holds = f"the output does not say: {error}", False
             rows.append(row(claim, measured, {True: "holds", False: "failed", None: "modelled"}[holds]))
+        self.outputs[step.name] = output
         return record, rows
 
     def _missing(self, step, left):

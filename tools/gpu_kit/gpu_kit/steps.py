@@ -83,6 +83,7 @@ def _fast(small):
     apart = [f"attention prompt {sizes['prompt']} alone f16", f"attention 64 decodes x {usual} alone f16"]
     matrix = "256x256" if small else "28672x4096"
     product = lambda tokens: f"product Q4_0 {matrix} {tokens} tokens"  # noqa: E731
+    smaller = lambda tokens: product(tokens).replace("28672", "4096")  # noqa: E731
     sample = _ops("sample", 240, "sample 1 f32 peaked,sample 63 f32 peaked top-k 50,sample 64 f32 peaked t" if small else "sample", [
         # Modelled: 1.17x (64.7 and 55.1 us); 2.0x before histograms added with native atomics.
         Claim("top-k at 64 rows takes little longer than temperature", "at most 1.5x",
@@ -102,20 +103,30 @@ def _fast(small):
                   judges.share(f"attention decode 39 x {usual} and 1 x {sizes['longest']} f16", "memory_share", 0.7)),
         ], small),
         _ops("mixed", 60, f"attention verify 4,attention prompt,attention 64,attention decode 1 x {middle} f16", [
-            # Modelled: 1.37x, and 0.995x (135.9 us together; 45.0 and 91.6).
+            # Modelled: 1.37x, and 1.00x (135.9 us together; 45.0 and 90.9).
             Claim(f"4 new tokens over {middle} cost little more than one", "at most 1.5x", judges.ratio(verify, decode, 1.5)),
-            Claim("a prompt beside decodes costs no more than both apart", "at most 1x", judges.ratio(together, apart, 1.0)),
+            # One step is the same two kernels one after the other, so that 1x is what is right; three medians are compared, each of which a GPU gives to some
+            # percent.
+            Claim("a prompt beside decodes costs no more than both apart", "at most 1.05x", judges.ratio(together, apart, 1.05)),
         ], small),
         _ops("prefill", 60, f"attention prefill {sizes['prefill'][0]} f16" if small else "attention prefill", [
             # Modelled: 30% of the data sheet's peak for 2,048 tokens (298 TFLOP/s), where shared memory bounds it.
             Claim("attention over a prompt uses the tensor cores", "at least 22%",
                   judges.share(f"attention prefill {sizes['prefill'][0 if small else 1]} f16", "matrix_share", 0.22)),
         ], small),
-        _ops("matmul", 120, f"product Q4_0 {matrix}" if small else "product", [
+        _ops("matmul", 120, "product Q4_0" if small else "product", [
             Claim("packed products read weights at memory's rate up to 16 tokens", "at least 60%", judges.share(product(16), "memory_share", 0.6)),
             # Modelled: 89% at 16 tokens; 38% at 64, where dependences bound the product; 1.31x.
             Claim("64 tokens: weights at part of that rate", "at least 28%", judges.share(product(64), "memory_share", 0.28)),
             Claim("65 tokens take about as long as 64", "at most 1.5x", judges.ratio(product(65), product(64), 1.5)),
+            # Modelled, cuBLASLt at the data sheet's peak: 1.03x (26.9 and 26.2 us) and 0.89x (35.5 and 39.9).
+            Claim("257 tokens, the first number for cuBLASLt, take about as long as 256", "at most 1.5x",
+                  judges.ratio(smaller(257), smaller(256), 1.5)),
+            Claim("512 tokens: unpacking for cuBLASLt is no slower than the kernels that --deterministic runs", "at most 1x",
+                  judges.ratio(smaller(512), smaller(512).replace("Q4_0", "Q4_0 deterministic"), 1.0)),
+            # Modelled: 1.59x (188.0 and 117.9 us), in 14 launches; the kernels that --deterministic runs would take 160.2 for 257 and, for 512, 233.8 where
+            # cuBLASLt takes 248.6.
+            Claim("257 tokens with a weight of many rows", "at most 1.8x", judges.ratio(product(257), product(256), 1.8)),
         ], small),
     ]
 
@@ -128,21 +139,46 @@ def _sanitizers():
             tool("synccheck", "cuda_test", "SampleDefects.ATie*"), tool("initcheck", "cuda_test", "SampleDefects.ATie*")]
 
 
+# Whole decode steps after 512 tokens. Of SmolLM2, in us, at most 1.5 times what the emulator models for an H100 in a replayed graph, where dependences and launches
+# bound them: model_report's times (bench/README.md) less 0.8 us for each of 274 launches. The larger shapes were not counted: their bytes at 92% of the data
+# sheet's bandwidth and, for each of 9 kernels a layer, the 4.2 us that one of SmolLM2's takes give 28% of what an H100 reads for 1B and 56% for 8B. Two thirds of that
+# are expected.
+STEP_US = {1: 1153, 16: 1230, 64: 1256, 256: 2207}
+
+
+def _step_claims(small):
+    if small:
+        return [("smollm2-135m", "Q4_1", "1", [Claim("a decode step of smollm2-135m, batch 1", "figures", judges.measured)])]
+    smollm2 = [Claim(f"a decode step of smollm2-135m, batch {batch}", f"at most {1.5 * us:.0f} us",
+                     judges.time_below(f"step {batch} after 512", 1.5 * us, "warm")) for batch, us in STEP_US.items()]
+    batches = "1,16,64,256"
+    larger = lambda shape, share: (shape, "Q4_K_M", batches, [Claim(  # noqa: E731
+        f"a decode step of {shape}, batch 1, reads weights at memory's rate", f"at least {100 * share:.0f}%", judges.step_share("step 1 after 512", share))])
+    return [("smollm2-135m", "Q4_1", batches, smollm2), larger("llama-3.2-1b", 0.19), larger("llama-3.1-8b", 0.38)]
+
+
 def _models(small):
     steps = [
         Step("draws", 90, ["bin/warploom-check-sampler", "--device", "cuda", "--draws", "200000", "-q"],
              [Claim("draws have the right distributions", "the check passes", judges.ends_well)]),
         _tests("model", 150, "cuda_model_test", "*", "CudaGeneration.BadOptionsAreRefused", "a model on CUDA: logits of the CPU, alone equals in a crowd", small),
     ]
-    for shape, batches in [("smollm2-135m", "1" if small else "1,16,64,256"), ("llama-3.2-1b", "1,16,64,256"), ("llama-3.1-8b", "1,16,64,256")]:
-        command = ["bin/warploom-bench", "--gpu-ops", "--shape", shape, "-b", batches, "-c", "8" if small else "512", "--json", "-q"]
-        steps.append(Step(f"step-{shape}", 240, command, [Claim(f"decode steps of {shape}", "figures", judges.measured)],
-                          gpu=shape != "smollm2-135m"))
-    for name, extra, how in [("generate", [], ""), ("generate-same", ["--deterministic"], ", deterministic"),
-                             ("generate-one-by-one", ["--no-dependent-launch"], ", without dependent launches")]:
-        sizes = ["-p", "8", "-n", "2", "-c", "8", "-b", "1", "-r", "1"] if small else ["-p", "512", "-n", "128", "-b", "1,16,64,65,256", "-r", "2"]
+    for shape, type_, batches, claims in _step_claims(small):
+        command = ["bin/warploom-bench", "--gpu-ops", "--shape", shape, "--type", type_, "-b", batches, "-c", "8" if small else "512", "--json", "-q"]
+        steps.append(Step(f"step-{shape}", 240, command, claims, gpu=shape != "smollm2-135m"))
+    sizes = ["-p", "8", "-n", "2", "-c", "8", "-b", "1", "-r", "1"] if small else ["-p", "512", "-n", "128", "-c", "32", "-b", "1,16,64,65,256", "-r", "3"]
+    generation = lambda batch: f"generate {sizes[3]} after {sizes[5]}, batch {batch}"  # noqa: E731
+    many = 1 if small else 64
+    # Repeated runs of the same work differ by some percent. How much dependent launches save the model does not say.
+    for name, extra, how, more in [
+            ("generate-one-by-one", ["--no-dependent-launch"], ", without dependent launches", []),
+            ("generate", [], "", [Claim("dependent launches make no generation of one sequence slower", "at least 0.97x the tokens/s",
+                                        judges.rate(generation(1), "generate-one-by-one", 0.97))]),
+            ("generate-same", ["--deterministic"], ", deterministic",
+             [Claim(f"--deterministic costs {many} sequences nothing: the same kernels run", "at least 0.97x the tokens/s",
+                    judges.rate(generation(many), "generate", 0.97))])]:
         command = ["bin/warploom-bench", "-m", MODEL, "--device", "cuda", *sizes, "--json", "-q", *extra]
-        steps.append(Step(name, 120, command, [Claim(f"generation with the model's file{how}", "it runs", judges.runs)], gpu=False))
+        steps.append(Step(name, 120, command, [Claim(f"generation with the model's file{how}", "it runs", judges.runs), *more], gpu=False))
     peers = ["python3", "-B", "peers.py"] + (["--small"] if small else [])
     steps.append(Step("peers", 180, peers, [Claim("PyTorch's and FlashInfer's times for the same work", "figures", judges.measured)], gpu=False))
     return steps
