@@ -17,10 +17,9 @@
 // History:  first every level of a selection was a pass over the row, and parts added up whole histograms. Lists of what is
 //           left at the pivot took a pass from top-k and two from top-p; parts that exchange 64 coarse bins, then 32 fine
 //           ones, write under 1% of a row's bytes; entries up to 256 are ordered by counting, as 16 passes of a block's
-//           sort bound a single row (modelled, A100, top-k 50 of one row: 21 us, now 9). Digits were cut from whole keys
-//           at first; cut from the keys that are there, one is enough for logits of half precision (modelled, A100, top-p of
-//           one flat row: 22 us, now 17; sectors asked for, bf16: 4.2 times the logits, now 3.0).
-//           Histograms of 64-bit sums were loops of compare-and-swap (modelled, A100, top-k 50 of 64 rows: 245 us, now 71).
+//           sort bound a single row. Digits were cut from whole keys at first; cut from the keys that are there, one is enough for
+//           logits of half precision (sectors asked for by top-p of flat bf16 rows: 4.2 times the logits, now 3.0).
+//           Histograms of 64-bit sums were loops of compare-and-swap: bench/README.md has what they cost.
 #include <cmath>
 
 #include "cuda/runtime/check.h"
