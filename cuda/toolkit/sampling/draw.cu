@@ -301,7 +301,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   __syncthreads();
   const Row<T, kSparse> row(a, ctas.row(), p, aligned, cached, ctas.first());
   const Draw<Row<T, kSparse>> d{a, row, ctas, plan, records};
-  if (!p.valid() || row.mark()) return d.refuse(SampleStatus::invalid_parameters);
+  if (!p.valid() || row.mark(0, row.vocab_size())) return d.refuse(SampleStatus::invalid_parameters);
 
   const bool greedy = p.temperature == 0.0f;
   const bool by_count = !greedy && p.top_k > 0 && p.top_k < a.vocab_size;
