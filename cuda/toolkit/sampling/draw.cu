@@ -353,18 +353,28 @@ const void* kernel_of(const SampleArgs& a) {
 }
 
 // Shared memory beside the kernel's own: marks and counts, and the part's logits where they fit. Blocks that share rows have a
-// multiprocessor each, of which the smallest gives a block 99 KiB; others leave room for a second one.
+// multiprocessor each and may take 99 KiB of it; others leave room for a second one. Where a multiprocessor has no more than 100 KiB
+// (compute capabilities 8.6, 8.9 and 12.x), all do, so that launches need not wait until kernels of other streams have left.
 struct DynamicBytes {
   std::size_t sparse, cache;
 };
 constexpr std::size_t kStaticBytes = sizeof(CtaScratch) + sizeof(Plan<float>) + 64;
 constexpr std::size_t kRoom = 48 * 1024 - kStaticBytes, kSharedRowRoom = 99 * 1024 - kStaticBytes;
 
+std::size_t room_of(const RowShape& shape) {
+  if (shape.ctas_per_row == 1) return kRoom;
+  int device = 0, of_multiprocessor = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&of_multiprocessor, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device),
+        "cudaDeviceGetAttribute");
+  return of_multiprocessor > 100 * 1024 ? kSharedRowRoom : kRoom;
+}
+
 DynamicBytes dynamic_bytes(const SampleArgs& a, const RowShape& shape) {
   DynamicBytes bytes{sparse_bytes(a), 0};
   const std::size_t logits =
       static_cast<std::size_t>(shape.segments) * static_cast<std::size_t>(shape.segment) * sizeof(float);
-  if (bytes.sparse + logits <= (shape.ctas_per_row > 1 ? kSharedRowRoom : kRoom)) bytes.cache = logits;
+  if (bytes.sparse + logits <= room_of(shape)) bytes.cache = logits;
   return bytes;
 }
 
