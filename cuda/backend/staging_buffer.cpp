@@ -22,9 +22,12 @@ class Capture {
   Capture& operator=(const Capture&) = delete;
   ~Capture() {
     if (!under_way_) return;
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;  // as finish() leaves it, even if it fails
+    static_cast<void>(cudaStreamIsCapturing(stream_, &status));
     cudaGraph_t graph = nullptr;
-    static_cast<void>(cudaStreamEndCapture(stream_, &graph));
+    if (status != cudaStreamCaptureStatusNone) static_cast<void>(cudaStreamEndCapture(stream_, &graph));
     const Graph dropped(graph);
+    static_cast<void>(cudaGetLastError());  // what broke the capture is told by an exception, once
   }
   Graph finish() {
     cudaGraph_t graph = nullptr;
@@ -72,13 +75,17 @@ void CudaStagingBuffer::run_captured(const Step& step, const std::vector<OpCall>
     return;
   }
   captured_.splice(captured_.begin(), captured_, found);
-  if (!found->graph) {
+  if (!found->graph && !found->refused) {
     try {
       found->graph = capture(step, stream, launch);
-    } catch (const OutOfMemory&) {
-      return run(step, stream, launch);  // works as well, but slower
+    } catch (const DeviceFault&) {
+      throw;
+    } catch (const OutOfMemory&) {  // a later step may find memory
+    } catch (const Error&) {
+      found->refused = true;
     }
   }
+  if (!found->graph) return run(step, stream, launch);  // works as well, but slower; what is wrong with an op is found again
   check(cudaGraphLaunch(found->graph.get(), stream), "replaying a step");
 }
 

@@ -29,7 +29,8 @@ class CudaStagingBuffer final : public StagingBuffer {
   void run(const Step& step, cudaStream_t stream, const std::function<void()>& launch);
 
   /// The same, for steps that repeat. `calls` are the ops that `launch` launches. The first step with given calls is launched
-  /// as it is, which makes all that ops keep by shape; the second is captured, and later ones replay the capture.
+  /// as it is, which makes all that ops keep by shape; the second is captured, and later ones replay the capture. Steps that cannot be
+  /// captured are launched as they are. Throws what `launch` throws outside a capture, and BackendError.
   void run_captured(const Step& step, const std::vector<OpCall>& calls, cudaStream_t stream,
                     const std::function<void()>& launch);
 
@@ -37,7 +38,8 @@ class CudaStagingBuffer final : public StagingBuffer {
   struct Captured {
     Step step;
     std::vector<OpCall> calls;
-    GraphExec graph;  // empty after the first step
+    GraphExec graph;       // empty after the first step
+    bool refused = false;  // by the runtime or the driver, so that later steps do not try again
   };
   GraphExec capture(const Step& step, cudaStream_t stream, const std::function<void()>& launch);
 

@@ -13,7 +13,7 @@ struct AttentionMetadata {
   std::int64_t num_seqs = 0;       ///< in [1, 65535] on CUDA, if there are tokens
   std::int64_t max_query_len = 0;  ///< upper bound on the tokens of any sequence in this batch; 1 means pure decode
   const std::int32_t* positions =
-      nullptr;  ///< [num_tokens]; -1: a padding token, which stores nothing and whose attention is 0
+      nullptr;  ///< [num_tokens]; -1: a padding token, which stores nothing and whose attention is 0. It is a sequence of its own
   const std::int32_t* token_to_seq = nullptr;  ///< [num_tokens], row of block_tables; read by rope_append
   const std::int32_t* qo_indptr =
       nullptr;  ///< [num_seqs + 1], first token of each sequence, ascending; the last is num_tokens; read by

@@ -89,6 +89,20 @@ TEST(KvCacheArgs, AttentionNamesWhatIsWrong) {
   refuse_both([](auto& a) { a.metadata.max_query_len = 0; }, "metadata.max_query_len is 0");
   refuse([](auto& a) { a.metadata.max_query_len = 1; }, "metadata.max_query_len is 1; it must be as many as");
   refuse_both([](auto& a) { a.metadata.max_blocks_per_seq = 0; }, "metadata.max_blocks_per_seq is 0");
+  // 65,535 sequences of 2^31 positions: more pieces of work than 32 bits count, for either kernel.
+  const auto crowd = [](auto& a) {
+    a.metadata.num_tokens = a.metadata.num_seqs = 65535;
+    a.metadata.max_query_len = 1;
+    a.metadata.max_blocks_per_seq = std::int64_t{1} << 27;
+  };
+  refuse_both(crowd, "metadata.max_blocks_per_seq is 134217728; it must be smaller for 65535 tokens of 65535 sequences");
+  refuse_both(
+      [](auto& a) {
+        a.metadata.num_tokens = a.metadata.max_query_len = std::int64_t{1} << 27;
+        a.metadata.num_seqs = 1;
+        a.metadata.max_blocks_per_seq = 1 << 20;
+      },
+      "metadata.max_blocks_per_seq is 1048576; it must be smaller");
   refuse([](auto& a) { a.metadata.positions = nullptr; }, "metadata.positions is null");
   refuse([](auto& a) { a.metadata.qo_indptr = nullptr; }, "metadata.qo_indptr is null");
   refuse([](auto& a) { a.metadata.block_tables = nullptr; }, "metadata.block_tables is null");

@@ -104,6 +104,29 @@ TEST(DeviceSampleArguments, WhatTheHostSeesIsRefused) {
   EXPECT_THROW(cuda::sample(call.args, nullptr), InvalidArgument);
 }
 
+TEST(DeviceSampleArguments, AWorkspaceThatIsNotAlignedIsRefused) {
+  Call call(2);
+  call.args.parts = 2;
+  const std::size_t bytes = cuda::sample_workspace_bytes(call.args);
+  const DeviceArray<std::byte> memory(std::vector<std::byte>(bytes + 16));
+  for (const std::size_t offset : {1, 4, 8}) {
+    call.args.workspace = {memory.data() + offset, bytes};
+    try {
+      cuda::sample(call.args, nullptr);
+      ADD_FAILURE() << offset << " was taken";
+    } catch (const InvalidArgument& error) {
+      EXPECT_NE(std::string(error.what()).find("workspace.data is 0x"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("aligned to 16 bytes"), std::string::npos) << error.what();
+    }
+  }
+  test::throw_on_error(cudaDeviceSynchronize());
+  EXPECT_EQ(call.token.host(), std::vector<TokenId>(2, -7));
+  call.args.parts = 1;  // which needs none
+  call.args.workspace = {memory.data() + 4, 0};
+  EXPECT_NO_THROW(cuda::sample(call.args, nullptr));
+  test::throw_on_error(cudaDeviceSynchronize());
+}
+
 // Each bad row gets its status; the others what they get alone.
 TEST(DeviceSampleArguments, WhatOnlyTheDeviceSeesIsARowsStatus) {
   const std::vector<float> temperature = {1.0f, -1.0f, NAN, 1.0f, 1.0f, 1.0f, INFINITY, 1.0f, 1.0f};

@@ -90,5 +90,24 @@ TEST(SampleHistory, CostsWhatItIsLong) {
   }
 }
 
+// A mark, a slot and a count of each token: in the one tile that has it, not in all 16.
+TEST(SampleHistory, AListsTilesCountTheirOwnTokens) {
+  if (warploom_emulator_count == nullptr) GTEST_SKIP() << "only the emulator counts";
+  std::mt19937_64 rng(33);
+  constexpr std::int64_t kVocab = 128256;
+  const std::vector<float> logits = normal_logits(static_cast<std::size_t>(kVocab), rng);
+  const std::vector<TokenId> history = random_history(4000, 500, kVocab, rng);
+  const std::vector<SamplingInput> rows{row_of(history)};
+  warploom_emulator_reset_counters();
+  warploom_emulator_count(1);
+  test::sample_on_device({logits.data(), DType::f32, 1, kVocab, kVocab}, rows, 0, {.kept = true});
+  warploom_emulator_count(0);
+  WarploomCounters n{};
+  ASSERT_EQ(warploom_emulator_counters("kept_kernel", &n), 1);
+  EXPECT_EQ(n.blocks, 16u);
+  EXPECT_GE(n.shared_atomics, 2 * history.size());
+  EXPECT_LE(n.shared_atomics, 4 * history.size());
+}
+
 }  // namespace
 }  // namespace warploom

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "cuda/device_sampling.h"
+#include "cuda/sample_traffic.h"
 #include "emulator/emulator.h"
 #include "sampling/random_rows.h"
 
@@ -76,6 +77,21 @@ TEST_F(SampleShare, ACallTakesOneBlockOfEachMultiprocessorAtMost) {
     EXPECT_LE(blocks, static_cast<std::uint64_t>(processors_)) << count << " rows";
     EXPECT_GE(blocks, std::min<std::uint64_t>(count * 16, static_cast<std::uint64_t>(processors_) / 2)) << count << " rows";
   }
+}
+
+// Rows in 12 parts, whose logits take 42 KiB of shared memory if they are kept, and are read from L2 again if they are not.
+TEST_F(SampleShare, ACallLeavesHalfOfASmallSharedMemory) {
+  int device = 0, shared = 0;
+  test::throw_on_error(cudaGetDevice(&device));
+  test::throw_on_error(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device));
+  test::TrafficCase c{.strategy = "temperature", .params = {}, .rows = processors_ / 12};
+  const auto traffic = test::measure_traffic(c);
+  ASSERT_TRUE(traffic);
+  EXPECT_EQ(traffic->counters.blocks, static_cast<std::uint64_t>(12 * c.rows));
+  if (shared > 100 * 1024)
+    EXPECT_LT(traffic->asked(), 1.2);
+  else
+    EXPECT_GT(traffic->asked(), 1.8);
 }
 
 TEST_F(SampleShare, AGreenContextGetsTheBlocksThatItsMultiprocessorsHold) {

@@ -122,9 +122,9 @@ TEST_F(CudaFaults, ARefusalEndsTheCallAndNotTheModel) {
        {Refusal{"cudaLaunchKernel", 701 /* cudaErrorLaunchOutOfResources */},
         Refusal{"cudaLaunchKernel", 9 /* cudaErrorInvalidConfiguration */},
         Refusal{"cudaLaunchKernel", 98 /* cudaErrorInvalidDeviceFunction */},
-        Refusal{"cudaMemcpyAsync", 1 /* cudaErrorInvalidValue */},
-        Refusal{"cudaGraphInstantiate", 801 /* cudaErrorNotSupported */}, Refusal{"cudaGraphLaunch", 1},
-        Refusal{"cublasLtMatmulAlgoGetHeuristic", 801}, Refusal{"cublasLtMatmul", 801}}) {
+        Refusal{"cudaMemcpyAsync", 1 /* cudaErrorInvalidValue */}, Refusal{"cudaGraphLaunch", 1},
+        Refusal{"cublasLtMatmulAlgoGetHeuristic", 801}, Refusal{"cublasLtMatmul", 801},
+        Refusal{"cublasLtMatmul", 1 /* CUBLAS_STATUS_EXECUTION_FAILED, while the device is well */}}) {
     SCOPED_TRACE(testing::Message() << call << ", error " << error);
     const auto model = load();
     Generator generator(model);
@@ -134,6 +134,38 @@ TEST_F(CudaFaults, ARefusalEndsTheCallAndNotTheModel) {
     warploom_emulator_inject("*", 0, 0);
     EXPECT_EQ(generator.generate(request()).completions.at(0).token_ids, want) << "the same generator";
     EXPECT_EQ(Generator(model).generate(request()).completions.at(0).token_ids, want) << "another";
+  }
+}
+
+// The step runs as it is.
+TEST_F(CudaFaults, ACaptureThatIsRefusedEndsNothing) {
+  const auto want = run().at(0).token_ids;
+  for (const char* call : {"cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate"}) {
+    const auto model = load();
+    Generator generator(model);
+    warploom_emulator_inject(call, 1, 801 /* cudaErrorNotSupported */);
+    EXPECT_EQ(generator.generate(request()).completions.at(0).token_ids, want) << call;
+    EXPECT_EQ(warploom_emulator_injections(), 1) << call;
+    warploom_emulator_inject("*", 0, 0);
+  }
+}
+
+TEST_F(CudaFaults, AProductThatFailsWithTheDeviceEndsTheModel) {
+  weights_ = CudaWeights::half;
+  for (const char* asked : {"cudaStreamIsCapturing", "cudaStreamQuery"}) {
+    const auto model = load();
+    Generator generator(model);
+    warploom_emulator_inject("cublasLtMatmul", 1, 719);
+    warploom_emulator_inject(asked, 1, 719 /* cudaErrorLaunchFailure */);
+    EXPECT_THROW(generator.generate(request()), BackendError) << asked;
+    EXPECT_EQ(warploom_emulator_injections(), 2) << asked;
+    warploom_emulator_inject("*", 0, 0);
+    try {
+      generator.generate(request());
+      ADD_FAILURE() << asked << ": the fault was forgotten";
+    } catch (const BackendError& later) {
+      EXPECT_NE(std::string(later.what()).find("load the model again"), std::string::npos) << later.what();
+    }
   }
 }
 

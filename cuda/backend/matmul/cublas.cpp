@@ -20,10 +20,19 @@ void check_lt(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   if (status == CUBLAS_STATUS_ALLOC_FAILED)
     throw OutOfMemory(fmt::format("{}: cannot allocate memory{}", call, free_memory()));
-  const std::string message =
-      fmt::format("{}: {} ({})", call, cublasLtGetStatusName(status), cublasLtGetStatusString(status));
-  if (status == CUBLAS_STATUS_EXECUTION_FAILED || status == CUBLAS_STATUS_INTERNAL_ERROR) throw DeviceFault(message);
-  throw BackendError(message);
+  throw BackendError(fmt::format("{}: {} ({})", call, cublasLtGetStatusName(status), cublasLtGetStatusString(status)));
+}
+
+// What the device itself says: cuBLASLt's CUBLAS_STATUS_EXECUTION_FAILED and CUBLAS_STATUS_INTERNAL_ERROR tell a fault of it as they
+// tell a launch that was refused. A stream that is captured must not be queried.
+cudaError_t device_error(cudaStream_t stream) {
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  const cudaError_t error = cudaStreamIsCapturing(stream, &capture);
+  if (error != cudaSuccess || capture != cudaStreamCaptureStatusNone) return error;
+  const cudaError_t state = cudaStreamQuery(stream);
+  if (state != cudaErrorNotReady) return state;
+  static_cast<void>(cudaGetLastError());
+  return cudaSuccess;
 }
 
 // The largest power of two that divides the address, up to 16, the most that kernels exploit.
@@ -125,10 +134,12 @@ void DenseMatmul::run(const DenseProduct& product) {
     check_lt(cublasLtMatmulDescSetAttribute(plan.product.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p.bias, sizeof p.bias),
              "cublasLtMatmulDescSetAttribute");
   const float one = 1.0f, beta = added_to ? 1.0f : 0.0f;
-  check_lt(
+  const cublasStatus_t status =
       cublasLtMatmul(handle_.get(), plan.product.get(), &one, p.weight, plan.weight.get(), p.x, plan.x.get(), &beta, p.out,
-                     plan.out.get(), p.out, plan.out.get(), &plan.algorithm, workspace_.data(), workspace_.bytes(), stream_),
-      "cublasLtMatmul");
+                     plan.out.get(), p.out, plan.out.get(), &plan.algorithm, workspace_.data(), workspace_.bytes(), stream_);
+  if (status == CUBLAS_STATUS_EXECUTION_FAILED || status == CUBLAS_STATUS_INTERNAL_ERROR)
+    check(device_error(stream_), "cublasLtMatmul");
+  check_lt(status, "cublasLtMatmul");
 }
 
 }  // namespace warploom::cuda

@@ -14,8 +14,8 @@
 // Numerics: as packed_matmul_kernel, bit for bit. However the work is cut into blocks, sums are added in the same order.
 // Source:   Frantar et al., MARLIN, 2024 (stages of x and weights in shared memory, a block of 4 x 2 warps).
 // History:  blocks of 16 rows that read x for themselves asked L2 for 15.2 times the bytes of a 4-bit weight of 4,096 rows at
-//           64 tokens; now 5.2 to 5.9. When all of four blocks wrote sums and one read them all, reads from DRAM were 1.5 times the
-//           weight's bytes there, now 1.11 to 1.15. With at most 128 registers, four token tiles spill.
+//           64 tokens; now 8.1. When all of four blocks wrote sums and one read them all, reads from DRAM were 1.5 times the
+//           weight's bytes there, now 1.06. With at most 128 registers, four token tiles spill.
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>

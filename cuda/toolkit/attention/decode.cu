@@ -363,6 +363,8 @@ DecodePlan plan_of(const PagedAttentionArgs& a) {
 
 }  // namespace
 
+std::int64_t decode_items(const PagedAttentionArgs& args) { return plan_of(args).items; }
+
 std::size_t decode_workspace_bytes(const PagedAttentionArgs& args) {
   const DecodePlan plan = plan_of(args);
   return static_cast<std::size_t>((plan.chunk_slots + plan.fold_slots + plan.total_slots) *

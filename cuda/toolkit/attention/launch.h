@@ -17,6 +17,10 @@ inline constexpr int kMaxDecodeRows = 64;
 void launch_decode(const PagedAttentionArgs& args, const LaunchStream& stream);
 void launch_prefill(const PagedAttentionArgs& args, cudaStream_t stream);
 
+/// Upper bounds of the items that their blocks count, in 32 bits.
+std::int64_t decode_items(const PagedAttentionArgs& args);
+std::int64_t prefill_items(const PagedAttentionArgs& args);
+
 /// Upper bounds of what they need of the workspace, beyond its counters. One runs after the other, so they share it.
 std::size_t decode_workspace_bytes(const PagedAttentionArgs& args);
 std::size_t prefill_workspace_bytes(const PagedAttentionArgs& args);

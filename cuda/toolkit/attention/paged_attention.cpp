@@ -1,10 +1,13 @@
 // The public calls choose which kernels run.
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/multiprocessors.h"
 #include "cuda/toolkit/attention/kv_cache_args.h"
 #include "cuda/toolkit/attention/launch.h"
+#include "warploom/error.h"
 
 namespace warploom::cuda {
 
@@ -37,8 +40,18 @@ struct Kernels {
   }
 };
 
+void check_items(const PagedAttentionArgs& args) {
+  constexpr std::int64_t kMaxItems = std::int64_t{1} << 31;
+  if (decode_items(args) < kMaxItems && prefill_items(args) < kMaxItems) return;
+  throw InvalidArgument(fmt::format(
+      "metadata.max_blocks_per_seq is {}; it must be smaller for {} tokens of {} sequences and {} kv heads: rows times "
+      "their pieces of context must be below 2^31",
+      args.metadata.max_blocks_per_seq, args.metadata.num_tokens, args.metadata.num_seqs, args.cache.num_kv_heads));
+}
+
 // Both kernels count even if a step needs one: more of anything never needs less.
 std::size_t workspace_bytes(const PagedAttentionArgs& args) {
+  check_items(args);
   const std::size_t bytes = std::max(decode_workspace_bytes(args), prefill_workspace_bytes(args));
   return bytes == 0 ? 0 : kAttentionZeroBytes + bytes;
 }

@@ -285,7 +285,7 @@ __global__ void __launch_bounds__(PrefillShape<S, Dim>::kThreads, PrefillShape<S
 
 // Upper bounds that the host knows.
 struct PrefillPlan {
-  std::int64_t items, slots = 0;
+  std::int64_t all_items, items, slots = 0;  // all_items: if contexts were split, as blocks count them at first
 
   PrefillPlan(const PagedAttentionArgs& a, int block_rows) {
     const AttentionMetadata& m = a.metadata;
@@ -295,12 +295,19 @@ struct PrefillPlan {
     const std::int64_t row_blocks =
         a.cache.num_kv_heads *
         std::min(sequences * ceil_div(m.max_query_len * group, block_rows), rows / block_rows + sequences);
-    items = std::min<std::int64_t>(row_blocks * folds, std::max<std::int64_t>(row_blocks, kMaxBlocks));
+    all_items = row_blocks * folds;
+    items = std::min<std::int64_t>(all_items, std::max<std::int64_t>(row_blocks, kMaxBlocks));
     if (folds > 1 && m.max_query_len > 1) slots = std::min<std::int64_t>(items, kMaxBlocks);
   }
 };
 
 }  // namespace
+
+std::int64_t prefill_items(const PagedAttentionArgs& args) {
+  return with_variant(args, [&](auto storage, auto dim) {
+    return PrefillPlan(args, PrefillShape<decltype(storage), decltype(dim)>::kBlockRows).all_items;
+  });
+}
 
 std::size_t prefill_workspace_bytes(const PagedAttentionArgs& args) {
   return with_variant(args, [&](auto storage, auto dim) {

@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(kThreads)
   const bool ok = records[r].status == SampleStatus::ok;  // else nothing more was written
   const RowRecord record = ok ? records[r] : RowRecord{};
   const Row<T, kSparse> row(a, r, params, aligned, false, first);
-  if (ok) row.mark();
+  if (ok) row.mark(first, end);
   const Kept<T> filter(record);
   const double share = 0x1p40 / static_cast<double>(record.total);
   float* probabilities = a.probabilities ? a.probabilities + r * a.dense_stride : nullptr;

@@ -17,10 +17,9 @@
 // History:  first every level of a selection was a pass over the row, and parts added up whole histograms. Lists of what is
 //           left at the pivot took a pass from top-k and two from top-p; parts that exchange 64 coarse bins, then 32 fine
 //           ones, write under 1% of a row's bytes; entries up to 256 are ordered by counting, as 16 passes of a block's
-//           sort bound a single row (modelled, A100, top-k 50 of one row: 21 us, now 9). Digits were cut from whole keys
-//           at first; cut from the keys that are there, one is enough for logits of half precision (modelled, A100, top-p of
-//           one flat row: 22 us, now 17; sectors asked for, bf16: 4.2 times the logits, now 3.0).
-//           Histograms of 64-bit sums were loops of compare-and-swap (modelled, A100, top-k 50 of 64 rows: 245 us, now 71).
+//           sort bound a single row. Digits were cut from whole keys at first; cut from the keys that are there, one is enough for
+//           logits of half precision (sectors asked for by top-p of flat bf16 rows: 4.2 times the logits, now 3.0).
+//           Histograms of 64-bit sums were loops of compare-and-swap: bench/README.md has what they cost.
 #include <cmath>
 
 #include "cuda/runtime/check.h"
@@ -302,7 +301,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   __syncthreads();
   const Row<T, kSparse> row(a, ctas.row(), p, aligned, cached, ctas.first());
   const Draw<Row<T, kSparse>> d{a, row, ctas, plan, records};
-  if (!p.valid() || row.mark()) return d.refuse(SampleStatus::invalid_parameters);
+  if (!p.valid() || row.mark(0, row.vocab_size())) return d.refuse(SampleStatus::invalid_parameters);
 
   const bool greedy = p.temperature == 0.0f;
   const bool by_count = !greedy && p.top_k > 0 && p.top_k < a.vocab_size;
@@ -354,18 +353,28 @@ const void* kernel_of(const SampleArgs& a) {
 }
 
 // Shared memory beside the kernel's own: marks and counts, and the part's logits where they fit. Blocks that share rows have a
-// multiprocessor each, of which the smallest gives a block 99 KiB; others leave room for a second one.
+// multiprocessor each and may take 99 KiB of it; others leave room for a second one. Where a multiprocessor has no more than 100 KiB
+// (compute capabilities 8.6, 8.9 and 12.x), all do, so that launches need not wait until kernels of other streams have left.
 struct DynamicBytes {
   std::size_t sparse, cache;
 };
 constexpr std::size_t kStaticBytes = sizeof(CtaScratch) + sizeof(Plan<float>) + 64;
 constexpr std::size_t kRoom = 48 * 1024 - kStaticBytes, kSharedRowRoom = 99 * 1024 - kStaticBytes;
 
+std::size_t room_of(const RowShape& shape) {
+  if (shape.ctas_per_row == 1) return kRoom;
+  int device = 0, of_multiprocessor = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&of_multiprocessor, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device),
+        "cudaDeviceGetAttribute");
+  return of_multiprocessor > 100 * 1024 ? kSharedRowRoom : kRoom;
+}
+
 DynamicBytes dynamic_bytes(const SampleArgs& a, const RowShape& shape) {
   DynamicBytes bytes{sparse_bytes(a), 0};
   const std::size_t logits =
       static_cast<std::size_t>(shape.segments) * static_cast<std::size_t>(shape.segment) * sizeof(float);
-  if (bytes.sparse + logits <= (shape.ctas_per_row > 1 ? kSharedRowRoom : kRoom)) bytes.cache = logits;
+  if (bytes.sparse + logits <= room_of(shape)) bytes.cache = logits;
   return bytes;
 }
 

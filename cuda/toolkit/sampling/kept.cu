@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const auto at_step = [&](int step) { return first + 4 * static_cast<int>(kThreads * step + threadIdx.x); };
   constexpr int kSteps = kTile / (4 * kThreads);
   if (record.status == SampleStatus::ok) {
-    row.mark();
+    row.mark(first, end);
     const Kept<T> filter(record);
 #pragma unroll 1
     for (int step = 0; step < kSteps; ++step) {

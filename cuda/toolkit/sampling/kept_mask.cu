@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kThreads)
   const bool ok = records[r].status == SampleStatus::ok;  // else nothing more was written
   const RowRecord record = ok ? records[r] : RowRecord{};
   const Row<T, kSparse> row(a, r, params, aligned, false, first);
-  if (ok) row.mark();
+  if (ok) row.mark(first, end);
   const Kept<T> filter(record);
   std::uint8_t* out = mask.data + r * mask.stride;
   for (int at = first + 4 * static_cast<int>(threadIdx.x); at < end; at += 4 * kThreads) {

@@ -177,8 +177,9 @@ class Row {
 
   __device__ int vocab_size() const { return static_cast<int>(a_.vocab_size); }
 
-  // Marks what is touched, by the whole block. True where a token is out of range.
-  __device__ bool mark() const {
+  // Marks what is touched of the tokens from `from` to `to`, which are all that the block looks at; by the whole block. True where
+  // a token is out of range.
+  __device__ bool mark(int from, int to) const {
     if constexpr (!kSparse) {
       return false;
     } else {
@@ -187,10 +188,10 @@ class Row {
       __syncthreads();
       bool bad = false;
       const auto one = [&](TokenId token) {
-        const bool known = token >= 0 && token < vocab_size();
-        if (known) atomicOr(&marks()[static_cast<u32>(token) % kMarkBits / 32], 1u << (token % 32));
-        bad |= !known;
-        return known;
+        bad |= token < 0 || token >= vocab_size();
+        const bool here = token >= from && token < to;
+        if (here) atomicOr(&marks()[static_cast<u32>(token) % kMarkBits / 32], 1u << (token % 32));
+        return here;
       };
       for (int i = threadIdx.x; i < params_.history_count; i += kThreads)
         if (one(params_.history[i])) HistoryCounts::add(params_.history[i], i >= params_.count_begin);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdint>
 
 #include "warploom/error.h"
 
@@ -77,6 +78,8 @@ void check_lists(const SampleArgs& a) {
 void check_workspace(const Workspace& workspace, std::size_t needed) {
   require(workspace.bytes >= needed, "workspace.bytes", workspace.bytes, "at least sample_workspace_bytes()");
   require(needed == 0 || workspace.data != nullptr, "workspace.data", "null", "device memory");
+  const bool aligned = needed == 0 || reinterpret_cast<std::uintptr_t>(workspace.data) % 16 == 0;
+  require(aligned, "workspace.data", fmt::ptr(workspace.data), "aligned to 16 bytes");
 }
 
 }  // namespace warploom::cuda

@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const bool ok = records[ctas.row()].status == SampleStatus::ok;
   int count = 0;
   if (ok) {
-    row.mark();
+    row.mark(0, row.vocab_size());
     const CtaGroup::MinMax min_max = scan_row(row, ctas, true);
     const auto candidates = static_cast<std::int64_t>(ctas.histogram_sum());
     count = static_cast<int>(candidates < a.top ? candidates : a.top);
