@@ -15,7 +15,7 @@ void paged_attention(const PagedAttentionArgs& args, const LaunchStream& stream)
 inline constexpr int kMaxDecodeRows = 64;
 
 void launch_decode(const PagedAttentionArgs& args, const LaunchStream& stream);
-void launch_prefill(const PagedAttentionArgs& args, cudaStream_t stream);
+void launch_prefill(const PagedAttentionArgs& args, const LaunchStream& stream);
 
 /// Upper bounds of what they need of the workspace, beyond its counters. One runs after the other, so they share it.
 std::size_t decode_workspace_bytes(const PagedAttentionArgs& args);
