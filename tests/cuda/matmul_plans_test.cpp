@@ -72,7 +72,7 @@ TEST_F(CudaMatmulPlans, ChangeNoBit) {
         results(weight, bias, most_tokens, [&](const cuda::PackedView& view, const float* add, float* out) {
           launch_packed_matmul(view, type, inputs.data(), most_tokens, {add, out, weight.rows(), false}, stream.get());
         });
-    const std::int64_t gates = 152 * more;
+    const std::int64_t gates = 40;  // few enough that blocks have both halves of the spans
     const RandomWeight gate(rng, WeightType::q4_1, gates, cols), up(rng, WeightType::q4_1, gates, cols);
     const auto prepared_gated = matmul.load_gated_weight(gate.view, up.view);
     const auto& gated = static_cast<const cuda::DeviceWeight&>(*prepared_gated);
@@ -131,7 +131,7 @@ TEST_F(CudaMatmulPlans, ChangeNoBit) {
     EXPECT_TRUE(shares([](const Kind& kind) { return kind.split && !kind.whole && kind.splits == 1; })) << gated;
     EXPECT_TRUE(shares([](const Kind& kind) { return kind.split && kind.splits == 2; })) << gated;
     EXPECT_TRUE(shares([](const Kind& kind) { return kind.split && kind.splits > 2; })) << gated;
-    EXPECT_TRUE(gated || shares([](const Kind& kind) { return !kind.split && kind.whole; }));
+    EXPECT_TRUE(shares([](const Kind& kind) { return !kind.split && kind.whole; })) << gated;
     EXPECT_TRUE(gated || shares([](const Kind& kind) { return kind.split && kind.whole; }));
   }
 }
