@@ -23,6 +23,7 @@ class IdleBackend final : public ForwardingBackend {
   void rope_append(const RopeAppendArgs&) override {}
   void paged_attention(const PagedAttentionArgs&) override {}
   void swiglu(const SwigluArgs&) override {}
+  void gated_matmul(const GatedMatmulArgs&) override {}
   void copy_block(const CopyBlockArgs&) override {}
   void sample(const SampleArgs& args) override {
     std::fill_n(args.token, args.rows, TokenId{'a'});

@@ -69,7 +69,7 @@ void measure_matrix(const GpuRun& run, GpuDevice& device) {
   const OnDevice<std::uint16_t> x(std::vector<std::uint16_t>(static_cast<std::size_t>(side * side), 0x3400));
   const cuda::DeviceBuffer out(static_cast<std::size_t>(side * side) * sizeof(float), "a large product");
   const std::vector<double> runs = run.timer.cold([&] {
-    matmul.run({weight.get(), x.data(), nullptr, side, static_cast<float*>(out.data())});
+    matmul.run(MatmulArgs{weight.get(), x.data(), nullptr, side, static_cast<float*>(out.data())});
   });
   device.matrix_tflop_per_s =
       2.0 * std::pow(static_cast<double>(side), 3) / *std::min_element(runs.begin(), runs.end()) * 1e-6;

@@ -124,6 +124,9 @@ class CudaBackend final : public Backend {
   std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override {
     return guarded([&] { return matmul_.load_weight(parts); });
   }
+  std::unique_ptr<Weight> load_gated_weight(const WeightView& gate, const WeightView& up) override {
+    return guarded([&] { return matmul_.load_gated_weight(gate, up); });
+  }
   std::unique_ptr<RopeTables> load_rope(const RopeParams& params, const float* factors) override {
     return guarded([&] {
       const std::vector<double> frequencies = rope_frequencies(params, factors);
@@ -184,6 +187,7 @@ class CudaBackend final : public Backend {
   void rope_append(const RopeAppendArgs& args) override { op(args); }
   void paged_attention(const PagedAttentionArgs& args) override { op(args); }
   void swiglu(const SwigluArgs& args) override { op(args); }
+  void gated_matmul(const GatedMatmulArgs& args) override { op(args); }
   void sample(const SampleArgs& args) override { op(args); }
   void copy_block(const CopyBlockArgs& args) override {
     guarded([&] { cuda::copy_block(args.cache, args.from, args.to, stream_.get()); });
@@ -215,6 +219,7 @@ class CudaBackend final : public Backend {
   void launch(const RopeAppendArgs& args) { cuda::rope_append(args, step_stream_); }
   void launch(const PagedAttentionArgs& args) { cuda::paged_attention(args, step_stream_); }
   void launch(const SwigluArgs& args) { cuda::launch_swiglu(args, options_.compute_type, step_stream_); }
+  void launch(const GatedMatmulArgs& args) { matmul_.run(args); }
   void launch(const SampleArgs& args) { cuda::sample(args, stream_.get()); }
 
   static std::string describe(const CudaOptions& options) {

@@ -53,6 +53,11 @@ class Backend {
   /// Repacks matrices of equal width, stacked row after row, into one weight. The views may go away afterwards. Throws what a
   /// view's source throws.
   virtual std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) = 0;
+  /// The same of two matrices of equal shape, for gated_matmul() alone.
+  virtual std::unique_ptr<Weight> load_gated_weight(const WeightView& gate, const WeightView& up) {
+    const WeightView parts[] = {gate, up};
+    return load_weight(parts);
+  }
   /// factors: [dims / 2] divisors of each pair's frequency, or null; host memory.
   virtual std::unique_ptr<RopeTables> load_rope(const RopeParams& params, const float* factors) = 0;
   /// Throws InvalidArgument where create_kv_cache() would.
@@ -76,6 +81,10 @@ class Backend {
   virtual void rope_append(const RopeAppendArgs& args) = 0;
   virtual void paged_attention(const PagedAttentionArgs& args) = 0;
   virtual void swiglu(const SwigluArgs& args) = 0;
+  virtual void gated_matmul(const GatedMatmulArgs& args) {
+    matmul({args.weight, args.x, args.bias, args.tokens, args.gate_up});
+    swiglu({args.gate_up, args.tokens, args.intermediate_size(), args.out});
+  }
   virtual void sample(const SampleArgs& args) = 0;
   virtual void copy_block(const CopyBlockArgs& args) = 0;
 

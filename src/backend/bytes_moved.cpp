@@ -33,4 +33,9 @@ std::int64_t bytes_moved(const SwigluArgs& args, DType activations) {
   return args.tokens * args.intermediate_size * (2 * kFloat + bytes_of(activations));
 }
 
+std::int64_t bytes_moved(const GatedMatmulArgs& args, DType activations) {
+  const std::int64_t row = (args.weight->cols() + args.intermediate_size()) * bytes_of(activations);
+  return static_cast<std::int64_t>(args.weight->bytes()) + args.tokens * row;
+}
+
 }  // namespace warploom

@@ -23,6 +23,9 @@ class ForwardingBackend : public Backend {
   double kv_cache_share() const override { return to_->kv_cache_share(); }
   std::int64_t max_num_batched_tokens() const override { return to_->max_num_batched_tokens(); }
   std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts) override { return to_->load_weight(parts); }
+  std::unique_ptr<Weight> load_gated_weight(const WeightView& gate, const WeightView& up) override {
+    return to_->load_gated_weight(gate, up);
+  }
   std::unique_ptr<RopeTables> load_rope(const RopeParams& params, const float* factors) override {
     return to_->load_rope(params, factors);
   }
@@ -43,6 +46,7 @@ class ForwardingBackend : public Backend {
   void rope_append(const RopeAppendArgs& args) override { to_->rope_append(args); }
   void paged_attention(const PagedAttentionArgs& args) override { to_->paged_attention(args); }
   void swiglu(const SwigluArgs& args) override { to_->swiglu(args); }
+  void gated_matmul(const GatedMatmulArgs& args) override { to_->gated_matmul(args); }
   void sample(const SampleArgs& args) override { to_->sample(args); }
   void copy_block(const CopyBlockArgs& args) override { to_->copy_block(args); }
 

@@ -126,6 +126,20 @@ struct SwigluArgs {
   bool operator==(const SwigluArgs&) const = default;
 };
 
+/// out = silu(x * gate^T + bias) * (x * up^T + bias): matmul(), then swiglu(), bit for bit. The products of a step beyond 256 tokens may
+/// differ in their last bits on CUDA, as those of matmul() may.
+struct GatedMatmulArgs {
+  const Weight* weight = nullptr;  // of Backend::load_gated_weight(): [2 * intermediate_size, cols]
+  const void* x = nullptr;         // activations [tokens, cols]
+  const float* bias = nullptr;     // [2 * intermediate_size]: of gate, of up; or null
+  std::int64_t tokens = 0;
+  float* gate_up = nullptr;  // [tokens, 2 * intermediate_size], which the op may use; its contents mean nothing afterwards
+  void* out = nullptr;       // activations [tokens, intermediate_size]; may not alias x
+
+  std::int64_t intermediate_size() const { return weight->rows() / 2; }
+  bool operator==(const GatedMatmulArgs&) const = default;
+};
+
 /// Copies one block of every layer, keys and values.
 struct CopyBlockArgs {
   KvCacheView cache;
@@ -134,7 +148,8 @@ struct CopyBlockArgs {
 };
 
 /// One op of a step with its arguments. What two steps compute is the same if their calls are equal and their inputs are.
-using OpCall = std::variant<EmbedArgs, RmsNormArgs, MatmulArgs, RopeAppendArgs, PagedAttentionArgs, SwigluArgs, SampleArgs>;
+using OpCall = std::variant<EmbedArgs, RmsNormArgs, MatmulArgs, RopeAppendArgs, PagedAttentionArgs, SwigluArgs,
+                            GatedMatmulArgs, SampleArgs>;
 
 /// Bytes that an op has to move if everything is read and written once; benches divide by them. activations: the backend's type.
 std::int64_t bytes_moved(const EmbedArgs& args);
@@ -142,5 +157,6 @@ std::int64_t bytes_moved(const RmsNormArgs& args, DType activations = DType::f32
 std::int64_t bytes_moved(const MatmulArgs& args, DType activations = DType::f32);
 std::int64_t bytes_moved(const RopeAppendArgs& args);
 std::int64_t bytes_moved(const SwigluArgs& args, DType activations = DType::f32);
+std::int64_t bytes_moved(const GatedMatmulArgs& args, DType activations = DType::f32);
 
 }  // namespace warploom

@@ -22,7 +22,6 @@ void Llama::forward(const DeviceBatch& batch, KvCache& cache, Activations& a) co
   const std::int64_t tokens = batch.metadata.num_tokens;
   float* const residual = a.floats(a.residual);
   float* const projected = a.floats(a.projected);
-  float* const gate_up = a.floats(a.gate_up);
 
   // Adds `delta` to the residual stream, then normalises `count` rows of it into a.normed.
   const auto norm = [&](const std::unique_ptr<Buffer>& weight, const float* delta, const std::int32_t* rows,
@@ -56,8 +55,8 @@ void Llama::forward(const DeviceBatch& batch, KvCache& cache, Activations& a) co
     backend_->paged_attention(attention);
     backend_->matmul({layer.o_proj.get(), a.attended->data(), floats(layer.o_proj_bias), tokens, projected});
     norm(layer.mlp_norm, projected, nullptr, tokens);
-    backend_->matmul({layer.gate_up.get(), a.normed->data(), floats(layer.gate_up_bias), tokens, gate_up});
-    backend_->swiglu({gate_up, tokens, config.intermediate_size, a.gated->data()});
+    backend_->gated_matmul(
+        {layer.gate_up.get(), a.normed->data(), floats(layer.gate_up_bias), tokens, a.floats(a.gate_up), a.gated->data()});
     backend_->matmul({layer.down.get(), a.gated->data(), floats(layer.down_bias), tokens, projected});
     delta = projected;
   }

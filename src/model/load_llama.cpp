@@ -24,15 +24,15 @@ class WeightLoader {
   };
 
   std::unique_ptr<Weight> matrix(std::span<const Part> parts, std::int64_t cols) {
-    std::vector<WeightView> views;
-    std::size_t bytes = 0;
-    for (const Part& part : parts) {
-      views.push_back(checkpoint_.tensor(part.name, part.rows, cols));
-      views.back().source = &checkpoint_;
-      bytes += views.back().bytes();
-    }
-    auto weight = backend_.load_weight(views);
-    finish(bytes);
+    const std::vector<WeightView> all = views(parts, cols);
+    auto weight = backend_.load_weight(all);
+    finish(all);
+    return weight;
+  }
+  std::unique_ptr<Weight> gated_matrix(const Part& gate, const Part& up, std::int64_t cols) {
+    const std::vector<WeightView> both = views(std::vector<Part>{gate, up}, cols);
+    auto weight = backend_.load_gated_weight(both[0], both[1]);
+    finish(both);
     return weight;
   }
 
@@ -55,6 +55,14 @@ class WeightLoader {
   }
 
  private:
+  std::vector<WeightView> views(std::span<const Part> parts, std::int64_t cols) const {
+    std::vector<WeightView> all;
+    for (const Part& part : parts) {
+      all.push_back(checkpoint_.tensor(part.name, part.rows, cols));
+      all.back().source = &checkpoint_;
+    }
+    return all;
+  }
   std::vector<float> values(const TensorName& name, std::int64_t count) {
     std::vector<float> all = checkpoint_.values(name, count);
     finish(checkpoint_.tensor(name, 1, count).bytes());
@@ -64,6 +72,11 @@ class WeightLoader {
     auto memory = backend_.alloc(host.size() * sizeof(float));
     backend_.upload(memory->data(), host.data(), host.size() * sizeof(float));
     return memory;
+  }
+  void finish(std::span<const WeightView> views) {
+    std::size_t bytes = 0;
+    for (const WeightView& view : views) bytes += view.bytes();
+    finish(bytes);
   }
   void finish(std::size_t bytes) {
     done_ += bytes;
@@ -97,7 +110,8 @@ class LayerLoader {
                                              has(qkv_proj, TensorPart::bias) ? fused : separate, hidden);
     std::tie(out.o_proj, out.o_proj_bias) = linear({{o_proj, hidden}}, query);
     out.mlp_norm = load_.vector({post_attention_norm, index_}, hidden);
-    std::tie(out.gate_up, out.gate_up_bias) = linear({{gate_proj, intermediate}, {up_proj, intermediate}}, hidden);
+    out.gate_up = load_.gated_matrix({{gate_proj, index_}, intermediate}, {{up_proj, index_}, intermediate}, hidden);
+    out.gate_up_bias = load_.bias(parts({{gate_proj, intermediate}, {up_proj, intermediate}}, TensorPart::bias));
     std::tie(out.down, out.down_bias) = linear({{down_proj, hidden}}, intermediate);
     return out;
   }

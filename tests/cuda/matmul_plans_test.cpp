@@ -27,6 +27,14 @@ class CudaMatmulPlans : public test::CudaMatmul {
       launch(part.view, bias.data() + part.first_row, out.data() + part.first_row);
     return out.read();
   }
+  // [tokens, rows / 2] of a weight whose rows alternate; launch(view, where to).
+  template <typename LaunchGated>
+  static std::vector<std::uint16_t> gated_results(const cuda::DeviceWeight& weight, const CudaArray<float>& bias,
+                                                  std::int64_t tokens, const LaunchGated& launch) {
+    CudaArray<std::uint16_t> out(static_cast<std::size_t>(tokens * weight.rows() / 2));
+    launch(weight.packed().at(0).view, cuda::Epilogue{bias.data(), out.data(), weight.rows() / 2, true});
+    return out.read();
+  }
 };
 
 // Chunks of one tile and of several, odd numbers of chunks, spans and row tiles, some of them without a tile; several formats in a launch;
@@ -38,6 +46,7 @@ TEST_F(CudaMatmulPlans, ChangeNoBit) {
     bool by_chunks;
     int token_tiles, splits, spans;
     bool split, whole;  // whether it has row blocks of the kind
+    bool gated;
     auto operator<=>(const Kind&) const = default;
   };
   std::set<Kind> kinds;
@@ -61,8 +70,22 @@ TEST_F(CudaMatmulPlans, ChangeNoBit) {
     const CudaArray<float> bias(std::vector<float>(static_cast<std::size_t>(weight.rows()), 0.25f));
     const std::vector<float> expected =
         results(weight, bias, most_tokens, [&](const cuda::PackedView& view, const float* add, float* out) {
-          launch_packed_matmul(view, type, inputs.data(), add, most_tokens, weight.rows(), out, stream.get());
+          launch_packed_matmul(view, type, inputs.data(), most_tokens, {add, out, weight.rows(), false}, stream.get());
         });
+    const std::int64_t gates = 40;  // few enough that blocks have both halves of the spans
+    const RandomWeight gate(rng, WeightType::q4_1, gates, cols), up(rng, WeightType::q4_1, gates, cols);
+    const auto prepared_gated = matmul.load_gated_weight(gate.view, up.view);
+    const auto& gated = static_cast<const cuda::DeviceWeight&>(*prepared_gated);
+    ASSERT_TRUE(gated.alternating());
+    const std::vector<std::uint16_t> expected_gated =
+        gated_results(gated, bias, most_tokens, [&](const cuda::PackedView& view, const cuda::Epilogue& to) {
+          launch_packed_matmul(view, type, inputs.data(), most_tokens, to, stream.get());
+        });
+    const auto kind_of = [](const cuda::BatchPlan& plan, bool is_gated) {
+      return Kind{plan.by_chunks,   plan.token_tiles,          plan.splits,
+                  plan.order.spans, plan.split.row_blocks > 0, plan.whole.row_blocks > 0,
+                  is_gated};
+    };
     for (const int processors : {1, 8, 64, 108, 10000})
       for (const auto& [shared, exchange] :
            {std::pair{device.shared_bytes, true}, {device.shared_bytes, false}, {80 << 10, true}, {32 << 10, true}}) {
@@ -79,23 +102,38 @@ TEST_F(CudaMatmulPlans, ChangeNoBit) {
                                           << " multiprocessors, " << shared << " bytes, exchange " << exchange);
           const std::vector<float> got =
               results(weight, bias, tokens, [&](const cuda::PackedView& view, const float* add, float* out) {
-                const cuda::BatchPlan& plan = plans.find(view, static_cast<int>(tokens));
-                kinds.insert({plan.by_chunks, plan.token_tiles, plan.splits, plan.order.spans, plan.split.row_blocks > 0,
-                              plan.whole.row_blocks > 0});
-                launch_packed_matmul_batch(view, type, inputs.data(), add, tokens, weight.rows(), memory, out, stream.get());
+                kinds.insert(kind_of(plans.find(view, static_cast<int>(tokens)), false));
+                launch_packed_matmul_batch(view, type, inputs.data(), tokens, {add, out, weight.rows(), false}, memory,
+                                           stream.get());
               });
           ASSERT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0);
+        }
+        for (const std::int64_t tokens : {17, 70}) {
+          SCOPED_TRACE(testing::Message() << cols << " inputs, " << tokens << " tokens, " << processors
+                                          << " multiprocessors, " << shared << " bytes, exchange " << exchange << ", gated");
+          const std::vector<std::uint16_t> got =
+              gated_results(gated, bias, tokens, [&](const cuda::PackedView& view, const cuda::Epilogue& to) {
+                kinds.insert(kind_of(plans.find(view, static_cast<int>(tokens)), true));
+                launch_packed_matmul_batch(view, type, inputs.data(), tokens, to, memory, stream.get());
+              });
+          ASSERT_TRUE(std::equal(got.begin(), got.end(), expected_gated.begin()));
         }
       }
   }
   const auto has = [&](auto&& kind) { return std::any_of(kinds.begin(), kinds.end(), kind); };
   for (const int token_tiles : {2, 4, 6, 8})
     EXPECT_TRUE(has([&](const Kind& kind) { return kind.by_chunks && kind.token_tiles == token_tiles; })) << token_tiles;
-  EXPECT_TRUE(has([](const Kind& kind) { return !kind.by_chunks && kind.split && !kind.whole && kind.splits == 1; }));
-  EXPECT_TRUE(has([](const Kind& kind) { return !kind.by_chunks && kind.split && kind.splits == 2; }));
-  EXPECT_TRUE(has([](const Kind& kind) { return !kind.by_chunks && kind.split && kind.splits > 2; }));
-  EXPECT_TRUE(has([](const Kind& kind) { return !kind.by_chunks && !kind.split && kind.whole; }));
-  EXPECT_TRUE(has([](const Kind& kind) { return !kind.by_chunks && kind.split && kind.whole; }));
+  for (const bool gated : {false, true}) {
+    const auto shares = [&](auto&& kind) {
+      return has([&](const Kind& k) { return !k.by_chunks && k.gated == gated && kind(k); });
+    };
+    EXPECT_TRUE(has([&](const Kind& kind) { return kind.by_chunks && kind.gated == gated; })) << gated;
+    EXPECT_TRUE(shares([](const Kind& kind) { return kind.split && !kind.whole && kind.splits == 1; })) << gated;
+    EXPECT_TRUE(shares([](const Kind& kind) { return kind.split && kind.splits == 2; })) << gated;
+    EXPECT_TRUE(shares([](const Kind& kind) { return kind.split && kind.splits > 2; })) << gated;
+    EXPECT_TRUE(shares([](const Kind& kind) { return !kind.split && kind.whole; })) << gated;
+    EXPECT_TRUE(gated || shares([](const Kind& kind) { return kind.split && kind.whole; }));
+  }
 }
 
 }  // namespace

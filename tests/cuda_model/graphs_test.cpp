@@ -111,6 +111,19 @@ TEST_F(CudaGraphs, AreKeyedByEveryArgumentOfAnOp) {
   changed = plain;
   changed.tokens = 2;
   expect_no_stale_replay<MatmulArgs>(plain, changed, matmul, product, zeros, "tokens");
+
+  const auto gated = backend->load_gated_weight(random.view, random2.view),
+             gated2 = backend->load_gated_weight(random2.view, random.view);
+  test::Guarded gate_up(*backend, kTokens * 64), bits(*backend, std::vector<float>(kTokens * 16));  // two results in a float
+  const auto gated_matmul = [&](const GatedMatmulArgs& args) { backend->gated_matmul(args); };
+  const std::vector<float> no_bits(kTokens * 16);
+  const GatedMatmulArgs first{gated.get(), input.data(), nullptr, kTokens, gate_up.data(), bits.data()};
+  GatedMatmulArgs second = first;
+  second.weight = gated2.get();
+  expect_no_stale_replay<GatedMatmulArgs>(first, second, gated_matmul, bits, no_bits, "gated weight");
+  second = first;
+  second.tokens = 2;
+  expect_no_stale_replay<GatedMatmulArgs>(first, second, gated_matmul, bits, no_bits, "tokens of a gated product");
 }
 
 TEST_F(CudaGraphs, AreReplayedForEqualSteps) {

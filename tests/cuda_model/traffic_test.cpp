@@ -14,6 +14,7 @@ namespace {
 struct Moved {
   double read = 0, written = 0;  // distinct bytes, in sectors of 32
   double asked = 0;              // with what hits in L2
+  std::uint64_t launches = 0;
 };
 template <typename Run>
 Moved moved_by(Backend& backend, const char* kernel, const Run& run) {
@@ -27,7 +28,7 @@ Moved moved_by(Backend& backend, const char* kernel, const Run& run) {
   EXPECT_EQ(warploom_emulator_counters(kernel, &c), 1) << kernel;
   EXPECT_EQ(c.lane_instructions[kWarploomLocal], 0u) << kernel;
   return {32.0 * static_cast<double>(c.distinct_sectors_read), 32.0 * static_cast<double>(c.distinct_sectors_written),
-          32.0 * static_cast<double>(c.sectors_read + c.sectors_written)};
+          32.0 * static_cast<double>(c.sectors_read + c.sectors_written), c.launches};
 }
 
 class CudaTraffic : public testing::Test {
@@ -85,6 +86,26 @@ TEST_F(CudaTraffic, ProductsReadPackedWeightsOnce) {
           << traits(type).name << ", tokens " << tokens;
       EXPECT_LE(static_cast<double>(weight->bytes()), 1.12 * static_cast<double>(random.view.bytes())) << traits(type).name;
     }
+}
+
+// Gate and up stay where they are added up: what is written is results of 16 bits, and what blocks exchange.
+TEST_F(CudaTraffic, GatedProductsWriteResultsAlone) {
+  const std::int64_t ffn = 1536, cols = 2048;
+  const test::RandomWeight gate(rng, WeightType::q4_k, ffn, cols), up(rng, WeightType::q4_k, ffn, cols);
+  const auto weight = backend->load_gated_weight(gate.view, up.view);
+  EXPECT_LE(static_cast<double>(weight->bytes()), 1.12 * static_cast<double>(gate.view.bytes() + up.view.bytes()));
+  for (const std::int64_t tokens : {1, 8, 16, 64}) {
+    test::Activations x(*backend, std::vector<float>(static_cast<std::size_t>(tokens * cols), 0.5f));
+    test::Guarded gate_up(*backend, static_cast<std::size_t>(2 * tokens * ffn));
+    test::Activations out(*backend, static_cast<std::size_t>(tokens * ffn));
+    const GatedMatmulArgs args{weight.get(), x.data(), nullptr, tokens, gate_up.data(), out.data()};
+    const Moved moved = moved_by(*backend, "", [&] { backend->gated_matmul(args); });
+    const double sums = tokens > 8 ? 4.0 * static_cast<double>(4 * tokens * 2 * ffn) : 0.0;
+    const auto once = static_cast<double>(bytes_moved(args, backend->activation_type()));
+    EXPECT_EQ(moved.launches, 1u) << tokens;
+    EXPECT_LE(moved.read + moved.written, 1.05 * once + 2 * sums) << tokens;
+    EXPECT_LE(moved.written, static_cast<double>(tokens * ffn * bytes_of(backend->activation_type())) + sums) << tokens;
+  }
 }
 
 }  // namespace

@@ -49,6 +49,7 @@ class FailingBackend final : public ForwardingBackend {
   void rope_append(const RopeAppendArgs& args) override { count(), ForwardingBackend::rope_append(args); }
   void paged_attention(const PagedAttentionArgs& args) override { count(), ForwardingBackend::paged_attention(args); }
   void swiglu(const SwigluArgs& args) override { count(), ForwardingBackend::swiglu(args); }
+  void gated_matmul(const GatedMatmulArgs& args) override { count(), ForwardingBackend::gated_matmul(args); }
   void sample(const SampleArgs& args) override { count(), ForwardingBackend::sample(args); }
   void copy_block(const CopyBlockArgs& args) override { count(), ForwardingBackend::copy_block(args); }
 

@@ -30,6 +30,10 @@ class FloatWeights final : public ForwardingBackend {
     return ForwardingBackend::load_weight(views);
   }
 
+  std::unique_ptr<Weight> load_gated_weight(const WeightView& gate, const WeightView& up) override {
+    return Backend::load_gated_weight(gate, up);  // by load_weight()
+  }
+
   std::string description() const override { return ForwardingBackend::description() + ", float weights"; }
 
  private:

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cuda/backend/matmul/batch_plan.h"
+#include "cuda/backend/matmul/epilogue.h"
 #include "cuda/backend/matmul/packed.h"
 #include "cuda/runtime/launch_stream.h"
 #include "warploom/sampling.h"
@@ -30,19 +31,17 @@ struct MatmulWorkspace {
 /// Lets `kernel` have workspace.room.shared_bytes, once for each `allowed`, which is one of workspace.allowed. Throws BackendError.
 void allow_shared_memory(const void* kernel, const MatmulWorkspace& workspace, bool& allowed);
 
-/// out[t, r] = x[t] * weight[r] + bias[r] for the view's rows r. x: [tokens, cols] of `type`; bias: [weight.rows] or null;
-/// out: f32, tokens out_stride elements apart. Reads the weights again for every 8 tokens.
-void launch_packed_matmul(const PackedView& weight, DType type, const void* x, const float* bias, std::int64_t tokens,
-                          std::int64_t out_stride, float* out, const LaunchStream& stream);
+/// Products x[t] * weight[r] for the view's rows r, stored as `to` says. x: [tokens, cols] of `type`. Reads the weights again for every 8
+/// tokens.
+void launch_packed_matmul(const PackedView& weight, DType type, const void* x, std::int64_t tokens, const Epilogue& to,
+                          const LaunchStream& stream);
 /// The same, bit for bit, for more tokens. cols is a multiple of 8, x on a 16-byte boundary.
-void launch_packed_matmul_batch(const PackedView& weight, DType type, const void* x, const float* bias, std::int64_t tokens,
-                                std::int64_t out_stride, const MatmulWorkspace& workspace, float* out,
-                                const LaunchStream& stream);
+void launch_packed_matmul_batch(const PackedView& weight, DType type, const void* x, std::int64_t tokens, const Epilogue& to,
+                                const MatmulWorkspace& workspace, const LaunchStream& stream);
 
 /// launch_packed_matmul_batch() by a plan that is by_chunks.
-void launch_packed_matmul_chunks(const PackedView& weight, const BatchPlan& plan, DType type, const void* x,
-                                 const float* bias, int tokens, std::int64_t out_stride, const MatmulWorkspace& workspace,
-                                 float* out, const LaunchStream& stream);
+void launch_packed_matmul_chunks(const PackedView& weight, const BatchPlan& plan, DType type, const void* x, int tokens,
+                                 const Epilogue& to, const MatmulWorkspace& workspace, const LaunchStream& stream);
 
 /// Unpacks the tile rows [begin, end) to 16-bit floats. Rows of out are `stride` elements apart, a multiple of 8 that is >=
 /// cols; inputs beyond cols are zero. out starts at the first row of `begin`, on a 16-byte boundary.

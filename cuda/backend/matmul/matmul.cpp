@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "cuda/backend/elementwise/elementwise.h"
 #include "cuda/backend/matmul/batch_workspace.h"
 #include "cuda/backend/matmul/cublas.h"
 #include "cuda/backend/matmul/kernels.h"
@@ -31,17 +32,20 @@ struct Matmul::State {
     if (!options.dense) unpacked = DeviceBuffer(kUnpackedBytes, "unpacked weights");
   }
 
+  // Whether products of packed weights read them as they are.
+  bool reads_packed(std::int64_t tokens) const { return tokens <= kMaxPackedTokens || options.deterministic; }
+
   void run_packed(const DeviceWeight& weight, const MatmulArgs& args) {
-    const bool aligned = reinterpret_cast<std::uintptr_t>(args.x) % 16 == 0 && weight.cols() % 8 == 0;
-    for (const PackedPart& part : weight.packed()) {
-      const float* bias = args.bias ? args.bias + part.first_row : nullptr;
-      float* out = args.out + part.first_row;
-      if (aligned && args.tokens > kTokenTile)
-        launch_packed_matmul_batch(part.view, options.compute_type, args.x, bias, args.tokens, weight.rows(),
-                                   batch->workspace(), out, stream);
-      else
-        launch_packed_matmul(part.view, options.compute_type, args.x, bias, args.tokens, weight.rows(), out, stream);
-    }
+    for (const PackedPart& part : weight.packed())
+      run_part(part.view, args.x, args.tokens,
+               {args.bias ? args.bias + part.first_row : nullptr, args.out + part.first_row, weight.rows(), false});
+  }
+  void run_part(const PackedView& view, const void* x, std::int64_t tokens, const Epilogue& to) {
+    const bool aligned = reinterpret_cast<std::uintptr_t>(x) % 16 == 0 && view.cols % 8 == 0;
+    if (aligned && tokens > kTokenTile)
+      launch_packed_matmul_batch(view, options.compute_type, x, tokens, to, batch->workspace(), stream);
+    else
+      launch_packed_matmul(view, options.compute_type, x, tokens, to, stream);
   }
 
   // Unpacks the weight slice by slice into the same memory.
@@ -87,15 +91,35 @@ Matmul::~Matmul() = default;
 
 std::unique_ptr<Weight> Matmul::load_weight(std::span<const WeightView> parts) { return state_->uploader.upload(parts); }
 
+std::unique_ptr<Weight> Matmul::load_gated_weight(const WeightView& gate, const WeightView& up) {
+  return state_->uploader.upload_gated(gate, up);
+}
+
 void Matmul::run(const MatmulArgs& args) {
   const auto& weight = static_cast<const DeviceWeight&>(*args.weight);
   if (args.tokens == 0) return;
   if (weight.stride() != 0)
     state_->run_dense(weight.dense(), weight.stride(), 0, weight.rows(), weight, args);
-  else if (args.tokens <= kMaxPackedTokens || state_->options.deterministic)
+  else if (state_->reads_packed(args.tokens))
     state_->run_packed(weight, args);
   else
     state_->run_unpacked(weight, args);
+}
+
+void Matmul::run(const GatedMatmulArgs& args) {
+  const auto& weight = static_cast<const DeviceWeight&>(*args.weight);
+  if (args.tokens == 0) return;
+  const DType type = state_->options.compute_type;
+  const std::int64_t intermediate_size = args.intermediate_size();
+  if (weight.alternating() && state_->reads_packed(args.tokens))
+    return state_->run_part(weight.packed().front().view, args.x, args.tokens,
+                            {args.bias, args.out, intermediate_size, true});
+  const SwigluArgs gate{args.gate_up, args.tokens, intermediate_size, args.out};
+  run(MatmulArgs{args.weight, args.x, weight.alternating() ? nullptr : args.bias, args.tokens, args.gate_up});
+  if (weight.alternating())
+    launch_alternating_swiglu(gate, args.bias, type, state_->stream);
+  else
+    launch_swiglu(gate, type, state_->stream);
 }
 
 void Matmul::embed(const EmbedArgs& args) {

@@ -28,11 +28,17 @@ class Matmul {
   /// columns. Throws InvalidArgument, OutOfMemory, BackendError.
   std::unique_ptr<Weight> load_weight(std::span<const WeightView> parts);
 
+  /// As Backend::load_gated_weight; the same.
+  std::unique_ptr<Weight> load_gated_weight(const WeightView& gate, const WeightView& up);
+
   /// As Backend::matmul, on the stream. x has the compute type; the weight comes from load_weight() of this object. With
   /// `deterministic`, or with packed weights and up to 256 tokens, a token's bits do not depend on the number of tokens.
   /// Allocates no device memory. Can be captured after it has run once with the same weight shape and number of tokens.
   /// Throws BackendError.
   void run(const MatmulArgs& args);
+  /// As Backend::gated_matmul, on the stream; the weight comes from load_gated_weight() of this object. Where rows alternate and products are
+  /// of packed weights, one kernel that leaves gate_up alone.
+  void run(const GatedMatmulArgs& args);
   /// As Backend::embed, on the stream.
   void embed(const EmbedArgs& args);
 

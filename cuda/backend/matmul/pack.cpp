@@ -94,6 +94,23 @@ void pack_wide_row(const WeightView& part, DType type, const std::byte* from, in
   }
 }
 
+// Row `from_row` of a part, as row `row` of the tiles.
+void pack_row(const WeightView& part, TileFormat format, DType type, std::int64_t from_row, int row, std::byte* tiles) {
+  const std::byte* from = part.data + static_cast<std::size_t>(from_row) * part.row_bytes();
+  format.bits == 16 ? pack_wide_row(part, type, from, row, tiles) : pack_quantised_row(part, format, from, row, tiles);
+}
+
+// Clears each tile row of [begin, end) and calls fill(tile row, its bytes).
+template <typename Fill>
+void pack_tile_rows(std::int64_t cols, TileFormat format, std::int64_t begin, std::int64_t end, std::byte* out,
+                    const Fill& fill) {
+  const auto bytes = static_cast<std::size_t>(ceil_div(cols, kTileInputs) * tile_bytes(format));
+  for (std::int64_t tile_row = begin; tile_row < end; ++tile_row, out += bytes) {
+    std::memset(out, 0, bytes);
+    fill(tile_row, out);
+  }
+}
+
 }  // namespace
 
 std::uint16_t narrow(float value, DType type) {
@@ -104,17 +121,21 @@ std::uint16_t narrow(float value, DType type) {
 
 void pack_tiles(const WeightView& part, TileFormat format, DType type, std::int64_t begin, std::int64_t end,
                 std::byte* out) {
-  const std::int64_t col_tiles = ceil_div(part.cols, kTileInputs);
-  const auto bytes = static_cast<std::size_t>(col_tiles * tile_bytes(format));
-  for (std::int64_t tile = begin; tile < end; ++tile, out += bytes) {
-    std::memset(out, 0, bytes);
-    const std::int64_t first = tile * kTileRows, last = std::min(part.rows, first + kTileRows);
-    for (std::int64_t row = first; row < last; ++row) {
-      const std::byte* from = part.data + static_cast<std::size_t>(row) * part.row_bytes();
-      const int within = static_cast<int>(row - first);
-      format.bits == 16 ? pack_wide_row(part, type, from, within, out) : pack_quantised_row(part, format, from, within, out);
+  pack_tile_rows(part.cols, format, begin, end, out, [&](std::int64_t tile_row, std::byte* tiles) {
+    const std::int64_t first = tile_row * kTileRows, count = std::min<std::int64_t>(part.rows - first, kTileRows);
+    for (int row = 0; row < count; ++row) pack_row(part, format, type, first + row, row, tiles);
+  });
+}
+
+void pack_alternating_tiles(const WeightView& gate, const WeightView& up, TileFormat format, DType type, std::int64_t begin,
+                            std::int64_t end, std::byte* out) {
+  constexpr int kHalf = kTileRows / 2;
+  pack_tile_rows(gate.cols, format, begin, end, out, [&](std::int64_t tile_row, std::byte* tiles) {
+    for (int row = 0; row < kHalf; ++row) {
+      pack_row(gate, format, type, tile_row * kHalf + row, row, tiles);
+      pack_row(up, format, type, tile_row * kHalf + row, kHalf + row, tiles);
     }
-  }
+  });
 }
 
 void pack_rows(const WeightView& part, DType type, std::int64_t begin, std::int64_t end, std::int64_t stride,

@@ -19,6 +19,9 @@
 // (plain), Q5_1 and Q5_K (affine) and Q6_K (halves) have codes of 8 bits. Every other type is stored as 16-bit floats. The
 // tiles of the same 16 rows, a tile row, follow one another along the inputs; then comes the next tile row. Weights beyond
 // the matrix's rows and inputs are zero.
+//
+// Where rows alternate, a tile's rows are 8 of a gate and the 8 of the same numbers of up: rows g and g + 8, so that a lane has the sums
+// of both.
 #pragma once
 
 #include <cstddef>

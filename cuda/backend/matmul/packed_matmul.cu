@@ -1,6 +1,6 @@
 // Multiplies packed weights by the activations of a few tokens. Decoding spends most of its time here.
 //
-// Shapes:   weight [rows, cols]; x [tokens, cols] of f16 or bf16; bias [rows] f32 or null; out [tokens, rows] f32.
+// Shapes:   weight [rows, cols]; x [tokens, cols] of f16 or bf16; results as epilogue.h says.
 // Layout:   packed.h. A block computes 16 rows of 8 tokens. Its warps split the inputs: warp w takes chunk w (sum_order.h),
 //           and the sums of all warps are added in shared memory.
 // Bytes:    every packed byte once for each 8 tokens; x once for each block, from L1 or L2; out once.
@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "core/divide.h"
+#include "cuda/backend/matmul/epilogue.cuh"
 #include "cuda/backend/matmul/kernels.h"
 #include "cuda/backend/matmul/sum_order.h"
 #include "cuda/backend/matmul/tile.cuh"
@@ -108,14 +109,12 @@ struct Launch {
   int half_warps;  // of the first half of its spans
   int tiles_per_warp;
   int whole_tiles;  // of a tile row: those whose inputs can be read 16 bytes at a time
-  std::int64_t out_stride;
 };
 
 template <typename T>
 __global__ void __launch_bounds__(32 * kMaxWarps, 3)
     packed_matmul_kernel(const __grid_constant__ PackedView weight, const __grid_constant__ Launch shape,
-                         const T* const __grid_constant__ x, const float* const __grid_constant__ bias,
-                         float* const __grid_constant__ out) {
+                         const T* const __grid_constant__ x, const __grid_constant__ Epilogue to) {
   __shared__ float partial[kMaxWarps * kSums];  // [warps, 4, 32 lanes]
   const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int first_token = static_cast<int>(blockIdx.y) * kTokenTile;
@@ -142,45 +141,50 @@ __global__ void __launch_bounds__(32 * kMaxWarps, 3)
   __syncthreads();
   // Sum i of a lane's four belongs to row g (i < 2) or g + 8 and to token 2 t + i % 2.
   const unsigned g = lane / 4, t = lane % 4;
-  for (unsigned i = warp; i < 4; i += shape.warps) {
+  const auto total_of = [&](unsigned i) {
     const float* of_warp = partial + (i * 32 + lane);
     float total = 0.0f, first_half = 0.0f;
     for (int w = 0; w < shape.warps; w += kChunksPerSpan) {
       if (w == shape.half_warps) first_half = total, total = 0.0f;
       total += of_warp[w * kSums] + (w + 1 < shape.warps ? of_warp[(w + 1) * kSums] : 0.0f);
     }
-    total = first_half + total;
+    return first_half + total;
+  };
+  for (unsigned i = warp; i < (to.gated ? 2 : 4); i += shape.warps) {
     const int row = static_cast<int>(kTileRows * within + g + 4 * (i & 2)), token = static_cast<int>(2 * t + (i & 1));
+    const float total = total_of(i), up = to.gated ? total_of(i + 2) : 0.0f;
     if (row >= segment.rows || token >= inputs.tokens) continue;
-    const int r = segment.first_row + row;
-    out[(first_token + token) * shape.out_stride + r] = bias ? total + bias[r] : total;
+    const std::int64_t at = (first_token + token) * to.stride;
+    if (to.gated)
+      store_gated<T>(to, at, static_cast<int>(kTileRows / 2 * within + g), weight.rows, total, up);
+    else
+      store_sum(to, at, segment.first_row + row, total);
   }
 }
 
 template <typename T>
-void launch_for(const PackedView& weight, const Launch& shape, const void* x, const float* bias, float* out,
+void launch_for(const PackedView& weight, const Launch& shape, const void* x, const Epilogue& to,
                 const LaunchStream& stream) {
   const dim3 grid(static_cast<unsigned>(weight.row_tiles), static_cast<unsigned>(ceil_div(shape.tokens, kTokenTile)));
   launch(packed_matmul_kernel<T>, "launching packed_matmul_kernel", grid, 32 * static_cast<unsigned>(shape.warps), 0, stream,
-         weight, shape, static_cast<const T*>(x), bias, out);
+         weight, shape, static_cast<const T*>(x), to);
 }
 
 }  // namespace
 
-void launch_packed_matmul(const PackedView& weight, DType type, const void* x, const float* bias, std::int64_t tokens,
-                          std::int64_t out_stride, float* out, const LaunchStream& stream) {
+void launch_packed_matmul(const PackedView& weight, DType type, const void* x, std::int64_t tokens, const Epilogue& to,
+                          const LaunchStream& stream) {
   if (weight.row_tiles == 0) return;
   const SumOrder order = sum_order(weight.col_tiles);
   const bool aligned = reinterpret_cast<std::uintptr_t>(x) % 16 == 0 && weight.cols % 8 == 0;
-  Launch shape{
-      0,         order.chunks, order.half_spans * kChunksPerSpan, order.chunk_tiles, aligned ? weight.cols / kTileInputs : 0,
-      out_stride};
+  Launch shape{0, order.chunks, order.half_spans * kChunksPerSpan, order.chunk_tiles,
+               aligned ? weight.cols / kTileInputs : 0};
   for (std::int64_t first = 0; first < tokens; first += kMaxTokens) {
     shape.tokens = static_cast<int>(std::min<std::int64_t>(tokens - first, kMaxTokens));
     const void* from = static_cast<const std::byte*>(x) + first * weight.cols * bytes_of(type);
-    float* to = out + first * out_stride;
-    type == DType::f16 ? launch_for<__half>(weight, shape, from, bias, to, stream)
-                       : launch_for<__nv_bfloat16>(weight, shape, from, bias, to, stream);
+    const Epilogue now = to.from_token(first, type);
+    type == DType::f16 ? launch_for<__half>(weight, shape, from, now, stream)
+                       : launch_for<__nv_bfloat16>(weight, shape, from, now, stream);
   }
 }
 

@@ -1,6 +1,6 @@
 // Multiplies packed weights by the activations of more than a few tokens.
 //
-// Shapes:   weight [rows, cols]; x [tokens, cols] of f16 or bf16; bias [rows] f32 or null; out [tokens, rows] f32.
+// Shapes:   weight [rows, cols]; x [tokens, cols] of f16 or bf16; results as epilogue.h says.
 // Layout:   packed.h. A block computes 32 to 128 rows of up to 64 tokens. Two groups of warps take the two chunks of a span
 //           (sum_order.h) side by side; a warp has 32 rows and all tokens. x and weights come through shared memory in 2 to 4
 //           stages of 64 inputs. If there are few rows, several blocks share the spans of the same rows and exchange sums through
@@ -21,6 +21,7 @@
 #include <type_traits>
 
 #include "cuda/backend/matmul/batch_plan.h"
+#include "cuda/backend/matmul/epilogue.cuh"
 #include "cuda/backend/matmul/kernels.h"
 #include "cuda/backend/matmul/stage.cuh"
 #include "cuda/device/async_copy.cuh"
@@ -37,7 +38,6 @@ constexpr int kMaxThreads = 32 * kWarpGroups * kMaxRowWarps;
 struct BatchLaunch {
   BatchPlan plan;
   int tokens;
-  std::int64_t out_stride;
 };
 
 // What a block computes. Its warps are one team, or two that share its rows and tokens and take a half of the spans each. A team
@@ -349,8 +349,8 @@ __device__ inline bool merge_splits(const SumOrder& order, const BlockWork& work
 }
 
 template <int kTokenTiles>
-__device__ inline void store_sums(const PackedView& weight, const BatchLaunch& shape, const BlockWork& work,
-                                  const float* bias, const Sums<kept_tiles(kTokenTiles)>& total, float* out) {
+__device__ inline void store_sums(const PackedView& weight, const BlockWork& work, const Epilogue& to,
+                                  const Sums<kept_tiles(kTokenTiles)>& total) {
   constexpr int kKept = kept_tiles(kTokenTiles);
   const WarpPlace at(work);
   const int g = static_cast<int>(threadIdx.x % 32 / 4), t = static_cast<int>(threadIdx.x % 4);
@@ -362,8 +362,8 @@ __device__ inline void store_sums(const PackedView& weight, const BatchLaunch& s
     for (int half = 0; half < 2; ++half) {
       const int row = (work.first_tile + kWarpRowTiles * at.row_warp + r) * kTileRows + g + 8 * half;
       if (row >= segment.rows) continue;
-      const float add = bias ? bias[segment.first_row + row] : 0.0f;
-      float* to = out + (work.first_token * shape.out_stride + segment.first_row + row);
+      const float add = to.bias ? to.bias[segment.first_row + row] : 0.0f;
+      float* out = static_cast<float*>(to.out) + (work.first_token * to.stride + segment.first_row + row);
 #pragma unroll
       for (int j = 0; j < kKept; ++j)
 #pragma unroll
@@ -371,9 +371,39 @@ __device__ inline void store_sums(const PackedView& weight, const BatchLaunch& s
           const int tile = at.group * kKept + j, token = tile * kTokenTile + 2 * t + i;
           if (tile >= kTokenTiles || token >= work.tokens) continue;
           const float value = total[r][j][2 * half + i];
-          to[token * shape.out_stride] = bias ? value + add : value;
+          out[token * to.stride] = to.bias ? value + add : value;
         }
     }
+}
+
+// The same where gate and up alternate: a lane's sums i and i + 2. By way of shared memory, so that there is one loop to fetch; exchange: as
+// in add_span(), each lane for itself.
+template <typename T, int kTokenTiles>
+__device__ inline void store_gated_sums(const PackedView& weight, const BlockWork& work, const Epilogue& to,
+                                        float4* exchange, const Sums<kept_tiles(kTokenTiles)>& total) {
+  constexpr int kKept = kept_tiles(kTokenTiles);
+  const WarpPlace at(work);
+  const int lane = static_cast<int>(threadIdx.x % 32), g = lane / 4, t = lane % 4;
+  float4* own = exchange + (at.warp * kKept * kWarpRowTiles * 32 + lane);
+  __syncthreads();  // the exchanges before are over
+#pragma unroll
+  for (int j = 0; j < kKept; ++j)
+#pragma unroll
+    for (int r = 0; r < kWarpRowTiles; ++r) {
+      const float(&s)[4] = total[r][j];
+      own[(j * kWarpRowTiles + r) * 32] = make_float4(s[0], s[1], s[2], s[3]);
+    }
+#pragma unroll 1
+  for (int piece = 0; piece < kKept * kWarpRowTiles; ++piece) {
+    const float4 s = own[piece * 32];
+    const int row_tile = work.first_tile + kWarpRowTiles * at.row_warp + piece % kWarpRowTiles;
+    const int tile = at.group * kKept + piece / kWarpRowTiles, token = tile * kTokenTile + 2 * t;
+    if (row_tile * kTileRows >= weight.rows || tile >= kTokenTiles) continue;
+    const int result = row_tile * (kTileRows / 2) + g;
+    const std::int64_t first = (work.first_token + token) * to.stride;
+    if (token < work.tokens) store_gated<T>(to, first, result, weight.rows, s.x, s.z);
+    if (token + 1 < work.tokens) store_gated<T>(to, first + to.stride, result, weight.rows, s.y, s.w);
+  }
 }
 
 // Each warp brings what its group reads first of its rows to L2.
@@ -393,9 +423,8 @@ __device__ inline void prefetch_weights(const PackedView& weight, const BatchPla
 template <typename T, int kTokenTiles>
 __global__ void __launch_bounds__(kMaxThreads, kTokenTiles <= 2 ? 2 : 1)
     batch_packed_matmul_kernel(const __grid_constant__ PackedView weight, const __grid_constant__ BatchLaunch shape,
-                               const T* const __grid_constant__ x, const float* const __grid_constant__ bias,
-                               float4* const __grid_constant__ partials, unsigned* const __grid_constant__ counters,
-                               float* const __grid_constant__ out) {
+                               const T* const __grid_constant__ x, float4* const __grid_constant__ partials,
+                               unsigned* const __grid_constant__ counters, const __grid_constant__ Epilogue to) {
   extern __shared__ float4 shared[];  // what warps exchange, then the stages
   constexpr int kKept = kept_tiles(kTokenTiles);
   const BlockWork work = work_of(weight, shape);
@@ -411,53 +440,55 @@ __global__ void __launch_bounds__(kMaxThreads, kTokenTiles <= 2 ? 2 : 1)
   });
   if (work.teams > 1 && !merge_teams<kKept>(work, shared, total)) return;
   if (work.splits > 1 && !merge_splits<kKept>(shape.plan.order, work, last, partials, counters, total)) return;
-  store_sums<kTokenTiles>(weight, shape, work, bias, total, out);
+  if (to.gated)
+    store_gated_sums<T, kTokenTiles>(weight, work, to, shared, total);
+  else
+    store_sums<kTokenTiles>(weight, work, to, total);
 }
 
 template <typename T, int kTokenTiles>
-void launch_tiles(const PackedView& weight, const BatchLaunch& shape, const void* x, const float* bias,
-                  const MatmulWorkspace& workspace, float* out, const LaunchStream& stream) {
+void launch_tiles(const PackedView& weight, const BatchLaunch& shape, const void* x, const Epilogue& to,
+                  const MatmulWorkspace& workspace, const LaunchStream& stream) {
   const auto kernel = batch_packed_matmul_kernel<T, kTokenTiles>;
   allow_shared_memory(reinterpret_cast<const void*>(kernel), workspace,
                       workspace.allowed->of_batch[std::is_same_v<T, __half> ? 0 : 1][kTokenTiles]);
   const BatchPlan& plan = shape.plan;
   launch(kernel, "launching batch_packed_matmul_kernel", static_cast<unsigned>(blocks_of(plan)),
          32u * static_cast<unsigned>(warps_of(plan)), static_cast<std::size_t>(plan.shared_bytes), stream, weight, shape,
-         static_cast<const T*>(x), bias, workspace.partials, workspace.counters, out);
+         static_cast<const T*>(x), workspace.partials, workspace.counters, to);
 }
 
 template <typename T>
-void launch_for(const PackedView& weight, const BatchLaunch& shape, const void* x, const float* bias,
-                const MatmulWorkspace& workspace, float* out, const LaunchStream& stream) {
+void launch_for(const PackedView& weight, const BatchLaunch& shape, const void* x, const Epilogue& to,
+                const MatmulWorkspace& workspace, const LaunchStream& stream) {
   switch (shape.plan.token_tiles) {
-    case 2: return launch_tiles<T, 2>(weight, shape, x, bias, workspace, out, stream);
-    case 4: return launch_tiles<T, 4>(weight, shape, x, bias, workspace, out, stream);
-    case 5: return launch_tiles<T, 5>(weight, shape, x, bias, workspace, out, stream);
-    case 6: return launch_tiles<T, 6>(weight, shape, x, bias, workspace, out, stream);
-    default: return launch_tiles<T, 8>(weight, shape, x, bias, workspace, out, stream);
+    case 2: return launch_tiles<T, 2>(weight, shape, x, to, workspace, stream);
+    case 4: return launch_tiles<T, 4>(weight, shape, x, to, workspace, stream);
+    case 5: return launch_tiles<T, 5>(weight, shape, x, to, workspace, stream);
+    case 6: return launch_tiles<T, 6>(weight, shape, x, to, workspace, stream);
+    default: return launch_tiles<T, 8>(weight, shape, x, to, workspace, stream);
   }
 }
 
 }  // namespace
 
-void launch_packed_matmul_batch(const PackedView& weight, DType type, const void* x, const float* bias, std::int64_t tokens,
-                                std::int64_t out_stride, const MatmulWorkspace& workspace, float* out,
-                                const LaunchStream& stream) {
+void launch_packed_matmul_batch(const PackedView& weight, DType type, const void* x, std::int64_t tokens, const Epilogue& to,
+                                const MatmulWorkspace& workspace, const LaunchStream& stream) {
   if (weight.row_tiles == 0) return;
   // A grid has 2^31 - 1 blocks; a plan at most eight for each row tile and 64 tokens.
   constexpr int kMaxGroups = 1 << 18;
   const std::int64_t most = kMaxBatchTokens * std::clamp((1 << 27) / weight.row_tiles, 1, kMaxGroups);
   for (std::int64_t first = 0; first < tokens; first += most) {
     const int now = static_cast<int>(std::min(tokens - first, most));
-    const BatchLaunch shape{workspace.plans->find(weight, now), now, out_stride};
+    const BatchLaunch shape{workspace.plans->find(weight, now), now};
     const void* from = static_cast<const std::byte*>(x) + first * weight.cols * bytes_of(type);
-    float* to = out + first * out_stride;
+    const Epilogue from_first = to.from_token(first, type);
     if (shape.plan.by_chunks) {
-      launch_packed_matmul_chunks(weight, shape.plan, type, from, bias, now, out_stride, workspace, to, stream);
+      launch_packed_matmul_chunks(weight, shape.plan, type, from, now, from_first, workspace, stream);
       continue;
     }
-    type == DType::f16 ? launch_for<__half>(weight, shape, from, bias, workspace, to, stream)
-                       : launch_for<__nv_bfloat16>(weight, shape, from, bias, workspace, to, stream);
+    type == DType::f16 ? launch_for<__half>(weight, shape, from, from_first, workspace, stream)
+                       : launch_for<__nv_bfloat16>(weight, shape, from, from_first, workspace, stream);
   }
 }
 

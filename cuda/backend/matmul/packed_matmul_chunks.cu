@@ -18,6 +18,7 @@
 #include <type_traits>
 
 #include "cuda/backend/matmul/batch_plan.h"
+#include "cuda/backend/matmul/epilogue.cuh"
 #include "cuda/backend/matmul/kernels.h"
 #include "cuda/backend/matmul/stage.cuh"
 #include "cuda/device/async_copy.cuh"
@@ -32,7 +33,6 @@ using namespace device;
 struct ChunkLaunch {
   int first_block[kMaxSegments];  // row blocks
   int chunk_tiles, spans, half_spans, stages, tokens;
-  std::int64_t out_stride;
 };
 
 // What a block computes.
@@ -134,9 +134,9 @@ __device__ inline void add_chunk(const Reader& reader, const PackedView& weight,
 }
 
 // Adds the sums of all chunks in order and writes them. exchange: [warps][token tiles][row tiles][lanes].
-template <int kTokenTiles>
-__device__ inline void store_sums(const ChunkLaunch& shape, const ChunkBlock& block, const float* bias, float4* exchange,
-                                  const Sums<kTokenTiles>& sum, float* out) {
+template <typename T, int kTokenTiles>
+__device__ inline void store_sums(const ChunkLaunch& shape, const ChunkBlock& block, const Epilogue& to, int rows,
+                                  float4* exchange, const Sums<kTokenTiles>& sum) {
   constexpr int kPieces = kTokenTiles * kWarpRowTiles;
   const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
   const int g = lane / 4, t = lane % 4;
@@ -165,12 +165,21 @@ __device__ inline void store_sums(const ChunkLaunch& shape, const ChunkBlock& bl
     // Value i is of row g or, from 2 on, g + 8, and of token 2 t + i % 2 of the token tile.
     const int row = (block.first_tile + piece % kWarpRowTiles) * kTileRows + g;
     const int token = piece / kWarpRowTiles * kTokenTile + 2 * t;
-    float* to = out + ((block.first_token + token) * shape.out_stride + block.segment.first_row + row);
+    const std::int64_t at = (block.first_token + token) * to.stride;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) total[i] = first_half[i] + total[i];
+    if (to.gated) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i)
+        if (row < block.segment.rows && token + i < block.tokens)
+          store_gated<T>(to, at + i * to.stride, (block.first_tile + piece % kWarpRowTiles) * (kTileRows / 2) + g, rows,
+                         total[i], total[2 + i]);
+      continue;
+    }
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       if (row + i / 2 * 8 >= block.segment.rows || token + i % 2 >= block.tokens) continue;
-      const float value = first_half[i] + total[i];
-      to[i % 2 * shape.out_stride + i / 2 * 8] = bias ? value + bias[block.segment.first_row + row + i / 2 * 8] : value;
+      store_sum(to, at + i % 2 * to.stride, block.segment.first_row + row + i / 2 * 8, total[i]);
     }
   }
 }
@@ -188,8 +197,7 @@ __device__ inline void prefetch_weights(const ChunkBlock& block, const ChunkLaun
 template <typename T, int kTokenTiles>
 __global__ void __launch_bounds__(32 * kMaxChunks, kTokenTiles <= 4 ? 2 : 1)
     chunk_packed_matmul_kernel(const __grid_constant__ PackedView weight, const __grid_constant__ ChunkLaunch shape,
-                               const T* const __grid_constant__ x, const float* const __grid_constant__ bias,
-                               float* const __grid_constant__ out) {
+                               const T* const __grid_constant__ x, const __grid_constant__ Epilogue to) {
   extern __shared__ float4 shared[];  // the warps' stages, then their sums
   const ChunkBlock block(weight, shape, kTokenTiles * kTokenTile);
   prefetch_weights(block, shape, weight.col_tiles);
@@ -200,41 +208,40 @@ __global__ void __launch_bounds__(32 * kMaxChunks, kTokenTiles <= 4 ? 2 : 1)
     add_chunk<T, kTokenTiles>(reader, weight, shape, block, x, reinterpret_cast<std::byte*>(shared), sum);
   });
   __syncthreads();  // all warps have read their stages
-  store_sums<kTokenTiles>(shape, block, bias, shared, sum, out);
+  store_sums<T, kTokenTiles>(shape, block, to, weight.rows, shared, sum);
 }
 
 template <typename T, int kTokenTiles>
 void launch_tiles(const PackedView& weight, const BatchPlan& plan, const ChunkLaunch& shape, const void* x,
-                  const float* bias, const MatmulWorkspace& workspace, float* out, const LaunchStream& stream) {
+                  const Epilogue& to, const MatmulWorkspace& workspace, const LaunchStream& stream) {
   const auto kernel = chunk_packed_matmul_kernel<T, kTokenTiles>;
   allow_shared_memory(reinterpret_cast<const void*>(kernel), workspace,
                       workspace.allowed->of_chunks[std::is_same_v<T, __half> ? 0 : 1][kTokenTiles]);
   launch(kernel, "launching chunk_packed_matmul_kernel",
          dim3(static_cast<unsigned>(plan.token_groups), static_cast<unsigned>(plan.whole.row_blocks)),
          32u * static_cast<unsigned>(warps_of(plan)), static_cast<std::size_t>(plan.shared_bytes), stream, weight, shape,
-         static_cast<const T*>(x), bias, out);
+         static_cast<const T*>(x), to);
 }
 
 template <typename T>
-void launch_for(const PackedView& weight, const BatchPlan& plan, const ChunkLaunch& shape, const void* x, const float* bias,
-                const MatmulWorkspace& workspace, float* out, const LaunchStream& stream) {
+void launch_for(const PackedView& weight, const BatchPlan& plan, const ChunkLaunch& shape, const void* x, const Epilogue& to,
+                const MatmulWorkspace& workspace, const LaunchStream& stream) {
   switch (plan.token_tiles) {
-    case 2: return launch_tiles<T, 2>(weight, plan, shape, x, bias, workspace, out, stream);
-    case 4: return launch_tiles<T, 4>(weight, plan, shape, x, bias, workspace, out, stream);
-    case 6: return launch_tiles<T, 6>(weight, plan, shape, x, bias, workspace, out, stream);
-    default: return launch_tiles<T, 8>(weight, plan, shape, x, bias, workspace, out, stream);
+    case 2: return launch_tiles<T, 2>(weight, plan, shape, x, to, workspace, stream);
+    case 4: return launch_tiles<T, 4>(weight, plan, shape, x, to, workspace, stream);
+    case 6: return launch_tiles<T, 6>(weight, plan, shape, x, to, workspace, stream);
+    default: return launch_tiles<T, 8>(weight, plan, shape, x, to, workspace, stream);
   }
 }
 
 }  // namespace
 
-void launch_packed_matmul_chunks(const PackedView& weight, const BatchPlan& plan, DType type, const void* x,
-                                 const float* bias, int tokens, std::int64_t out_stride, const MatmulWorkspace& workspace,
-                                 float* out, const LaunchStream& stream) {
-  ChunkLaunch shape{{}, plan.order.chunk_tiles, plan.order.spans, plan.order.half_spans, plan.stages, tokens, out_stride};
+void launch_packed_matmul_chunks(const PackedView& weight, const BatchPlan& plan, DType type, const void* x, int tokens,
+                                 const Epilogue& to, const MatmulWorkspace& workspace, const LaunchStream& stream) {
+  ChunkLaunch shape{{}, plan.order.chunk_tiles, plan.order.spans, plan.order.half_spans, plan.stages, tokens};
   std::copy(std::begin(plan.whole.first_block), std::end(plan.whole.first_block), shape.first_block);
-  type == DType::f16 ? launch_for<__half>(weight, plan, shape, x, bias, workspace, out, stream)
-                     : launch_for<__nv_bfloat16>(weight, plan, shape, x, bias, workspace, out, stream);
+  type == DType::f16 ? launch_for<__half>(weight, plan, shape, x, to, workspace, stream)
+                     : launch_for<__nv_bfloat16>(weight, plan, shape, x, to, workspace, stream);
 }
 
 }  // namespace warploom::cuda

@@ -72,6 +72,42 @@ std::unique_ptr<DeviceWeight> WeightUploader::upload(std::span<const WeightView>
   return weight;
 }
 
+std::unique_ptr<DeviceWeight> WeightUploader::upload_gated(const WeightView& gate, const WeightView& up) {
+  const WeightView both[] = {gate, up};
+  check_parts(both);
+  require_that(gate.rows == up.rows, "prepare: {} has {} rows and {} has {}; they must have as many", gate.name, gate.rows,
+               up.name, up.rows);
+  const bool packed = !options_.dense || options_.deterministic;
+  if (!packed || gate.type != up.type || gate.rows % (kTileRows / 2) != 0) return upload(both);
+  const std::span<const WeightView> read = reader_.read(both);
+  auto weight = std::make_unique<DeviceWeight>();
+  upload_alternating(read[0], read[1], *weight);
+  return weight;
+}
+
+void WeightUploader::upload_alternating(const WeightView& gate, const WeightView& up, DeviceWeight& weight) {
+  weight.alternating_ = true;
+  weight.rows_ = 2 * gate.rows;
+  weight.cols_ = gate.cols;
+  PackedView& view = weight.packed_.emplace_back().view;
+  view.segment_count = 1;
+  view.rows = static_cast<int>(weight.rows_);
+  view.cols = static_cast<int>(weight.cols_);
+  view.row_tiles = view.rows / kTileRows;
+  view.col_tiles = static_cast<int>(ceil_div(weight.cols_, kTileInputs));
+  TileSegment& segment = view.segments[0];
+  segment.format = options_.dense ? TileFormat{} : tile_format(gate.type);
+  segment.rows = view.rows;
+  segment.tile_row_bytes = view.col_tiles * tile_bytes(segment.format);
+  const auto row_bytes = static_cast<std::size_t>(segment.tile_row_bytes);
+  weight.memory_ = DeviceBuffer(static_cast<std::size_t>(view.row_tiles) * row_bytes, "weights");
+  auto* tiles = static_cast<std::byte*>(weight.memory_.data());
+  segment.tiles = tiles;
+  copy_in_pieces(view.row_tiles, row_bytes, tiles, [&](std::int64_t begin, std::int64_t end, std::byte* out) {
+    pack_alternating_tiles(gate, up, segment.format, options_.compute_type, begin, end, out);
+  });
+}
+
 void WeightUploader::upload_packed(std::span<const WeightView> parts, DeviceWeight& weight) {
   const std::int64_t col_tiles = ceil_div(weight.cols_, kTileInputs);
   std::vector<std::size_t> offsets;

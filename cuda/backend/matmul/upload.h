@@ -29,8 +29,11 @@ class WeightUploader {
 
   /// As Matmul::load_weight.
   std::unique_ptr<DeviceWeight> upload(std::span<const WeightView> parts);
+  /// As Matmul::load_gated_weight. Rows alternate if both matrices have the same type and a multiple of 8 rows, and are packed.
+  std::unique_ptr<DeviceWeight> upload_gated(const WeightView& gate, const WeightView& up);
 
  private:
+  void upload_alternating(const WeightView& gate, const WeightView& up, DeviceWeight& weight);
   void upload_packed(std::span<const WeightView> parts, DeviceWeight& weight);
   void upload_dense(std::span<const WeightView> parts, DeviceWeight& weight);
   // Copies `units` units of unit_bytes to device memory; `pack(begin, end, out)` writes them to the staging buffer.

@@ -25,12 +25,15 @@ class DeviceWeight final : public Weight {
   std::int64_t stride() const { return stride_; }
   const void* dense() const { return memory_.data(); }
   const std::vector<PackedPart>& packed() const { return packed_; }
+  /// Whether its rows alternate (packed.h); then it is packed, one part of one segment.
+  bool alternating() const { return alternating_; }
 
  private:
   friend class WeightUploader;
   DeviceBuffer memory_;
   std::vector<PackedPart> packed_;
   std::int64_t rows_ = 0, cols_ = 0, stride_ = 0;
+  bool alternating_ = false;
 };
 
 }  // namespace warploom::cuda

@@ -15,7 +15,7 @@ void paged_attention(const PagedAttentionArgs& args, const LaunchStream& stream)
 inline constexpr int kMaxDecodeRows = 64;
 
 void launch_decode(const PagedAttentionArgs& args, const LaunchStream& stream);
-void launch_prefill(const PagedAttentionArgs& args, cudaStream_t stream);
+void launch_prefill(const PagedAttentionArgs& args, const LaunchStream& stream);
 
 /// Upper bounds of the items that their blocks count, in 32 bits.
 std::int64_t decode_items(const PagedAttentionArgs& args);

@@ -69,7 +69,7 @@ void paged_attention(const PagedAttentionArgs& args, const LaunchStream& stream)
   if (args.metadata.num_tokens == 0) return;
   check_attention_workspace(args.workspace, workspace_bytes(args));
   const Kernels kernels(args);
-  if (kernels.prefill) launch_prefill(args, stream.stream);
+  if (kernels.prefill) launch_prefill(args, stream);
   if (kernels.decode) launch_decode(args, stream);
 }
 

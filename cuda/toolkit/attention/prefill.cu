@@ -23,6 +23,7 @@
 #include <algorithm>
 
 #include "core/divide.h"
+#include "cuda/device/dependent_launch.cuh"
 #include "cuda/toolkit/attention/launch.h"
 #include "cuda/toolkit/attention/pages.cuh"
 #include "cuda/toolkit/attention/variants.cuh"
@@ -261,6 +262,8 @@ __global__ void __launch_bounds__(PrefillShape<S, Dim>::kThreads, PrefillShape<S
     __syncthreads();  // all threads have read the list
     list.sum(sequences, amount);
   }
+  wait_for_launch_ahead();  // up to here only the step's input is read
+  allow_next_launch();
   __shared__ PrefillItem item;
   const int block = static_cast<int>(blockIdx.x), blocks = static_cast<int>(gridDim.x);
   for (int round = 0; round * blocks < list.items(); ++round) {
@@ -318,7 +321,7 @@ std::size_t prefill_workspace_bytes(const PagedAttentionArgs& args) {
   });
 }
 
-void launch_prefill(const PagedAttentionArgs& args, cudaStream_t stream) {
+void launch_prefill(const PagedAttentionArgs& args, const LaunchStream& stream) {
   const int head_dim = static_cast<int>(args.cache.head_dim);
   with_variant(args, [&](auto storage, auto dim) {
     using S = decltype(storage);
