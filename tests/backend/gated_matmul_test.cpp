@@ -1,10 +1,11 @@
 #include "backend/weights.h"
 #include "fixture.h"
+#include "warploom/error.h"
 
 namespace warploom {
 namespace {
 
-WARPLOOM_OP_TEST(GatedMatmul);
+WARPLOOM_OP_TEST(GatedMatmul, read);
 using test::Activations;
 using test::Guarded;
 using test::RandomWeight;
