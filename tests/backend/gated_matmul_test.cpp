@@ -16,6 +16,10 @@ struct Case {
   std::vector<std::int64_t> tokens;
 };
 
+bool cuda_in_its_own_order() {
+  return test::OpTest::GetParam().kind == DeviceKind::cuda && !test::OpTest::GetParam().cuda.deterministic;
+}
+
 // Gate and up of the same type and of others, of numbers of rows that tiles hold and others, up to the numbers of tokens at which other
 // kernels take over.
 TEST_P(GatedMatmul, IsTheProductAndThenTheGate) {
@@ -47,7 +51,13 @@ TEST_P(GatedMatmul, IsTheProductAndThenTheGate) {
         backend->swiglu({gate_up.data(), tokens, c.intermediate_size, want.data()});
         backend->gated_matmul({gated.get(), x.data(), add, tokens, other.data(), got.data()});
         other.read();  // nothing was written beside it
-        ASSERT_TRUE(test::same_bits(got.read(), want.read()));
+        if (with_bias && tokens > 256 && cuda_in_its_own_order()) {
+          // cuBLASLt adds the bias itself, in an order of its own; then both are rounded to 8 or 11 bits.
+          const std::vector<float> expected = want.read();
+          test::expect_near_all(got.read(), {expected.begin(), expected.end()}, 1.0 / 128, 1e-6);
+        } else {
+          ASSERT_TRUE(test::same_bits(got.read(), want.read()));
+        }
       }
     }
 }

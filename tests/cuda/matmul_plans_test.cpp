@@ -67,20 +67,26 @@ TEST_F(CudaMatmulPlans, ChangeNoBit) {
     const auto& weight = static_cast<const cuda::DeviceWeight&>(*prepared);
     const auto x = test::random_inputs(rng, static_cast<std::size_t>(most_tokens * cols), type);
     const CudaArray<std::uint16_t> inputs(x);
-    const CudaArray<float> bias(std::vector<float>(static_cast<std::size_t>(weight.rows()), 0.25f));
+    const CudaArray<float> bias(std::vector<float>(1000, 0.25f));  // for more rows than any weight here has
     const std::vector<float> expected =
         results(weight, bias, most_tokens, [&](const cuda::PackedView& view, const float* add, float* out) {
           launch_packed_matmul(view, type, inputs.data(), most_tokens, {add, out, weight.rows(), false}, stream.get());
         });
-    const std::int64_t gates = 40;  // few enough that blocks have both halves of the spans
-    const RandomWeight gate(rng, WeightType::q4_1, gates, cols), up(rng, WeightType::q4_1, gates, cols);
-    const auto prepared_gated = matmul.load_gated_weight(gate.view, up.view);
-    const auto& gated = static_cast<const cuda::DeviceWeight&>(*prepared_gated);
-    ASSERT_TRUE(gated.alternating());
-    const std::vector<std::uint16_t> expected_gated =
-        gated_results(gated, bias, most_tokens, [&](const cuda::PackedView& view, const cuda::Epilogue& to) {
-          launch_packed_matmul(view, type, inputs.data(), most_tokens, to, stream.get());
-        });
+    struct Gated {
+      std::unique_ptr<Weight> weight;
+      std::vector<std::uint16_t> expected;
+      const cuda::DeviceWeight& on_device() const { return static_cast<const cuda::DeviceWeight&>(*weight); }
+    };
+    std::vector<Gated> all_gated;
+    for (const std::int64_t gates : {40, 416}) {
+      const RandomWeight gate(rng, WeightType::q4_1, gates, cols), up(rng, WeightType::q4_1, gates, cols);
+      Gated& gated = all_gated.emplace_back(Gated{matmul.load_gated_weight(gate.view, up.view), {}});
+      ASSERT_TRUE(gated.on_device().alternating());
+      gated.expected =
+          gated_results(gated.on_device(), bias, most_tokens, [&](const cuda::PackedView& view, const cuda::Epilogue& to) {
+            launch_packed_matmul(view, type, inputs.data(), most_tokens, to, stream.get());
+          });
+    }
     const auto kind_of = [](const cuda::BatchPlan& plan, bool is_gated) {
       return Kind{plan.by_chunks,   plan.token_tiles,          plan.splits,
                   plan.order.spans, plan.split.row_blocks > 0, plan.whole.row_blocks > 0,
@@ -108,15 +114,16 @@ TEST_F(CudaMatmulPlans, ChangeNoBit) {
               });
           ASSERT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0);
         }
-        for (const std::int64_t tokens : {17, 70}) {
+        for (const auto& [gated, tokens] : {std::pair{0, 17}, {0, 70}, {1, 17}, {1, 64}}) {
+          const Gated& some = all_gated[static_cast<std::size_t>(gated)];
           SCOPED_TRACE(testing::Message() << cols << " inputs, " << tokens << " tokens, " << processors
                                           << " multiprocessors, " << shared << " bytes, exchange " << exchange << ", gated");
           const std::vector<std::uint16_t> got =
-              gated_results(gated, bias, tokens, [&](const cuda::PackedView& view, const cuda::Epilogue& to) {
+              gated_results(some.on_device(), bias, tokens, [&](const cuda::PackedView& view, const cuda::Epilogue& to) {
                 kinds.insert(kind_of(plans.find(view, static_cast<int>(tokens)), true));
                 launch_packed_matmul_batch(view, type, inputs.data(), tokens, to, memory, stream.get());
               });
-          ASSERT_TRUE(std::equal(got.begin(), got.end(), expected_gated.begin()));
+          ASSERT_TRUE(std::equal(got.begin(), got.end(), some.expected.begin()));
         }
       }
   }

@@ -86,9 +86,10 @@ TEST_P(CudaFaultsOfWeights, AtEveryCallInTurnThereIsAClearErrorAndNoLeak) {
       continue;
     }
     expect_no_leak("call " + std::to_string(nth) + ", " + name);
-    // What only asks, and takes its answer where it can, may go on without.
+    // What only asks, and takes its answer where it can, may go on without. A product that is refused while a step is recorded is
+    // computed without a recording.
     EXPECT_TRUE(failed || name == "cudaGetLastError" || name == "cudaGetDevice" ||
-                name == "cudaGetDriverEntryPointByVersion")
+                name == "cudaGetDriverEntryPointByVersion" || name == "cublasLtMatmul")
         << "call " << nth << ", " << name;
     refused += failed;
   }
