@@ -78,7 +78,7 @@ TEST_F(CudaMatmulPlans, ChangeNoBit) {
       const cuda::DeviceWeight& on_device() const { return static_cast<const cuda::DeviceWeight&>(*weight); }
     };
     std::vector<Gated> all_gated;
-    for (const std::int64_t gates : {40, 416}) {
+    for (const std::int64_t gates : {40, 64}) {
       const RandomWeight gate(rng, WeightType::q4_1, gates, cols), up(rng, WeightType::q4_1, gates, cols);
       Gated& gated = all_gated.emplace_back(Gated{matmul.load_gated_weight(gate.view, up.view), {}});
       ASSERT_TRUE(gated.on_device().alternating());
@@ -114,7 +114,7 @@ TEST_F(CudaMatmulPlans, ChangeNoBit) {
               });
           ASSERT_EQ(std::memcmp(got.data(), expected.data(), got.size() * sizeof(float)), 0);
         }
-        for (const auto& [gated, tokens] : {std::pair{0, 17}, {0, 70}, {1, 17}, {1, 64}}) {
+        for (const auto& [gated, tokens] : {std::pair{0, 17}, {0, 70}, {1, 17}, {1, 70}}) {
           const Gated& some = all_gated[static_cast<std::size_t>(gated)];
           SCOPED_TRACE(testing::Message() << cols << " inputs, " << tokens << " tokens, " << processors
                                           << " multiprocessors, " << shared << " bytes, exchange " << exchange << ", gated");
