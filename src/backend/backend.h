@@ -81,10 +81,7 @@ class Backend {
   virtual void rope_append(const RopeAppendArgs& args) = 0;
   virtual void paged_attention(const PagedAttentionArgs& args) = 0;
   virtual void swiglu(const SwigluArgs& args) = 0;
-  virtual void gated_matmul(const GatedMatmulArgs& args) {
-    matmul({args.weight, args.x, args.bias, args.tokens, args.gate_up});
-    swiglu({args.gate_up, args.tokens, args.intermediate_size(), args.out});
-  }
+  virtual void gated_matmul(const GatedMatmulArgs& args) = 0;
   virtual void sample(const SampleArgs& args) = 0;
   virtual void copy_block(const CopyBlockArgs& args) = 0;
 

@@ -149,6 +149,11 @@ class CpuBackend final : public Backend {
 
   void paged_attention(const PagedAttentionArgs& args) override { attention_.run(args); }
 
+  void gated_matmul(const GatedMatmulArgs& args) override {
+    matmul({args.weight, args.x, args.bias, args.tokens, args.gate_up});
+    swiglu({args.gate_up, args.tokens, args.intermediate_size(), args.out});
+  }
+
   void swiglu(const SwigluArgs& args) override {
     const auto part = [&](std::int64_t token, std::int64_t from, std::int64_t count) {
       const float* gate = args.gate_up + token * 2 * args.intermediate_size + from;

@@ -158,7 +158,7 @@ TEST(Bench, OpsOfAGpuAreListedByName) {
     return all;
   };
   const auto all = lines({});
-  EXPECT_EQ(all.size(), 3u * 2 * 5 * 6 + 3 * 20 + 3 * 3 * 11);  // sample, attention, product
+  EXPECT_EQ(all.size(), 3u * 2 * 5 * 6 + 3 * 20 + 3 * 3 * 12);  // sample, attention, product
   EXPECT_THAT(all, testing::IsSupersetOf({"sample 64 f32 peaked top-k 50", "attention decode 1 x 32768 f16",
                                           "attention prompt 512 beside 64 decodes x 1024 bf16 rounded",
                                           "product Q4_0 deterministic 28672x4096 65 tokens"}));
