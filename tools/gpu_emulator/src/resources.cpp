@@ -32,6 +32,13 @@ int number_before(const std::string& text, const std::string& phrase) {
   return std::atoi(text.c_str() + at);
 }
 
+// The architecture that PTX is for, 90 of sm_90. ptxas compiles it for none that is older.
+int target_of(const std::string& ptx) {
+  const std::string directive = ".target sm_";
+  const size_t at = ptx.find(directive);
+  return at == std::string::npos ? 0 : std::atoi(ptx.c_str() + at + directive.size());
+}
+
 std::optional<WarploomResources> assemble(const Code& code, const DeviceModel& model) {
   std::string folder = std::filesystem::temp_directory_path() / "warploom-emulator-XXXXXX";
   if (mkdtemp(folder.data()) == nullptr) return std::nullopt;
@@ -95,7 +102,8 @@ int resident_blocks(const Code& code, const DeviceModel& model, size_t shared, i
   // Of the registers that are live in the PTX ptxas gave the kernels that were looked at 0.67 to 1.0 times as many.
   const int least = blocks(live * 5 / 4 + 4 * kSpareRegisters);
   if (least == blocks(live * 2 / 3)) return least;
-  const auto asked = resources_of(code, model);
+  const bool can_ask = target_of(code.program->module->text) <= 10 * model.major + model.minor;
+  const auto asked = can_ask ? resources_of(code, model) : std::nullopt;
   return blocks(asked ? asked->registers : live + kSpareRegisters);
 }
 
