@@ -288,24 +288,29 @@ __device__ inline bool merge_teams(const BlockWork& work, float4* exchange, Sums
 // sums. A unit's counter holds how many have started and, from this bit on, how many have handed over theirs.
 constexpr unsigned kHandedOver = 1u << 16;
 
-// Thread 0 finds out whether the block is the last of its unit to start.
-__device__ inline void start_split(const BlockWork& work, unsigned* counters, bool& last) {
+// What thread 0 leaves in shared memory, so that no register holds it through the sums.
+struct StartedSplit {
+  int unit;
+  bool last;  // whether the block is the last of its unit to start
+};
+__device__ inline void start_split(const BlockWork& work, unsigned* counters, StartedSplit& started) {
   if (threadIdx.x != 0) return;
-  last = (atomicAdd(counters + work.unit, 1u) & (kHandedOver - 1)) == static_cast<unsigned>(work.splits - 1);
+  started.unit = work.unit;
+  started.last = (atomicAdd(counters + work.unit, 1u) & (kHandedOver - 1)) == static_cast<unsigned>(work.splits - 1);
 }
 
 // Hands the block's sums over; the block that started last gets those of all, added in order, and returns true.
 template <int kKept>
-__device__ inline bool merge_splits(const SumOrder& order, const BlockWork& work, const bool& last, float4* partials,
-                                    unsigned* counters, Sums<kKept>& total) {
+__device__ inline bool merge_splits(const SumOrder& order, const BlockWork& work, const StartedSplit& started,
+                                    float4* partials, unsigned* counters, Sums<kKept>& total) {
   const auto others = static_cast<unsigned>(work.splits - 1);
   constexpr int kPieces = kKept * kWarpRowTiles;
   const int threads = 32 * work.warps(), split_pieces = kPieces * threads;
-  float4* unit = partials + (std::int64_t{work.unit} * work.splits * split_pieces + threadIdx.x);
+  float4* unit = partials + (std::int64_t{started.unit} * work.splits * split_pieces + threadIdx.x);
   const auto piece = [&](int split, int j, int r) {
     return unit + (split * split_pieces + (j * kWarpRowTiles + r) * threads);
   };
-  if (!last) {
+  if (!started.last) {
 #pragma unroll
     for (int j = 0; j < kKept; ++j)
 #pragma unroll
@@ -315,11 +320,11 @@ __device__ inline bool merge_splits(const SumOrder& order, const BlockWork& work
       }
     __threadfence();  // the sums are visible before the count
     __syncthreads();
-    if (threadIdx.x == 0) atomicAdd(counters + work.unit, kHandedOver);
+    if (threadIdx.x == 0) atomicAdd(counters + started.unit, kHandedOver);
     return false;
   }
   if (threadIdx.x == 0) {
-    volatile unsigned* counter = counters + work.unit;
+    volatile unsigned* counter = counters + started.unit;
     while (*counter != others * kHandedOver + others + 1) __nanosleep(32);
     *counter = 0;
     __threadfence();  // other blocks' sums are read after the count
@@ -432,14 +437,14 @@ __global__ void __launch_bounds__(kMaxThreads, kTokenTiles <= 2 ? 2 : 1)
   if constexpr (kTokenTiles < 8) prefetch_weights(weight, shape.plan, work);  // with 8 it would make sm_100 spill
   wait_for_launch_ahead();  // the launch ahead may be a product that uses the same counters
   allow_next_launch();
-  __shared__ bool last;
-  if (work.splits > 1) start_split(work, counters, last);  // read after many barriers
+  __shared__ StartedSplit started;
+  if (work.splits > 1) start_split(work, counters, started);  // read after many barriers
   Sums<kKept> total = {};
   with_reader<T>(weight.segments[work.segment].format, [&](const auto& reader) {
     add_spans<T, kTokenTiles>(reader, weight, shape.plan, work, x, reinterpret_cast<std::byte*>(shared), total);
   });
   if (work.teams > 1 && !merge_teams<kKept>(work, shared, total)) return;
-  if (work.splits > 1 && !merge_splits<kKept>(shape.plan.order, work, last, partials, counters, total)) return;
+  if (work.splits > 1 && !merge_splits<kKept>(shape.plan.order, work, started, partials, counters, total)) return;
   if (to.gated)
     store_gated_sums<T, kTokenTiles>(weight, work, to, shared, total);
   else
