@@ -1,4 +1,4 @@
-"""cuxray 0.6.0 with one mistake mended, in a third of its time, by its own command line: python scripts/cuxray_checked.py gate ...
+"""cuxray 0.6.0 with one mistake mended, in 0.6 of its time, by its own command line: python scripts/cuxray_checked.py gate ...
 
 The mistake: it goes through machine code in the order of addresses and sometimes takes a register's value from the instruction before where
 control only ever comes from elsewhere. So an address may get the value of a loop counter where the block's rank in its cluster
@@ -9,7 +9,6 @@ The time: what no limit asks for is left out (pressure_peak is unavailable then,
 """
 
 import functools
-import re
 
 import cuxray.analyze.access as access
 import cuxray.analyze.dataflow as dataflow
