@@ -70,7 +70,8 @@ TEST_F(AttentionShares, AFewTokensMoveWhatOneDoes) {
     EXPECT_LE(moved(four), 1.5 * moved(one)) << kv_heads << " kv heads";
     EXPECT_LE(static_cast<double>(four.sectors_read), asked * static_cast<double>(one.sectors_read))
         << kv_heads << " kv heads";
-    EXPECT_EQ(four.blocks, one.blocks);
+    const std::uint64_t tiles = 4 * t.heads / kv_heads > 16 ? 2 : 1;  // of 16 rows, each of which has blocks of its own
+    EXPECT_EQ(four.blocks, tiles * one.blocks) << kv_heads << " kv heads";
   }
 }
 

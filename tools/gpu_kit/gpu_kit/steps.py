@@ -62,7 +62,7 @@ def _correct(small):
               "*PaddingAndEmpty*", "prompt at once, token by token and split contexts give the same bits"),
         tests("attention", 120, "kv_cache_test", "*EqualsTheOracle*:*RoundedToBf16*:*LongContexts*:*Windows*:*Queries*", "*QueriesOfAnySize*",
               "attention is within its tolerances of the oracle"),
-        tests("cache-rest", 60, "kv_cache_test", "RopeAppend.*:CopyBlock.*:KvCacheArgs.*:*Nan*", "CopyBlock.*:RopeAppend.OneToken",
+        tests("cache-rest", 60, "kv_cache_test", "RopeAppend.*:CopyBlock.*:KvCacheArgs.*:LargeCache.*:*Nan*", "CopyBlock.*:RopeAppend.OneToken",
               "the rest of the paged cache"),
         tests("sampling-rest", 150, "cuda_test", "-*DeviceVectors*:*DrawsFollow*:FullSort*", "SampleDefects.ATie*",
               "random rows draw the tokens that the CPU draws"),
