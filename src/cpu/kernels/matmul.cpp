@@ -120,6 +120,19 @@ template <CodeBits kBits, ScaleKind kScales>
 constexpr std::size_t kBlockBytes = block_scale_bytes(kScales) + block_code_bytes(kBits) +
                                     super_block_scale_bytes(kScales) * kQuantBlockInputs / kSuperBlockInputs;
 
+// Calls body(block, b) for the blocks of a panel at p, in order, and fetches what follows.
+template <CodeBits kBits, ScaleKind kScales, typename Body>
+WARPLOOM_INLINE void for_blocks(const std::uint8_t* p, std::int64_t blocks, Fetch fetch, const Body& body) {
+  BlockScales<kScales> scales;
+  const std::uint8_t* fetched = p;
+  for (std::int64_t b = 0; b < blocks; ++b, fetched += kBlockBytes<kBits, kScales>) {
+    fetch_ahead<kBlockBytes<kBits, kScales>>(fetched, fetch);
+    p = scales.enter(p, b);
+    body(PackedBlock<kBits, kScales>{p, scales}, b);
+    p += block_scale_bytes(kScales) + block_code_bytes(kBits);
+  }
+}
+
 // Tokens [slot, slot + kTokens) of a group. A function of its own: inside its caller, the compiler kept that one's variables in
 // registers that the loop needs.
 template <CodeBits kBits, ScaleKind kScales, int kTokens>
@@ -131,14 +144,10 @@ __attribute__((noinline)) void quantised_tile(const std::uint8_t* p, std::int64_
   for (int t = 0; t < kTokens; ++t) sum[t] = zero();
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) __builtin_prefetch(out + t * out_stride, 1);
-  BlockScales<kScales> scales;
-  const std::uint8_t* fetched = p;
-  for (std::int64_t b = 0; b < blocks; ++b, fetched += kBlockBytes<kBits, kScales>) {
-    fetch_ahead<kBlockBytes<kBits, kScales>>(fetched, fetch);
-    p = scales.enter(p, b);
-    add_block<kBits, kScales, kTokens>(PackedBlock<kBits, kScales>{p, scales}, inputs[b], slot, sum);
-    p += block_scale_bytes(kScales) + block_code_bytes(kBits);
-  }
+  for_blocks<kBits, kScales>(
+      p, blocks, fetch, [&](const auto& block, std::int64_t b) __attribute__((always_inline)) {
+        add_block<kBits, kScales, kTokens>(block, inputs[b], slot, sum);
+      });
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) finish(sum[t], bias, lanes, out + t * out_stride);
 }
@@ -190,22 +199,18 @@ __attribute__((noinline)) void quantised_group(const std::uint8_t* p, std::int64
   alignas(64) float sums[kTokenGroup][kLanes];
   for (int t = 0; t < kTokenGroup; ++t) store(sums[t], zero());
   for (int t = 0; t < tokens; ++t) __builtin_prefetch(out + t * out_stride, 1);
-  BlockScales<kScales> scales;
-  const std::uint8_t* fetched = p;
-  for (std::int64_t b = 0; b < blocks; ++b, fetched += kBlockBytes<kBits, kScales>) {
-    fetch_ahead<kBlockBytes<kBits, kScales>>(fetched, fetch);
-    p = scales.enter(p, b);
-    const UnpackedBlock<kBits, kScales> block(PackedBlock<kBits, kScales>{p, scales});
-    p += block_scale_bytes(kScales) + block_code_bytes(kBits);
-    for (int slot = 0; slot < tokens; slot += kTile) {
-      F sum[kTile];
+  for_blocks<kBits, kScales>(
+      p, blocks, fetch, [&](const auto& packed, std::int64_t b) __attribute__((always_inline)) {
+        const UnpackedBlock<kBits, kScales> block(packed);
+        for (int slot = 0; slot < tokens; slot += kTile) {
+          F sum[kTile];
 #pragma GCC unroll 8
-      for (int t = 0; t < kTile; ++t) sum[t] = load(sums[slot + t]);
-      add_block<kBits, kScales, kTile>(block, inputs[b], slot, sum);
+          for (int t = 0; t < kTile; ++t) sum[t] = load(sums[slot + t]);
+          add_block<kBits, kScales, kTile>(block, inputs[b], slot, sum);
 #pragma GCC unroll 8
-      for (int t = 0; t < kTile; ++t) store(sums[slot + t], sum[t]);
-    }
-  }
+          for (int t = 0; t < kTile; ++t) store(sums[slot + t], sum[t]);
+        }
+      });
   for (int t = 0; t < tokens; ++t) finish(load(sums[t]), bias, lanes, out + t * out_stride);
 }
 #endif
