@@ -153,12 +153,18 @@ class Comparison:
                 contestant.close()
 
 
+def numbers(text):
+    return [int(number) for number in text.split(",")]
+
+
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/compare-peers")
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("threads", type=int)
     parser.add_argument("rounds", type=int)
     parser.add_argument("only", nargs="*")
+    parser.add_argument("--batches", type=numbers, default=peer_programs.BATCHES)
+    parser.add_argument("--prompts", type=numbers, default=peer_programs.PROMPTS)
     parser.add_argument("--quick", action="store_true")
     return parser.parse_args()
 
@@ -166,7 +172,7 @@ def arguments():
 def main():
     args = arguments()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    comparison = Comparison(args.model, args.threads, args.rounds, peer_programs.tests(args.quick))
+    comparison = Comparison(args.model, args.threads, args.rounds, peer_programs.tests(args.batches, args.prompts, args.quick))
     known = peer_programs.programs(args.threads)
     try:
         comparison.add_warploom()

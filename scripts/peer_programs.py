@@ -75,18 +75,24 @@ START = Row("start to first token", "ms", True)
 MEMORY = Row("peak memory", "MB", True)
 
 
-def tests(quick=False):
+BATCHES, PROMPTS = [1, 8, 32], [512, 4096]  # unless the caller says otherwise
+LONG = 1024  # prompts from this length on have tokens behind them measured, too
+
+
+def tests(batches=BATCHES, prompts=PROMPTS, quick=False):
     """`quick`: an eighth of all lengths, to see whether everything runs."""
     part = 8 if quick else 1
 
     def decode(batch):
         return Test(batch, 32, 128 // part, None, Row(f"batch {batch}", "tokens/s"))
 
-    def prompt(length, new, decode_row=None):
-        return Test(1, length, new, Row(f"prompt of {length:,}", "tokens/s"), decode_row)
+    def prompt(length):
+        row = Row(f"prompt of {length // part:,}", "tokens/s")
+        if length < LONG:
+            return Test(1, length // part, 2, row)
+        return Test(1, length // part, 64 // part, row, Row(f"batch 1 behind {length // part:,}", "tokens/s"))
 
-    long = 4096 // part
-    return [decode(1), decode(8), decode(32), prompt(512 // part, 2), prompt(long, 64 // part, Row(f"batch 1 behind {long:,}", "tokens/s"))]
+    return [*map(decode, batches), *map(prompt, prompts)]
 
 
 def random_prompts(batch, length, vocabulary, seed):

@@ -251,11 +251,19 @@ class Rounds(unittest.TestCase):
         self.assertEqual(comparison.turns(1), ["a", "b", WARPLOOM])
 
 
+class Tests(unittest.TestCase):
+    def test_batches_and_prompts_can_be_chosen(self):
+        rows = [row.name for test in peer_programs.tests([4], [256, 8192]) for row in test.rows()]
+        self.assertEqual(rows, ["batch 4", "prompt of 256", "prompt of 8,192", "batch 1 behind 8,192"])
+        self.assertEqual(script.numbers("4,256"), [4, 256])
+
+
 class Script(unittest.TestCase):
     def test_bad_arguments_are_refused_before_anything_is_fetched(self):
         for arguments, message in ((["--only", "vllm"], "vllm is none of llama.cpp"), (["-r", "0"], '-r: "0" is no whole number'),
                                    (["-t", "x"], '-t: "x" is no whole number'), (["-m", "no.gguf"], "there is no file"),
                                    (["-t"], "-t takes a value"), (["--fast"], '"--fast" is no option'),
+                                   (["--batches", "1,,8"], '--batches: "1,,8" is not'), (["--prompts", "0"], '--prompts: "0" is not'),
                                    (["--type", "Q9"], "Q9 is none of F16"), (["--shape", "gpt"], "gpt is none of smollm2-135m "),
                                    (["-m", __file__, "--shape", "llama-3.2-1b"], "-m and --shape both name a model")):
             path = os.path.join(sys.path[0], "compare-peers")
