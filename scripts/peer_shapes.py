@@ -108,9 +108,12 @@ def main(name, type):
         shape = shape_of(name)
     except WorkerFailed as error:
         sys.exit(f"--shape: {error}")
-    f16, part, log = (peer_models.FOLDER / f"{name}.{end}" for end in ("F16.part", f"{type}.part", f"{type}.log"))
+    f16, part, log = (peer_models.FOLDER / f"{name}.{end}" for end in ("drawn.part", f"{type}.part", f"{type}.log"))
     print(f"Drawing weights in the shape of {name}", file=sys.stderr)
     write_f16(name, shape, f16)
+    if type == "F16":
+        f16.rename(target)
+        return target
     print(f"Quantising them to {type} ({log} says how)", file=sys.stderr)
     quantise(f16, part, type, log)
     os.remove(f16)
