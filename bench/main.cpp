@@ -27,7 +27,7 @@ constexpr std::int64_t kMaxBatch = 4096;  // of EngineOptions::max_num_seqs
 struct Options {
   cli::ModelChoice model;
   std::vector<std::int64_t> prompts = {512}, lengths = {128}, batches = {1, 8, 32}, rows = {1, 64}, vocabs = {128256};
-  std::int64_t context = 32;
+  std::int64_t context = 32, working_set = 64;
   int repeats = 5;
   std::string format = "table", strategy = "greedy", logits;
   bool no_kv_cache = false, sampler = false, ops = false, gpu_ops = false, list = false;
@@ -64,6 +64,7 @@ void run_ops([[maybe_unused]] const Options& o) {
   options.device.threads = o.model.threads;
   options.device.isa = parse_cpu_isa(o.model.isa);
   options.repeats = o.repeats;
+  options.working_set = static_cast<std::size_t>(o.working_set) << 20;
   options.shape = model_shape(o.model.shape.empty() ? "smollm2-135m" : o.model.shape);
   const CpuOps measured = measure_cpu_ops(options, [&](const CpuOp& op) {
     if (!o.model.quiet) cli::say("{}: {:.1f} us\n", op.name, 1e6 * op.seconds);
@@ -166,6 +167,11 @@ int main(int argc, char** argv) {
   const auto sampler = app.add_flag("--sampler", o.sampler, "measure the sampler alone instead (no model)");
   const auto ops = app.add_flag(
       "--ops", o.ops, "measure the CPU's ops one by one, in the sizes of --shape, beside what the machine can do at most");
+  app.add_option("--working-set", o.working_set,
+                 "MiB of weights, or of a KV cache, that --ops goes round in; beyond the shared cache, memory alone answers")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str()
+      ->needs(ops);
   app.add_option("--rows", o.rows, "rows of logits a call, for --sampler")->delimiter(',')->capture_default_str();
   app.add_option("--vocab", o.vocabs, "vocabulary sizes, for --sampler")->delimiter(',')->capture_default_str();
   app.add_option("--logits", o.logits, "file of raw f32 rows for --sampler, instead of normal(0, 3) ones")

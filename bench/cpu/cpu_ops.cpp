@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <memory>
 
 #include <fmt/format.h>
@@ -25,9 +26,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A model's weights and caches do not stay in a core's own caches from one step to the next: the ops go round in as much memory.
-constexpr std::size_t kWorkingSet = std::size_t{64} << 20;
-
 constexpr std::int64_t kTokens[] = {1, 8, 32, 512};
 
 class Bench {
@@ -36,6 +34,7 @@ class Bench {
       : shape_(options.shape),
         progress_(progress),
         repeats_(options.repeats),
+        working_set_(options.working_set),
         backend_(create_backend(options.device)),
         ceilings_(options.device.threads > 0 ? options.device.threads : available_cpus(), options.device.isa) {}
 
@@ -47,7 +46,7 @@ class Bench {
     view.data = bytes.data();
     fill_random(view, bytes.data(), 0.05f, 1, 1);
     std::vector<std::unique_ptr<Weight>> copies;
-    while (copies.size() * bytes.size() < kWorkingSet) copies.push_back(backend_->load_weight({&view, 1}));
+    while (copies.size() * bytes.size() < working_set_) copies.push_back(backend_->load_weight({&view, 1}));
     for (const std::int64_t tokens : kTokens) {
       const Floats x(*backend_, tokens * cols, 0.25f), out(*backend_, tokens * rows, 0.0f);
       std::size_t next = 0;
@@ -72,9 +71,11 @@ class Bench {
   void attention(std::int64_t sequences, std::int64_t context, std::int64_t tokens, DType type) {
     const std::int64_t blocks = ceil_div(context, std::int64_t{16}), width = shape_.num_heads * shape_.head_dim;
     const std::int64_t kv_bytes = sequences * blocks * 16 * shape_.num_kv_heads * kv_bytes_of(type, shape_.head_dim);
-    const std::int64_t layers = std::max<std::int64_t>(1, static_cast<std::int64_t>(kWorkingSet) / kv_bytes);
+    const std::int64_t layers = std::max<std::int64_t>(1, static_cast<std::int64_t>(working_set_) / kv_bytes);
     const auto cache =
         backend_->create_kv_cache({layers, shape_.num_kv_heads, shape_.head_dim, sequences * blocks, type, 16});
+    // Pages that nothing wrote are all one page of zeros, which the caches hold.
+    std::memset(cache->view().data, 0, static_cast<std::size_t>(cache->view().bytes()));
     std::vector<std::int32_t> positions, sequence, starts{0}, tables;
     for (std::int64_t s = 0; s < sequences; ++s) {
       for (std::int64_t t = context - tokens; t < context; ++t) {
@@ -147,6 +148,7 @@ class Bench {
   const ModelShape& shape_;
   const CpuOpsProgress& progress_;
   const int repeats_;
+  const std::size_t working_set_;
   std::unique_ptr<Backend> backend_;
   Ceilings ceilings_;
   std::vector<CpuOp> results_;

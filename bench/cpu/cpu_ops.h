@@ -1,6 +1,7 @@
 // The ops of a model's layer on the CPU, one by one, beside what the machine can do at most.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -15,6 +16,8 @@ struct CpuOpsOptions {
   DeviceOptions device;
   ModelShape shape;  ///< gives the sizes
   int repeats = 5;   ///< runs of each op, of a tenth of a second
+  /// Bytes that an op goes round in, as a model's steps do in its weights and caches. What fits a shared cache is read from there.
+  std::size_t working_set = std::size_t{64} << 20;
 };
 
 /// One op at one size.

@@ -43,7 +43,7 @@ TEST(Bench, JsonDescribesTheMachineAndEveryRun) {
 }
 
 TEST(Bench, OpsStandBesideTheMachinesCeilings) {
-  const auto got = bench({"--ops", "-r", "1", "--threads", "2", "--json"});
+  const auto got = bench({"--ops", "-r", "1", "--threads", "2", "--working-set", "16", "--json"});
   ASSERT_EQ(got.status, 0) << got.err;
   const json all = json::parse(got.out);
   EXPECT_EQ(all["ops"].size(),
@@ -54,6 +54,7 @@ TEST(Bench, OpsStandBesideTheMachinesCeilings) {
     EXPECT_LT(op["share"].get<double>(), 3.0) << op;
   }
   EXPECT_THAT(bench({"--ops", "--shape", "gpt-9"}).err, HasSubstr("gpt-9"));
+  EXPECT_THAT(bench({"--ops", "--working-set", "0"}).err, HasSubstr("--working-set"));
 }
 
 TEST(Bench, ShapesNeedNoFile) {
