@@ -54,7 +54,9 @@ TokenEvent OutputStream::push(const SampleResult& result, FinishReason reason, C
 
 TokenEvent OutputStream::end(FinishReason reason) {
   completion_.finish_reason = reason;
-  TokenEvent event = release(matcher_.push(decoder_.finish()) + matcher_.finish());
+  std::string rest = matcher_.push(decoder_.finish());
+  rest += matcher_.finish();
+  TokenEvent event = release(std::move(rest));
   if (reason == FinishReason::stop_string) completion_.stop_string = matcher_.matched_stop();
   event.finish_reason = reason;
   return event;
