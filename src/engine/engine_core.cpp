@@ -145,7 +145,7 @@ void EngineCore::build_input(const ScheduledBatch& batch) {
 
 namespace {
 
-// What the penalties look at.
+// Sets what the penalties look at.
 void set_history(const Sequence& sequence, SampledRow& row) {
   const SequenceGroup& group = *sequence.group;
   row.penalize_prompt = group.penalize_prompt;
@@ -266,7 +266,7 @@ void EngineCore::abort(RequestId id, FinishReason reason, const OnToken& on_toke
   LiveRequest& live = live_.at(id);
   if (live.ended()) return;
   scheduler_.abort(*live.group(), reason);
-  live.set_error(std::move(error));
+  if (!error.empty()) live.set_error(std::move(error));  // else what ended an earlier completion stays
   for (std::uint32_t i = 0; i < live.group()->n; ++i)
     if (!live.has_ended(i)) end(live, i, reason, on_token);
 }
@@ -284,6 +284,12 @@ RequestOutput EngineCore::take_output(RequestId id) {
   const Busy busy(*this);
   taken_.push_back(id);
   return live_.at(id).take_output();
+}
+
+void EngineCore::forget_ended() {
+  const Busy busy(*this);
+  for (const auto& [id, live] : live_)
+    if (live.ended()) taken_.push_back(id);
 }
 
 void EngineCore::forget_taken() {

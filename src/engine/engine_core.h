@@ -59,6 +59,8 @@ class EngineCore {
   void abort(RequestId id, FinishReason reason, const OnToken& on_token, std::string error = {});
   /// The output of a request that has ended, which the core forgets. Also `on_token` may call it, at the request's last event.
   RequestOutput take_output(RequestId id);
+  /// Forgets requests that have ended although nobody took their outputs: `on_token` threw before their last events.
+  void forget_ended();
 
   const BlockPool& pool() const { return pool_; }
   BlockPool& pool() { return pool_; }

@@ -42,8 +42,8 @@ std::vector<RequestOutput> run(EngineCore& core, std::vector<PreparedRequest> re
   const auto abort_all = [&core](const OnToken& report) {
     for (const std::uint64_t id : core.unfinished()) core.abort(id, FinishReason::cancelled, report);
   };
-  for (PreparedRequest& request : requests) core.add(std::move(request));
   try {
+    for (PreparedRequest& request : requests) core.add(std::move(request));
     while (core.has_unfinished()) {
       if (callbacks.should_abort && callbacks.should_abort()) {
         abort_all(on_token);
@@ -53,6 +53,7 @@ std::vector<RequestOutput> run(EngineCore& core, std::vector<PreparedRequest> re
     }
   } catch (...) {
     abort_all(take);
+    core.forget_ended();
     throw;
   }
   return outputs;
