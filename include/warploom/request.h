@@ -54,7 +54,8 @@ class TokenEdit {
 /// it.
 using TokenConstraint = std::function<void(const CompletionContext&, TokenEdit&)>;
 /// Called with the row of logits, [vocab_size], that the next token is drawn from, before penalties, bias and mask. The row
-/// travels from the GPU to the host and back, so prefer a TokenConstraint if the logits themselves do not matter.
+/// travels from the GPU to the host and back, so prefer a TokenConstraint if the logits themselves do not matter. No lock is held
+/// meanwhile: it may run the same model by another Generator, to compare two prompts for instance.
 using LogitsProcessor = std::function<void(const CompletionContext&, std::span<float> logits)>;
 
 enum class LogprobsMode : std::uint8_t {

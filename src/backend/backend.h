@@ -1,4 +1,4 @@
-// The seam: everything above it drives a device through this class and knows no other.
+// The interface to a device: everything above it drives a device through this class and knows no other.
 #pragma once
 
 #include <cstddef>
@@ -24,9 +24,9 @@ class StagingBuffer {
   virtual std::size_t bytes() const = 0;
 };
 
-/// Hold step_mutex() for a whole step, and for uploads, downloads and copies. alloc(), create_*() and load_*() may be called
-/// by one thread while another runs a step. Once the device has failed every call throws a BackendError: nothing on it can be
-/// trusted. A BackendError of a call that was refused, such as a launch, leaves the others as they were.
+/// Hold step_mutex() from a run_step() until it is done, and for uploads, downloads and copies. alloc(), create_*() and load_*()
+/// may be called by one thread while another runs a step. Once the device has failed every call throws a BackendError: nothing on it
+/// can be trusted. A BackendError of a call that was refused, such as a launch, leaves the others as they were.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -37,7 +37,7 @@ class Backend {
   virtual std::unique_ptr<Buffer> alloc(std::size_t bytes) = 0;
   virtual void upload(void* device, const void* host, std::size_t bytes) = 0;
   virtual void download(void* host, const void* device, std::size_t bytes) = 0;
-  /// Returns when all work given so far is done. Throws BackendError where any of it failed.
+  /// Returns when all work given so far is done. Throws BackendError if any of it failed.
   virtual void synchronise() = 0;
 
   virtual DType activation_type() const { return DType::f32; }
@@ -60,7 +60,7 @@ class Backend {
   }
   /// factors: [dims / 2] divisors of each pair's frequency, or null; host memory.
   virtual std::unique_ptr<RopeTables> load_rope(const RopeParams& params, const float* factors) = 0;
-  /// Throws InvalidArgument where create_kv_cache() would.
+  /// Throws InvalidArgument if create_kv_cache() would.
   virtual void check_kv_cache_shape(const KvCacheShape& shape) const = 0;
   virtual std::unique_ptr<KvCache> create_kv_cache(const KvCacheShape& shape) = 0;
   virtual std::unique_ptr<StagingBuffer> create_staging_buffer(std::size_t bytes) = 0;
@@ -91,15 +91,15 @@ class Backend {
   FairMutex step_mutex_;
 };
 
-/// The one place where backends are met. Throws BackendError where the device asked for is not there. `info`, unless null, gets what
+/// The one place where backends are met. Throws BackendError if the device asked for is not there. `info`, unless null, gets what
 /// it is.
 std::unique_ptr<Backend> create_backend(const DeviceOptions& options, DeviceInfo* info = nullptr);
 
 /// Defined in src/cpu/.
 std::unique_ptr<Backend> create_cpu_backend(const DeviceOptions& options);
-/// Whether NVIDIA's driver is installed: quick to find out, where loading CUDA's libraries to no avail takes a while.
+/// Whether NVIDIA's driver is installed: quick to find out, while loading CUDA's libraries to no avail takes long.
 bool has_cuda_driver();
-/// Loads the module with the CUDA backend, which lies beside the program or the library. Null with the reason in `missing` where
+/// Loads the module with the CUDA backend, which lies beside the program or the library. Null with the reason in `missing` if
 /// there is no such module, no driver or no GPU.
 std::unique_ptr<Backend> create_cuda_backend(const DeviceOptions& options, std::string& missing);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 
 #include <fmt/format.h>
 
@@ -105,7 +106,7 @@ void ModelRunner::run(const ModelInput& input, Wanted wanted, std::span<SampleRe
 #ifndef NDEBUG
   check(input, results);
 #endif
-  const std::lock_guard lock(backend_.step_mutex());
+  std::unique_lock lock(backend_.step_mutex());
   for (const BlockCopy& copy : input.copies) backend_.copy_block({cache_->view(), copy.from, copy.to});
   const PackedInput packed = inputs_.pack(input);
   num_logits_ = input.num_logits();
@@ -123,7 +124,7 @@ void ModelRunner::run(const ModelInput& input, Wanted wanted, std::span<SampleRe
   } else {  // the host changes logits in between
     backend_.run_step(inputs_.memory(), packed.bytes, *outputs_, 0, packed.is_decode, forward);
     backend_.synchronise();
-    edit_logits(input);
+    edit_logits(input, lock);
     backend_.run_step(inputs_.memory(), packed.bytes, *outputs_, out_bytes, packed.is_decode, draw);
   }
   backend_.synchronise();
@@ -132,7 +133,8 @@ void ModelRunner::run(const ModelInput& input, Wanted wanted, std::span<SampleRe
   for (std::size_t i = 0; i < results.size(); ++i) results[i] = result_of(drawn, i, input.rows[i]);
 }
 
-void ModelRunner::edit_logits(const ModelInput& input) {
+// Without the lock while the application's code runs, which may use the model by another runner.
+void ModelRunner::edit_logits(const ModelInput& input, std::unique_lock<FairMutex>& lock) {
   const auto vocab_size = static_cast<std::size_t>(model_.config().shape.vocab_size);
   auto* logits = static_cast<float*>(activations_.logits->data());
   row_.resize(vocab_size);
@@ -140,7 +142,9 @@ void ModelRunner::edit_logits(const ModelInput& input) {
     if (!row.edit_logits) continue;
     float* device = logits + static_cast<std::size_t>(row.logits_row) * vocab_size;
     backend_.download(row_.data(), device, vocab_size * sizeof(float));
+    lock.unlock();
     row.edit_logits(row_);
+    lock.lock();
     backend_.upload(device, row_.data(), vocab_size * sizeof(float));
   }
 }

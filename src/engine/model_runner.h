@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -13,8 +14,8 @@
 
 namespace warploom {
 
-/// Owns every buffer of a step. Not thread-safe; takes the backend's step_mutex for each call, so that several runners can
-/// share a backend. The model must outlive it.
+/// Owns every buffer of a step. Not thread-safe; takes the backend's step_mutex for each call, but for the time that the
+/// application edits logits, so that several runners can share a backend. The model must outlive it.
 class ModelRunner {
  public:
   /// For KV caches of this shape, however many blocks they have. Throws OutOfMemory.
@@ -42,7 +43,7 @@ class ModelRunner {
  private:
   void check(const ModelInput& input, std::span<const SampleResult> results) const;
 
-  void edit_logits(const ModelInput& input);
+  void edit_logits(const ModelInput& input, std::unique_lock<FairMutex>& lock);
   void reserve_outputs(Wanted wanted);
   SampleArgs sample_args(SampleArgs args, Wanted wanted) const;
 
