@@ -1,7 +1,11 @@
 // What each field of a Request does, one by one.
+#include <chrono>
 #include <cmath>
+#include <future>
+#include <memory>
 #include <numeric>
 #include <set>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -150,6 +154,23 @@ TEST_F(Parameters, IncludeStopKeepsTheStopStringInTheText) {
   EXPECT_EQ(first(with).finish_reason, FinishReason::stop_string);
 }
 
+// What may begin the stop string is withheld, and so is the first byte of a character that never ends.
+TEST_F(Parameters, WithheldTextComesInOrder) {
+  const Tokens forced = {'a', 's', 't', 0xE2};
+  Request with = request(4);
+  with.stop = {"stop"};
+  with.constraint = [&](const CompletionContext& context, TokenEdit& edit) {
+    edit.add_bias(forced.at(context.output.size()), 1000.0f);
+  };
+  std::string shown;
+  Callbacks callbacks;
+  callbacks.on_token = [&](const TokenEvent& event) { return shown += event.text, true; };
+  const Completion all = generator_.generate(with, callbacks).completions.at(0);
+  EXPECT_EQ(all.token_ids, forced);
+  EXPECT_EQ(all.text, "ast\xE2");
+  EXPECT_EQ(shown, "ast\xE2");
+}
+
 TEST_F(Parameters, AStopStringThatSpellsASpecialTokenStopsThere) {
   Request with = request();
   with.stop = {"<|im_start|>"};
@@ -220,6 +241,28 @@ TEST_F(Parameters, LogitsProcessorsEditTheRowThatIsDrawnFrom) {
   test::expect_same(outputs[0].completions[0], plain, "with an idle processor");
   test::expect_same(outputs[1].completions[0], plain, "beside processors");
   EXPECT_EQ(outputs[2].completions[0].token_ids, expected);
+}
+
+// As guidance by a second prompt does.
+TEST_F(Parameters, ALogitsProcessorMayRunTheModel) {
+  Request plain = request(6);
+  const Completion want = first(plain);
+  const auto nested = std::make_shared<std::vector<Completion>>();
+  Request with = plain;
+  with.logits_processor = [model = model_, plain, nested](const CompletionContext&, std::span<float>) {
+    nested->push_back(generate(model, plain).completions.at(0));
+  };
+  // Of a thread that may be left behind, so that the test fails where it would hang.
+  const auto done = std::make_shared<std::promise<Completion>>();
+  std::future<Completion> result = done->get_future();
+  std::thread([model = model_, with, done] {
+    Generator generator(model, {.kv_cache_tokens = 256});
+    done->set_value(generator.generate(with).completions.at(0));
+  }).detach();
+  ASSERT_EQ(result.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  test::expect_same(result.get(), want, "beside another");
+  ASSERT_EQ(nested->size(), 6u);
+  for (const Completion& completion : *nested) test::expect_same(completion, want, "within a step");
 }
 
 TEST_F(Parameters, AnExceptionOfACallbackEndsItsRequestAlone) {
@@ -335,6 +378,17 @@ TEST_F(Parameters, BestOfGivesTheLikeliestCompletions) {
     EXPECT_TRUE(output.completions[i].logprobs.empty());
   }
   EXPECT_EQ(ends, 2);
+}
+
+// Its events come at the end, when all of its sequences have ended already.
+TEST_F(Parameters, ACallbackThatThrowsAtBestOfsEventsLeavesNothingBehind) {
+  const Completion want = first(request());
+  Request best = request(10);
+  best.best_of = 3;
+  Callbacks callbacks;
+  callbacks.on_token = [](const TokenEvent&) -> bool { throw std::runtime_error("full"); };
+  EXPECT_THROW(generator_.generate(best, callbacks), std::runtime_error);
+  test::expect_same(first(request()), want, "after an exception");
 }
 
 TEST_F(Parameters, OutputsComeAsTheirRequestsEnd) {
