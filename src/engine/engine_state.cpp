@@ -106,6 +106,7 @@ bool Engine::State::drain(Seconds timeout) {
     {
       const std::lock_guard stepping(stepping_);
       step_once();
+      end_if_left();
     }
     lock.lock();
   }
@@ -209,7 +210,7 @@ void Engine::State::run_core() {
   };
   try {
     core_.step(dispatcher_);
-    iteration_stats.add(core_.last_step());
+    if (core_.last_step().step > 0) iteration_stats.add(core_.last_step());  // else it only ended requests
   } catch (const OutOfMemory& error) {
     abort_step(error.what());
   } catch (const std::bad_alloc&) {

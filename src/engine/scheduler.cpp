@@ -87,8 +87,10 @@ std::unique_ptr<Sequence> Scheduler::take_next() {
     return std::move(preempted_.extract(preempted_.begin()).mapped());
   auto node = waiting_.extract(waiting_.begin());
   SequenceGroup& group = *node.mapped();
+  if (group.num_started > 0) --num_partly_started_;
   auto sequence = std::make_unique<Sequence>(node.mapped(), group.num_started++, pool_);
   if (group.num_started < group.n) {
+    ++num_partly_started_;
     node.key() = group.next_turn();
     waiting_.insert(std::move(node));
   }
@@ -102,8 +104,8 @@ void Scheduler::put_back(std::unique_ptr<Sequence> sequence) {
   if (sequence->was_admitted) {
     preempted_.emplace(turn, std::move(sequence));
   } else {
-    waiting_.erase(group->next_turn());
-    --group->num_started;
+    if (waiting_.erase(group->next_turn()) > 0) --num_partly_started_;
+    if (--group->num_started > 0) ++num_partly_started_;
     waiting_.emplace(turn, group);
   }
 }
@@ -273,7 +275,7 @@ void Scheduler::abort(SequenceGroup& group, FinishReason reason) {
   const std::vector<Sequence*> running = group.running;
   for (Sequence* sequence : running) finish(*sequence, reason);
   free_when_refused_ = 0;
-  if (group.num_started < group.n) waiting_.erase(group.next_turn());
+  if (waiting_.erase(group.next_turn()) > 0 && group.num_started > 0) --num_partly_started_;
   const auto first = preempted_.lower_bound({group.order, group.request_id, 0});
   const auto last = preempted_.upper_bound({group.order, group.request_id, group.n});
   preempted_.erase(first, last);

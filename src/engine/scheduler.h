@@ -63,7 +63,8 @@ class Scheduler {
 
   bool has_unfinished() const { return !waiting_.empty() || !preempted_.empty() || !running_.empty(); }
   std::int64_t num_running() const { return static_cast<std::int64_t>(running_.size()); }
-  std::int64_t num_waiting() const { return static_cast<std::int64_t>(waiting_.size()); }  // groups
+  /// Groups of which no sequence was admitted.
+  std::int64_t num_waiting() const { return static_cast<std::int64_t>(waiting_.size()) - num_partly_started_; }
   std::int64_t num_preempted() const { return static_cast<std::int64_t>(preempted_.size()); }
   std::int64_t num_preemptions() const { return num_preemptions_; }
 
@@ -96,6 +97,7 @@ class Scheduler {
   SchedulerOptions options_;
   std::int64_t num_added_ = 0;
   std::map<Turn, std::shared_ptr<SequenceGroup>> waiting_;  // by their next sequence; the first ones may have started others
+  std::int64_t num_partly_started_ = 0;                     // of these
   std::map<Turn, std::unique_ptr<Sequence>> preempted_;
   std::vector<std::unique_ptr<Sequence>> running_;   // by turn: the last is preempted first
   std::vector<std::unique_ptr<Sequence>> finished_;  // since the last schedule()

@@ -1,6 +1,7 @@
 // The Engine as applications see it: threads, events, ends.
 #include "warploom/engine.h"
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -128,6 +129,21 @@ TEST_F(Serving, ACallbackMayDestroyTheEngine) {
   }
 }
 
+TEST_F(Serving, ACallbackMayDestroyTheEngineThatADrainRuns) {
+  auto engine = std::make_unique<Engine>(model_, stepped());
+  const RequestHandle first = engine->submit(request(200), [&](const TokenEvent&) {
+    std::this_thread::sleep_for(20ms);  // the drain gives up behind it
+    engine.reset();
+    return true;
+  });
+  const RequestHandle other = engine->submit(request(200));
+  engine->drain(10ms);
+  for (const RequestHandle& handle : {first, other}) {
+    ASSERT_TRUE(handle.await_output(0s));
+    EXPECT_EQ(handle.output().completions[0].finish_reason, FinishReason::shutdown);
+  }
+}
+
 TEST_F(Serving, ACallbackEndsItsCompletionAndStillGetsItsLastEvent) {
   Engine engine(model_, stepped());
   std::vector<FinishReason> reasons;
@@ -205,6 +221,37 @@ TEST_F(Serving, AFullQueueIsAValue) {
   EXPECT_TRUE(engine.try_submit(request()));
 }
 
+// A request of more completions than may run at once: some wait, but the request does not.
+TEST_F(Serving, ARequestThatHasBegunWaitsNoMore) {
+  EngineOptions options = stepped();
+  options.max_num_seqs = 2;
+  options.max_queued_requests = 1;
+  options.iteration_stats_capacity = 1;
+  Engine engine(model_, options);
+  Request many = request();
+  many.n = 5;
+  const RequestHandle begun = engine.submit(many);
+  EXPECT_EQ(engine.stats().num_requests_waiting, 1);
+  for (int step = 0; step < 3; ++step) {
+    engine.step();
+    EXPECT_EQ(engine.stats().num_requests_waiting, 0);
+    EXPECT_EQ(engine.stats().num_requests_running, 1);
+    EXPECT_EQ(engine.take_iteration_stats().at(0).num_waiting, 0);
+  }
+  const std::optional<RequestHandle> next = engine.try_submit(request());
+  ASSERT_TRUE(next);
+  engine.step();
+  EXPECT_EQ(engine.stats().num_requests_waiting, 1);
+  EXPECT_FALSE(engine.try_submit(request()));
+  begun.cancel();
+  engine.step();
+  EXPECT_EQ(engine.stats().num_requests_waiting, 0);
+  EXPECT_EQ(engine.stats().num_requests_running, 1);
+  ASSERT_TRUE(engine.drain());
+  EXPECT_EQ(next->output().completions[0].finish_reason, FinishReason::length);
+  EXPECT_EQ(engine.stats().num_requests_waiting, 0);
+}
+
 TEST_F(Serving, AFullQueueIsFullDuringAStepToo) {
   EngineOptions options = stepped();
   options.max_queued_requests = 2;
@@ -257,6 +304,23 @@ TEST_F(Serving, TheErrorSaysWhyNothingWasDrawn) {
   EXPECT_THAT(small_engine.submit(with).output().error,
               HasSubstr("the KV cache of 32 tokens cannot hold a sequence of 100"));
   EXPECT_EQ(engine.submit(request()).output().error, "");
+}
+
+TEST_F(Serving, CancellingKeepsTheErrorOfAnEarlierCompletion) {
+  Engine engine(model_, stepped());
+  Request with = request(50);
+  with.n = 2;
+  with.constraint = [](const CompletionContext& context, TokenEdit& edit) {
+    if (context.index == 0 && context.output.size() == 2) std::ranges::fill(edit.allowed(), 0u);
+  };
+  const RequestHandle handle = engine.submit(with);
+  for (int i = 0; i < 10; ++i) engine.step();
+  handle.cancel();
+  engine.step();
+  ASSERT_TRUE(handle.finished());
+  EXPECT_EQ(handle.output().completions[0].finish_reason, FinishReason::invalid_logits);
+  EXPECT_EQ(handle.output().completions[1].finish_reason, FinishReason::cancelled);
+  EXPECT_THAT(handle.output().error, HasSubstr("no token may be drawn"));
 }
 
 TEST_F(Serving, UrgentRequestsOvertakeWithinTheWindow) {
@@ -406,6 +470,40 @@ TEST_F(Serving, StatsCountWhatHappened) {
   EXPECT_EQ(engine.stats().time_to_first_token.count(), 8u);
   EXPECT_EQ(engine.stats().inter_token_latency.count(), 63u);
   EXPECT_EQ(engine.stats().request_time_per_output_token.count(), 7u);
+}
+
+TEST_F(Serving, EndingRequestsIsNoStep) {
+  EngineOptions options = stepped();
+  options.iteration_stats_capacity = 8;
+  Engine engine(model_, options);
+  Request late = request();
+  late.deadline = 1e-9;
+  const RequestHandle handle = engine.submit(late);
+  std::this_thread::sleep_for(1ms);
+  EXPECT_FALSE(engine.step());
+  EXPECT_EQ(handle.output().completions[0].finish_reason, FinishReason::deadline);
+  EXPECT_EQ(engine.stats().steps, 0u);
+  EXPECT_TRUE(engine.take_iteration_stats().empty());
+}
+
+// What a preempted sequence finds again of its own is no hit.
+TEST_F(Serving, PreemptionsAreNoHitsOfThePrefixCache) {
+  EngineOptions options = stepped();
+  options.kv_cache_tokens = 256;
+  Engine engine(model_, options);
+  std::vector<RequestHandle> handles;
+  for (TokenId i = 0; i < 3; ++i) {
+    Request with = request(80);
+    with.prompt = Tokens(48, i);
+    handles.push_back(engine.submit(with));
+  }
+  ASSERT_TRUE(engine.drain());
+  const EngineStats stats = engine.stats();
+  EXPECT_GT(stats.preemptions, 0u);
+  EXPECT_EQ(stats.prompt_tokens, 3u * 48);
+  EXPECT_EQ(stats.queried_prompt_tokens, 3u * 48);
+  EXPECT_EQ(stats.cached_prompt_tokens, 0u);
+  for (const RequestHandle& handle : handles) EXPECT_EQ(handle.output().cached_tokens, 0);
 }
 
 TEST_F(Serving, KvCacheEventsTellWhichPrefixesAreHeld) {
