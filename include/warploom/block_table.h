@@ -30,15 +30,16 @@ class WARPLOOM_EXPORT BlockTable {
   std::span<const std::int32_t> blocks() const { return blocks_; }
   std::int64_t block_size() const { return pool_->block_size(); }
 
-  /// Makes positions [from, to) writable: appends blocks, and replaces every touched block that is shared or cached by a new one
-  /// (copy on write), for which it appends to `copies` what the caller must copy, in this order, before the next write. Returns
-  /// false if the pool runs out of blocks; nothing is lost then and the call can be repeated.
+  /// Makes positions [from, to) writable (from >= 0): appends blocks, and replaces every touched block that is shared or cached by
+  /// a new one (copy on write), for which it appends to `copies` what the caller must copy, in this order, before the next write.
+  /// Returns false if the pool runs out of blocks; nothing is lost then and the call can be repeated.
   [[nodiscard]] bool ensure_writable(std::int64_t from, std::int64_t to, std::vector<BlockCopy>& copies);
 
   /// Appends a block and takes a reference to it: a cached one that continues this sequence.
   void append(std::int32_t block);
 
-  /// Shares the blocks of the first `tokens` positions of `other`. This table must be empty and of the same pool.
+  /// Shares the blocks of the first `tokens` positions of `other`. Throws std::logic_error unless this table is empty and of the
+  /// same pool, and the other has these positions.
   void fork(const BlockTable& other, std::int64_t tokens);
 
   /// Drops the blocks beyond those of the first `tokens` positions, the last one first.

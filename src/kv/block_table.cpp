@@ -1,7 +1,10 @@
 #include "warploom/block_table.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
+
+#include <fmt/format.h>
 
 namespace warploom {
 
@@ -39,7 +42,15 @@ void BlockTable::append(std::int32_t block) {
 }
 
 void BlockTable::fork(const BlockTable& other, std::int64_t tokens) {
-  for (const std::int32_t block : other.blocks().first(static_cast<std::size_t>(pool_->blocks_for(tokens)))) append(block);
+  const std::int64_t count = pool_->blocks_for(tokens);
+  if (!blocks_.empty() || other.pool_ != pool_)
+    throw std::logic_error(
+        fmt::format("a table of {} blocks cannot share another's{}: it must be empty and of the same pool", blocks_.size(),
+                    other.pool_ != pool_ ? ", of another pool" : ""));
+  if (tokens < 0 || count > static_cast<std::int64_t>(other.blocks_.size()))
+    throw std::logic_error(
+        fmt::format("{} tokens of a table that holds {} blocks of {}", tokens, other.blocks_.size(), pool_->block_size()));
+  for (const std::int32_t block : other.blocks().first(static_cast<std::size_t>(count))) append(block);
 }
 
 void BlockTable::truncate(std::int64_t tokens) {

@@ -18,6 +18,22 @@ TEST(BlockPool, RefusesNonsense) {
   EXPECT_THROW(pool.add_ref(1), std::logic_error);
 }
 
+TEST(BlockTables, ShareNothingThatIsNotThere) {
+  BlockPool pool(8, 4), elsewhere(8, 4);
+  std::vector<BlockCopy> copies;
+  BlockTable table(pool), stranger(elsewhere);
+  ASSERT_TRUE(table.ensure_writable(0, 10, copies));
+  BlockTable fork(pool);
+  EXPECT_THROW(fork.fork(table, 13), std::logic_error);
+  EXPECT_THROW(fork.fork(table, -1), std::logic_error);
+  EXPECT_THROW(stranger.fork(table, 4), std::logic_error);
+  EXPECT_EQ(pool.free_count(), 5);
+  fork.fork(table, 12);
+  EXPECT_EQ(fork.blocks().size(), 3u);
+  EXPECT_THROW(fork.fork(table, 4), std::logic_error);
+  pool.check();
+}
+
 // Tables that grow, fork, diverge and go, in a small pool, against a plain model: a map from (table, position) to a value that
 // was written there. Blocks hold the values; copies are made by the table's own requests.
 TEST(BlockTables, RandomOperationsAgreeWithAPlainModel) {
