@@ -77,19 +77,20 @@ void print_line(const nlohmann::json& line) {
 }
 
 void print_summary(std::span<const RequestOutput> all, const RunInfo& info) {
-  std::int64_t prompt = 0, generated = 0, sequences = 0;
+  std::int64_t prompt = 0, generated = 0, sequences = 0, decoded = 0;  // decoded: behind each sequence's first token
   double first = 0, decode = 0;
   for (const RequestOutput& output : all) {
     prompt += static_cast<std::int64_t>(output.prompt_token_ids.size());
     for (const Completion& c : output.completions) {
       ++sequences;
-      generated += static_cast<std::int64_t>(c.token_ids.size());
+      const auto tokens = static_cast<std::int64_t>(c.token_ids.size());
+      generated += tokens;
+      decoded += std::max<std::int64_t>(tokens - 1, 0);  // some may have been interrupted before their first
       first = std::max(first, c.timings.time_to_first_token);
       decode = std::max(decode, c.timings.decode_seconds);
     }
   }
-  const std::string speed =
-      decode > 0 ? fmt::format(" at {:.1f} tokens/s", static_cast<double>(generated - sequences) / decode) : "";
+  const std::string speed = decode > 0 ? fmt::format(" at {:.1f} tokens/s", static_cast<double>(decoded) / decode) : "";
   const std::string end =
       sequences == 1 ? std::string(name(all[0].completions[0].finish_reason)) : counted(sequences, "sequence");
   say("{} in {:.2f} s, {} generated{}, {}; loaded in {:.2f} s; {}; --seed {}\n", counted(prompt, "prompt token"), first,
