@@ -243,6 +243,20 @@ def test_a_slow_callback_of_a_future_holds_up_no_submission(engine: warploom.Eng
     assert len(other.result(30).completions[0].token_ids) == 2
 
 
+def test_closing_while_a_submission_returns(tiny: warploom.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine has taken the request, and ends before submit() has said who gets its events."""
+    engine = warploom.Engine(tiny, kv_cache_tokens=8192)
+    add = engine._dispatcher.add
+
+    def add_too_late(handle: Any, receiver: Any) -> None:
+        engine.close()
+        add(handle, receiver)
+
+    monkeypatch.setattr(engine._dispatcher, "add", add_too_late)
+    output = engine.submit(PROMPT, max_tokens=400, ignore_eos=True).result(30)
+    assert output.completions[0].finish_reason in ("shutdown", "length")
+
+
 def test_closing_where_that_is_refused_leaves_it_open(tiny: warploom.Model) -> None:
     engine = warploom.Engine(tiny, kv_cache_tokens=1024)
 

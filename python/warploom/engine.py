@@ -85,6 +85,7 @@ class _Dispatcher:
         self._early: dict[int, list[_native.TokenEvent]] = {}  # of requests whose submission has not returned yet
         self._late: list[_native.TokenEvent] = []  # those of a request whose submission has returned
         self._closing = False
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="warploom-events", daemon=True)
         self._thread.start()
 
@@ -93,7 +94,10 @@ class _Dispatcher:
             self._live[handle.id] = (receiver, handle)
             early = self._early.pop(handle.id, [])
             self._late += early
-        if early:
+            ended = self._ended
+        if ended:  # the engine was closed before its submission returned: nobody else delivers
+            self._deliver(self.queue.wait(0.0))
+        elif early:
             self.queue.wake()
 
     def close(self) -> None:
@@ -104,18 +108,18 @@ class _Dispatcher:
             self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            events = self.queue.wait(1.0)
-            with self._lock:
-                taken = [found for event in [*self._late, *events] if (found := self._receiver_of(event))]
-                self._late = []
-                ended = self._closing and not self._live
-            later: _Later = defaultdict(list)
-            for receiver, handle, event in taken:  # without the lock: whoever waits for a future may submit the next request
-                receiver.deliver(event, handle, later)
-            self._wake_loops(later)
-            if ended:
-                return
+        while not self._ended:
+            self._deliver(self.queue.wait(1.0))
+
+    def _deliver(self, events: list[_native.TokenEvent]) -> None:
+        with self._lock:
+            taken = [found for event in [*self._late, *events] if (found := self._receiver_of(event))]
+            self._late = []
+            self._ended = self._ended or (self._closing and not self._live)
+        later: _Later = defaultdict(list)
+        for receiver, handle, event in taken:  # without the lock: whoever waits for a future may submit the next request
+            receiver.deliver(event, handle, later)
+        self._wake_loops(later)
 
     def _receiver_of(self, event: _native.TokenEvent) -> tuple[_Receiver, _native.RequestHandle, _native.TokenEvent] | None:
         found = self._live.get(event.request)
