@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,10 @@ def test_equal_to_the_command_line(smollm2: warploom.Model, options: Any) -> Non
 def test_chat(smollm2: warploom.Model) -> None:
     messages = [{"role": "user", "content": "What is the capital of France?"}]
     said = command_line("What is the capital of France?", "--chat", "--temperature=0", "--max-tokens=12")
-    text = warploom.Generator(smollm2).generate(messages, temperature=0.0, max_tokens=12)
+    generator = warploom.Generator(smollm2)
+    text = generator.generate(messages, temperature=0.0, max_tokens=12)
     assert text == said["text"] and text
+    assert generator.generate([MappingProxyType(messages[0])], temperature=0.0, max_tokens=12) == text
 
 
 def test_kinds_of_prompts(tiny: warploom.Model) -> None:

@@ -62,10 +62,15 @@ def _check_no_forgery(tokenizer: _native.Tokenizer, messages: Messages) -> None:
     spellings = _special_spellings(tokenizer)
     for index, message in enumerate(messages):
         for text in spellings:
-            if text in message["content"]:
+            if text in message["role"] or text in message["content"]:
                 raise _native.InvalidArgument(
                     f"message {index} spells the special token {text!r}, with which it could forge a turn: take it out"
                 )
+
+
+def as_dicts(messages: Messages) -> Messages:
+    """The messages as the extension module takes them, which knows no other mappings; it says what is wrong with the rest."""
+    return [dict(message) if isinstance(message, Mapping) else message for message in messages]
 
 
 def encode_chat(
@@ -83,7 +88,7 @@ def encode_chat(
     Raises ModelError if there is no template, InvalidArgument if it refuses the messages, ImportError if it takes Jinja2.
     """
     if template is None and tools is None and tokenizer.chat_format:
-        return tokenizer.encode_chat(messages)
+        return tokenizer.encode_chat(as_dicts(messages))
     _check_no_forgery(tokenizer, messages)
     source = chat_template(tokenizer) if template is None else template
 

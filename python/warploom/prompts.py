@@ -36,8 +36,9 @@ def is_batch(prompt: Any) -> bool:
 
 def request_for(tokenizer: _native.Tokenizer, prompt: Prompt, options: Mapping[str, Any]) -> _native.Request:
     """The request for one prompt. A conversation that the library's own templates do not fit is rendered by Jinja2."""
-    if is_messages(prompt) and not tokenizer.chat_format:
-        prompt = chat.encode_chat(tokenizer, cast(Messages, prompt))
+    if is_messages(prompt):
+        messages = cast(Messages, prompt)
+        prompt = chat.as_dicts(messages) if tokenizer.chat_format else chat.encode_chat(tokenizer, messages)
     return _native.Request(prompt, **options)
 
 
