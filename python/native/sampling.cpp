@@ -8,9 +8,9 @@
 #include <utility>
 
 #include <nanobind/stl/string.h>
+#include <pthread.h>
 
 #include "native/cuda_module.h"
-#include "native/fork.h"
 #include "native/options.h"
 #include "warploom/error.h"
 
@@ -23,12 +23,6 @@ class IdleSamplers {
  public:
   std::unique_ptr<Sampler> take(int threads) {
     const std::lock_guard lock(mutex_);
-    // In a forked child the parent's threads are not there.
-    if (forks_ != forks()) {
-      static_cast<void>(new auto(std::move(idle_)));
-      idle_.clear();
-      forks_ = forks();
-    }
     auto& samplers = idle_[threads];
     if (samplers.empty()) return std::make_unique<Sampler>(threads);
     std::unique_ptr<Sampler> sampler = std::move(samplers.back());
@@ -42,22 +36,19 @@ class IdleSamplers {
 
  private:
   std::mutex mutex_;
-  int forks_ = 0;
   std::map<int, std::vector<std::unique_ptr<Sampler>>> idle_;
 };
 
-// Never destroyed: at the interpreter's end, threads may still draw.
-IdleSamplers& idle_samplers() {
-  static auto* const samplers = new IdleSamplers;
-  return *samplers;
-}
+// Never destroyed: at the interpreter's end, threads may still draw. A forked child gets another: the threads of these are its
+// parent's, and one of them may have held the lock.
+IdleSamplers* idle_samplers = new IdleSamplers;
 
 constexpr std::int64_t kWorthReleasing = 1 << 13;  // logits: less are drawn from sooner than another thread takes the GIL
 
 void draw(int threads, const SampleArgs& args) {
-  std::unique_ptr<Sampler> sampler = idle_samplers().take(threads);
+  std::unique_ptr<Sampler> sampler = idle_samplers->take(threads);
   sampler->sample(args);
-  idle_samplers().give_back(threads, std::move(sampler));
+  idle_samplers->give_back(threads, std::move(sampler));
 }
 
 template <typename T>
@@ -197,6 +188,7 @@ nb::dict sample_details(nb::handle logits, int top, bool kept, const nb::dict& o
 }  // namespace
 
 void bind_sampling(nb::module_& m) {
+  pthread_atfork(nullptr, nullptr, [] { idle_samplers = new IdleSamplers; });
   m.def(
       "request_seed",
       [](std::uint64_t seed, nb::handle prompt) { return request_seed(seed, read_tokens(prompt, "prompt")); },

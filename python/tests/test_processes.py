@@ -153,6 +153,36 @@ engine.close()
     assert run.stdout.split() == ["True", "7"], run.stdout + run.stderr
 
 
+def test_fork_while_threads_draw() -> None:
+    """At the moment of the fork a thread of the parent may hold a lock, which nobody lets go of in the child."""
+    script = """
+import os, signal, threading, time, warnings, numpy, warploom
+warnings.simplefilter("ignore")
+rows = numpy.zeros((1, 8192), numpy.float32)  # large enough for a draw without the GIL
+token = int(warploom.sample(rows, seed=1)[0])
+ended = False
+def draw():
+    while not ended:
+        warploom.sample(rows, seed=1)
+threads = [threading.Thread(target=draw) for _ in range(4)]
+for thread in threads:
+    thread.start()
+status = 0
+for _ in range(1000):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(5)
+        os._exit(int(warploom.sample(rows, seed=1)[0]) != token)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status != 0:
+        break
+ended = True
+print(status)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert run.stdout.split() == ["0"], run.stdout + run.stderr
+
+
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
