@@ -365,6 +365,10 @@ def test_softmax_at_the_edges() -> None:
     assert greedy[row_of().argmax()] == 1 and greedy.sum() == 1
     assert np.isnan(warploom.softmax(np.array([1, np.nan], np.float32))).all()
     np.testing.assert_allclose(warploom.softmax(np.array([0, -np.inf, 0], np.float16)), [0.5, 0, 0.5])
+    for temperature in (1e-30, 1e-6, 1e-3, 0.1, 1e6, 1e30):  # products of other exponential functions come out above 1
+        probabilities = warploom.softmax(rows_of(), temperature=temperature)
+        assert (probabilities <= 1).all() and (probabilities >= 0).all()
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
 def test_masks_against_their_definitions() -> None:
