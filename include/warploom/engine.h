@@ -74,7 +74,7 @@ class WARPLOOM_EXPORT Engine final {
  public:
   /// Takes memory for the KV cache and the steps. Throws InvalidArgument, OutOfMemory or BackendError.
   explicit Engine(const std::shared_ptr<const Model>& model, const EngineOptions& options = {});
-  /// With another tokenizer than the model file's.
+  /// The same with another tokenizer than the model file's.
   Engine(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer, const EngineOptions& options = {});
   ~Engine();  ///< as shutdown(); in a callback, the other requests end when the callback has returned
   Engine(const Engine&) = delete;

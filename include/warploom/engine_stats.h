@@ -57,7 +57,7 @@ struct WARPLOOM_EXPORT EngineStats {
   std::uint64_t refused_requests = 0;  ///< because the queue was full
 
   Histogram queue_time, time_to_first_token, inter_token_latency;
-  // Of requests that ended; the first three times from submission, first step and first token.
+  // These are of requests that ended; the first three are times to the end, from submission, first step and first token.
   Histogram request_latency, request_inference_time, request_decode_time;
   Histogram request_prefill_time;           ///< from the first step to the first token
   Histogram request_time_per_output_token;  ///< mean of a completion's tokens after its first

@@ -36,7 +36,7 @@ class WARPLOOM_EXPORT Generator {
  public:
   /// Memory is taken at the first call. Throws InvalidArgument.
   explicit Generator(const std::shared_ptr<const Model>& model, const EngineOptions& options = {});
-  /// With another tokenizer than the model file's.
+  /// The same with another tokenizer than the model file's.
   Generator(std::shared_ptr<const Model> model, std::shared_ptr<const Tokenizer> tokenizer,
             const EngineOptions& options = {});
   ~Generator();

@@ -17,7 +17,8 @@ enum class SampleInput : std::uint8_t {
 /// Pointers are memory of the device that draws, valid until the call is done there. Arrays are [rows] unless said otherwise; a
 /// null array means the parameter's default in SamplingParams (for temperature: default_temperature). A row whose parameters
 /// are outside the ranges that SamplingParams states gets SampleStatus::invalid_parameters; arguments that are wrong for all
-/// rows throw InvalidArgument. What a row draws depends on its own logits and parameters alone.
+/// rows throw InvalidArgument. What a row draws depends on its own logits and parameters alone. Lists of all rows lie one after the
+/// other: row r's has the entries [offsets[r], offsets[r + 1]). Offsets are not checked.
 struct SampleArgs {
   const void* logits = nullptr;
   SampleInput input = SampleInput::logits;
@@ -40,10 +41,10 @@ struct SampleArgs {
   const float* frequency_penalty = nullptr;
   const float* presence_penalty = nullptr;
   const TokenId* history = nullptr;               ///< all rows' histories; null: none
-  const std::int64_t* history_offsets = nullptr;  ///< [rows + 1] into history
+  const std::int64_t* history_offsets = nullptr;  ///< [rows + 1] into history, ascending
   const std::int64_t* count_begin = nullptr;      ///< as SamplingInput::count_begin
   const LogitBias* bias = nullptr;                ///< all rows' biases; null: none
-  const std::int64_t* bias_offsets = nullptr;     ///< [rows + 1] into bias
+  const std::int64_t* bias_offsets = nullptr;     ///< [rows + 1] into bias, ascending
   const std::uint32_t* allowed = nullptr;         ///< [rows, allowed_stride], as SamplingInput::allowed; null: all tokens
   std::int64_t allowed_stride = 0;                ///< words, >= vocab_size / 32 rounded up
 

@@ -16,7 +16,7 @@ struct Version {
   const char* text = "";  ///< e.g. "0.1.0"; never goes away
 };
 
-/// Of the library that the program runs with; the macros are those of the headers that it was compiled with.
+/// The version of the library that the program runs with; the macros are those of the headers that it was compiled with.
 [[nodiscard]] WARPLOOM_EXPORT Version version();
 
 }  // namespace warploom

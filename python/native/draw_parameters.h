@@ -35,7 +35,7 @@ class DrawParameters {
   void history_is_elsewhere(std::int64_t length);
 
   int threads() const { return threads_; }
-  /// Of row `r`, without its seed.
+  /// The parameters of row `r`, without its seed.
   SamplingParams params(std::int64_t r) const;
   std::int64_t history_size() const { return static_cast<std::int64_t>(history_.size()); }
   std::int64_t bias_size() const { return static_cast<std::int64_t>(bias_.size()); }
@@ -60,7 +60,7 @@ class DrawParameters {
   Mask allowed_;
 };
 
-/// The caller's arrays [rows] for results; null where none is wanted.
+/// The caller's arrays [rows] for results; null if none is wanted.
 struct DrawOutputs {
   std::int32_t *token = nullptr, *argmax = nullptr;
   std::uint8_t* status = nullptr;

@@ -33,7 +33,8 @@ class Constraint(Protocol):
 
 
 class LogitsProcessor(Protocol):
-    """Changes logits before each draw. A Constraint is cheaper if it only forbids tokens."""
+    """Changes logits before each draw. A Constraint is cheaper if it only forbids tokens. It may run the same model by another
+    generator."""
 
     def __call__(self, history: npt.NDArray[np.int32], logits: npt.NDArray[np.float32], /) -> npt.NDArray[np.float32] | None:
         """`history`: int32 [tokens generated so far]. Changes `logits`, float32 [vocab_size], or returns others."""

@@ -26,7 +26,7 @@ def sample(logits: Any, **options: Unpack[SampleOptions]) -> Any:
     from one row. The vocabulary has at most 2^22 tokens. options: SampleOptions says what they mean.
 
     Returns an int for one row, int32 [rows] for several: a tensor if the logits are PyTorch's, else a NumPy array; or `out`, if
-    it is given. A row that holds NaN or +inf, or where every token is masked, gets -1 and disturbs no other.
+    it is given. A row that holds NaN or +inf, or in which every token is masked, gets -1 and disturbs no other.
 
     Logits on a GPU are drawn from on its current stream (see `stream`). Nothing waits, so nothing comes back to the host: the
     result is a tensor on that GPU, int32 [] for one row, of PyTorch if the logits are, else a DeviceArray, which any
@@ -60,7 +60,7 @@ class SampleResult:
     filtered_logprob: npt.NDArray[np.float64]
     """[rows]: the token's log-probability after temperature and filters."""
     top_token: npt.NDArray[np.int32]
-    """[rows, top]: the most probable tokens before the filters; -1 where a row has fewer."""
+    """[rows, top]: the most probable tokens before the filters; -1 if a row has fewer."""
     top_logprob: npt.NDArray[np.float64]
     """[rows, top]: their log-probabilities."""
     kept: tuple[npt.NDArray[np.int32], ...]

@@ -84,8 +84,8 @@ struct EmbedArgs {
   bool operator==(const EmbedArgs&) const = default;
 };
 
-/// residual += delta (where delta is given), then out = residual * weight / sqrt(mean(residual^2) + epsilon).
-/// rows (where given) picks which rows of residual and delta take part: out[i] is of row rows[i]; no row may stand there twice.
+/// residual += delta (if delta is given), then out = residual * weight / sqrt(mean(residual^2) + epsilon).
+/// rows (if given) picks which rows of residual and delta take part: out[i] is of row rows[i]; no row may appear twice.
 struct RmsNormArgs {
   float* residual = nullptr;           // [*, hidden_size]
   const float* delta = nullptr;        // [*, hidden_size] or null

@@ -50,7 +50,7 @@ enum class TensorRole : std::uint8_t {
   // of the model
   embed_tokens,  // [vocab_size, hidden_size]
   final_norm,    // [hidden_size]
-  lm_head,       // [vocab_size, hidden_size]; absent where it is embed_tokens
+  lm_head,       // [vocab_size, hidden_size]; absent if it is embed_tokens
   rope_factors,  // [rope_dims / 2] divisors of the frequencies; optional
   // of a layer
   input_norm,           // [hidden_size]
@@ -74,7 +74,7 @@ struct TensorName {
 };
 
 /// Immutable; safe to share between threads. Views into it live as long as it does. Every function throws ModelError, naming the
-/// path and the value or tensor, where the files hold something of a wrong kind.
+/// path and the value or tensor, if the files hold something of a wrong kind.
 class Checkpoint : public WeightSource {
  public:
   virtual const std::filesystem::path& path() const = 0;
@@ -84,11 +84,11 @@ class Checkpoint : public WeightSource {
   /// Throws if the files hold a value that has no canonical name and may change what the model computes.
   virtual void check_values() const {}
 
-  /// E.g. "llama". Throws where the files do not say.
+  /// E.g. "llama". Throws if the files do not say.
   virtual std::string_view architecture() const = 0;
-  /// Empty where the files do not say.
+  /// Empty if the files do not say.
   virtual std::optional<std::int64_t> get_int(ConfigKey key) const = 0;
-  /// A value for each layer, or one for all; empty where the files do not say.
+  /// A value for each layer, or one for all; empty if the files do not say.
   virtual std::vector<std::int64_t> get_ints(ConfigKey key) const {
     const auto one = get_int(key);
     return one ? std::vector{*one} : std::vector<std::int64_t>();
@@ -100,7 +100,7 @@ class Checkpoint : public WeightSource {
   virtual bool rope_interleaved() const = 0;
 
   virtual bool has(const TensorName& name) const = 0;
-  /// What is known of a tensor without its bytes: `data` and `source` are null. A 1-D tensor is one row. Throws where it is absent, of
+  /// What is known of a tensor without its bytes: `data` and `source` are null. A 1-D tensor is one row. Throws if it is absent, of
   /// an unknown type, of more than two dimensions, or not [rows, cols] (-1: any number).
   virtual WeightView tensor(const TensorName& name, std::int64_t rows, std::int64_t cols) const = 0;
   /// Reads rows of what `tensor` gave.
@@ -109,10 +109,10 @@ class Checkpoint : public WeightSource {
   std::vector<float> values(const TensorName& name, std::int64_t cols) const;
   /// The files' names of the tensors that are not among `used`, without those that a model can do without.
   virtual std::vector<std::string> unused_tensors([[maybe_unused]] std::span<const TensorName> used) const { return {}; }
-  /// Of all tensors, those without a canonical name among them.
+  /// Bytes of all tensors, also of those without a canonical name.
   virtual std::uint64_t tensor_bytes() const = 0;
 
-  /// Throws where the files have no tokenizer, or one of an unknown kind.
+  /// Throws if the files have no tokenizer, or one of an unknown kind.
   virtual TokenizerData tokenizer() const = 0;
 
   /// What the files hold, in their own words. The shape is left empty.
@@ -129,7 +129,7 @@ class Checkpoint : public WeightSource {
   virtual void read_rows(const WeightView& view, std::int64_t first, std::int64_t count, std::byte* out) const = 0;
 };
 
-/// Finds the format by what the file begins with. Throws ModelError where it is none that is known, or the file is damaged.
+/// Finds the format by what the file begins with. Throws ModelError if it is none that is known, or the file is damaged.
 [[nodiscard]] std::shared_ptr<const Checkpoint> open_checkpoint(const std::filesystem::path& path);
 
 }  // namespace warploom

@@ -12,7 +12,7 @@ namespace warploom {
 /// Replacing the file (writing a new one and renaming it) is safe at any time.
 class FileBytes {
  public:
-  /// Throws ModelError naming the path where it is no readable, non-empty regular file.
+  /// Throws ModelError naming the path if it is no readable, non-empty regular file.
   explicit FileBytes(const std::filesystem::path& path);
   ~FileBytes();
   FileBytes(const FileBytes&) = delete;
@@ -25,7 +25,7 @@ class FileBytes {
 
   /// Where the whole file would be: what read_to has read may be touched, and stays there as long as this object.
   std::span<const std::byte> bytes() const { return {data_, size_}; }
-  /// Reads from the file's start to `end` at least, unless that was done before; returns where it came to. Throws as read does.
+  /// Reads from the file's start to `end` at least, unless that was done before; returns how far it has come. Throws as read does.
   std::size_t read_to(std::size_t end);
 
  private:

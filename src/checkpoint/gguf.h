@@ -32,19 +32,19 @@ class GgufFile {
   std::span<const std::pair<std::string_view, GgufValue>> metadata() const { return header_.metadata; }
   std::span<const GgufTensor> tensors() const { return header_.tensors; }
 
-  const GgufValue* find(std::string_view key) const;           // null where absent
-  const GgufTensor* find_tensor(std::string_view name) const;  // null where absent
+  const GgufValue* find(std::string_view key) const;           // null if absent
+  const GgufTensor* find_tensor(std::string_view name) const;  // null if absent
 
-  /// Typed access. The optional forms are empty where the key is absent; all throw ModelError where the kind is wrong or the
-  /// number out of range, and the plain forms also where the key is absent.
+  /// Typed access. The optional forms are empty if the key is absent; all throw ModelError if the kind is wrong or the
+  /// number out of range, and the plain forms also if the key is absent.
   std::optional<std::int64_t> get_int(std::string_view key) const;
-  std::vector<std::int64_t> get_ints(std::string_view key) const;  // of a number or an array; empty where the key is absent
+  std::vector<std::int64_t> get_ints(std::string_view key) const;  // of a number or an array; empty if the key is absent
   std::optional<double> get_float(std::string_view key) const;
   std::optional<bool> get_bool(std::string_view key) const;
   std::optional<std::string_view> get_string(std::string_view key) const;
   std::int64_t need_int(std::string_view key) const;
   std::string_view need_string(std::string_view key) const;
-  const std::vector<std::string_view>* get_strings(std::string_view key) const;  // null where absent
+  const std::vector<std::string_view>* get_strings(std::string_view key) const;  // null if absent
 
   /// The tensor as a matrix without its bytes, as Checkpoint's function, and the bytes of rows, whatever their numbers.
   WeightView matrix(std::string_view name, std::int64_t rows = -1, std::int64_t cols = -1) const;

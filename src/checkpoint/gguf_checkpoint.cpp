@@ -39,7 +39,7 @@ std::string_view config_name(ConfigKey key) {
   return "";
 }
 
-/// What some converters write in its stead; empty if there is no such name.
+/// What some converters write instead; empty if there is no such name.
 std::string_view other_config_name(ConfigKey key) {
   switch (key) {
     case ConfigKey::rope_scaling_factor: return "rope.scale_linear";

@@ -260,7 +260,7 @@ void parse_metadata(Cursor& cursor, std::uint64_t count, GgufHeader& header) {
     const std::uint64_t at = cursor.offset();
     const std::string_view key = cursor.string("a key");
     header.metadata.emplace_back(key, read_value(cursor));
-    if (!keys.insert(key).second) cursor.fail_at(at, fmt::format("key \"{}\" stands there twice", key));
+    if (!keys.insert(key).second) cursor.fail_at(at, fmt::format("key \"{}\" appears twice", key));
   }
 }
 
@@ -271,7 +271,7 @@ void parse_tensors(Cursor& cursor, std::uint64_t count, GgufHeader& header) {
     const std::uint64_t at = cursor.offset();
     header.tensors.push_back(read_tensor(cursor));
     const std::string_view name = header.tensors.back().name;
-    if (!names.insert(name).second) cursor.fail_at(at, fmt::format("tensor \"{}\" stands there twice", name));
+    if (!names.insert(name).second) cursor.fail_at(at, fmt::format("tensor \"{}\" appears twice", name));
   }
 }
 

@@ -98,7 +98,7 @@ const std::vector<std::string_view>& read_merges(const GgufFile& file) {
   return *merges;
 }
 
-// -1 where the file has no such key, or says that there is no such token: some converters write -1 for that, as 32 bits.
+// -1 if the file has no such key, or says that there is no such token: some converters write -1 for that, as 32 bits.
 TokenId read_id(const GgufFile& file, std::string_view key, std::size_t tokens) {
   const auto id = file.get_int(key);
   if (!id || *id == -1 || *id == UINT32_MAX) return -1;
@@ -121,7 +121,7 @@ TokenizerData gguf_tokenizer(const GgufFile& file) {
   data.eos = read_id(file, "tokenizer.ggml.eos_token_id", tokens);
   data.unknown = read_id(file, "tokenizer.ggml.unknown_token_id", tokens);
   data.padding = read_id(file, "tokenizer.ggml.padding_token_id", tokens);
-  // Of filling in: what pads, and what begins another file or repository.
+  // Tokens for filling in: what pads, and what begins another file or repository.
   for (const std::string_view key :
        {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id", "tokenizer.ggml.fim_pad_token_id",
         "tokenizer.ggml.fim_rep_token_id", "tokenizer.ggml.fim_sep_token_id"})

@@ -6,7 +6,7 @@ namespace warploom::cli {
 
 namespace {
 
-// Decoding leaves a first word's space out where encoding puts it.
+// Decoding leaves out the space that encoding puts before a first word.
 bool adds_space(const Tokenizer& tokenizer, TokenId first) {
   return tokenizer.piece(first).starts_with(' ') && !tokenizer.decode(std::span(&first, 1)).starts_with(' ');
 }

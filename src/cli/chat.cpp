@@ -44,7 +44,7 @@ bool read_line(std::string& line, bool show_prompt) {
   return true;
 }
 
-/// Where the model had not come to its end.
+/// Says why an answer ends before the model ended it.
 void say_what_is_missing(const Completion& answer, const std::string& error) {
   if (!error.empty())
     say("(cut: {}; /reset starts a new conversation)\n", error);

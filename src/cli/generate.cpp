@@ -126,7 +126,7 @@ int run(const CLI::App& command, Generate& g) {
   const bool stream = !g.json && prompts.size() == 1 && g.request.n == 1;
   if (stream && g.echo) show(prompts[0]);
   Progress progress(!g.model.quiet, stream ? 0 : batch.requests.size() * static_cast<std::size_t>(std::max(g.request.n, 1)));
-  const bool answers = g.chat && g.prefill.empty();  // which begin a text, where others go on with one
+  const bool answers = g.chat && g.prefill.empty();  // which begin a text; others go on with one
   AnswerText streamed(*model->tokenizer());
   Callbacks callbacks;
   callbacks.should_abort = [&progress] {

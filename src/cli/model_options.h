@@ -59,7 +59,7 @@ void set_kv_options(const KvChoice& choice, Options& options) {
 }
 
 /// The given path, or the only GGUF file under models/ of the current folder or of the tree that holds this program.
-/// Throws InvalidArgument naming scripts/demo where there is none, or several.
+/// Throws InvalidArgument naming scripts/demo if there is none, or several.
 std::string find_model(const std::string& path);
 
 /// Throws InvalidArgument.

@@ -1,4 +1,4 @@
-// Text from files and models, where people read it.
+// Text from files and models, made fit for people to read.
 #pragma once
 
 #include <cstddef>

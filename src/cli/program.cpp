@@ -21,7 +21,7 @@ namespace warploom::cli {
 
 namespace {
 
-// Where the application has commands and the first argument names none of them: what to say.
+// What to say if the application has commands and the first argument names none of them.
 std::string unknown_command(const CLI::App& app, int argc, char** argv) {
   const auto commands = app.get_subcommands(nullptr);
   if (commands.empty() || argc < 2 || argv[1][0] == '-') return {};

@@ -25,11 +25,11 @@ class StatusLine {
   bool shown_, there_ = false;
 };
 
-/// How long prompts have been read for, where that takes over a second; then, of
+/// How long prompts have been read for, if that takes over a second; then, of
 /// many sequences, how many have ended.
 class Progress {
  public:
-  /// sequences: 0 where their text streams.
+  /// sequences: 0 if their text streams.
   Progress(bool wanted, std::size_t sequences) : line_(wanted), sequences_(sequences) {}
 
   void before_step();

@@ -9,7 +9,7 @@
 
 namespace warploom::cli {
 
-/// Everything in the file, or on standard input for "-", byte for byte. Throws InvalidArgument where it cannot be read.
+/// Everything in the file, or on standard input for "-", byte for byte. Throws InvalidArgument if it cannot be read.
 std::string read_all(const std::string& path);
 
 /// The file's lines without their ends; empty lines are left out, and do not count.

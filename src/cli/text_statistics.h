@@ -7,10 +7,10 @@
 
 namespace warploom::cli {
 
-/// Different n-grams as a share of all n-grams (Li et al. 2016, arXiv:1510.03055); 1 where there are none.
+/// Different n-grams as a share of all n-grams (Li et al. 2016, arXiv:1510.03055); 1 if there are none.
 double distinct(std::span<const TokenId> ids, int n);
 
-/// Share of n-grams that stood there before; 0 where there are none.
+/// Share of n-grams that appeared before; 0 if there are none.
 double repeated(std::span<const TokenId> ids, int n);
 
 }  // namespace warploom::cli

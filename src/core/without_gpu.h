@@ -1,4 +1,4 @@
-// What a user can do where CUDA cannot run.
+// What a user can do if CUDA cannot run.
 #pragma once
 
 namespace warploom {

@@ -71,7 +71,8 @@ struct Attention::Queries {
 
 namespace {
 
-/// Where results are summed up. The kernels write whole vectors: if a head is no whole number of them, into memory of its own.
+/// Where results are summed up: in their places, or, if a head is no whole number of vectors, in memory of its own, since the
+/// kernels write whole vectors.
 class Sums {
  public:
   Sums(float* const* out, int count, int head_dim) : out_(out), count_(count), head_dim_(head_dim) {
@@ -93,7 +94,7 @@ class Sums {
   alignas(64) float own_[kMaxQueries][kMaxHeadDim];
 };
 
-/// Of each query, over the chunks so far.
+/// The maximum and the sum of each query over the chunks so far.
 struct RunningSoftmax {
   alignas(64) float max[kMaxQueries], sum[kMaxQueries] = {};
   RunningSoftmax() { std::fill_n(max, kMaxQueries, -std::numeric_limits<float>::infinity()); }

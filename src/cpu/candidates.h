@@ -40,7 +40,7 @@ class Candidates {
   /// Keeps what weighs at least `min_weight`.
   void apply_min_p(std::uint64_t min_weight);
 
-  /// Of the weights.
+  /// The sum of the weights.
   std::uint64_t total() const;
   std::int64_t size() const { return count_; }
   std::span<const std::uint32_t> ids() const { return {ids_, static_cast<std::size_t>(count_)}; }  // ascending
@@ -56,7 +56,7 @@ class Candidates {
   const SampleKernels* kernels_;
   std::int64_t count_ = 0, room_ = 0, weight_room_ = 0;
   float floor_ = 0.0f, max_ = 0.0f;
-  // Uninitialised: pages that no row needs are never touched. One piece, which malloc keeps where it would give back two.
+  // Uninitialised: pages that no row needs are never touched. One piece, which malloc keeps; two it would give back.
   std::unique_ptr<std::byte[]> memory_;
   float* values_ = nullptr;
   std::uint32_t* ids_ = nullptr;

@@ -53,7 +53,7 @@ bool WeightMemory::is_at_hand(std::byte* page) const {
   const auto start = processor_time();
   *static_cast<volatile std::byte*>(page) = std::byte{0};
   if (processor_time() - start <= at_hand_) return true;
-  // Of a page that is huge already, this says whether the kernel can move others.
+  // As the page is huge already, this says whether the kernel can move others.
   return madvise(page, kHugePage, kCollapse) != 0;
 }
 

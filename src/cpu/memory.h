@@ -22,8 +22,8 @@ AlignedBytes allocate_bytes(std::size_t bytes, const char* what);
 /// The weights of a model, side by side in regions that are large enough for huge pages; one alone is often smaller than a page.
 /// A region is freed with the last weight in it.
 ///
-/// The kernel takes small pages from blocks that are too small for huge ones. Of those that are large enough, a virtual machine may have
-/// given the memory back to its host, and waits for it page by page: some 5 ms for a huge page, where the kernel clears one in 0.25.
+/// The kernel takes small pages from blocks that are too small for huge ones. A virtual machine may have given the memory of larger
+/// blocks back to its host, and then waits for it page by page: some 5 ms for a huge page, while the kernel clears one in 0.25.
 /// From the first such page on, weights begin in small pages, so that the first token need not wait, and move later: the first 256 MB,
 /// since there are only so many blocks too small for huge pages.
 class WeightMemory {

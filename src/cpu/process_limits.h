@@ -14,7 +14,7 @@ namespace warploom::cpu {
 int available_cpus(const std::filesystem::path& root = "/");
 
 /// Bytes that can still be allocated without swapping: what the kernel estimates for the machine (MemAvailable), but no more
-/// than its groups' limits leave, where pages of files that can be dropped count as free. UINT64_MAX if nothing is known.
+/// than its groups' limits leave, and pages of files that can be dropped count as free. UINT64_MAX if nothing is known.
 std::uint64_t available_memory(const std::filesystem::path& root = "/");
 
 }  // namespace warploom::cpu

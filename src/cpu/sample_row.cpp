@@ -26,7 +26,7 @@ bool RowSampler::load(const void* logits, DType type, std::int64_t vocab_size, c
   const SamplingParams& p = row.params;
   const bool penalised = !row.history.empty() && has_penalties(p);
   const bool changed = penalised || !row.bias.empty() || !row.allowed.empty();
-  // A block's maximum is a bound for top-k only where blocks are well more than k.
+  // A block's maximum is a bound for top-k only if blocks are well more than k.
   block_ = kCoarse;
   while (block_ > kFine && p.top_k > vocab_size / block_ / 2) block_ /= 2;
   if (type == DType::f32) {
@@ -49,7 +49,7 @@ bool RowSampler::load(const void* logits, DType type, std::int64_t vocab_size, c
   return scan();
 }
 
-// False where the row is invalid.
+// False if the row is invalid.
 bool RowSampler::scan() {
   block_max_.resize(static_cast<std::size_t>((vocab_ + block_ - 1) / block_));
   if (kernels_.scan(x_, vocab_, block_, block_max_.data())) return false;
@@ -106,7 +106,7 @@ void RowSampler::sample_row(const Visit& visit) const {
   for (std::int64_t at = 0; at < vocab_; at += kStride * kSampled) visit(at, std::min(kSampled, vocab_ - at));
 }
 
-// A logit that at least k others reach; where the row is sampled, most likely so.
+// A logit that at least k logits reach; if the row is sampled, only most likely.
 float RowSampler::floor_of_top_k(std::int64_t k) {
   // The k-th largest of the block maxima bounds the k-th largest logit from below.
   std::int64_t rank = k;
@@ -261,7 +261,7 @@ void RowSampler::run(const void* logits, DType type, std::int64_t vocab_size, co
     }
     if (p.top_p < 1.0f) keep_top_p(p.top_p);
     if (listed_) {
-      // What top-p keeps weighs something.
+      // Every token that top-p keeps weighs something.
       if (min_weight > 1 || p.top_p >= 1.0f) list_.apply_min_p(min_weight);
       draw_from_list(row, result);
     } else {

@@ -1,5 +1,5 @@
 // One row of logits to one token. Nothing is sorted as a whole: the row is read once for its maximum, once for its weights
-// where a filter needs their sum, and what may still be kept is picked out by block maxima and narrowed by partitioning.
+// if a filter needs their sum, and what may still be kept is picked out by block maxima and narrowed by partitioning.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ class RowSampler {
   /// logits: `vocab_size` values of `type`. The row's arguments are valid.
   void run(const void* logits, DType type, std::int64_t vocab_size, const SamplingInput& row, const SampleOutputs& wants,
            SampleResult& result);
-  /// Of the last row, after penalties, bias and mask. The caller's logits are still there.
+  /// A logit of the last row, after penalties, bias and mask. The caller's logits must still be there.
   float logit(TokenId token) const { return x_[token]; }
 
  private:
@@ -42,13 +42,13 @@ class RowSampler {
   void report_logprobs(const SampleOutputs& wants, SampleResult& result);
 
   const SampleKernels& kernels_;
-  const float* x_ = nullptr;  // the row after penalties, bias and mask: the caller's own where nothing changes it
+  const float* x_ = nullptr;  // the row after penalties, bias and mask: the caller's own if nothing changes it
   std::int64_t vocab_ = 0;
   std::int64_t block_ = 0;  // logits that share an entry of block_max_
   float max_ = 0.0f, scale_ = 0.0f;
   bool listed_ = false;  // the kept tokens so far are in list_; else they are all candidates
   Candidates list_;
-  std::vector<float> row_;  // where x_ points to a changed or widened copy
+  std::vector<float> row_;  // what x_ points to if it is a changed or widened copy
   std::vector<float> block_max_, maxima_;
   std::vector<std::uint64_t> sums_;
   std::vector<std::uint64_t> weights_;

@@ -21,7 +21,7 @@ std::int64_t max_kv_tokens(const DecoderModel& decoder, const EngineOptions& opt
   check_options(options);
   const ModelShape& shape = decoder.config().shape;
   decoder.backend().check_kv_cache_shape(cache_shape(shape, options));  // before anything is derived from it
-  // With a spare block for each sequence, for the copy that a shared block may need.
+  // Each sequence has a spare block, for the copy that a shared block may need.
   std::int64_t tokens = options.kv_cache_tokens > 0 ? options.kv_cache_tokens
                                                     : options.max_num_seqs * (shape.context_length + 2 * options.block_size);
   if (limit > 0) tokens = std::min(tokens, limit);
@@ -65,7 +65,7 @@ SchedulerOptions scheduler_options(const ModelShape& shape, const EngineOptions&
 
 std::int64_t kv_cache_tokens_for(std::span<const PreparedRequest> requests, const EngineOptions& options,
                                  const ModelShape& shape) {
-  // A spare block for each, for the copy that a shared block may need.
+  // Each has a spare block, for the copy that a shared block may need.
   std::vector<std::int64_t> blocks;
   for (const PreparedRequest& request : requests) {
     const SequenceGroup& group = *request.group;

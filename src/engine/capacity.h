@@ -12,7 +12,7 @@
 
 namespace warploom {
 
-/// Of one block.
+/// The shape of a cache of one block.
 KvCacheShape cache_shape(const ModelShape& shape, const EngineOptions& options);
 
 /// Tokens beyond which a larger KV cache would be of no use, or was not asked for. `limit`: what the caller knows; 0: nothing.

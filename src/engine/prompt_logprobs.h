@@ -9,7 +9,7 @@
 
 namespace warploom {
 
-/// Rows of logits that a step should have room for where prompts are scored.
+/// Rows of logits that a step should have room for if prompts are scored.
 inline constexpr std::int64_t kScoredAtOnce = 64;
 
 /// Row first_row + i of the last step's logits gives entry i: the log-probability of tokens[i], by a softmax in binary64.

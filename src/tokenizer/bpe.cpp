@@ -21,7 +21,7 @@ std::string utf8_of(char32_t c) {
 
 constexpr char32_t kAlphabetEnd = 256 + 68;
 
-// The byte of each code point, -1 where it stands for none.
+// The byte of each code point, -1 if it stands for none.
 std::array<int, kAlphabetEnd> alphabet_bytes() {
   std::array<int, kAlphabetEnd> bytes;
   bytes.fill(-1);
@@ -30,7 +30,7 @@ std::array<int, kAlphabetEnd> alphabet_bytes() {
   return bytes;
 }
 
-// False, and no change, where `piece` is not all of the alphabet.
+// False, and no change, if `piece` is not all of the alphabet.
 bool spell_bytes(const std::array<int, kAlphabetEnd>& bytes, std::string& piece) {
   std::string spelled;
   for (std::size_t i = 0; i < piece.size();) {
@@ -135,7 +135,7 @@ BpeEncoder::BpeEncoder(const TokenizerData& data, const TokenIndex& index, Vocab
 struct BpeEncoder::Scratch {
   struct Symbol {
     TokenId id;
-    MergeTable::Merge with_next;  // rank kNone also where the symbol is gone
+    MergeTable::Merge with_next;  // rank kNone also if the symbol is gone
     std::uint32_t previous;
     std::uint32_t next;
   };

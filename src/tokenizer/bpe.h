@@ -40,7 +40,7 @@ class MergeTable {
 class BpeEncoder final : public TextEncoder {
  public:
   /// Replaces the spelling of normal tokens in `vocabulary`, which must outlive the encoder, by their bytes. Throws
-  /// ModelError where a merge is malformed or names a token that does not exist, or the pre-tokenizer is not known.
+  /// ModelError if a merge is malformed or names a token that does not exist, or the pre-tokenizer is not known.
   BpeEncoder(const TokenizerData& data, const TokenIndex& index, Vocabulary& vocabulary);
 
   void encode(std::string_view text, std::vector<TokenId>& ids) const override;
@@ -51,10 +51,9 @@ class BpeEncoder final : public TextEncoder {
   std::string replace_unspellable(std::string_view text) const;
 
   PreTokenizer pretokenizer_;
-  std::array<TokenId, 256> byte_tokens_;  // -1 where the vocabulary has none
+  std::array<TokenId, 256> byte_tokens_;  // -1 if the vocabulary has none
   MergeTable merges_;
-  std::unordered_map<std::string_view, TokenId>
-      words_;  // every normal token, where whole words are looked up before merging
+  std::unordered_map<std::string_view, TokenId> words_;  // every normal token, if whole words are looked up before merging
 };
 
 }  // namespace warploom

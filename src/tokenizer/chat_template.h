@@ -37,7 +37,7 @@ class ChatTemplate {
   /// format() is not empty.
   std::vector<ChatSegment> render(std::span<const ChatMessage> messages, ChatEnd end) const;
 
-  /// Of a conversation that ends in an answer and a question: the text up to the answer's end, and what follows it, ready for the
+  /// A conversation that ends in an answer and a question, in two: the text up to the answer's end, and what follows it, ready for the
   /// next answer. Empty if the template does not write the answer. Throws as render does.
   struct AroundAnswer {
     std::string before;

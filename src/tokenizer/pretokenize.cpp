@@ -92,14 +92,14 @@ PreTokenizer::PreTokenizer(const PreTokenizerKind& kind) : kind_(&kind) {
   const auto pattern = std::make_shared<Pattern>();
   int error = 0;
   PCRE2_SIZE offset = 0;
-  // Anchored here and not in each call, where it would turn off the just-in-time compiled code.
+  // Anchored here and not in each call, which would turn off the just-in-time compiled code.
   pattern->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(kind.pattern.data()), kind.pattern.size(),
                                 PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &error, &offset, nullptr);
   if (pattern->code == nullptr) {
     throw Error("pre-tokenizer '" + std::string(kind.name) + "': PCRE2 error " + std::to_string(error) + " at offset " +
                 std::to_string(offset) + " (was PCRE2 built with Unicode support?)");
   }
-  pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE);  // where it fails, the interpreter does the work
+  pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE);  // if it fails, the interpreter does the work
   pattern->context = pcre2_match_context_create(nullptr);
   if (pattern->context == nullptr) throw std::bad_alloc();
   // Going back over white space counts against this limit: the default is met after some 10 MB of it.

@@ -11,12 +11,12 @@ namespace warploom {
 struct PreTokenizerKind {
   std::string_view name;     // as llama.cpp calls it
   std::string_view pattern;  // matches one word at any place of a text
-  bool whole_words;          // a word that is a token is taken as it is, even where merges do not lead to it
-  bool add_bos;              // what the file means where it does not say
+  bool whole_words;          // a word that is a token is taken as it is, even if merges do not lead to it
+  bool add_bos;              // what the file means if it does not say
   bool nfc;                  // text is normalised first
 };
 
-/// Null where the name is not known.
+/// Null if the name is not known.
 const PreTokenizerKind* find_pretokenizer(std::string_view name);
 /// Those that are known, for messages: "smollm, gpt-2, ...".
 std::string pretokenizer_names();
@@ -46,7 +46,7 @@ class Words {
 
  private:
   std::string_view text_;
-  std::string repaired_;      // the text with a placeholder for every invalid byte; empty where there is none
+  std::string repaired_;      // the text with a placeholder for every invalid byte; empty if there is none
   std::string_view subject_;  // what the pattern sees: as long as text_
   std::size_t position_ = 0;
   const PreTokenizer::Pattern& pattern_;

@@ -23,7 +23,7 @@ void replace_space_marks(std::string& piece) {
   piece.resize(end);
 }
 
-// The byte of "<0x0A>"; -1 where `piece` is not of that form.
+// The byte of "<0x0A>"; -1 if `piece` is not of that form.
 int parse_byte(std::string_view piece) {
   if (piece.size() != 6 || !piece.starts_with("<0x") || piece.back() != '>') return -1;
   int value = -1;
@@ -33,10 +33,10 @@ int parse_byte(std::string_view piece) {
 
 struct Symbol {
   std::uint32_t begin;
-  std::uint32_t bytes;  // 0 where it was merged into another
+  std::uint32_t bytes;  // 0 if it was merged into another
   std::uint32_t previous;
   std::uint32_t next;
-  TokenId id;  // -1 where it is not a token
+  TokenId id;  // -1 if it is not a token
 };
 
 struct Merge {

@@ -19,7 +19,7 @@ namespace warploom {
 class SentencePieceEncoder final : public TextEncoder {
  public:
   /// Replaces the spelling of tokens in `vocabulary`, which must outlive the encoder, by their bytes. Throws ModelError
-  /// where a byte token is malformed, or bytes have neither tokens of their own nor an unknown token.
+  /// if a byte token is malformed, or bytes have neither tokens of their own nor an unknown token.
   SentencePieceEncoder(const TokenizerData& data, Vocabulary& vocabulary);
 
   void encode(std::string_view text, std::vector<TokenId>& ids) const override;
@@ -27,7 +27,7 @@ class SentencePieceEncoder final : public TextEncoder {
  private:
   std::unordered_map<std::string_view, TokenId> tokens_;  // what text can be merged into, by spelling
   std::vector<float> scores_;
-  std::array<TokenId, 256> byte_tokens_;  // -1 where the vocabulary has none
+  std::array<TokenId, 256> byte_tokens_;  // -1 if the vocabulary has none
   TokenId unknown_;
   std::size_t longest_ = 0;  // bytes of the longest token
 };

@@ -21,8 +21,8 @@ class SpecialTokens {
  public:
   explicit SpecialTokens(const Vocabulary& vocabulary);
 
-  /// Cuts `text` at the leftmost token, the longest where several begin there, and so on to the end. Tokens with a role in
-  /// the model only where `parse_special`; those that the vocabulary's makers defined as pieces of text always. The
+  /// Cuts `text` at the leftmost token, at the longest if several begin there, and so on to the end. It finds tokens with a role in
+  /// the model only if `parse_special`, and always those that the vocabulary's makers defined as pieces of text. The
   /// fragments' texts are not empty.
   std::vector<Fragment> split(std::string_view text, bool parse_special) const;
 
@@ -32,7 +32,7 @@ class SpecialTokens {
     bool special = false;
     std::vector<std::pair<char, std::uint32_t>> children;
   };
-  std::uint32_t child(std::uint32_t node, char byte) const;  // 0 where there is none
+  std::uint32_t child(std::uint32_t node, char byte) const;  // 0 if there is none
 
   std::vector<Node> nodes_;                // the first is the root
   std::array<std::uint32_t, 256> root_{};  // its children

@@ -10,7 +10,7 @@
 
 namespace warploom {
 
-/// Open addressing: a slot is 8 bytes, and most of what is not the token is passed over without a look at its spelling. Not for keys
+/// Open addressing: a slot is 8 bytes, and most tokens that are not the one are passed over without a look at their spelling. Not for keys
 /// that an adversary may choose: whoever writes a file can make its own loading slow.
 class TokenIndex {
  public:
@@ -19,7 +19,7 @@ class TokenIndex {
 
   /// Returns the token of the same spelling that it holds already, or -1 after it has put `id` in.
   TokenId insert(TokenId id);
-  /// -1 where it holds no such token.
+  /// -1 if it holds no such token.
   TokenId find(std::string_view spelling) const;
 
  private:

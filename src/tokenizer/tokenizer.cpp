@@ -125,8 +125,8 @@ struct Tokenizer::State {
     throw InvalidArgument(fmt::format("token id {} is outside the vocabulary of {} tokens", id, vocabulary.size()));
   }
 
-  // Appends the token's bytes to `text`. `at_start` says that a text begins here, where the space that encode puts before the
-  // first word of some vocabularies is left out; it is updated for the token that follows.
+  // Appends the token's bytes to `text`. `at_start` says that a text begins here: then the space that encode puts before the
+  // first word of some vocabularies is left out. It is updated for the token that follows.
   void decode_next(TokenId id, bool with_special, bool& at_start, std::string& text) const {
     check_id(id);
     std::string_view piece = vocabulary.pieces[id];

@@ -8,7 +8,7 @@
 
 namespace warploom {
 
-/// Keeps nothing of the data. Throws ModelError where they contradict one another or are not supported.
+/// Keeps nothing of the data. Throws ModelError if they contradict one another or are not supported.
 [[nodiscard]] std::shared_ptr<const Tokenizer> load_tokenizer(const TokenizerData& data);
 
 }  // namespace warploom

@@ -9,7 +9,7 @@ namespace warploom {
 enum class Utf8State { valid, incomplete, invalid };
 struct Utf8Char {
   Utf8State state;
-  std::size_t bytes;  // length of the character where valid, of what is there where incomplete, 1 where invalid
+  std::size_t bytes;  // length of the character if valid, of what is there if incomplete, 1 if invalid
 };
 
 /// The character at the front of `text`, which is not empty. Overlong forms, surrogates and values above U+10FFFF are

@@ -34,7 +34,7 @@ struct Vocabulary {
   bool is_atomic(TokenId id) const { return is_special(id) || kinds[id] == TokenKind::user_defined; }
 };
 
-/// Puts all tokens but empty ones into `index`, which is that of `data.tokens`. Throws ModelError naming path and key where a token
+/// Puts all tokens but empty ones into `index`, which is that of `data.tokens`. Throws ModelError naming path and key if a token
 /// appears twice or a special token is to be added that there is not.
 Vocabulary read_vocabulary(const TokenizerData& data, TokenIndex& index);
 

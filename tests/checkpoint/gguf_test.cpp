@@ -87,10 +87,10 @@ TEST(Gguf, NamesWhatIsWrong) {
 
   GgufWriter twice = sample_file();
   twice.add("count", std::uint32_t{8});
-  EXPECT_THAT(refusal(twice.bytes()), HasSubstr("\"count\" stands there twice"));
+  EXPECT_THAT(refusal(twice.bytes()), HasSubstr("\"count\" appears twice"));
   GgufWriter same_name = sample_file();
   same_name.add_tensor("m", 0, {1}, std::vector<std::byte>(4));
-  EXPECT_THAT(refusal(same_name.bytes()), HasSubstr("\"m\" stands there twice"));
+  EXPECT_THAT(refusal(same_name.bytes()), HasSubstr("\"m\" appears twice"));
   GgufWriter ragged;
   ragged.add_tensor("r", 8, {1, 33}, std::vector<std::byte>(64));
   EXPECT_THAT(refusal(ragged.bytes()), HasSubstr("no whole number"));

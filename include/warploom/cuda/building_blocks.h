@@ -30,7 +30,7 @@ struct Filters {
   const float* min_p = nullptr;
 };
 
-/// What a draw takes its number from, as docs/sampling.md section 5; each array is [rows], null for zeros.
+/// What a draw takes its number from, as docs/sampling.md section 5 says; each array is [rows], null for zeros.
 struct RngState {
   const std::uint64_t* seed = nullptr;
   const std::uint64_t* position = nullptr;

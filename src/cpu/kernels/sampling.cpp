@@ -27,7 +27,7 @@ WARPLOOM_INLINE F load_lanes(const float* x, std::int64_t at, std::int64_t count
   return count - at >= kLanes ? load(x + at) : load_part(x + at, static_cast<int>(count - at));
 }
 
-// Sum of the weights that reach `least`; adds to num_kept. Where all but 0 do, nothing need be taken out.
+// Sum of the weights that reach `least`; adds to num_kept. If all but 0 do (kAll), nothing need be taken out.
 template <bool kAll>
 WARPLOOM_INLINE U sum_block(const float* x, std::int64_t count, F max, F scale, std::uint64_t least,
                             std::int64_t& num_kept) {

@@ -11,7 +11,7 @@
 namespace warploom::jinja {
 namespace {
 
-// Of Python 3, but for those that change their object, which Jinja hides from templates.
+// Methods of Python 3, without those that change their object, which Jinja hides from templates.
 constexpr auto kStringMethods = std::to_array<std::string_view>(
     {"capitalize",   "casefold",   "center",    "count",       "encode",    "endswith",     "expandtabs",   "find",
      "format",       "format_map", "index",     "isalnum",     "isalpha",   "isascii",      "isdecimal",    "isdigit",
@@ -49,7 +49,7 @@ Value loop_attribute(const Loop& loop, std::string_view name) {
   if (name == "length") return Value::integer(size);
   if (name == "previtem" && i > 0) return loop.items[i - 1];
   if (name == "nextitem" && i + 1 < size) return loop.items[i + 1];
-  // Of loops that call themselves, which are not supported.
+  // These tell apart the levels of loops that call themselves, which are not supported.
   if (name == "depth") return {std::int64_t{1}};
   if (name == "depth0") return {std::int64_t{0}};
   return {Undefined{std::string(name)}};

@@ -12,7 +12,7 @@ namespace warploom::jinja {
 Value attribute_of(const Value& object, std::string_view name, int line);
 /// `object[index]`, likewise.
 Value element_of(const Value& object, const Value& index, int line);
-/// What filters call an attribute: a number, or names and numbers with dots between. Where something is undefined, `otherwise`
+/// What filters call an attribute: a number, or names and numbers with dots between. If something is undefined, `otherwise`
 /// takes its place if it is not null.
 Value follow_path(const Value& object, const Value& path, const Value* otherwise, int line);
 

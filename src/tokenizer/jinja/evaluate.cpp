@@ -140,7 +140,7 @@ Value Interpreter::call_function(std::string_view name, const Arguments& given) 
     const Value* format = given.find(0, "format");
     if (format == nullptr || !format->is_text() || given.positional.size() + given.named.size() > 1)
       fail(given.line, "strftime_now: takes one string, the format");
-    // What was said stays that.
+    // What somebody said keeps its author.
     const std::string& authors = format->as_text().authors;
     const std::size_t said = authors.find_first_not_of(static_cast<char>(Author::format));
     const Author author = said == std::string::npos ? Author::format : static_cast<Author>(authors[said]);

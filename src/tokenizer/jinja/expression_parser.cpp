@@ -306,7 +306,7 @@ Expression ExpressionParser::test(Expression object) {
   return negated ? make(ExpressionType::unary, line, "not", parts(std::move(test))) : test;
 }
 
-// Of a test without parentheses, and of a tuple: whether another value follows.
+// Whether another value follows in a test without parentheses, or in a tuple.
 bool ExpressionParser::at_operand() const {
   static constexpr auto kWords =
       std::to_array<std::string_view>({"if", "else", "and", "or", "is", "in", "not", "recursive"});

@@ -96,7 +96,7 @@ class Lexer {
     code(kind == '{' ? '}' : '%');
   }
 
-  // What stands alone before a block or a comment on its line goes.
+  // Leaves out white space that is alone before a block or a comment on its line.
   std::string_view without_indent(std::string_view text) const {
     const std::size_t line_end = text.rfind('\n');
     const bool line_starts = at_ == 0 || source_[at_ - 1] == '\n';
@@ -184,7 +184,7 @@ class Lexer {
     move_to(i + 1);
   }
 
-  // Of Python's: `i` is behind the backslash; returns the place of the escape's last character.
+  // Reads one of Python's escapes: `i` is behind the backslash; returns the place of the escape's last character.
   std::size_t escape(std::size_t i, std::string& value) const {
     static constexpr std::string_view kLetters = "abfnrtv\\'\"", kMeanings = "\a\b\f\n\r\t\v\\'\"";
     const char c = i < source_.size() ? source_[i] : '\0';

@@ -22,7 +22,7 @@ std::size_t text_size(const Value& value) {
   return size;
 }
 
-// Of Jinja and of Hugging Face's library. Those that are not supported are defined all the same.
+// Functions of Jinja and of Hugging Face's library. Those that are not supported are defined all the same.
 constexpr auto kFunctions = std::to_array<std::string_view>(
     {"raise_exception", "strftime_now", "namespace", "range", "dict", "lipsum", "cycler", "joiner", "self"});
 

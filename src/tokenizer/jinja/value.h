@@ -40,7 +40,7 @@ struct None {};
 struct Function {
   std::string_view name;
 };
-/// Of a string, a list or a dictionary; it is called where it is looked up, and nowhere else.
+/// A method of a string, a list or a dictionary; it is called where it is looked up, and nowhere else.
 struct Method {
   std::string_view name;
 };
@@ -87,7 +87,7 @@ struct Value {
   const Text& as_text() const { return *std::get<TextPointer>(of); }
   const List& as_list() const { return std::get<ListPointer>(of)->items; }
   int height() const;
-  /// Of a dictionary or a namespace; null if it is neither.
+  /// The entries of a dictionary or a namespace; null if it is neither.
   const Entries* entries() const;
   /// The value of that key; null if there is none.
   const Value* find(std::string_view key) const;
@@ -101,7 +101,7 @@ struct Loop {
   std::size_t index0 = 0;
 };
 
-/// Of a container of these. Throws TemplateError on too deep a nesting.
+/// The height of a container of these. Throws TemplateError on too deep a nesting.
 int height_of(const List& items);
 
 /// For messages: "a string", "a list", ...
@@ -115,7 +115,7 @@ Text to_text(const Value& value, int line);
 /// What a loop goes over: a list, the keys of a dictionary, the characters of a string; of an undefined value nothing.
 List elements(const Value& value, int line);
 
-/// Of Unicode: where each character begins, and the text's size at the end.
+/// Where each character (of Unicode) begins, and the text's size at the end.
 std::vector<std::size_t> character_starts(std::string_view text);
 
 /// Python's subscript and slice of a list or a string.
