@@ -107,6 +107,7 @@ void run_test(const GpuRun& run, const AttentionTest& test) {
   args.out = {out.data(), test.type, heads * kHeadDim};
   const cuda::DeviceBuffer workspace(std::max<std::size_t>(cuda::paged_attention_workspace_bytes(args), 16), "a workspace");
   cuda::check(cudaMemset(workspace.data(), 0, std::min(workspace.bytes(), cuda::kAttentionZeroBytes)), "a workspace");
+  have_arrived();
   args.workspace = {workspace.data(), workspace.bytes()};
   run.time(test.name(), cache_bytes(batch, kv_heads), 4.0 * static_cast<double>(heads) * kHeadDim * pairs(batch), false,
            [&] { cuda::paged_attention(args, run.timer.stream()); });

@@ -41,6 +41,7 @@ void measure_memory(const GpuRun& run, GpuDevice& device) {
   const std::size_t bytes = run.options.small ? std::size_t{1} << 20 : std::size_t{1} << 30;
   const cuda::DeviceBuffer from(bytes, "a copy's source"), to(bytes, "a copy's target"), sink(4, "a sink");
   cuda::check(cudaMemset(from.data(), 0, bytes), "a copy's source");
+  have_arrived();
   const auto best = [&](double moved, const std::function<void()>& work) {
     const std::vector<double> runs = run.timer.cold(work);
     const double us = *std::min_element(runs.begin(), runs.end());

@@ -13,6 +13,10 @@
 
 namespace warploom::bench {
 
+/// To be called after what sets device memory up outside of the timer's stream, which does not wait for the legacy one: copies and fills
+/// may return before they are done.
+inline void have_arrived() { cuda::check(cudaStreamSynchronize(nullptr), "a benchmark's data"); }
+
 /// Device memory with a copy of `values`.
 template <typename T>
 class OnDevice {
@@ -21,6 +25,7 @@ class OnDevice {
       : memory_(std::max<std::size_t>(values.size_bytes(), 16), "a benchmark's data") {
     cuda::check(cudaMemcpy(memory_.data(), values.data(), values.size_bytes(), cudaMemcpyHostToDevice),
                 "a benchmark's data");
+    have_arrived();
   }
   explicit OnDevice(const std::vector<T>& values) : OnDevice(std::span<const T>(values)) {}
   T* data() const { return static_cast<T*>(memory_.data()); }

@@ -36,6 +36,7 @@ cuda::DeviceBuffer logits_of(const std::vector<float>& distinct, DType type, std
     cuda::check(cudaMemcpy(static_cast<std::byte*>(memory.data()) + static_cast<std::size_t>(r) * row_bytes,
                            from + static_cast<std::size_t>(r % kDistinct) * row_bytes, row_bytes, cudaMemcpyHostToDevice),
                 "logits");
+  have_arrived();
   return memory;
 }
 

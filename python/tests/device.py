@@ -149,6 +149,7 @@ class Tensor:
         assert array.nbytes == self.nbytes
         copied = ctypes.c_void_p(self.address), ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(self.nbytes)
         self.cuda("cudaMemcpy", *copied, 1)
+        self.cuda("cudaStreamSynchronize", ctypes.c_void_p())  # the bytes may arrive after the call
 
     def host(self) -> Any:
         self.cuda.synchronize()

@@ -21,6 +21,8 @@ inline DeviceMemory cuda_memory() {
           },
           [](void* device, const void* host, std::size_t bytes) {
             throw_on_cuda_error(cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice));
+            throw_on_cuda_error(
+                cudaStreamSynchronize(nullptr));  // the bytes may arrive after the call; tests have streams of their own
           },
           [](void* host, const void* device, std::size_t bytes) {
             throw_on_cuda_error(cudaDeviceSynchronize());
