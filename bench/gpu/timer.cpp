@@ -1,6 +1,7 @@
 #include "bench/gpu/timer.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "bench/gpu/read.h"
 #include "cuda/runtime/check.h"
@@ -26,10 +27,22 @@ GpuTimer::GpuTimer(const GpuOpsOptions& options, std::size_t l2_bytes)
       begin_(event()),
       end_(event()) {
   if (clock_ == GpuClock::model) return;
-  constexpr std::size_t kLeast = std::size_t{512} << 20;  // 60 us or more: longer than the host takes to enqueue any call
+  constexpr std::size_t kLeast = std::size_t{512} << 20;  // 60 us or more: longer than the host takes to enqueue most calls
   other_ = cuda::DeviceBuffer(std::max(4 * l2_bytes, kLeast), "what empties the L2 cache");
   sink_ = cuda::DeviceBuffer(sizeof(std::uint32_t), "a sink");
-  check(cudaMemset(other_.data(), 0, other_.bytes()), "what empties the L2 cache");
+  check(cudaMemsetAsync(other_.data(), 0, other_.bytes(), stream()), "what empties the L2 cache");
+}
+
+void GpuTimer::read_other() { read_all(other_.data(), other_.bytes(), static_cast<std::uint32_t*>(sink_.data()), stream()); }
+
+// A GPU that had nothing to do while the host prepared a test has lowered its clocks, and takes some milliseconds to raise them again.
+void GpuTimer::raise_clocks() {
+  constexpr std::chrono::milliseconds kEnough(30);
+  const auto end = std::chrono::steady_clock::now() + kEnough;
+  while (std::chrono::steady_clock::now() < end) {
+    for (int i = 0; i < 10; ++i) read_other();
+    check(cudaStreamSynchronize(stream()), "what raises the clocks");
+  }
 }
 
 double GpuTimer::between() const {
@@ -52,14 +65,27 @@ double GpuTimer::modelled(const std::function<void()>& work) const {
 
 std::vector<double> GpuTimer::cold(const std::function<void()>& work) {
   if (clock_ == GpuClock::model) return {modelled(work)};
+  constexpr int kMostReads = 64;  // some 10 ms: what takes longer to enqueue waits for the GPU itself
+  raise_clocks();
   std::vector<double> runs;
+  int reads = 1;
   for (int r = -2; r < repeats_; ++r) {
-    read_all(other_.data(), other_.bytes(), static_cast<std::uint32_t*>(sink_.data()), stream());
+    for (int i = 0; i < reads; ++i) read_other();
     check(cudaEventRecord(begin_.get(), stream()), "an event");
     work();
     check(cudaEventRecord(end_.get(), stream()), "an event");
+    const cudaError_t begun = cudaEventQuery(begin_.get());
+    if (begun != cudaErrorNotReady) check(begun, "an event");
+    static_cast<void>(cudaGetLastError());
     const double us = between();
-    if (r >= 0) runs.push_back(us);
+    if (r < 0) continue;                               // what is loaded or allocated at the first call
+    if (begun == cudaSuccess && reads < kMostReads) {  // the GPU may have waited for the host
+      runs.clear();
+      reads *= 2;
+      r = -1;
+      continue;
+    }
+    runs.push_back(us);
   }
   return runs;
 }
@@ -77,6 +103,7 @@ std::vector<double> GpuTimer::warm(const std::function<void()>& work) {
   cudaGraphExec_t instance = nullptr;
   check(cudaGraphInstantiate(&instance, graph.get(), 0), "a graph");
   const cuda::GraphExec exec(instance);
+  raise_clocks();
   std::vector<double> runs;
   for (int r = -2; r < repeats_; ++r) {
     check(cudaEventRecord(begin_.get(), stream()), "an event");

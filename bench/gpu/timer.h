@@ -22,7 +22,7 @@ class GpuTimer {
   cudaStream_t stream() const { return stream_.get(); }
   GpuClock clock() const { return clock_; }
   /// Microseconds of each run of `work`, which enqueues the same calls each time, on stream(). Before each run much more than the L2
-  /// cache of other data is read; meanwhile the host enqueues, so that its time does not show.
+  /// cache of other data is read, as often as it takes for the host to have enqueued the run meanwhile, so that its time does not show.
   std::vector<double> cold(const std::function<void()>& work);
   /// The mean of ten runs one after the other in a replayed graph, for each replay. Empty on the emulator, whose caches start cold.
   std::vector<double> warm(const std::function<void()>& work);
@@ -30,6 +30,8 @@ class GpuTimer {
  private:
   using Event = cuda::Owner<cudaEvent_t, cudaEventDestroy>;
   static Event event();
+  void read_other();
+  void raise_clocks();
   double between() const;
   double modelled(const std::function<void()>& work) const;
 
