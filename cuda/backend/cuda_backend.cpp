@@ -168,10 +168,12 @@ class CudaBackend final : public Backend {
         for (const OpCall& call : calls_) std::visit([this](const auto& args) { launch(args); }, call);
       };
       try {
-        if (is_decode && options_.cuda_graphs)
-          input.run_captured(step, calls_, stream_.get(), launch_all);
-        else
+        if (!is_decode || !options_.cuda_graphs)
           input.run(step, stream_.get(), launch_all);
+        else if (step_stream_.dependent)
+          input.run_captured(step, calls_, stream_.get(), launch_all, [this](bool dependent) { set_dependent(dependent); });
+        else
+          input.run_captured(step, calls_, stream_.get(), launch_all);
       } catch (const cuda::DeviceFault&) {
         throw;
       } catch (...) {  // what was launched before reads the step's input, which the next step overwrites
@@ -212,6 +214,10 @@ class CudaBackend final : public Backend {
       throw;
     }
     listing_ = false;
+  }
+  void set_dependent(bool dependent) {
+    step_stream_.dependent = dependent;
+    matmul_.set_dependent(dependent);
   }
   void launch(const EmbedArgs& args) { matmul_.embed(args); }
   void launch(const RmsNormArgs& args) { cuda::launch_rms_norm(args, options_.compute_type, step_stream_); }

@@ -65,8 +65,21 @@ GraphExec CudaStagingBuffer::capture(const Step& step, cudaStream_t stream, cons
   return GraphExec(exec);
 }
 
+void CudaStagingBuffer::try_capture(Captured& captured, cudaStream_t stream, const std::function<void()>& launch) {
+  try {
+    captured.graph = capture(captured.step, stream, launch);
+    captured.refused = false;
+  } catch (const DeviceFault&) {
+    throw;
+  } catch (const OutOfMemory&) {
+    captured.refused = false;  // a later step may find memory
+  } catch (const Error&) {
+    captured.refused = true;
+  }
+}
+
 void CudaStagingBuffer::run_captured(const Step& step, const std::vector<OpCall>& calls, cudaStream_t stream,
-                                     const std::function<void()>& launch) {
+                                     const std::function<void()>& launch, const std::function<void(bool)>& set_dependent) {
   const auto found = std::ranges::find_if(captured_, [&](const Captured& c) { return c.step == step && c.calls == calls; });
   if (found == captured_.end()) {
     run(step, stream, launch);
@@ -76,13 +89,12 @@ void CudaStagingBuffer::run_captured(const Step& step, const std::vector<OpCall>
   }
   captured_.splice(captured_.begin(), captured_, found);
   if (!found->graph && !found->refused) {
-    try {
-      found->graph = capture(step, stream, launch);
-    } catch (const DeviceFault&) {
-      throw;
-    } catch (const OutOfMemory&) {  // a later step may find memory
-    } catch (const Error&) {
-      found->refused = true;
+    try_capture(*found, stream, launch);
+    // On an RTX 5090 others' captures of dependent launches failed (sgl-project/sglang#18596).
+    if (found->refused && set_dependent) {
+      set_dependent(false);
+      try_capture(*found, stream, launch);
+      set_dependent(true);
     }
   }
   if (!found->graph) return run(step, stream, launch);  // works as well, but slower; what is wrong with an op is found again

@@ -30,9 +30,11 @@ class CudaStagingBuffer final : public StagingBuffer {
 
   /// The same, for steps that repeat. `calls` are the ops that `launch` launches. The first step with given calls is launched
   /// as it is, which makes all that ops keep by shape; the second is captured, and later ones replay the capture. Steps that cannot be
-  /// captured are launched as they are. Throws what `launch` throws outside a capture, and BackendError.
+  /// captured are launched as they are. `set_dependent`, if there is one, says whether `launch` launches dependents (LaunchStream), as
+  /// it does unless told otherwise: where a capture is refused, it is tried without. Throws what `launch` throws outside a capture, and
+  /// BackendError.
   void run_captured(const Step& step, const std::vector<OpCall>& calls, cudaStream_t stream,
-                    const std::function<void()>& launch);
+                    const std::function<void()>& launch, const std::function<void(bool)>& set_dependent = nullptr);
 
  private:
   struct Captured {
@@ -42,6 +44,7 @@ class CudaStagingBuffer final : public StagingBuffer {
     bool refused = false;  // by the runtime or the driver, so that later steps do not try again
   };
   GraphExec capture(const Step& step, cudaStream_t stream, const std::function<void()>& launch);
+  void try_capture(Captured& captured, cudaStream_t stream, const std::function<void()>& launch);
 
   PinnedBuffer host_;
   DeviceBuffer device_;

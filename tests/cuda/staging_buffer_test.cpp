@@ -22,7 +22,8 @@ class CudaStagingBufferTest : public testing::Test {
     return status != cudaStreamCaptureStatusNone;
   }
   /// A step that brings its input back. `in_capture` is called when it is captured.
-  void expect_echo(char value, const std::function<void()>& in_capture) {
+  void expect_echo(char value, const std::function<void()>& in_capture,
+                   const std::function<void(bool)>& set_dependent = nullptr) {
     *reinterpret_cast<char*>(in_.host()) = value;
     *reinterpret_cast<char*>(out_.host()) = 0;
     const auto launch = [&] {
@@ -31,7 +32,7 @@ class CudaStagingBufferTest : public testing::Test {
       ++captures_;
       in_capture();
     };
-    in_.run_captured({1, out_.host(), out_.device(), 1}, {}, stream_.get(), launch);
+    in_.run_captured({1, out_.host(), out_.device(), 1}, {}, stream_.get(), launch, set_dependent);
     EXPECT_FALSE(capturing());
     EXPECT_EQ(cudaPeekAtLastError(), cudaSuccess);
     test::throw_on_cuda_error(cudaStreamSynchronize(stream_.get()));
@@ -53,6 +54,27 @@ TEST_F(CudaStagingBufferTest, ACaptureThatBreaksRunsAsItIs) {
   const auto query = [&] { static_cast<void>(cudaStreamQuery(stream_.get())); };
   for (char value = 1; value <= 5; ++value) expect_echo(value, query);
   EXPECT_EQ(captures_, 1) << "it is remembered";
+}
+
+TEST_F(CudaStagingBufferTest, ARefusedCaptureIsTriedWithoutDependentLaunches) {
+  bool dependent = true;
+  const auto set_dependent = [&](bool now) { dependent = now; };
+  const auto refuse = [&] {
+    if (dependent) cuda::check(cudaErrorInvalidResourceHandle, "a dependent launch");
+  };
+  for (char value = 1; value <= 5; ++value) {
+    expect_echo(value, refuse, set_dependent);
+    EXPECT_TRUE(dependent);
+  }
+  EXPECT_EQ(captures_, 2) << "then it is replayed";
+}
+
+TEST_F(CudaStagingBufferTest, ACaptureThatIsRefusedEitherWayIsNotTriedAgain) {
+  bool dependent = true;
+  const auto refuse = [] { cuda::check(cudaErrorInvalidResourceHandle, "any launch"); };
+  for (char value = 1; value <= 5; ++value) expect_echo(value, refuse, [&](bool now) { dependent = now; });
+  EXPECT_TRUE(dependent);
+  EXPECT_EQ(captures_, 2) << "it is remembered";
 }
 
 TEST_F(CudaStagingBufferTest, MemoryThatRanOutMayBeThereLater) {

@@ -126,6 +126,30 @@ TEST_F(CudaGraphs, AreKeyedByEveryArgumentOfAnOp) {
   expect_no_stale_replay<GatedMatmulArgs>(first, second, gated_matmul, bits, no_bits, "tokens of a gated product");
 }
 
+// As on a driver that captures no dependent launches.
+TEST_F(CudaGraphs, AreRecordedWithoutDependentLaunchesWhereThoseAreRefused) {
+  if (warploom_emulator_inject == nullptr) GTEST_SKIP() << "only the emulator fails on purpose";
+  constexpr std::int64_t kWidth = 64;
+  const std::vector<float> x = test::random_floats(rng, 2 * kWidth);
+  test::Guarded gate_up(*backend, x);
+  test::Activations gated(*backend, kWidth);
+  const auto swiglu = [&] { backend->swiglu({gate_up.data(), 1, kWidth, gated.data()}); };
+  const auto calls = [](const char* name) { return warploom_emulator_calls(name); };
+  const std::uint64_t dependent_before = calls("cudaLaunchKernelExC");
+  step(swiglu);
+  if (calls("cudaLaunchKernelExC") == dependent_before)
+    GTEST_SKIP() << "a GPU before compute capability 9.0 has none; see CudaGeneration.On_h100";
+  const std::uint64_t plain = calls("cudaLaunchKernel"), replays = calls("cudaGraphLaunch");
+  warploom_emulator_inject("cudaLaunchKernelExC", 1, 400);  // cudaErrorInvalidResourceHandle
+  for (int i = 0; i < 4; ++i) step(swiglu);
+  warploom_emulator_inject("*", 0, 0);
+  EXPECT_EQ(calls("cudaLaunchKernel") - plain, 1u);
+  EXPECT_EQ(calls("cudaGraphLaunch") - replays, 4u);
+  const std::uint64_t dependent = calls("cudaLaunchKernelExC");
+  backend->swiglu({gate_up.data(), 1, kWidth, gated.data()});  // outside of graphs they stay
+  EXPECT_EQ(calls("cudaLaunchKernelExC") - dependent, 1u);
+}
+
 TEST_F(CudaGraphs, AreReplayedForEqualSteps) {
   if (warploom_emulator_calls == nullptr) GTEST_SKIP() << "only the emulator counts calls";
   constexpr std::int64_t kWidth = 64;

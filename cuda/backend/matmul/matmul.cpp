@@ -122,6 +122,8 @@ void Matmul::run(const GatedMatmulArgs& args) {
     launch_swiglu(gate, type, state_->stream);
 }
 
+void Matmul::set_dependent(bool dependent) { state_->stream.dependent = dependent; }
+
 void Matmul::embed(const EmbedArgs& args) {
   const auto& table = static_cast<const DeviceWeight&>(*args.table);
   const DType type = state_->options.compute_type;

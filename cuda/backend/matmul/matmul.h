@@ -42,6 +42,9 @@ class Matmul {
   /// As Backend::embed, on the stream.
   void embed(const EmbedArgs& args);
 
+  /// Whether later launches are dependent (LaunchStream).
+  void set_dependent(bool dependent);
+
  private:
   struct State;
   std::unique_ptr<State> state_;
