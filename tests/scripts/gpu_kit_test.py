@@ -3,6 +3,7 @@ import contextlib
 import importlib
 import io
 import json
+import os
 import pathlib
 import struct
 import subprocess
@@ -180,6 +181,46 @@ class Runs(unittest.TestCase):
         _, rows = self.run_steps(first, late, seconds=100, clock=lambda: now[0])
         self.assertEqual(rows[1], ("late", "skipped", "no time left"))
 
+    def test_a_step_for_which_too_little_time_was_left_has_not_failed(self):
+        _, rows = self.run_steps(self.step("long", "sleep 60", limit=50), seconds=4)
+        self.assertRegex(str(rows), r"^\[\('long', 'skipped', 'no time left: ended after [34] of at most 50 s'\)\]$")
+
+    def test_an_interrupt_ends_the_step(self):
+        child = []
+
+        class Interrupted(machine.Clocks):
+            def look(clocks):
+                if (self.kit / "results/long.out").exists():
+                    child.append(int((self.kit / "results/long.out").read_text()))
+                    raise KeyboardInterrupt
+
+        with unittest.mock.patch.object(machine, "Clocks", Interrupted), self.assertRaises(KeyboardInterrupt):
+            self.run_steps(self.step("long", "echo $$; exec sleep 72.5"))
+        with self.assertRaises(ProcessLookupError):
+            os.kill(child[0], 0)
+
+    def test_a_kit_for_another_architecture_says_so_at_once(self):
+        for arch, capability, runs in [("90", "9.0", True), ("80", "8.9", True), ("100", "10.3", True), ("90", "12.0", False), ("120", "10.0", False),
+                                       ("89", "8.0", False), ("", "12.0", True)]:
+            self.assertEqual(machine.runs(arch, capability), runs, (arch, capability))
+        (self.kit / "kit.json").write_text('{"arch": "120"}')
+        found, rows = self.run_steps(self.step("first", "echo fine"))
+        self.assertEqual(rows, [("first", "skipped", "no GPU")])
+        self.assertIn("holds code for sm_120 alone, the GPU is of compute capability 9.0: scripts/gpu-bundle OUT --arch 90", found["device"]["error"])
+        self.script("gpu_probe", 'echo \'{"probe": "device", "name": "E", "capability": "9.0", "multiprocessors": 132, "emulated": true}\'')
+        self.assertEqual(self.run_steps(self.step("second", "echo fine", gpu=False))[1], [("second", "holds", "fine")])
+
+    def test_nvidia_smi_is_asked_about_the_gpu_that_cuda_takes(self):
+        self.script("gpu_probe", 'echo \'{"probe": "device", "name": "A GPU", "capability": "9.0", "multiprocessors": 132, "pci": "00000000:65:00.0"}\'')
+        (self.kit / "smi").mkdir()
+        smi = self.kit / "smi/nvidia-smi"
+        smi.write_text('#!/bin/sh\nfor last; do :; done\n[ "$last" = 00000000:65:00.0 ] && echo "Mine, 580.1, 1, 1410, 2, 3, 4, 5, 6" || echo "Other, 0, 1, 9, 2, 3, 4, 5, 6"\n')
+        smi.chmod(0o755)
+        with unittest.mock.patch.object(machine, "own_environment", lambda: {**os.environ, "PATH": f"{smi.parent}:{os.environ['PATH']}"}):
+            found, _ = self.run_steps(self.step("first", "echo fine"))
+        self.assertEqual(found["device"]["driver_version"], "580.1")
+        self.assertEqual(found["steps"][0]["clocks"]["clocks.sm"], [1410.0, 1410.0])
+
     def test_claims_have_a_row_each(self):
         step = self.step("figures", f"echo '{figures(a=30, b=20).out}'", judge=judges.ratio("a", "b", 2))
         step.claims += [steps.Claim("another", "x", judges.ratio("a", "b", 1)), steps.Claim("lost", "x", judges.ratio("a", "z", 1))]
@@ -219,6 +260,12 @@ class Runs(unittest.TestCase):
             self.assertEqual(rows, [("first", "skipped", "no GPU"), ("second", "skipped", "no GPU")])
             self.assertIn(why, report.as_markdown(found))
         self.assertFalse((self.kit / "results/first.out").exists())
+
+    def test_what_needs_cublaslt_is_skipped_without_it(self):
+        with unittest.mock.patch.object(machine, "cublaslt_folder", lambda _: ""), unittest.mock.patch.object(machine, "own_environment", lambda: {
+                "PATH": os.environ["PATH"]}):
+            _, rows = self.run_steps(self.step("cuda_matmul_test", "echo fine"), self.step("cuda_test", "echo fine"))
+        self.assertEqual(rows, [("cuda_matmul_test", "skipped", "no libcublasLt.so.13 here"), ("cuda_test", "holds", "fine")])
 
     def test_a_missing_cublaslt_is_said(self):
         said = io.StringIO()
@@ -325,7 +372,11 @@ class Planted(judges.Output):
 class Tools(unittest.TestCase):
     def test_steps_are_chosen_in_their_order(self):
         names = lambda only: [step.name for step in steps.choose(steps.all_steps(), only)]  # noqa: E731
-        self.assertEqual(names("")[:4], ["mma", "hist", "dependent", "vectors"])
+        self.assertEqual(names("")[:4], ["mma", "dependent", "vectors", "stacks"])
+        # What the first minutes are for: is it right, does a model run, how fast is it; then the rest.
+        order = names("")
+        self.assertEqual(sorted(["attention-bits", "model", "sample", "generate", "sampling-rest", "memcheck"], key=order.index),
+                         ["attention-bits", "model", "sample", "generate", "sampling-rest", "memcheck"])
         self.assertEqual(names("sample, mma"), ["mma", "sample"])
         self.assertEqual(names("step-*"), ["step-smollm2-135m", "step-llama-3.2-1b", "step-llama-3.1-8b"])
         with self.assertRaisesRegex(ValueError, "no step is called nothing; known are mma"):

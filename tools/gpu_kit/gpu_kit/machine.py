@@ -59,14 +59,22 @@ def driver_missing():
     return ""
 
 
-def smi(environment_):
-    """What nvidia-smi says of the first GPU, by its field's names; {} without it."""
+def runs(arch, capability):
+    """Whether code for one architecture, such as "90", runs on a GPU of a compute capability, such as "9.0"; where either is not known, yes."""
+    if not arch.isdigit() or "." not in capability:
+        return True
+    major, minor = capability.split(".")
+    return arch[:-1] == major and int(arch[-1]) <= int(minor)
+
+
+def smi(environment_, gpu):
+    """What nvidia-smi says of a GPU, which is named by its number or its place on the bus, by its field's names; {} without it."""
     program = shutil.which("nvidia-smi", path=environment_.get("PATH"))
     if not program:
         return {}
     for fields in (FIELDS, FIELDS[:-1]):  # older drivers do not know the last
         try:
-            answer = subprocess.run([program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits", "-i", "0"], capture_output=True,
+            answer = subprocess.run([program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits", "-i", gpu], capture_output=True,
                                     text=True, timeout=10, env=environment_)
         except (OSError, subprocess.TimeoutExpired):
             return {}
@@ -78,11 +86,11 @@ def smi(environment_):
 class Clocks:
     """The lowest and the highest that were seen while a step ran."""
 
-    def __init__(self, environment_):
-        self.environment, self.values = environment_, {}
+    def __init__(self, environment_, gpu):
+        self.environment, self.gpu, self.values = environment_, gpu, {}
 
     def look(self):
-        for field, value in smi(self.environment).items():
+        for field, value in smi(self.environment, self.gpu).items():
             if field in ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw"):
                 try:
                     self.values.setdefault(field, []).append(float(value))

@@ -10,6 +10,7 @@ import time
 
 from gpu_kit import judges, machine, report
 
+NEED_CUBLASLT = {f"bin/{name}" for name in ("backend_test", "cuda_matmul_test", "cuda_model_test", "warploom-bench")}  # by themselves or by what they load
 SKIPPED = 77  # the exit status of a program that finds nothing to do here, for a reason that it says
 
 
@@ -18,6 +19,7 @@ class Runner:
         """Makes the folder of results. Raises OSError if it cannot be made."""
         self.kit, self.results, self.steps, self.clock = pathlib.Path(kit), pathlib.Path(results), steps, clock
         self.no_gpu = ""  # why
+        self.gpu = "0"  # as nvidia-smi knows the one that CUDA takes first
         self.outputs = {}  # of the steps that ended, by name
         self.end = clock() + seconds
         self.environment = machine.environment(self.kit)
@@ -29,7 +31,7 @@ class Runner:
         if self.no_gpu:
             print(f"No GPU can be used: {self.no_gpu}", flush=True)
         elif not machine.has_cublaslt(self.environment):
-            print(f"{machine.CUBLASLT} was not found: steps that multiply will not start. LD_LIBRARY_PATH can name its folder.", flush=True)
+            print(f"{machine.CUBLASLT} was not found: steps that need it are skipped. LD_LIBRARY_PATH can name its folder.", flush=True)
         for step in self.steps:
             step.emulated = found["device"].get("emulated", False)
             print(f"{step.name} ..", flush=True)
@@ -52,13 +54,18 @@ class Runner:
         return {**about, "began": _now()}
 
     def _device(self):
-        device = machine.smi(self.environment)
         code, out, err, _ = self._process("device", ["bin/gpu_probe", "device"], 60)
         try:
-            device.update(judges.Output(code, out, err).lines("device")[0])
+            probed = judges.Output(code, out, err).lines("device")[0]
         except ValueError:
             said = (err.strip() or out.strip() or "gpu_probe says nothing about the device").splitlines()[-1]
-            device["error"] = machine.driver_missing() or said
+            probed = {"error": machine.driver_missing() or said}
+        self.gpu = probed.get("pci", self.gpu)
+        device = {**machine.smi(self.environment, self.gpu), **probed}
+        arch = self._about().get("arch", "")
+        if not device.get("emulated") and not machine.runs(arch, device.get("capability", "")):
+            device["error"] = (f"this kit holds code for sm_{arch} alone, the GPU is of compute capability {device['capability']}: "
+                               f"scripts/gpu-bundle OUT --arch {device['capability'].replace('.', '')} makes another")
         return device
 
     def _step(self, step):
@@ -75,6 +82,8 @@ class Runner:
         record["seconds"], record["code"] = round(self.clock() - begin, 2), code
         output = judges.Output(code, out, err, self.outputs)
         record["figures"] = output.figures
+        if code is None and limit < step.limit:
+            return record, [row(step.claims[0], f"no time left: ended after {limit:.0f} of at most {step.limit} s", "skipped")]
         if code is None:
             return record, [row(step.claims[0], f"no end within {limit:.0f} s", "failed")]
         if code == SKIPPED:
@@ -104,6 +113,8 @@ class Runner:
             return "needs a GPU"
         if step.needs and not shutil.which(step.needs, path=self.environment["PATH"]):
             return f"no {step.needs} here"
+        if step.command[0] in NEED_CUBLASLT and not machine.has_cublaslt(self.environment):
+            return f"no {machine.CUBLASLT} here"
         program = self.kit / step.command[0]
         if "/" in step.command[0] and not program.exists():
             return f"{step.command[0]} is not in this kit"
@@ -123,17 +134,16 @@ class Runner:
         return code, out.read_text(errors="replace"), err.read_text(errors="replace"), clocks
 
     def _wait(self, process, limit):
-        end, clocks = self.clock() + limit, machine.Clocks(self.environment)
-        while self.clock() < end:
-            try:
-                return process.wait(timeout=min(2.0, max(0.01, end - self.clock()))), clocks.seen()
-            except subprocess.TimeoutExpired:
-                clocks.look()
+        end, clocks = self.clock() + limit, machine.Clocks(self.environment, self.gpu)
         try:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=10)  # a driver may hold it longer: then the next step starts beside it
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            pass
+            while self.clock() < end:
+                try:
+                    return process.wait(timeout=min(2.0, max(0.01, end - self.clock()))), clocks.seen()
+                except subprocess.TimeoutExpired:
+                    clocks.look()
+        finally:  # also if the user interrupts: the step has a session of its own, which gets nothing from the terminal
+            if process.returncode is None:
+                _end(process)
         return None, clocks.seen()
 
     def _write(self, found):
@@ -141,6 +151,14 @@ class Runner:
             part = self.results / (name + ".part")
             part.write_text(text)
             os.replace(part, self.results / name)
+
+
+def _end(process):
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=10)  # a driver may hold it longer: then the next step starts beside it
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+        pass
 
 
 def _broken(output):

@@ -37,36 +37,45 @@ def _ops(name, limit, only, claims, small, gpu=False):
 
 def _correct(small):
     is_small = ["--small"] if small else []
-    mma = Step("mma", 30, ["bin/gpu_probe", "mma"] + is_small,
+    mma = Step("mma", 60, ["bin/gpu_probe", "mma"] + is_small,
                [Claim("a sum stays when mma adds products that are zero: attention's bits do not depend on the batch", "no case differs",
                       judges.sums_stay)], gpu=False)
-    hist = Step("hist", 40, ["bin/gpu_probe", "hist"] + is_small, [], gpu=False)
-    hist.claims = [Claim("64-bit atomics in shared memory cost more than 32-bit ones", "at least 1.5x",
-                         judges.wide_atomics_cost(1.5, lambda: bool(hist.emulated)))]
-    dependent = Step("dependent", 30, ["bin/gpu_probe", "dependent"] + is_small,
+    dependent = Step("dependent", 60, ["bin/gpu_probe", "dependent"] + is_small,
                      [Claim("a graph captures kernels that may begin before the one ahead has ended, and they see what it wrote", "no value is wrong",
                             judges.dependents_wait)], gpu=False)
     tests = lambda *arguments: _tests(*arguments, small)  # noqa: E731
     return [
         mma,
-        hist,
         dependent,
         tests("vectors", 90, "cuda_test", "*DeviceVectors*", "*DeviceVectors.InOneBatch*", "the tokens that the CPU draws, for every number of blocks"),
-        tests("stacks", 30, "cuda_matmul_test", "CudaMatmul.StacksPartsOfDifferentTypes", "CudaMatmul.StacksPartsOfDifferentTypes",
+        tests("stacks", 90, "cuda_matmul_test", "CudaMatmul.StacksPartsOfDifferentTypes", "CudaMatmul.StacksPartsOfDifferentTypes",
               "cuBLASLt takes a bias that begins anywhere"),
         tests("products", 120, "cuda_matmul_test", "*EqualsTheExactProduct*:*ATokenAlone*", "*ATokenAlone*/Q4_0",
               "products are exact to rounding; a token alone has the bits that it has among others"),
-        tests("products-rest", 90, "cuda_matmul_test", "-*StacksParts*:*EqualsTheExactProduct*:*ATokenAlone*", "CudaMatmul.NoTokensNoWork:CudaMatmul.Refuses*",
-              "products at the edges: NaN, saturation, large grids, refusals"),
         tests("attention-bits", 90, "kv_cache_test", "*ChunksCrowds*:*SplitContexts*:*Workspace*:*Replays*:*Padding*:*BlocksBefore*",
               "*PaddingAndEmpty*", "prompt at once, token by token and split contexts give the same bits"),
         tests("attention", 120, "kv_cache_test", "*EqualsTheOracle*:*RoundedToBf16*:*LongContexts*:*Windows*:*Queries*", "*QueriesOfAnySize*",
               "attention is within its tolerances of the oracle"),
-        tests("cache-rest", 60, "kv_cache_test", "RopeAppend.*:CopyBlock.*:KvCacheArgs.*:LargeCache.*:*Nan*", "CopyBlock.*:RopeAppend.OneToken",
-              "the rest of the paged cache"),
+        tests("model", 150, "cuda_model_test", "*", "CudaGeneration.BadOptionsAreRefused", "a model on CUDA: logits of the CPU, alone equals in a crowd"),
+    ]
+
+
+def _correct_at_the_edges(small):
+    hist = Step("hist", 60, ["bin/gpu_probe", "hist"] + (["--small"] if small else []), [], gpu=False)
+    hist.claims = [Claim("64-bit atomics in shared memory cost more than 32-bit ones", "at least 1.5x",
+                         judges.wide_atomics_cost(1.5, lambda: bool(hist.emulated)))]
+    tests = lambda *arguments: _tests(*arguments, small)  # noqa: E731
+    return [
+        tests("products-rest", 90, "cuda_matmul_test", "-*StacksParts*:*EqualsTheExactProduct*:*ATokenAlone*", "CudaMatmul.NoTokensNoWork:CudaMatmul.Refuses*",
+              "products at the edges: NaN, saturation, large grids, refusals"),
         tests("sampling-rest", 150, "cuda_test", "-*DeviceVectors*:*DrawsFollow*:FullSort*", "SampleDefects.ATie*",
               "random rows draw the tokens that the CPU draws"),
+        tests("cache-rest", 60, "kv_cache_test", "RopeAppend.*:CopyBlock.*:KvCacheArgs.*:LargeCache.*:*Nan*", "CopyBlock.*:RopeAppend.OneToken",
+              "the rest of the paged cache"),
         tests("ops", 90, "backend_test", "*cuda*", "*Swiglu*EqualsTheOracle/cuda_packed_f16", "every op of the backend is near its oracle"),
+        hist,
+        Step("draws", 90, ["bin/warploom-check-sampler", "--device", "cuda", "--draws", "200000", "-q"],
+             [Claim("draws have the right distributions", "the check passes", judges.ends_well)]),
     ]
 
 
@@ -157,15 +166,15 @@ def _step_claims(small):
     return [("smollm2-135m", "Q4_1", batches, smollm2), larger("llama-3.2-1b", 0.19), larger("llama-3.1-8b", 0.38)]
 
 
-def _models(small):
-    steps = [
-        Step("draws", 90, ["bin/warploom-check-sampler", "--device", "cuda", "--draws", "200000", "-q"],
-             [Claim("draws have the right distributions", "the check passes", judges.ends_well)]),
-        _tests("model", 150, "cuda_model_test", "*", "CudaGeneration.BadOptionsAreRefused", "a model on CUDA: logits of the CPU, alone equals in a crowd", small),
-    ]
-    for shape, type_, batches, claims in _step_claims(small):
-        command = ["bin/warploom-bench", "--gpu-ops", "--shape", shape, "--type", type_, "-b", batches, "-c", "8" if small else "512", "--json", "-q"]
-        steps.append(Step(f"step-{shape}", 240, command, claims, gpu=shape != "smollm2-135m"))
+def _whole_steps(small):
+    command = lambda shape, type_, batches: [  # noqa: E731
+        "bin/warploom-bench", "--gpu-ops", "--shape", shape, "--type", type_, "-b", batches, "-c", "8" if small else "512", "--json", "-q"]
+    return [Step(f"step-{shape}", 240, command(shape, type_, batches), claims, gpu=shape != "smollm2-135m")
+            for shape, type_, batches, claims in _step_claims(small)]
+
+
+def _generations(small):
+    steps = []
     sizes = ["-p", "8", "-n", "2", "-c", "8", "-b", "1", "-r", "1"] if small else ["-p", "512", "-n", "128", "-c", "32", "-b", "1,16,64,65,256", "-r", "3"]
     generation = lambda batch: f"generate {sizes[3]} after {sizes[5]}, batch {batch}"  # noqa: E731
     many = 1 if small else 64
@@ -179,9 +188,12 @@ def _models(small):
                     judges.rate(generation(many), "generate", 0.97))])]:
         command = ["bin/warploom-bench", "-m", MODEL, "--device", "cuda", *sizes, "--json", "-q", *extra]
         steps.append(Step(name, 120, command, [Claim(f"generation with the model's file{how}", "it runs", judges.runs), *more], gpu=False))
-    peers = ["python3", "-B", "peers.py"] + (["--small"] if small else [])
-    steps.append(Step("peers", 180, peers, [Claim("PyTorch's and FlashInfer's times for the same work", "figures", judges.measured)], gpu=False))
     return steps
+
+
+def _peers(small):
+    command = ["python3", "-B", "peers.py"] + (["--small"] if small else [])
+    return Step("peers", 180, command, [Claim("PyTorch's and FlashInfer's times for the same work", "figures", judges.measured)], gpu=False)
 
 
 def _planted():
@@ -193,7 +205,9 @@ def _planted():
 
 
 def all_steps(small=False, planted=False):
-    return (_planted() if planted else []) + _correct(small) + _fast(small) + _sanitizers() + _models(small)
+    """Whether everything runs and is right, how fast it is, then what is at the edges or takes long: ten minutes should tell most."""
+    return [*(_planted() if planted else []), *_correct(small), *_fast(small), *_generations(small), *_whole_steps(small),
+            *_correct_at_the_edges(small), _peers(small), *_sanitizers()]
 
 
 def choose(steps, only):
