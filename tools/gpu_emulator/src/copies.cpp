@@ -96,6 +96,14 @@ cudaError_t check_fill(const Fill& fill) {
   return fits(fill.to, fill.box) ? cudaSuccess : cudaErrorInvalidPitchValue;
 }
 
+bool check_target(const Copy& copy) {
+  bool ok = true;
+  for_rows(copy.box, [&](size_t y, size_t z) {
+    ok = ok && check_allocated(row(copy.to, y, z), copy.box.width, "copy to device memory");
+  });
+  return ok;
+}
+
 Copy copy_of(const cudaMemcpy3DParms& p) {
   return {side_of(p.dstPtr, p.dstPos), side_of(p.srcPtr, p.srcPos), {p.extent.width, p.extent.height, p.extent.depth}};
 }

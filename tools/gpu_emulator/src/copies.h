@@ -30,6 +30,7 @@ struct Fill {
 // What the runtime refuses before anything runs.
 cudaError_t check_copy(const Copy& copy, cudaMemcpyKind kind);
 cudaError_t check_fill(const Fill& fill);
+bool check_target(const Copy& copy);            // that all of it is allocated, by check_allocated()
 Copy copy_of(const cudaMemcpy3DParms& params);  // of pointers: an array is none of the emulator's
 
 Work copy_work(const Copy& copy);

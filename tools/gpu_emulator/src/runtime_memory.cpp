@@ -23,6 +23,15 @@ cudaError_t start_copy(const Copy& copy, cudaMemcpyKind kind, cudaStream_t strea
     const auto* p = reinterpret_cast<const void*>(side.address);
     return !is_device_address(p) && !is_pinned(p);
   };
+  const auto* to = reinterpret_cast<const void*>(copy.to.address);
+  if (!async && !capturing && pageable(copy.from) && is_device_address(to) && !is_managed(to)) {
+    // CUDA runtime API, "API synchronization behavior": the stream is waited for before, and the call returns once the source has been read.
+    // The bytes arrive later, for which a stream that does not wait for this one does not wait.
+    if (const cudaError_t error = wait_for_stream(stream); error != cudaSuccess) return error;
+    if (!check_target(copy)) return result(device_error());
+    enqueue(stream, copy_work_now(copy));
+    return cudaSuccess;
+  }
   enqueue(stream, async && !capturing && pageable(copy.from) ? copy_work_now(copy) : copy_work(copy));
   return !async || (pageable(copy.to) && !capturing) ? wait_for_stream(stream) : cudaSuccess;
 }

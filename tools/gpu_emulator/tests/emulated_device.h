@@ -17,6 +17,7 @@ class DeviceBuffer {
   explicit DeviceBuffer(size_t size) : size_(size) { EXPECT_CUDA(cudaMalloc(&data_, size * sizeof(T))); }
   explicit DeviceBuffer(const std::vector<T>& values) : DeviceBuffer(values.size()) {
     EXPECT_CUDA(cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice));
+    EXPECT_CUDA(cudaStreamSynchronize(nullptr));  // for streams that do not wait for the legacy one
   }
   ~DeviceBuffer() { cudaFree(data_); }
   DeviceBuffer(const DeviceBuffer&) = delete;

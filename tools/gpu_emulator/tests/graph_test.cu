@@ -169,6 +169,7 @@ TEST(Graph, LaunchesOfOneGraphAreLaunchesOfTheirOwn) {
   EXPECT_CUDA(cudaGraphInstantiate(&executable, graph, 0));
   for (int i = 0; i < 4; ++i) {
     EXPECT_CUDA(cudaMemcpy(turn.data(), &i, sizeof i, cudaMemcpyHostToDevice));
+    EXPECT_CUDA(cudaStreamSynchronize(nullptr));
     EXPECT_CUDA(cudaGraphLaunch(executable, s.all[0]));
     EXPECT_CUDA(cudaStreamSynchronize(s.all[0]));
     EXPECT_EQ(p.host(), i % 2 == 0 ? (std::vector<int>{0, 1}) : (std::vector<int>{1, 0}));

@@ -371,6 +371,39 @@ TEST(Sanitizer, CopyBeyondAnAllocation) {
   EXPECT_CUDA(cudaMemcpy(p.data(), host, 40, cudaMemcpyHostToDevice));
 }
 
+// What cudaMemcpy brings from pageable memory arrives after the call: a stream that does not wait for the legacy one must be made to wait.
+__global__ void arrival_kernel(const int* from, int* to) { to[threadIdx.x] = from[threadIdx.x]; }
+TEST(Sanitizer, CopiesFromPageableMemoryArriveLate) {
+  cudaStream_t stream, blocking;
+  EXPECT_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  EXPECT_CUDA(cudaStreamCreate(&blocking));
+  DeviceBuffer<int> to(32);
+  const std::vector<int> host(32, 7);
+  const auto read_in = [&](cudaStream_t reader, bool wait) {
+    DeviceBuffer<int> from(32);
+    EXPECT_CUDA(cudaMemcpy(from.data(), host.data(), 32 * sizeof(int), cudaMemcpyHostToDevice));
+    if (wait) {
+      EXPECT_CUDA(cudaStreamSynchronize(nullptr));
+    }
+    arrival_kernel<<<1, 32, 0, reader>>>(from.data(), to.data());
+    return cudaStreamSynchronize(reader);
+  };
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_CUDA(read_in(stream, true));
+    EXPECT_CUDA(read_in(blocking, false));
+    EXPECT_CUDA(read_in(nullptr, false));
+    EXPECT_EQ(to.host(), host);
+  }
+  int late = 0;
+  for (int i = 0; i < 20; ++i) {
+    late += read_in(stream, false) != cudaSuccess;
+    warploom_emulator_clear();
+  }
+  EXPECT_GT(late, 0);
+  EXPECT_CUDA(cudaStreamDestroy(stream));
+  EXPECT_CUDA(cudaStreamDestroy(blocking));
+}
+
 // Memory that a stream allocates: another stream must wait for that point.
 TEST(Sanitizer, StreamOrderedMemoryUsedByAnotherStream) {
   cudaStream_t first, second;
