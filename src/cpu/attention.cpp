@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/divide.h"
+#include "cpu/isa.h"
 #include "cpu/token_shares.h"
 
 namespace warploom::cpu {
@@ -66,6 +67,7 @@ struct Attention::Queries {
     tile.type = args.cache.type;
     tile.int8_queries = int8_rows;
     tile.int8 = int8_block(head_dim);
+    tile.fetch = fetch_of_kv();
   }
 };
 

@@ -40,4 +40,11 @@ Fetch fetch_of_products([[maybe_unused]] const PackedFormat& weights, [[maybe_un
   return Fetch::first_cache;
 }
 
+Fetch fetch_of_kv() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_is("amd")) return Fetch::second_cache;
+#endif
+  return Fetch::first_cache;
+}
+
 }  // namespace warploom::cpu

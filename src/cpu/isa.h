@@ -17,4 +17,7 @@ CpuIsa best_isa();
 /// Figures: bench/README.md.
 Fetch fetch_of_products(const PackedFormat& weights, std::int64_t tokens);
 
+/// The same for keys and values: on AMD to the second cache, for the same reason.
+Fetch fetch_of_kv();
+
 }  // namespace warploom::cpu

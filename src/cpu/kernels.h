@@ -30,6 +30,10 @@ inline constexpr int kInt8Group = 32;
 struct Int8Block {
   int key_scales = 0, values = 0, value_scales = 0;
 };
+// Where weights, keys and values are fetched to before their use, which is measured by machine: fetch_of_products() and
+// fetch_of_kv() in cpu/isa.h.
+enum class Fetch : std::uint8_t { nowhere, first_cache, second_cache };
+
 // Query vectors that read the same keys: tokens of one sequence, query heads of one kv head.
 struct AttentionTile {
   const float* queries = nullptr;           // [count, head_dim], rows kQueryStride apart; rounded to bf16 if keys are
@@ -45,6 +49,7 @@ struct AttentionTile {
   Int8Block int8;
   // What is read after the chunk. It is fetched meanwhile: its pieces are too small for the processor to see their order.
   KvBlocks next;
+  Fetch fetch = Fetch::first_cache;  // where to
 };
 inline constexpr int kMaxQueries = 16;
 inline constexpr int kQueryStride = 256;  // the largest head_dim
@@ -74,9 +79,6 @@ struct SampleKernels {
   std::int64_t (*keep)(float* values, std::uint32_t* ids, std::int64_t count, float min_value, std::uint32_t last_id);
   void (*weigh)(const float* values, std::int64_t count, float max, float scale, std::uint64_t* weights);
 };
-
-// Where a product's weights are fetched to before their use, which is measured by machine: fetch_of_products() in cpu/isa.h.
-enum class Fetch : std::uint8_t { nowhere, first_cache, second_cache };
 
 struct Kernels {
   // Quantises one token's inputs into its slot of a token group's blocks, [cols / 32]; cols is a multiple of 32.

@@ -43,10 +43,7 @@ WARPLOOM_INLINE void score_some(const AttentionTile& tile, int first, int from, 
   const std::ptrdiff_t row = kBlockTokens * (kHalf ? 2 : 4), values = tile.head_dim * row;
   for (int d = 0; d < tile.head_dim; ++d, ++q) {
     F k[kBlocks];
-    if (first == 0) {  // the values are read next
-#pragma GCC unroll 8
-      for (int b = 0; b < kBlocks; ++b) fetch(keys[b] + values + d * row);
-    }
+    if (first == 0) fetch_line<kBlocks>(keys, values + d * row, tile.fetch);  // the values are read next
 #pragma GCC unroll 8
     for (int b = 0; b < kBlocks; ++b) k[b] = load_element<kHalf>(keys[b], d * kBlockTokens);
 #pragma GCC unroll 8

@@ -51,10 +51,7 @@ WARPLOOM_INLINE void score_some(const AttentionTile& tile, const float* const* p
 #pragma GCC unroll 2
       for (int c = 0; c < 2; ++c) {
         const std::ptrdiff_t at = (row + c) * kBlockTokens;
-        if (first == 0) {  // the values are read next
-#pragma GCC unroll 8
-          for (int b = 0; b < kBlocks; ++b) fetch(reinterpret_cast<const std::byte*>(keys[b] + key_words + at));
-        }
+        if (first == 0) fetch_line<kBlocks>(keys, key_words + at, tile.fetch);  // the values are read next
         Pairs k[kBlocks];
 #pragma GCC unroll 8
         for (int b = 0; b < kBlocks; ++b) k[b] = load_pairs(keys[b] + at);

@@ -14,30 +14,47 @@ WARPLOOM_INLINE const std::byte* block_at(const KvBlocks& kv, int b) {
   return kv.cache + static_cast<std::size_t>(kv.ids[b]) * kv.stride;
 }
 
-WARPLOOM_INLINE void fetch(const std::byte* p) { __builtin_prefetch(p); }
+// Fetches [0, bytes) behind p.
+WARPLOOM_INLINE void fetch(const std::byte* p, int bytes, Fetch to) {
+  if (to == Fetch::second_cache) {
+    for (int at = 0; at < bytes; at += 64) __builtin_prefetch(p + at, 0, 2);
+  } else {
+    for (int at = 0; at < bytes; at += 64) __builtin_prefetch(p + at, 0, 3);
+  }
+}
+
+// Fetches a cache line of each of kCount blocks, `offset` elements behind its start.
+template <int kCount, typename T>
+WARPLOOM_INLINE void fetch_line(const T* const* blocks, std::ptrdiff_t offset, Fetch to) {
+  if (to == Fetch::second_cache) {
+#pragma GCC unroll 8
+    for (int b = 0; b < kCount; ++b) __builtin_prefetch(blocks[b] + offset, 0, 2);
+  } else {
+#pragma GCC unroll 8
+    for (int b = 0; b < kCount; ++b) __builtin_prefetch(blocks[b] + offset, 0, 3);
+  }
+}
 
 // Fetches what is read next: for each block, or a sixteenth of it for each token.
 class NextBlocks {
  public:
   NextBlocks() = default;
   WARPLOOM_INLINE_MEMBER explicit NextBlocks(const AttentionTile& tile)
-      : kv_(tile.next), share_(tile.next.bytes / kBlockTokens) {}
+      : kv_(tile.next), share_(tile.next.bytes / kBlockTokens), to_(tile.fetch) {}
   WARPLOOM_INLINE_MEMBER void fetch_share(int t) const {
     const int b = t / kBlockTokens;
     if (b >= kv_.count) return;
-    const std::byte* p = block_at(kv_, b) + t % kBlockTokens * share_;
-    for (int at = 0; at < share_; at += 64) fetch(p + at);
+    fetch(block_at(kv_, b) + t % kBlockTokens * share_, share_, to_);
   }
 
   WARPLOOM_INLINE_MEMBER void fetch_block(int b) const {
-    if (b >= kv_.count) return;
-    const std::byte* p = block_at(kv_, b);
-    for (int at = 0; at < kv_.bytes; at += 64) fetch(p + at);
+    if (b < kv_.count) fetch(block_at(kv_, b), kv_.bytes, to_);
   }
 
  private:
   KvBlocks kv_;
   int share_ = 0;
+  Fetch to_ = Fetch::first_cache;
 };
 
 // call(number, first) for all of `count` queries, kMost at a time; the numbers are constants.

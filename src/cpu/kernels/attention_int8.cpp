@@ -71,10 +71,7 @@ WARPLOOM_INLINE void score_some(const AttentionTile& tile, int first, int from, 
       for (int b = 0; b < kBlocks; ++b) dots[i][b] = start_sum(queries[i].sums[g]);
     const int end = (g + 1) * kGroupQuads < quads ? (g + 1) * kGroupQuads : quads;
     for (int quad = g * kGroupQuads; quad < end; ++quad) {
-      if (fetch_values) {
-#pragma GCC unroll 8
-        for (int b = 0; b < kBlocks; ++b) fetch(keys[b] + tile.int8.values + quad * kQuadBytes);
-      }
+      if (fetch_values) fetch_line<kBlocks>(keys, tile.int8.values + quad * kQuadBytes, tile.fetch);
       B k[kBlocks];
 #pragma GCC unroll 8
       for (int b = 0; b < kBlocks; ++b) k[b] = load_bytes(codes_at(keys[b]) + quad * kQuadBytes);
