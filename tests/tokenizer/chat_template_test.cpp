@@ -270,6 +270,16 @@ TEST(ChatTemplate, ProgramsWithoutAnEnd) {
             "does not come to an end"},
            {"{% set ns = namespace(x='xx') %}{% for i in range(99) %}{% set ns.x = ns.x | replace('x', ns.x) %}{% endfor %}",
             ""},
+           {"{% set ns = namespace(x='xx') %}{% for i in range(4) %}{% set ns.x = ns.x | replace('x', ns.x) %}{% endfor %}"
+            "{{ ns.x | replace('x', 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx') | list | length }}",
+            "a text of 2097152 bytes is gone over by characters"},
+           {"{% set ns = namespace(x='xx') %}{% for i in range(4) %}{% set ns.x = ns.x | replace('x', ns.x) %}{% endfor %}"
+            "{% for i in range(999) %}{{ ns.x | replace('x', 'xx') | length }}{% endfor %}",
+            "does not come to an end"},
+           {"{% set ns = namespace(x='xx') %}{% for i in range(4) %}{% set ns.x = ns.x | replace('x', ns.x) %}{% endfor %}"
+            "{{ [" +
+                repeated("ns.x, ", 17) + "] | map('list') | list | length }}",
+            "map: the template makes too much text"},
            {"{% set ns = namespace(x=[]) %}{% for i in range(999) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}",
             "nested too deeply"},
            {"{% set ns = namespace(x=1) %}{% for i in range(150000) %}{% for j in [ns.x] %}{% set ns.x = loop %}{% endfor %}"

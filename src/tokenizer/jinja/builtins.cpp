@@ -61,12 +61,15 @@ List map(const Value& list, const Arguments& arguments) {
     if (arguments.positional.size() > 100) fail(arguments.line, "map: too many arguments");  // each may be map again
     const std::string& filter = arguments.text(0, "map").bytes;
     const Arguments rest = without(arguments, 1);
-    std::size_t left = kMaxTextBytes;
+    std::size_t left = kMaxTextBytes, parts_left = kMaxSplitBytes;
     for (const Value& each : elements(list, arguments.line)) {
       mapped.push_back(apply_filter(filter, each, rest));
-      const std::size_t size = mapped.back().is_text() ? mapped.back().as_text().size() : 0;
-      if (size > left) fail(arguments.line, "map: the template makes too much text");
+      const Value& made = mapped.back();
+      const std::size_t size = made.is_text() ? made.as_text().size() : 0,
+                        parts = made.is_list() ? made.as_list().size() : 0;
+      if (size > left || parts > parts_left) fail(arguments.line, "map: the template makes too much text");
       left -= size;
+      parts_left -= parts;
     }
     return mapped;
   }

@@ -48,7 +48,10 @@ Value Interpreter::evaluate(const Expression& e) {
       return slice(evaluate(e.operands[0]), evaluate(e.operands[1]), evaluate(e.operands[2]), evaluate(e.operands[3]),
                    e.line);
     case ExpressionType::call: return call(e);
-    case ExpressionType::filter: return apply_filter(e.name, evaluate(e.operands[0]), arguments(e));
+    case ExpressionType::filter: {
+      const Value operand = evaluate(e.operands[0]);
+      return paid(apply_filter(e.name, operand, arguments(e)), e.line);
+    }
     case ExpressionType::test: return {apply_test(e.name, evaluate(e.operands[0]), arguments(e))};
     case ExpressionType::unary: return unary(e);
     case ExpressionType::binary: return binary(e);
@@ -56,6 +59,11 @@ Value Interpreter::evaluate(const Expression& e) {
     case ExpressionType::conditional: return evaluate(e.operands[evaluate(e.operands[1]).truthy() ? 0 : 2]);
   }
   fail(e.line, "an expression of an unknown kind");
+}
+
+Value Interpreter::paid(Value made, int line) {
+  spend((made.is_text() ? made.as_text().size() : made.is_list() ? made.as_list().size() : 0) / 8, line);
+  return made;
 }
 
 Value Interpreter::lookup(const Expression& e) const {
@@ -105,9 +113,7 @@ Value Interpreter::call(const Expression& e) {
     if (const auto* loop = std::get_if<LoopPointer>(&object.of)) return call_loop(*loop, callee.name, given);
     const Value* held = object.is<Entries*>() ? object.find(callee.name) : nullptr;  // a namespace may hold a macro
     if (held != nullptr && held->is<Macro>()) return call_macro(std::get<Macro>(held->of), given);
-    Value result = call_method(callee.name, object, given);
-    if (result.is_text()) spend(result.as_text().size() / 8, e.line);
-    return result;
+    return paid(call_method(callee.name, object, given), e.line);
   }
   if (callee.type != ExpressionType::name) fail(e.line, "what is called is no function");
   const Value found = lookup(callee);

@@ -141,6 +141,9 @@ List elements(const Value& value, int line) {
   if (value.is_list()) return value.as_list();
   List all;
   if (value.is_text()) {
+    if (value.as_text().size() > kMaxSplitBytes)
+      fail(line, "a text of {} bytes is gone over by characters; at most {} are supported", value.as_text().size(),
+           kMaxSplitBytes);
     const auto starts = character_starts(value.as_text().bytes);
     for (std::size_t i = 0; i + 1 < starts.size(); ++i)
       all.push_back(Value::text(value.as_text().substr(starts[i], starts[i + 1] - starts[i])));

@@ -19,6 +19,8 @@ enum class Author : char { format, system, earlier_message, message_before_last,
 
 /// A few replacements within one another could fill any memory.
 inline constexpr std::size_t kMaxTextBytes = std::size_t{1} << 28;
+/// Of a text that is gone over character by character, each of which takes some hundred bytes then.
+inline constexpr std::size_t kMaxSplitBytes = std::size_t{1} << 20;
 
 struct Text {
   std::string bytes;
