@@ -44,8 +44,14 @@ void measure_steps(const GpuCommand& command, GpuReport& report, const GpuProgre
   report.model = cli::model_name(choice);
   report.device.name = model->device().description;
   report.device.emulated = work.has_value();
-  for (const std::int64_t batch : command.batches)
-    progress(measure_step(model, command.context, batch, work ? 1 : command.ops.repeats, work ? *work : nullptr));
+  for (const std::int64_t batch : command.batches) {
+    try {
+      progress(measure_step(model, command.context, batch, work ? 1 : command.ops.repeats, work ? *work : nullptr));
+    } catch (const OutOfMemory& error) {
+      if (report.measurements.empty()) throw;
+      cli::say("-b: {} is left out: {}\n", batch, error.what());  // what was measured is worth its time
+    }
+  }
 }
 
 }  // namespace

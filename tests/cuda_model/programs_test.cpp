@@ -94,6 +94,19 @@ TEST(GpuOps, TheReportNamesOneGpuAndNoRateThatIsNotKnown) {
   EXPECT_THAT(table.out, Not(HasSubstr("copies")));
 }
 
+// A batch that has no room costs no other one.
+TEST(GpuOps, StepsThatDoNotFitAreLeftOut) {
+  const auto steps = [](const char* batches) {
+    return gpu_ops({"--shape", "smollm2-135m", "--type", "Q4_1", "-b", batches, "-c", "1", "--json"},
+                   "WARPLOOM_EMULATOR_MEMORY=400");
+  };
+  const auto some = steps("1,4096");
+  ASSERT_EQ(some.status, 0) << some.err;
+  EXPECT_THAT(some.err, HasSubstr("-b: 4096 is left out: "));
+  EXPECT_EQ(json::parse(some.out)["measurements"].size(), 1u);
+  EXPECT_EQ(steps("4096").status, 1);
+}
+
 TEST(ServeOnTheEmulator, TheCacheIsNoLargerThanTheRequestsCanUse) {
   const test::TemporaryModel model(test::tiny_model());
   const auto cache = [&](std::vector<std::string> more) {
