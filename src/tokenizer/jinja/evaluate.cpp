@@ -50,7 +50,7 @@ Value Interpreter::evaluate(const Expression& e) {
     case ExpressionType::call: return call(e);
     case ExpressionType::filter: {
       const Value operand = evaluate(e.operands[0]);
-      return paid(apply_filter(e.name, operand, arguments(e)), e.line);
+      return counted(apply_filter(e.name, operand, arguments(e)), e.line);
     }
     case ExpressionType::test: return {apply_test(e.name, evaluate(e.operands[0]), arguments(e))};
     case ExpressionType::unary: return unary(e);
@@ -61,7 +61,7 @@ Value Interpreter::evaluate(const Expression& e) {
   fail(e.line, "an expression of an unknown kind");
 }
 
-Value Interpreter::paid(Value made, int line) {
+Value Interpreter::counted(Value made, int line) {
   spend((made.is_text() ? made.as_text().size() : made.is_list() ? made.as_list().size() : 0) / 8, line);
   return made;
 }
@@ -113,7 +113,7 @@ Value Interpreter::call(const Expression& e) {
     if (const auto* loop = std::get_if<LoopPointer>(&object.of)) return call_loop(*loop, callee.name, given);
     const Value* held = object.is<Entries*>() ? object.find(callee.name) : nullptr;  // a namespace may hold a macro
     if (held != nullptr && held->is<Macro>()) return call_macro(std::get<Macro>(held->of), given);
-    return paid(call_method(callee.name, object, given), e.line);
+    return counted(call_method(callee.name, object, given), e.line);
   }
   if (callee.type != ExpressionType::name) fail(e.line, "what is called is no function");
   const Value found = lookup(callee);

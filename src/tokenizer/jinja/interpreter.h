@@ -57,7 +57,7 @@ class Interpreter {
   // Counts work, and ends a template that does not end.
   void spend(std::size_t work, int line);
   // A text or list that a filter or a method made, once its size is counted.
-  Value paid(Value made, int line);
+  Value counted(Value made, int line);
 
   std::vector<Frame> frames_;  // the last is the one that is executed
   std::uint64_t frames_made_ = 0;
