@@ -37,8 +37,8 @@ TEST(Bench, JsonDescribesTheMachineAndEveryRun) {
     EXPECT_LE(m["median"].get<double>(), m["max"].get<double>());
   }
   for (const std::size_t generation : {1, 2}) {
-    EXPECT_GT(all["measurements"][generation]["sampling_share"].get<double>(),
-              0.0);  // timed apart: above 1 on a busy machine
+    const double share = all["measurements"][generation]["sampling_share"].get<double>();
+    EXPECT_TRUE(share > 0 && share < 1) << share;
   }
 }
 
