@@ -12,7 +12,8 @@ namespace warploom::cpu {
 
 namespace {
 
-constexpr int kMaxTiles = 4;  // of a work item
+constexpr int kMaxTiles = 4;                // of a work item
+constexpr std::int64_t kMinWork = 1 << 15;  // a few microseconds of multiply-adds: a thread gets no less at a time
 constexpr int kChunkBlocks = kChunkTokens / static_cast<int>(kKvBlockSize);
 
 std::int64_t group_of(const PagedAttentionArgs& args) { return args.num_heads / args.cache.num_kv_heads; }
@@ -215,14 +216,11 @@ void Attention::run(const PagedAttentionArgs& args) {
     rows += item.chunks * item.count;
   }
   const auto items = static_cast<std::int64_t>(work_items_.size());
-  // A chunk of one query takes about 2 head_dim kChunkTokens multiply-adds. A thread gets at least a few microseconds of work at
-  // a time.
-  constexpr std::int64_t kMinWork = 1 << 15;
+  // A chunk of one query takes about 2 head_dim kChunkTokens multiply-adds.
   const std::int64_t item_work = rows * 2 * args.cache.head_dim * kChunkTokens / (4 * items);
   const std::int64_t grain = std::max<std::int64_t>(1, kMinWork / std::max<std::int64_t>(1, item_work));
   // Threads share long contexts if there are few work items. Partial results merge in the same order as in a single pass.
-  if (longest > 1 && widest <= kMaxQueries && items < 4 * pool_.threads() && pool_.threads() > 1)
-    return run_split_kv(args, chunks);
+  if (longest > 1 && widest <= kMaxQueries && items <= 4 * pool_.threads()) return run_split_kv(args, chunks, rows);
   const bool shares = shares_tokens(pool_, args.metadata.num_tokens);
   const auto run_items = [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t i = begin; i < end; ++i) {
@@ -291,8 +289,9 @@ void Attention::list_chunks() {
   }
 }
 
-void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks) {
+void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks, std::int64_t rows) {
   const std::int64_t head_dim = args.cache.head_dim, width = align_up(head_dim, kKvBlockSize);
+  const auto items = static_cast<std::int64_t>(work_items_.size());
   list_chunks();
   const auto slots = static_cast<std::size_t>(chunks) * kMaxQueries;
   if (partial_max_.size() < slots) {
@@ -301,38 +300,53 @@ void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks
   }
   if (partial_values_.size() < slots * static_cast<std::size_t>(width))
     partial_values_.resize(slots * static_cast<std::size_t>(width));
+  if (split_queries_.size() < work_items_.size()) split_queries_.resize(work_items_.size());
+  pool_.parallel_for(items, 8, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const WorkItem& item = work_items_[static_cast<std::size_t>(i)];
+      split_queries_[static_cast<std::size_t>(i)] =
+          std::make_unique<Queries>(kernels_, args, item.first, item.count, item.kv_head);
+    }
+  });
 
-  // Each chunk is fetched while the one before it is read.
-  const std::int64_t head = std::max<std::int64_t>(1, pool_.head_of(chunks));
-  pool_.parallel_for(chunks, head, 1, [&](std::int64_t begin, std::int64_t end, int) {
+  // Each chunk is fetched while the one before it is read. Threads take the last ones in turns.
+  const std::int64_t head = std::max<std::int64_t>(1, pool_.head_of(chunks)), heads = head * pool_.threads();
+  pool_.parallel_for(chunks, head, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t c = begin; c < end; ++c) {
       const auto& [number, chunk] = chunks_[static_cast<std::size_t>(c)];
       const WorkItem& item = work_items_[number];
-      Queries queries(kernels_, args, item.first, item.count, item.kv_head);
-      queries.tile.kv = chunk_of(args, item, chunk);
-      if (c + 1 < end) {
-        const auto& following = chunks_[static_cast<std::size_t>(c + 1)];
-        queries.tile.next = read_next(args, work_items_[following.item], following.chunk);
+      AttentionTile tile = split_queries_[number]->tile;
+      tile.kv = chunk_of(args, item, chunk);
+      const std::int64_t following = c + 1 < end ? c + 1 : end <= heads ? heads + thread : c + pool_.threads();
+      if (following < chunks) {
+        const Chunk& next = chunks_[static_cast<std::size_t>(following)];
+        tile.next = read_next(args, work_items_[next.item], next.chunk);
       }
       const std::int64_t slot = (item.partials + chunk - item.first_chunk) * kMaxQueries;
       float* values[kMaxQueries];
-      for (int i = 0; i < queries.tile.count; ++i) values[i] = partial_values_.data() + (slot + i) * width;
-      kernels_.attend_chunk(queries.tile, chunk, partial_max_.data() + slot, partial_sum_.data() + slot, values);
+      for (int i = 0; i < tile.count; ++i) values[i] = partial_values_.data() + (slot + i) * width;
+      kernels_.attend_chunk(tile, chunk, partial_max_.data() + slot, partial_sum_.data() + slot, values);
     }
   });
-  for (const WorkItem& item : work_items_) {
-    const Outputs outputs(args, item.first, item.count, item.kv_head);
-    Sums sums(outputs.rows, outputs.count, static_cast<int>(head_dim));
-    RunningSoftmax total;
-    for (std::int64_t c = item.partials; c < item.partials + item.chunks; ++c) {
-      const float* values[kMaxQueries];
-      for (int i = 0; i < outputs.count; ++i) values[i] = partial_values_.data() + (c * kMaxQueries + i) * width;
-      kernels_.merge_chunks(outputs.count, static_cast<int>(head_dim), partial_max_.data() + c * kMaxQueries,
-                            partial_sum_.data() + c * kMaxQueries, values, total.max, total.sum, sums.rows());
-    }
-    for (int i = 0; i < outputs.count; ++i) kernels_.scale_row(sums.rows()[i], total.sum[i], static_cast<int>(head_dim));
-    sums.finish();
+  const std::int64_t merge_work = rows * width / items, grain = std::max<std::int64_t>(1, kMinWork / merge_work);
+  pool_.parallel_for(items, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) merge_partials(args, work_items_[static_cast<std::size_t>(i)], width);
+  });
+}
+
+void Attention::merge_partials(const PagedAttentionArgs& args, const WorkItem& item, std::int64_t width) {
+  const int head_dim = static_cast<int>(args.cache.head_dim);
+  const Outputs outputs(args, item.first, item.count, item.kv_head);
+  Sums sums(outputs.rows, outputs.count, head_dim);
+  RunningSoftmax total;
+  for (std::int64_t c = item.partials; c < item.partials + item.chunks; ++c) {
+    const float* values[kMaxQueries];
+    for (int i = 0; i < outputs.count; ++i) values[i] = partial_values_.data() + (c * kMaxQueries + i) * width;
+    kernels_.merge_chunks(outputs.count, head_dim, partial_max_.data() + c * kMaxQueries,
+                          partial_sum_.data() + c * kMaxQueries, values, total.max, total.sum, sums.rows());
   }
+  for (int i = 0; i < outputs.count; ++i) kernels_.scale_row(sums.rows()[i], total.sum[i], head_dim);
+  sums.finish();
 }
 
 }  // namespace warploom::cpu

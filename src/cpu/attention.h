@@ -45,14 +45,17 @@ class Attention {
   // One thread computes the whole context. `next`: what it reads after it.
   void run_single_pass(const PagedAttentionArgs& args, const WorkItem& item, const KvBlocks& next, Scratch& scratch);
   void list_chunks();
-  // Threads share the contexts, as in Flash-Decoding; `chunks` is their number over all work items, which are tiles.
-  void run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks);
+  // Threads share the contexts, as in Flash-Decoding; `chunks` is their number over all work items, which are tiles, and `rows` that
+  // of their partial results.
+  void run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks, std::int64_t rows);
+  void merge_partials(const PagedAttentionArgs& args, const WorkItem& item, std::int64_t width);
 
   const Kernels& kernels_;
   ThreadPool& pool_;
   std::vector<std::unique_ptr<Scratch>> scratch_;  // [threads]
   std::vector<WorkItem> work_items_;
   std::vector<Chunk> chunks_;
+  std::vector<std::unique_ptr<Queries>> split_queries_;  // [work items]
   std::vector<float> partial_max_, partial_sum_, partial_values_;
 };
 
