@@ -96,17 +96,18 @@ WARPLOOM_INLINE void accumulate_pv_dims(const AttentionTile& tile, int from, int
   for (int i = 0; i < kQueries; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[i][v] = load(values[i] + dim + v * kLanes);
-  for (int t = from; t < to;) {
-    const std::byte* block = block_at(tile.kv, t / kBlockTokens);
-    const std::int64_t row = static_cast<std::int64_t>(kBlockTokens) * tile.head_dim;  // values follow the block's keys
-    const int end = (t / kBlockTokens + 1) * kBlockTokens < to ? (t / kBlockTokens + 1) * kBlockTokens : to;
-    for (; t < end; ++t) {
-      if (next) next->fetch_share(t);
+  for (int b = from / kBlockTokens; b * kBlockTokens < to; ++b) {
+    const int begin = b * kBlockTokens < from ? from : b * kBlockTokens;
+    const int end = (b + 1) * kBlockTokens < to ? (b + 1) * kBlockTokens : to;
+    // Values follow the block's keys.
+    std::int64_t at = static_cast<std::int64_t>(kBlockTokens + begin % kBlockTokens) * tile.head_dim + dim;
+    const std::byte* block = block_at(tile.kv, b);
+    FetchParts following = next ? next->during(b) : FetchParts();
+    for (int t = begin; t < end; ++t, at += tile.head_dim) {
+      if (next) following.fetch_one();
       F v[kVectors];
 #pragma GCC unroll 4
-      for (int j = 0; j < kVectors; ++j)
-        v[j] =
-            load_element<kHalf>(block, row + static_cast<std::int64_t>(t % kBlockTokens) * tile.head_dim + dim + j * kLanes);
+      for (int j = 0; j < kVectors; ++j) v[j] = load_element<kHalf>(block, at + j * kLanes);
 #pragma GCC unroll 8
       for (int i = 0; i < kQueries; ++i) {
         const F w = set(weights[i][t]);
@@ -165,7 +166,7 @@ void attend(const AttentionTile& tile, std::int64_t chunk, float* maxima, float*
   softmax(tile, ranges, scores, maxima, sums);
   for (int i = 0; i < tile.count; ++i)
     for (int d = 0; d < tile.head_dim; d += kLanes) store(values[i] + d, zero());
-  const NextBlocks next(tile);
+  const NextBlocks next(tile, kBlockTokens);
   int i = 0;
   const auto accumulate = [&](auto queries) __attribute__((always_inline)) {
     accumulate_pv_group<kHalf, queries()>(tile, ranges + i, i == 0 ? &next : nullptr, scores + i, values + i);

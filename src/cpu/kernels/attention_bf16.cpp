@@ -160,12 +160,11 @@ WARPLOOM_INLINE void accumulate_dims(const ValueBlocks& blocks, int head_dim, in
         for (int j = 0; j < kVectors; ++j) sum[c][i][j] = zero();
     for (int block = b; block < end; ++block) {
       const std::uint32_t* at = blocks[block] + dim;
+      FetchParts following = next ? next->during(block) : FetchParts();
       for (int row = block * kBlockRows; row < (block + 1) * kBlockRows; row += 2) {
-        if (next) {
-          for (int t = 2 * row; t < 2 * row + 4; ++t) next->fetch_share(t);
-        }
 #pragma GCC unroll 2
         for (int c = 0; c < 2; ++c, at += head_dim) {
+          if (next) following.fetch_one();
           Pairs v[kVectors];
 #pragma GCC unroll 4
           for (int j = 0; j < kVectors; ++j) v[j] = load_pairs(at + j * kLanes);
@@ -204,7 +203,7 @@ void attend_chunk_bf16(const AttentionTile& tile, std::int64_t chunk, float* max
     pairs[i] = pair_up(scores[i], kChunkTokens, scores[i]);
     for (int d = 0; d < tile.head_dim; d += kLanes) store(values[i] + d, zero());
   }
-  const NextBlocks next(tile);
+  const NextBlocks next(tile, kBlockRows);
   in_parts<kMostQueries>(
       tile.count, [&](auto queries, int first) __attribute__((always_inline)) {
         constexpr int kQueries = queries(), kVectors = vectors_at_once(kQueries);

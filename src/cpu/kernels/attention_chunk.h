@@ -35,26 +35,35 @@ WARPLOOM_INLINE void fetch_line(const T* const* blocks, std::ptrdiff_t offset, F
   }
 }
 
-// Fetches what is read next: for each block, or a sixteenth of it for each token.
-class NextBlocks {
+// Fetches a block part by part.
+class FetchParts {
  public:
-  NextBlocks() = default;
-  WARPLOOM_INLINE_MEMBER explicit NextBlocks(const AttentionTile& tile)
-      : kv_(tile.next), share_(tile.next.bytes / kBlockTokens), to_(tile.fetch) {}
-  WARPLOOM_INLINE_MEMBER void fetch_share(int t) const {
-    const int b = t / kBlockTokens;
-    if (b >= kv_.count) return;
-    fetch(block_at(kv_, b) + t % kBlockTokens * share_, share_, to_);
+  FetchParts() = default;
+  WARPLOOM_INLINE_MEMBER FetchParts(const std::byte* block, int bytes, Fetch to) : at_(block), bytes_(bytes), to_(to) {}
+  WARPLOOM_INLINE_MEMBER void fetch_one() {
+    fetch(at_, bytes_, to_);
+    at_ += bytes_;
   }
 
-  WARPLOOM_INLINE_MEMBER void fetch_block(int b) const {
-    if (b < kv_.count) fetch(block_at(kv_, b), kv_.bytes, to_);
+ private:
+  const std::byte* at_ = nullptr;
+  int bytes_ = 0;  // of a part
+  Fetch to_ = Fetch::first_cache;
+};
+
+// The blocks that are read next, each of which is fetched in parts while a block of this chunk is read.
+class NextBlocks {
+ public:
+  WARPLOOM_INLINE_MEMBER NextBlocks(const AttentionTile& tile, int parts)
+      : kv_(tile.next), part_(tile.next.bytes / parts), to_(tile.fetch) {}
+  WARPLOOM_INLINE_MEMBER FetchParts during(int b) const {
+    return b < kv_.count ? FetchParts(block_at(kv_, b), part_, to_) : FetchParts();
   }
 
  private:
   KvBlocks kv_;
-  int share_ = 0;
-  Fetch to_ = Fetch::first_cache;
+  int part_;
+  Fetch to_;
 };
 
 // call(number, first) for all of `count` queries, kMost at a time; the numbers are constants.

@@ -166,7 +166,7 @@ WARPLOOM_INLINE void accumulate_dims(const AttentionTile& tile, int first, int e
     for (int j = 0; j < kVectors; ++j) sums[i][j] = set_int(0);
   for (int b = first; b < end; ++b) {
     const std::uint8_t* at = codes_at(block_at(tile.kv, b) + tile.int8.values) + 4 * dim;
-    if (next) next->fetch_block(b);
+    if (next) next->during(b).fetch_one();
     for (int quad = b * kBlockQuads; quad < (b + 1) * kBlockQuads; ++quad, at += 4 * tile.head_dim) {
       B v[kVectors];
 #pragma GCC unroll 4
@@ -196,7 +196,7 @@ void attend_chunk_int8(const AttentionTile& tile, std::int64_t chunk, float* max
   for (int i = 0; i < tile.count; ++i) maxima[i] = mask_scores(ranges[i], tile.soft_cap, scores[i]);
   for (int i = 0; i < tile.count; ++i) largest[i] = weigh(tile, ranges[i], maxima[i], scores[i], &sums[i]);
   for (int i = 0; i < tile.count; ++i) weights[i].set(ranges[i], all, largest[i], scores[i]);
-  const NextBlocks next(tile);
+  const NextBlocks next(tile, 1);
   in_parts<kMostQueries>(
       tile.count, [&](auto queries, int first) __attribute__((always_inline)) {
         constexpr int kQueries = queries(), kVectors = kMostVectors;
