@@ -30,10 +30,11 @@ const Kernels& kernels_for(CpuIsa isa) {
 Fetch fetch_of_products([[maybe_unused]] const PackedFormat& weights, [[maybe_unused]] std::int64_t tokens) {
 #if defined(__x86_64__)
   if (__builtin_cpu_is("amd")) {
-    const std::int64_t seen_by_itself = !weights.quantised                                                      ? 0
-                                        : weights.bits == CodeBits::eight                                       ? 2
-                                        : weights.scales == ScaleKind::affine && weights.bits == CodeBits::four ? 1
-                                                                                                                : 0;
+    const bool affine = weights.scales == ScaleKind::affine || weights.scales == ScaleKind::super_block_affine;
+    const std::int64_t seen_by_itself = !weights.quantised                         ? 0
+                                        : weights.bits == CodeBits::eight          ? 3
+                                        : affine && weights.bits == CodeBits::four ? 1
+                                                                                   : 0;
     return tokens <= seen_by_itself ? Fetch::nowhere : Fetch::second_cache;
   }
 #endif
