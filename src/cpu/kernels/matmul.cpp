@@ -65,7 +65,7 @@ WARPLOOM_INLINE void add_steps(const Block& block, const std::int8_t* x, AnyDot*
   if constexpr (kStep + 1 < kEnd) add_steps<kStep + 1, kEnd, kFirst, kTokens>(block, x, dots);
 }
 
-// The dot products of the steps [kFirst, kEnd) of a block with its kTokens inputs; x_sums are the sums of those inputs.
+// The dot products of the steps [kFirst, kEnd) of a block with its kTokens inputs; x_sums are the sums of those inputs, or of pairs.
 template <typename AnyDot, int kFirst, int kEnd, int kTokens, typename Block>
 WARPLOOM_INLINE void block_dots(const Block& block, const std::int8_t* x, const std::int32_t* x_sums, I* out) {
   AnyDot dots[kTokens];
@@ -92,11 +92,13 @@ WARPLOOM_INLINE void add_block(const Block& block, const ActivationBlock& in, in
   I dot[kTokens];
   if constexpr (kScales == ScaleKind::super_block_symmetric) {
     F both[kTokens];  // halves, which share the scale of the inputs
-    block_dots<AnyDot, 0, 4, kTokens>(block, x, in.first_sum + slot, dot);
+    const std::int32_t* first_sums = AnyDot::kTakesPairs ? in.first_pairs : in.first_sum;
+    const std::int32_t* second_sums = AnyDot::kTakesPairs ? in.second_pairs : in.second_sum;
+    block_dots<AnyDot, 0, 4, kTokens>(block, x, first_sums + slot, dot);
     const F first = block.first();
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) both[t] = mul(to_float(dot[t]), first);
-    block_dots<AnyDot, 4, 8, kTokens>(block, x, in.second_sum + slot, dot);
+    block_dots<AnyDot, 4, 8, kTokens>(block, x, second_sums + slot, dot);
     const F second = block.second();
     const float* d = one_register(in.d + slot);
 #pragma GCC unroll 8
@@ -316,6 +318,9 @@ void quantise_row(const float* x, std::int64_t cols, ActivationBlock* blocks, in
     block->ds[slot] = scale.step * static_cast<float>(first_sum + second_sum);
     block->first_sum[slot] = first_sum;
     block->second_sum[slot] = second_sum;
+#if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
+    sum_pairs(a, b, &block->first_pairs[slot], &block->second_pairs[slot]);
+#endif
   }
 }
 

@@ -6,13 +6,23 @@ namespace warploom::cpu::WARPLOOM_ISA {
 // Dot(x_sum), then add_step<kStep>(w, x) for the steps 0 to kSteps - 1, each 4 inputs, then sum<kSteps>(). Codes are below
 // 2^kBits. If it is symmetric, 2^(kBits - 1) is taken off them; x_sum is the sum of all inputs then.
 #if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
+// The pairs that ActivationBlock has of 32 inputs, the first 16 of which are in x.
+WARPLOOM_INLINE void sum_pairs(I x, I y, std::int32_t* first, std::int32_t* second) {
+  const __m256i twos = _mm256_hadd_epi32(add_halves(x), add_halves(y));
+  const __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(twos), _mm256_extracti128_si256(twos, 1));
+  const std::int64_t both = _mm_cvtsi128_si64(_mm_packs_epi32(sums, sums));
+  *first = static_cast<std::int32_t>(both);
+  *second = static_cast<std::int32_t>(both >> 32);
+}
+
 // Sums of 16 bits hold the products of several steps: |sum| <= 2 * kPairSteps * (2^kBits - 1) * 127 < 2^15.
 template <int kBits, bool kSymmetric>
 class Dot {
-  static_assert(kBits <= 6);
-  static constexpr int kPairSteps = kBits == 4 ? 8 : kBits == 5 ? 4 : 2;
+  static_assert(kBits <= 5);
+  static constexpr int kPairSteps = kBits == 4 ? 8 : 4;
 
  public:
+  static constexpr bool kTakesPairs = false;
   Dot() = default;
   WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : start_(-(1 << (kBits - 1)) * x_sum) {}
   template <int kStep>
@@ -38,10 +48,35 @@ class Dot {
   I pairs_, sum_;
 };
 
+// Up to 4 steps: of codes less 32, sums of 16 bits hold all products, since |8 * 32 * 127| < 2^15. On the way they may wrap around.
+template <>
+class Dot<6, true> {
+ public:
+  static constexpr bool kTakesPairs = true;  // x_pairs in place of x_sum: ActivationBlock::first_pairs or second_pairs
+  Dot() = default;
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_pairs) : x_pairs_(x_pairs) {}
+  template <int kStep>
+  WARPLOOM_INLINE_MEMBER void add_step(B w, const std::int8_t* x) {
+    static_assert(kStep < 4);
+    const I products = pair_products(w, x);
+    pairs_ = kStep == 0 ? subtract_32_pairs(products, x_pairs_) : add_pairs(pairs_, products);
+    pin(pairs_);
+  }
+  template <int kSteps>
+  WARPLOOM_INLINE_MEMBER I sum() const {
+    return widen_pairs(pairs_);
+  }
+
+ private:
+  std::int32_t x_pairs_;
+  I pairs_;
+};
+
 // Whole codes, less 128: their magnitude, at most 128, times the input with their sign. |2 * 128 * 127| < 2^15.
 template <>
 class Dot<8, true> {
  public:
+  static constexpr bool kTakesPairs = false;
   Dot() = default;
   WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t) : sum_(set_int(0)) {}
   template <int kStep>
@@ -61,6 +96,7 @@ class Dot<8, true> {
 template <int kBits, bool kSymmetric>
 class Dot {
  public:
+  static constexpr bool kTakesPairs = false;
   Dot() = default;
   WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : sum_(set_int(kSymmetric ? -(1 << (kBits - 1)) * x_sum : 0)) {}
   template <int kStep>
