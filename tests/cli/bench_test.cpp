@@ -207,6 +207,14 @@ TEST(Bench, WhatGpuOpsCannotTakeIsRefused) {
   EXPECT_THAT(none.err, HasSubstr("WARPLOOM_EMULATOR_DEVICE: \"v100\" is not one of a100,"));
 }
 
+TEST(Bench, AFullDiskIsSeen) {
+  for (const std::string arguments : {" --help", " --quiet --sampler --rows 1 --vocab 10 -r 1"}) {
+    const auto got = test::run_program({"/bin/sh", "-c", WARPLOOM_BENCH + arguments + " > /dev/full"});
+    EXPECT_EQ(got.status, 1) << arguments;
+    EXPECT_THAT(got.err, testing::MatchesRegex("warploom-bench: [^\n]+\n")) << arguments;
+  }
+}
+
 TEST(Bench, BadInputIsAnError) {
   for (const auto& arguments : std::vector<std::vector<std::string>>{{"--bogus"},
                                                                      {"--json", "--format", "table"},

@@ -138,18 +138,15 @@ TEST(CommandErrors, APipeOrADeviceIsNoModel) {
   std::filesystem::remove(pipe);
 }
 
-TEST(CommandErrors, AFullDiskIsSeenByEveryProgram) {
+TEST(CommandErrors, AFullDiskIsSeen) {
   const std::string model = std::string(WARPLOOM_TEST_DATA) + "/tokenizations/gpt-2.gguf";
-  const std::vector<std::string> commands = {std::string(WARPLOOM_PROGRAM) + " --help",
-                                             std::string(WARPLOOM_PROGRAM) + " --version",
-                                             std::string(WARPLOOM_PROGRAM) + " generate --help",
-                                             std::string(WARPLOOM_PROGRAM) + " info " + model,
-                                             std::string(WARPLOOM_BENCH) + " --help",
-                                             std::string(WARPLOOM_BENCH) + " --quiet --sampler --rows 1 --vocab 10 -r 1"};
+  const std::vector<std::string> commands = {
+      std::string(WARPLOOM_PROGRAM) + " --help", std::string(WARPLOOM_PROGRAM) + " --version",
+      std::string(WARPLOOM_PROGRAM) + " generate --help", std::string(WARPLOOM_PROGRAM) + " info " + model};
   for (const std::string& command : commands) {
     const auto got = test::run_program({"/bin/sh", "-c", command + " > /dev/full"});
     EXPECT_EQ(got.status, 1) << command;
-    EXPECT_THAT(got.err, testing::MatchesRegex("warploom(-bench)?: [^\n]+\n")) << command;
+    EXPECT_THAT(got.err, testing::MatchesRegex("warploom: [^\n]+\n")) << command;
   }
 }
 
