@@ -24,7 +24,7 @@ constexpr int kLanes = 16;
 // WARPLOOM_PRODUCTS_IN_PAIRS, the parts of that for sums of 16 bits, two a lane:
 //   I pair_products(B w, const std::int8_t* x)         the sums of two products; those of codes less 128 if signed_
 //   I add_pairs(I x, I y), I widen_pairs(I x)          the latter to one sum of 32 bits a lane
-//   I subtract_32_pairs(I x, std::int32_t pairs)      32 times the two sums of `pairs` from those of each lane
+//   I subtract_pairs(I x, std::int32_t pairs)          the two sums of `pairs` from those of each lane
 // Always:
 //   I add_signed_products(I sum, B w, const std::int8_t* x)   of 4 signed bytes and 4 inputs, each in [0, 127]
 //   void pin(I& x)                                     keeps the compiler from putting x off or copying it

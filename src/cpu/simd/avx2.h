@@ -259,8 +259,8 @@ WARPLOOM_INLINE I signed_pair_products(B w, const std::int8_t* x) {
 }
 WARPLOOM_INLINE I add_pairs(I x, I y) { return {_mm256_add_epi16(x.a, y.a), _mm256_add_epi16(x.b, y.b)}; }
 WARPLOOM_INLINE __m256i add_halves(I x) { return _mm256_add_epi32(x.a, x.b); }
-WARPLOOM_INLINE I subtract_32_pairs(I x, std::int32_t pairs) {
-  const __m256i offset = _mm256_slli_epi16(_mm256_set1_epi32(pairs), 5);
+WARPLOOM_INLINE I subtract_pairs(I x, std::int32_t pairs) {
+  const __m256i offset = _mm256_set1_epi32(pairs);
   return {_mm256_sub_epi16(x.a, offset), _mm256_sub_epi16(x.b, offset)};
 }
 WARPLOOM_INLINE I widen_pairs(I x) {

@@ -166,9 +166,7 @@ WARPLOOM_INLINE I add_pairs(I x, I y) { return {_mm512_add_epi16(x.v, y.v)}; }
 WARPLOOM_INLINE __m256i add_halves(I x) {
   return _mm256_add_epi32(_mm512_castsi512_si256(x.v), _mm512_extracti64x4_epi64(x.v, 1));
 }
-WARPLOOM_INLINE I subtract_32_pairs(I x, std::int32_t pairs) {
-  return {_mm512_sub_epi16(x.v, _mm512_slli_epi16(_mm512_set1_epi32(pairs), 5))};
-}
+WARPLOOM_INLINE I subtract_pairs(I x, std::int32_t pairs) { return {_mm512_sub_epi16(x.v, _mm512_set1_epi32(pairs))}; }
 WARPLOOM_INLINE I widen_pairs(I x) { return {_mm512_madd_epi16(x.v, _mm512_set1_epi16(1))}; }
 #endif
 

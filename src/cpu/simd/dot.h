@@ -6,11 +6,11 @@ namespace warploom::cpu::WARPLOOM_ISA {
 // Dot(x_sum), then add_step<kStep>(w, x) for the steps 0 to kSteps - 1, each 4 inputs, then sum<kSteps>(). Codes are below
 // 2^kBits. If it is symmetric, 2^(kBits - 1) is taken off them; x_sum is the sum of all inputs then.
 #if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
-// The pairs that ActivationBlock has of 32 inputs, the first 16 of which are in x.
+// The pairs that ActivationBlock has of 32 inputs, the first 16 of which are in x: |32 * 8 * 127| < 2^15.
 WARPLOOM_INLINE void sum_pairs(I x, I y, std::int32_t* first, std::int32_t* second) {
   const __m256i twos = _mm256_hadd_epi32(add_halves(x), add_halves(y));
   const __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(twos), _mm256_extracti128_si256(twos, 1));
-  const std::int64_t both = _mm_cvtsi128_si64(_mm_packs_epi32(sums, sums));
+  const std::int64_t both = _mm_cvtsi128_si64(_mm_slli_epi16(_mm_packs_epi32(sums, sums), 5));
   *first = static_cast<std::int32_t>(both);
   *second = static_cast<std::int32_t>(both >> 32);
 }
@@ -59,7 +59,7 @@ class Dot<6, true> {
   WARPLOOM_INLINE_MEMBER void add_step(B w, const std::int8_t* x) {
     static_assert(kStep < 4);
     const I products = pair_products(w, x);
-    pairs_ = kStep == 0 ? subtract_32_pairs(products, x_pairs_) : add_pairs(pairs_, products);
+    pairs_ = kStep == 0 ? subtract_pairs(products, x_pairs_) : add_pairs(pairs_, products);
     pin(pairs_);
   }
   template <int kSteps>
