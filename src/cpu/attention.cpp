@@ -124,8 +124,27 @@ struct Attention::Scratch {
   struct alignas(64) Line {
     float lanes[kKvBlockSize];
   };
+  struct Prepared {
+    std::uint64_t run = 0;
+    std::size_t item = 0;
+    std::optional<Queries> queries;
+  };
+
   std::optional<Tile> tiles[kMaxTiles];
   std::vector<Line> wide;  // a chunk as f32
+  // Of items that share contexts. Each thread prepares its own: another core's would take longer to fetch.
+  Prepared prepared[8];
+
+  const AttentionTile& tile_of(const Attention& attention, const PagedAttentionArgs& args, std::size_t item) {
+    Prepared& slot = prepared[item % std::size(prepared)];
+    if (slot.run != attention.runs_ || slot.item != item) {
+      const WorkItem& work = attention.work_items_[item];
+      slot.queries.emplace(attention.kernels_, args, work.first, work.count, work.kv_head);
+      slot.run = attention.runs_;
+      slot.item = item;
+    }
+    return slot.queries->tile;
+  }
 };
 
 Attention::Attention(const Kernels& kernels, ThreadPool& pool) : kernels_(kernels), pool_(pool) {
@@ -220,7 +239,7 @@ void Attention::run(const PagedAttentionArgs& args) {
   const std::int64_t item_work = rows * 2 * args.cache.head_dim * kChunkTokens / (4 * items);
   const std::int64_t grain = std::max<std::int64_t>(1, kMinWork / std::max<std::int64_t>(1, item_work));
   // Threads share long contexts if there are few work items. Partial results merge in the same order as in a single pass.
-  if (longest > 1 && widest <= kMaxQueries && items <= 4 * pool_.threads()) return run_split_kv(args, chunks, rows);
+  if (longest > 1 && widest <= kMaxQueries && items < 4 * pool_.threads()) return run_split_kv(args, chunks, rows);
   const bool shares = shares_tokens(pool_, args.metadata.num_tokens);
   const auto run_items = [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t i = begin; i < end; ++i) {
@@ -300,14 +319,7 @@ void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks
   }
   if (partial_values_.size() < slots * static_cast<std::size_t>(width))
     partial_values_.resize(slots * static_cast<std::size_t>(width));
-  if (split_queries_.size() < work_items_.size()) split_queries_.resize(work_items_.size());
-  pool_.parallel_for(items, 8, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const WorkItem& item = work_items_[static_cast<std::size_t>(i)];
-      split_queries_[static_cast<std::size_t>(i)] =
-          std::make_unique<Queries>(kernels_, args, item.first, item.count, item.kv_head);
-    }
-  });
+  ++runs_;
 
   // Each chunk is fetched while the one before it is read. Threads take the last ones in turns.
   const std::int64_t head = std::max<std::int64_t>(1, pool_.head_of(chunks)), heads = head * pool_.threads();
@@ -315,7 +327,7 @@ void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks
     for (std::int64_t c = begin; c < end; ++c) {
       const auto& [number, chunk] = chunks_[static_cast<std::size_t>(c)];
       const WorkItem& item = work_items_[number];
-      AttentionTile tile = split_queries_[number]->tile;
+      AttentionTile tile = scratch_[static_cast<std::size_t>(thread)]->tile_of(*this, args, number);
       tile.kv = chunk_of(args, item, chunk);
       const std::int64_t following = c + 1 < end ? c + 1 : end <= heads ? heads + thread : c + pool_.threads();
       if (following < chunks) {

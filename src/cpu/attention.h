@@ -55,7 +55,7 @@ class Attention {
   std::vector<std::unique_ptr<Scratch>> scratch_;  // [threads]
   std::vector<WorkItem> work_items_;
   std::vector<Chunk> chunks_;
-  std::vector<std::unique_ptr<Queries>> split_queries_;  // [work items]
+  std::uint64_t runs_ = 0;  // of run_split_kv()
   std::vector<float> partial_max_, partial_sum_, partial_values_;
 };
 
