@@ -239,7 +239,8 @@ void Attention::run(const PagedAttentionArgs& args) {
   const std::int64_t item_work = rows * 2 * args.cache.head_dim * kChunkTokens / (4 * items);
   const std::int64_t grain = std::max<std::int64_t>(1, kMinWork / std::max<std::int64_t>(1, item_work));
   // Threads share long contexts if there are few work items. Partial results merge in the same order as in a single pass.
-  if (longest > 1 && widest <= kMaxQueries && items < 4 * pool_.threads()) return run_split_kv(args, chunks, rows);
+  if (longest > 1 && widest <= kMaxQueries && items < 4 * pool_.threads() && pool_.threads() > 1)
+    return run_split_kv(args, chunks, rows);
   const bool shares = shares_tokens(pool_, args.metadata.num_tokens);
   const auto run_items = [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t i = begin; i < end; ++i) {
