@@ -132,8 +132,8 @@ struct Attention::Scratch {
 
   std::optional<Tile> tiles[kMaxTiles];
   std::vector<Line> wide;  // a chunk as f32
-  // Of items that share contexts. Each thread prepares its own: another core's would take longer to fetch.
-  Prepared prepared[8];
+  // Of up to 16 items that share contexts. Each thread prepares its own: another core's would take longer to fetch.
+  Prepared prepared[16];
 
   const AttentionTile& tile_of(const Attention& attention, const PagedAttentionArgs& args, std::size_t item) {
     Prepared& slot = prepared[item % std::size(prepared)];

@@ -45,8 +45,7 @@ class Attention {
   // One thread computes the whole context. `next`: what it reads after it.
   void run_single_pass(const PagedAttentionArgs& args, const WorkItem& item, const KvBlocks& next, Scratch& scratch);
   void list_chunks();
-  // Threads share the contexts, as in Flash-Decoding; `chunks` is their number over all work items, which are tiles, and `rows` that
-  // of their partial results.
+  // Threads share the contexts, as in Flash-Decoding. Work items are tiles; they have `chunks` chunks, and `rows` partial results.
   void run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks, std::int64_t rows);
   void merge_partials(const PagedAttentionArgs& args, const WorkItem& item, std::int64_t width);
 

@@ -64,8 +64,8 @@ struct ActivationBlock {
   float ds[kTokenGroup];                 // d times the sum of q
   std::int32_t first_sum[kTokenGroup];   // of the first 16 q
   std::int32_t second_sum[kTokenGroup];  // of the last 16 q
-  // 32 times the same as two sums of 16 bits, of every first and second and of every third and fourth q of four; only where products add
-  // up in 16 bits (cpu/simd/dot.h).
+  // The same sums, times 32, in two halves of 16 bits: of the even pairs of q, and of the odd ones. Only instruction sets whose products add
+  // up in 16 bits write and read them (cpu/simd/dot.h).
   std::int32_t first_pairs[kTokenGroup], second_pairs[kTokenGroup];
 };
 static_assert(sizeof(ActivationBlock) == 896);

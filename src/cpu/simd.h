@@ -24,6 +24,7 @@ constexpr int kLanes = 16;
 // WARPLOOM_PRODUCTS_IN_PAIRS, the parts of that for sums of 16 bits, two a lane:
 //   I pair_products(B w, const std::int8_t* x)         the sums of two products; those of codes less 128 if signed_
 //   I add_pairs(I x, I y), I widen_pairs(I x)          the latter to one sum of 32 bits a lane
+//   __m256i add_halves(I x)                            lanes 8 to 15 to lanes 0 to 7
 //   I subtract_pairs(I x, std::int32_t pairs)          the two sums of `pairs` from those of each lane
 // Always:
 //   I add_signed_products(I sum, B w, const std::int8_t* x)   of 4 signed bytes and 4 inputs, each in [0, 127]

@@ -9,6 +9,7 @@
 #include "support/float_weights.h"
 #include "support/generate.h"
 #include "support/stepper.h"
+#include "warploom/engine.h"
 #include "warploom/synthetic.h"
 
 namespace warploom {
@@ -135,14 +136,14 @@ TEST(CudaModel, SampledTokensAreThoseOfItsLogits) {
   EXPECT_GE(same, all * 95 / 100);
 }
 
-// 32 sequences in a pool with no block to spare, half of them continuing one prompt, whose blocks they share and copy when they
-// write: each is what it is alone.
+// 32 sequences in a pool for a few, each four of which continue one prompt, whose blocks they share and copy when they write: each is
+// what it is alone.
 TEST(CudaModel, EachOfManyIsWhatItIsAlone) {
   DeviceOptions device = test::cuda_options();
   device.cuda.deterministic = true;
   ModelOptions options;
   options.device = device;
-  // The model's own sizes, but of layers and of the vocabulary no more than it takes.
+  // SmolLM2's sizes, with fewer layers and a smaller vocabulary, which would only repeat the same kernels.
   ModelShape shape = model_shape("smollm2-135m");
   shape.num_layers = 4;
   shape.vocab_size = 16384;
@@ -156,13 +157,20 @@ TEST(CudaModel, EachOfManyIsWhatItIsAlone) {
   std::vector<std::vector<TokenId>> prompts;
   for (TokenId p = 0; p < 8; ++p) {
     prompts.emplace_back();
-    for (TokenId i = 0; i < 2 + p; ++i) prompts.back().push_back((1000 * p + 37 * i) % 16384);
+    for (TokenId i = 0; i < 10 + p; ++i) prompts.back().push_back((1000 * p + 37 * i) % 16384);
   }
   const auto roomy = test::generate(model, prompts, generation);
   ASSERT_EQ(roomy.size(), 32u);
   test::Options tight = generation;
   tight.kv_cache_tokens = 16 * 10;  // of about 32: sequences wait, are preempted, and share
-  const auto squeezed = test::generate(model, prompts, tight);
+  std::vector<RequestOutput> outputs;
+  Engine engine(model, tight);
+  std::vector<RequestHandle> handles;
+  for (const Request& request : test::requests_for(prompts, tight)) handles.push_back(engine.submit(request));
+  for (const RequestHandle& handle : handles) outputs.push_back(handle.output());
+  ASSERT_TRUE(engine.drain(Seconds(60)));
+  EXPECT_GT(engine.stats().preemptions, 0u);
+  const auto squeezed = test::flat(std::move(outputs));
   for (std::size_t i = 0; i < roomy.size(); ++i) {
     EXPECT_EQ(squeezed[i].token_ids, roomy[i].token_ids) << i;
     EXPECT_EQ(squeezed[i].logprobs, roomy[i].logprobs) << i;
