@@ -244,8 +244,7 @@ void Attention::run(const PagedAttentionArgs& args) {
   const bool shares = shares_tokens(pool_, args.metadata.num_tokens);
   const auto run_items = [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t i = begin; i < end; ++i) {
-      // Threads take chunks in turns if their items are alike and not in shares.
-      const std::int64_t following = i + 1 < end || shares ? i + 1 : end + (pool_.threads() - 1) * grain;
+      const std::int64_t following = i + 1 < end || shares ? i + 1 : pool_.likely_next(end, grain, grain, thread);
       KvBlocks next;
       if (following < items) {
         const WorkItem& item = work_items_[static_cast<std::size_t>(following)];
@@ -322,15 +321,15 @@ void Attention::run_split_kv(const PagedAttentionArgs& args, std::int64_t chunks
     partial_values_.resize(slots * static_cast<std::size_t>(width));
   ++runs_;
 
-  // Each chunk is fetched while the one before it is read. Threads take the last ones in turns.
-  const std::int64_t head = std::max<std::int64_t>(1, pool_.head_of(chunks)), heads = head * pool_.threads();
+  // Each chunk is fetched while the one before it is read.
+  const std::int64_t head = std::max<std::int64_t>(1, pool_.head_of(chunks));
   pool_.parallel_for(chunks, head, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
     for (std::int64_t c = begin; c < end; ++c) {
       const auto& [number, chunk] = chunks_[static_cast<std::size_t>(c)];
       const WorkItem& item = work_items_[number];
       AttentionTile tile = scratch_[static_cast<std::size_t>(thread)]->tile_of(*this, args, number);
       tile.kv = chunk_of(args, item, chunk);
-      const std::int64_t following = c + 1 < end ? c + 1 : end <= heads ? heads + thread : c + pool_.threads();
+      const std::int64_t following = c + 1 < end ? c + 1 : pool_.likely_next(end, head, 1, thread);
       if (following < chunks) {
         const Chunk& next = chunks_[static_cast<std::size_t>(following)];
         tile.next = read_next(args, work_items_[next.item], next.chunk);

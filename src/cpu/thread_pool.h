@@ -29,6 +29,13 @@ class ThreadPool {
   /// what other programs took from one of the threads.
   std::int64_t head_of(std::int64_t count) const { return count / threads() * 7 / 8; }
 
+  /// Where the chunk probably begins that this thread takes after one that ends at `end`, if threads are equally fast: what to fetch
+  /// meanwhile. May be beyond the count.
+  std::int64_t likely_next(std::int64_t end, std::int64_t head, std::int64_t grain, int thread) const {
+    const std::int64_t heads = head * threads();
+    return end <= heads ? heads + thread * grain : end + (threads() - 1) * grain;
+  }
+
   /// Calls body(begin, end, thread) for chunks until [0, count) is done; thread is in [0, threads()). The first threads() chunks
   /// are of `head`, the others of `grain`. A single chunk runs on the caller. Returns when all chunks are done and rethrows the
   /// first exception of a chunk.
