@@ -27,7 +27,7 @@ const Kernels& kernels_for(CpuIsa isa) {
   }
 }
 
-Fetch fetch_of_products([[maybe_unused]] const PackedFormat& weights, [[maybe_unused]] std::int64_t tokens) {
+ProductPlan plan_of_products([[maybe_unused]] const PackedFormat& weights, [[maybe_unused]] std::int64_t tokens) {
 #if defined(__x86_64__)
   if (__builtin_cpu_is("amd")) {
     const bool affine = weights.scales == ScaleKind::affine || weights.scales == ScaleKind::super_block_affine;
@@ -35,10 +35,10 @@ Fetch fetch_of_products([[maybe_unused]] const PackedFormat& weights, [[maybe_un
                                         : weights.bits == CodeBits::eight          ? 3
                                         : affine && weights.bits == CodeBits::four ? 1
                                                                                    : 0;
-    return tokens <= seen_by_itself ? Fetch::nowhere : Fetch::second_cache;
+    return {.fetch = tokens <= seen_by_itself ? Fetch::nowhere : Fetch::second_cache};
   }
 #endif
-  return Fetch::first_cache;
+  return {.fetch = weights.quantised && tokens >= 12 ? Fetch::second_cache : Fetch::first_cache, .pairs = true};
 }
 
 Fetch fetch_of_kv() {

@@ -11,13 +11,14 @@ namespace warploom::cpu {
 const Kernels& kernels_for(CpuIsa isa);
 CpuIsa best_isa();
 
-/// Where products with this many tokens fetch their weights to on this machine. An AMD core (Zen 4; others were not measured) waits for so few lines of its
-/// first cache at a time that weights on their way there keep inputs waiting. If it does little between the weights, it is
-/// faster at seeing their order by itself. An Intel core keeps too little of a slow cache or memory in flight by itself.
-/// Figures: bench/README.md.
-Fetch fetch_of_products(const PackedFormat& weights, std::int64_t tokens);
+/// How products with this many tokens go through their weights on this machine. Figures: bench/README.md.
+/// - An AMD core (Zen 4; others were not measured) waits for so few lines of its first cache at a time that weights on their way there
+///   keep inputs waiting. If it does little between the weights, it is faster at seeing their order by itself.
+/// - An Intel core keeps too little of a slow cache or memory in flight by itself. It multiplies two vectors of 512 bits a cycle, and
+///   loads no more than two: panels in pairs need half as many loads of inputs.
+ProductPlan plan_of_products(const PackedFormat& weights, std::int64_t tokens);
 
-/// The same for keys and values: on AMD to the second cache, for the same reason.
+/// Where keys and values are fetched to: on AMD to the second cache, for the same reason.
 Fetch fetch_of_kv();
 
 }  // namespace warploom::cpu

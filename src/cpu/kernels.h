@@ -30,9 +30,28 @@ inline constexpr int kInt8Group = 32;
 struct Int8Block {
   int key_scales = 0, values = 0, value_scales = 0;
 };
-// Where weights, keys and values are fetched to before their use, which is measured by machine: fetch_of_products() and
-// fetch_of_kv() in cpu/isa.h.
+// Where weights, keys and values are fetched to before their use.
 enum class Fetch : std::uint8_t { nowhere, first_cache, second_cache };
+// How a machine goes through panels, which is measured: plan_of_products() in cpu/isa.h.
+struct ProductPlan {
+  Fetch fetch = Fetch::first_cache;  // of the weights
+  bool pairs = false;  // two panels at a time share the inputs that are loaded, if the instruction set has a loop for it
+};
+
+// A product of neighbouring panels with some tokens: out[t, row] = the sum over the inputs of a row's weights times x[t], + bias[row].
+struct PanelProduct {
+  PackedFormat format;
+  const std::byte* panels = nullptr;  // one after the other
+  std::size_t panel_bytes = 0;        // of each
+  std::int64_t rows = 0, cols = 0;    // of the weights in them; the last panel may hold fewer rows than kPanelRows
+  std::int64_t tokens = 0;
+  const ActivationBlock* inputs = nullptr;  // if the weights are quantised: groups of 16 tokens, each [cols / 32]
+  const float* x = nullptr;                 // if they are floats: [tokens, cols]
+  const float* bias = nullptr;              // [rows], or null
+  float* out = nullptr;                     // [tokens, rows], rows out_stride apart
+  std::int64_t out_stride = 0;
+  ProductPlan plan;
+};
 
 // Query vectors that read the same keys: tokens of one sequence, query heads of one kv head.
 struct AttentionTile {
@@ -84,15 +103,8 @@ struct Kernels {
   // Quantises one token's inputs into its slot of a token group's blocks, [cols / 32]; cols is a multiple of 32.
   void (*quantise_row)(const float* x, std::int64_t cols, ActivationBlock* blocks, int slot);
 
-  // Computes out[t * out_stride + lane] for the first `lanes` (<= 16) lanes and t in [0, tokens). bias: [lanes] or null.
-  // inputs: groups of 16 tokens one after the other, each [cols / 32].
-  void (*panel_quantised)(const PackedFormat& format, const std::byte* panel, std::int64_t cols,
-                          const ActivationBlock* inputs, std::int64_t tokens, const float* bias, int lanes, float* out,
-                          std::int64_t out_stride, Fetch fetch);
-  // The same; x: [tokens, cols], rows x_stride apart.
-  void (*panel_float)(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const float* x,
-                      std::int64_t x_stride, std::int64_t tokens, const float* bias, int lanes, float* out,
-                      std::int64_t out_stride, Fetch fetch);
+  void (*multiply_quantised)(const PanelProduct& product);
+  void (*multiply_float)(const PanelProduct& product);
 
   // residual += delta unless delta is null; out = residual * weight / sqrt(mean(residual^2) + epsilon).
   void (*rms_norm_row)(float* residual, const float* delta, const float* weight, std::int64_t dim, float epsilon,

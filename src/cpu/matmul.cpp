@@ -65,21 +65,23 @@ void Matmul::multiply(const MatmulArgs& args, const ActivationBlock* inputs, std
   std::int64_t first = 0;  // panel of the segment
   for (const PanelSegment& segment : weight.segments()) {
     const std::int64_t from = std::max(begin, first), to = std::min(end, first + segment.panel_count());
-    const Fetch fetch = fetch_of_products(segment.format, tokens);
-    for (std::int64_t p = from; p < to; ++p) {
-      const std::int64_t row = (p - first) * kPanelRows;
-      const std::byte* panel = segment.panels.get() + static_cast<std::size_t>(p - first) * segment.panel_bytes;
-      const int lanes = static_cast<int>(std::min<std::int64_t>(kPanelRows, segment.rows - row));
-      const float* bias = args.bias ? args.bias + segment.first_row + row : nullptr;
-      float* out = args.out + from_token * weight.rows() + segment.first_row + row;
-      if (segment.format.quantised) {
-        kernels_.panel_quantised(segment.format, panel, segment.cols, inputs, tokens, bias, lanes, out, weight.rows(),
-                                 fetch);
-      } else {
-        kernels_.panel_float(segment.format, panel, segment.cols,
-                             static_cast<const float*>(args.x) + from_token * weight.cols(), weight.cols(), tokens, bias,
-                             lanes, out, weight.rows(), fetch);
-      }
+    if (from < to) {
+      const std::int64_t row = (from - first) * kPanelRows, out_row = segment.first_row + row;
+      const PanelProduct product{
+          .format = segment.format,
+          .panels = segment.panels.get() + static_cast<std::size_t>(from - first) * segment.panel_bytes,
+          .panel_bytes = segment.panel_bytes,
+          .rows = std::min(segment.rows, (to - first) * kPanelRows) - row,
+          .cols = segment.cols,
+          .tokens = tokens,
+          .inputs = inputs,
+          .x = static_cast<const float*>(args.x) + from_token * weight.cols(),
+          .bias = args.bias ? args.bias + out_row : nullptr,
+          .out = args.out + from_token * weight.rows() + out_row,
+          .out_stride = weight.rows(),
+          .plan = plan_of_products(segment.format, tokens),
+      };
+      segment.format.quantised ? kernels_.multiply_quantised(product) : kernels_.multiply_float(product);
     }
     first += segment.panel_count();
   }
@@ -108,8 +110,9 @@ void Matmul::run_panels(const MatmulArgs& args) {
   const std::int64_t panels = panels_of(weight);
   const std::int64_t panel_work = kPanelRows * weight.cols() * args.tokens;
   const std::int64_t smallest = std::max<std::int64_t>(1, kMinWork / panel_work);
-  const std::int64_t head = std::max(smallest, pool_.head_of(panels)),
-                     grain = std::max(smallest, panels / pool_.threads() / 32);
+  // Even, since kernels may take panels in pairs.
+  const std::int64_t head = align_up(std::max(smallest, pool_.head_of(panels)), 2),
+                     grain = align_up(std::max(smallest, panels / pool_.threads() / 32), 2);
   pool_.parallel_for(panels, head, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
     const ActivationBlock* inputs = shared_.blocks.data();
     if (weight.quantised() && own) {

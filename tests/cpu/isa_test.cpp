@@ -18,7 +18,7 @@ TEST(Isa, EachHasCodeOfItsOwn) {
   for (const CpuIsa isa : available_cpu_isas()) {
     const cpu::Kernels& kernels = cpu::kernels_for(isa);
     EXPECT_TRUE(tables.insert(&kernels).second) << name(isa);
-    EXPECT_TRUE(products.insert(reinterpret_cast<const void*>(kernels.panel_quantised)).second) << name(isa);
+    EXPECT_TRUE(products.insert(reinterpret_cast<const void*>(kernels.multiply_quantised)).second) << name(isa);
     EXPECT_TRUE(attention.insert(reinterpret_cast<const void*>(kernels.attend_chunk)).second) << name(isa);
   }
   EXPECT_EQ(&cpu::kernels_for(CpuIsa::automatic), &cpu::kernels_for(available_cpu_isas().back()));

@@ -57,15 +57,24 @@ WARPLOOM_INLINE B load_codes(const std::uint8_t* p) {
   }
 }
 
-WARPLOOM_INLINE void finish(F sum, const float* bias, int lanes, float* out) {
-  if (lanes == kLanes) {
+// The panel whose first row is `row`.
+WARPLOOM_INLINE const std::uint8_t* panel_at(const PanelProduct& product, std::int64_t row) {
+  return reinterpret_cast<const std::uint8_t*>(product.panels) +
+         static_cast<std::size_t>(row / kPanelRows) * product.panel_bytes;
+}
+
+// Writes a token's sums of the panel whose first row is `row`.
+WARPLOOM_INLINE void finish(F sum, const PanelProduct& product, std::int64_t row, std::int64_t token) {
+  const float* bias = product.bias ? product.bias + row : nullptr;
+  float* out = product.out + token * product.out_stride + row;
+  if (product.rows - row >= kLanes) {
     if (bias) sum = add(sum, load(bias));
     store(out, sum);
     return;
   }
   float all[kLanes];
   store(all, sum);
-  for (int i = 0; i < lanes; ++i) out[i] = bias ? all[i] + bias[i] : all[i];
+  for (int i = 0; i < product.rows - row; ++i) out[i] = bias ? all[i] + bias[i] : all[i];
 }
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

@@ -1,53 +1,22 @@
-// A panel of 16 output rows times 1 to kTile tokens. The dot products of a block of 32 inputs are exact integers, which are
+// Panels of 16 output rows, one or two, times 1 to kTile tokens. The dot products of a block of 32 inputs are exact integers, which are
 // added to one float sum per (token, row), block after block. The operations are the same for every tile size, so a token's
 // result does not depend on the other tokens.
 #include "cpu/kernels/matmul.h"
 
 #include <type_traits>
 
-#include "cpu/kernels/blocks.h"
 #include "cpu/kernels/code_scale.h"
+#include "cpu/kernels/panels.h"
 #include "cpu/kernels/tiles.h"
 #include "cpu/simd.h"
 
 namespace warploom::cpu::WARPLOOM_ISA {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kTile = 8;  // 8 code vectors and 8 sums fit in the 32 registers
-#else
-constexpr int kTile = 4;
+#if defined(__AMX_INT8__)
+// Fewer tokens, and fewer of a last group, are sooner done by vectors.
+constexpr int kMinTileTokens = 25, kMinGroupTokens = 9;
 #endif
-// On AMX fewer tokens, and fewer of a last group, are sooner done by vectors.
-[[maybe_unused]] constexpr int kMinTileTokens = 25, kMinGroupTokens = 9;
-
-// Fetches the bytes that follow those at p some KiB behind. Each line must be fetched: gaps are slower than no fetching at all.
-constexpr std::size_t kFetchAhead = 8192;  // 4 to 32 KiB are alike
-template <std::size_t kBytes>
-WARPLOOM_INLINE void fetch_ahead(const void* p, Fetch fetch) {
-  const auto* ahead = static_cast<const std::byte*>(p) + kFetchAhead;
-  if (fetch == Fetch::second_cache) {
-#pragma GCC unroll 16
-    for (std::size_t i = 0; i < kBytes; i += 64) __builtin_prefetch(ahead + i, 0, 2);
-  } else if (fetch == Fetch::first_cache) {
-#pragma GCC unroll 16
-    for (std::size_t i = 0; i < kBytes; i += 64) __builtin_prefetch(ahead + i, 0, 3);
-  }
-}
-
-// A block as it lies in a panel: the codes that Dot takes at a step, and the scales as BlockScales gives them.
-template <CodeBits kBits, ScaleKind kScales>
-struct PackedBlock {
-  const std::uint8_t* p;  // its own scales
-  const BlockScales<kScales>& scales;
-
-  template <int kStep>
-  WARPLOOM_INLINE_MEMBER B codes() const {
-    return load_codes<kBits, kStep>(p + block_scale_bytes(kScales));
-  }
-  WARPLOOM_INLINE_MEMBER F first() const { return scales.first(p); }
-  WARPLOOM_INLINE_MEMBER F second() const { return scales.second(p); }
-};
 
 // Keeps the compiler from taking a register for each entry behind p.
 template <typename T>
@@ -56,251 +25,277 @@ WARPLOOM_INLINE const T* one_register(const T* p) {
   return p;
 }
 
-// Steps [kStep, kEnd) of a block, each for all tokens before the next, so that few codes are in registers at a time.
-template <int kStep, int kEnd, int kFirst, int kTokens, typename Block, typename AnyDot>
-WARPLOOM_INLINE void add_steps(const Block& block, const std::int8_t* x, AnyDot* dots) {
-  const B w = block.template codes<kStep>();
+// Steps [kStep, kEnd) of a block of each panel, each for all tokens before the next, so that few codes are in registers at a time.
+template <int kStep, int kEnd, int kFirst, int kPanels, int kTokens, typename Block, typename AnyDot>
+WARPLOOM_INLINE void add_steps(const Block (&blocks)[kPanels], const std::int8_t* x, AnyDot (&dots)[kPanels][kTokens]) {
+  B w[kPanels];
+#pragma GCC unroll 2
+  for (int i = 0; i < kPanels; ++i) w[i] = blocks[i].template codes<kStep>();
 #pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) dots[t].template add_step<kStep - kFirst>(w, x + t * kQuantBlockInputs + 4 * kStep);
-  if constexpr (kStep + 1 < kEnd) add_steps<kStep + 1, kEnd, kFirst, kTokens>(block, x, dots);
+  for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+    for (int i = 0; i < kPanels; ++i)
+      dots[i][t].template add_step<kStep - kFirst>(w[i], x + t * kQuantBlockInputs + 4 * kStep);
+  }
+  if constexpr (kStep + 1 < kEnd) add_steps<kStep + 1, kEnd, kFirst>(blocks, x, dots);
 }
 
-// The dot products of the steps [kFirst, kEnd) of a block with its kTokens inputs; x_sums are the sums of those inputs, or of pairs.
-template <typename AnyDot, int kFirst, int kEnd, int kTokens, typename Block>
-WARPLOOM_INLINE void block_dots(const Block& block, const std::int8_t* x, const std::int32_t* x_sums, I* out) {
-  AnyDot dots[kTokens];
+// The dot products of the steps [kFirst, kEnd) of blocks with their kTokens inputs, which begin with starts[t].
+template <typename AnyDot, int kFirst, int kEnd, int kPanels, int kTokens, typename Block>
+WARPLOOM_INLINE void block_dots(const Block (&blocks)[kPanels], const std::int8_t* x, const std::int32_t* starts,
+                                I (&out)[kPanels][kTokens]) {
+  AnyDot dots[kPanels][kTokens];
 #pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) dots[t] = AnyDot(x_sums[t]);
-  add_steps<kFirst, kEnd, kFirst, kTokens>(block, x, dots);
+  for (int t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 2
+    for (int i = 0; i < kPanels; ++i) dots[i][t] = AnyDot(starts[t]);
+  }
+  add_steps<kFirst, kEnd, kFirst>(blocks, x, dots);
+#pragma GCC unroll 2
+  for (int i = 0; i < kPanels; ++i) {
 #pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) out[t] = dots[t].template sum<kEnd - kFirst>();
+    for (int t = 0; t < kTokens; ++t) out[i][t] = dots[i][t].template sum<kEnd - kFirst>();
+  }
 }
 
-template <int kTokens>
-WARPLOOM_INLINE void add_scaled(const I* dot, F scale, const float* d, F* sum) {
-#pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) sum[t] = fma(to_float(dot[t]), mul(scale, set(d[t])), sum[t]);
-}
+// -2^(kBits - 1) times sums of inputs, in memory: from there vectors are filled without taking a unit that multiplies.
+template <CodeBits kBits, int kTokens>
+struct Starts {
+  WARPLOOM_INLINE_MEMBER explicit Starts(const std::int32_t* sums) {
+    for (int t = 0; t < kTokens; ++t) of[t] = -(1 << (static_cast<int>(kBits) - 1)) * sums[t];
+    asm("" : "+m"(of));
+  }
+  WARPLOOM_INLINE_MEMBER Starts(const std::int32_t* first, const std::int32_t* second) {
+    for (int t = 0; t < kTokens; ++t) of[t] = -(1 << (static_cast<int>(kBits) - 1)) * (first[t] + second[t]);
+    asm("" : "+m"(of));
+  }
+  std::int32_t of[kTokens];
+};
 
-// Adds a block's products with the tokens [slot, slot + kTokens). Scales are read when the dot products are done, which leaves
-// these all registers.
-template <CodeBits kBits, ScaleKind kScales, int kTokens, typename Block>
-WARPLOOM_INLINE void add_block(const Block& block, const ActivationBlock& in, int slot, F* sum) {
+// The sums of a tile. If there are more than registers, the compiler chooses which of them stay in memory.
+template <int kPanels, int kTokens>
+class Sums {
+ public:
+  WARPLOOM_INLINE_MEMBER F get(int panel, int t) const { return sums_[panel][t]; }
+  WARPLOOM_INLINE_MEMBER void put(int panel, int t, F sum) { sums_[panel][t] = sum; }
+
+ private:
+  F sums_[kPanels][kTokens];
+};
+
+// Those of a group of tokens, in memory, from `slot` on.
+template <int kPanels>
+class GroupSums {
+ public:
+  using Group = float[kPanels][kTokenGroup][kLanes];
+  WARPLOOM_INLINE_MEMBER GroupSums(Group& group, int slot) : group_(group), slot_(slot) {}
+  WARPLOOM_INLINE_MEMBER F get(int panel, int t) const { return load(group_[panel][slot_ + t]); }
+  WARPLOOM_INLINE_MEMBER void put(int panel, int t, F sum) { store(group_[panel][slot_ + t], sum); }
+
+ private:
+  Group& group_;
+  int slot_;
+};
+
+// Adds the products of a block of each panel with the tokens [slot, slot + kTokens). Scales are read when the dot products are done,
+// which leaves these all registers.
+template <CodeBits kBits, ScaleKind kScales, int kTokens, int kPanels, typename Block, typename AnySums>
+WARPLOOM_INLINE void add_blocks(const Block (&blocks)[kPanels], const ActivationBlock& in, int slot, AnySums& sums) {
   constexpr bool kSymmetric = kScales == ScaleKind::symmetric;
   using AnyDot = Dot<static_cast<int>(kBits), kSymmetric || kScales == ScaleKind::super_block_symmetric>;
   const std::int8_t* x = in.q[slot];
-  I dot[kTokens];
+  I dot[kPanels][kTokens];
   if constexpr (kScales == ScaleKind::super_block_symmetric) {
-    F both[kTokens];  // halves, which share the scale of the inputs
-    const std::int32_t* first_sums = AnyDot::kTakesPairs ? in.first_pairs : in.first_sum;
-    const std::int32_t* second_sums = AnyDot::kTakesPairs ? in.second_pairs : in.second_sum;
-    block_dots<AnyDot, 0, 4, kTokens>(block, x, first_sums + slot, dot);
-    const F first = block.first();
+    F both[kPanels][kTokens];  // halves, which share the scale of the inputs
+    if constexpr (AnyDot::kTakesPairs)
+      block_dots<AnyDot, 0, 4>(blocks, x, in.first_pairs + slot, dot);
+    else
+      block_dots<AnyDot, 0, 4>(blocks, x, Starts<kBits, kTokens>(in.first_sum + slot).of, dot);
+#pragma GCC unroll 2
+    for (int i = 0; i < kPanels; ++i) {
+      const F first = blocks[i].first();
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) both[t] = mul(to_float(dot[t]), first);
-    block_dots<AnyDot, 4, 8, kTokens>(block, x, second_sums + slot, dot);
-    const F second = block.second();
+      for (int t = 0; t < kTokens; ++t) both[i][t] = mul(to_float(dot[i][t]), first);
+    }
+    if constexpr (AnyDot::kTakesPairs)
+      block_dots<AnyDot, 4, 8>(blocks, x, in.second_pairs + slot, dot);
+    else
+      block_dots<AnyDot, 4, 8>(blocks, x, Starts<kBits, kTokens>(in.second_sum + slot).of, dot);
     const float* d = one_register(in.d + slot);
+#pragma GCC unroll 2
+    for (int i = 0; i < kPanels; ++i) {
+      const F second = blocks[i].second();
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) sum[t] = fma(fma(to_float(dot[t]), second, both[t]), set(d[t]), sum[t]);
+      for (int t = 0; t < kTokens; ++t)
+        sums.put(i, t, fma(fma(to_float(dot[i][t]), second, both[i][t]), set(d[t]), sums.get(i, t)));
+    }
   } else {
-    std::int32_t x_sums[kTokens];
-    for (int t = 0; t < kTokens; ++t) x_sums[t] = in.first_sum[slot + t] + in.second_sum[slot + t];
-    block_dots<AnyDot, 0, 8, kTokens>(block, x, x_sums, dot);
-    add_scaled<kTokens>(dot, block.first(), kSymmetric ? in.d + slot : one_register(in.d + slot), sum);
-    if constexpr (!kSymmetric) {
-      const F minimum = block.second();
-      const float* ds = one_register(in.ds + slot);
+    if constexpr (kSymmetric)
+      block_dots<AnyDot, 0, 8>(blocks, x, Starts<kBits, kTokens>(in.first_sum + slot, in.second_sum + slot).of, dot);
+    else
+      block_dots<AnyDot, 0, 8>(blocks, x, in.first_sum + slot, dot);
+    const float* d = one_register(in.d + slot);
+#pragma GCC unroll 2
+    for (int i = 0; i < kPanels; ++i) {
+      const F scale = blocks[i].first();
 #pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t) sum[t] = fma(minimum, set(ds[t]), sum[t]);
+      for (int t = 0; t < kTokens; ++t) sums.put(i, t, fma(to_float(dot[i][t]), mul(scale, set(d[t])), sums.get(i, t)));
+    }
+    if constexpr (!kSymmetric) {
+      const float* ds = one_register(in.ds + slot);
+#pragma GCC unroll 2
+      for (int i = 0; i < kPanels; ++i) {
+        const F minimum = blocks[i].second();
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) sums.put(i, t, fma(minimum, set(ds[t]), sums.get(i, t)));
+      }
     }
   }
 }
 
-// A block and its part of a super-block's scales.
-template <CodeBits kBits, ScaleKind kScales>
-constexpr std::size_t kBlockBytes = block_scale_bytes(kScales) + block_code_bytes(kBits) +
-                                    super_block_scale_bytes(kScales) * kQuantBlockInputs / kSuperBlockInputs;
-
-// Calls body(block, b) for the blocks of a panel at p, in order, and fetches what follows.
-template <CodeBits kBits, ScaleKind kScales, typename Body>
-WARPLOOM_INLINE void for_blocks(const std::uint8_t* p, std::int64_t blocks, Fetch fetch, const Body& body) {
-  BlockScales<kScales> scales;
-  const std::uint8_t* fetched = p;
-  for (std::int64_t b = 0; b < blocks; ++b, fetched += kBlockBytes<kBits, kScales>) {
-    fetch_ahead<kBlockBytes<kBits, kScales>>(fetched, fetch);
-    p = scales.enter(p, b);
-    body(PackedBlock<kBits, kScales>{p, scales}, b);
-    p += block_scale_bytes(kScales) + block_code_bytes(kBits);
+// kTokens tokens of a group, from `token` on, times kPanels panels, from `row` on. A function of its own: inside its caller, the
+// compiler kept that one's variables in registers that the loop needs.
+template <CodeBits kBits, ScaleKind kScales, int kPanels, int kTokens>
+__attribute__((noinline)) void quantised_tile(const PanelProduct& product, std::int64_t row, std::int64_t token) {
+  const std::int64_t count = product.cols / kQuantBlockInputs, stride = product.out_stride;
+  const ActivationBlock* inputs = product.inputs + token / kTokenGroup * count;
+  const int slot = static_cast<int>(token % kTokenGroup);
+  float* out = product.out + token * stride + row;
+  Sums<kPanels, kTokens> sums;
+#pragma GCC unroll 2
+  for (int i = 0; i < kPanels; ++i) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      sums.put(i, t, zero());
+      __builtin_prefetch(out + t * stride + i * kPanelRows, 1);
+    }
+  }
+  for_blocks<kBits, kScales, kPanels>(
+      product, row, token, [&](const auto& blocks, std::int64_t b) __attribute__((always_inline)) {
+        add_blocks<kBits, kScales, kTokens>(blocks, inputs[b], slot, sums);
+      });
+#pragma GCC unroll 2
+  for (int i = 0; i < kPanels; ++i) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) finish(sums.get(i, t), product, row + i * kPanelRows, token + t);
   }
 }
 
-// Tokens [slot, slot + kTokens) of a group. A function of its own: inside its caller, the compiler kept that one's variables in
-// registers that the loop needs.
-template <CodeBits kBits, ScaleKind kScales, int kTokens>
-__attribute__((noinline)) void quantised_tile(const std::uint8_t* p, std::int64_t blocks, const ActivationBlock* inputs,
-                                              int slot, const float* bias, int lanes, float* out, std::int64_t out_stride,
-                                              Fetch fetch) {
-  F sum[kTokens];
-#pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) sum[t] = zero();
-#pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) __builtin_prefetch(out + t * out_stride, 1);
-  for_blocks<kBits, kScales>(
-      p, blocks, fetch, [&](const auto& block, std::int64_t b) __attribute__((always_inline)) {
-        add_block<kBits, kScales, kTokens>(block, inputs[b], slot, sum);
-      });
-#pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) finish(sum[t], bias, lanes, out + t * out_stride);
-}
-
-#if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
 // From how many tokens on a block is unpacked once for all of a group, and not for every tile: where that takes as long as the
 // products of a token or two. 0: never.
-template <CodeBits kBits>
+template <CodeBits kBits, int kPanels>
 constexpr int kMinUnpackedTokens =
-#if defined(__AVX512F__)
+#if defined(__AVX512VNNI__)
+    kPanels == 2 && kBits == CodeBits::six ? 16 : 0;
+#elif defined(__AVX512F__)
     kBits == CodeBits::six ? 12 : 0;
-#else
+#elif defined(__AVX2__)
     kBits == CodeBits::six     ? 8
     : kBits == CodeBits::eight ? 0
                                : 12;
+#else
+    0;
 #endif
 
-template <CodeBits kBits, ScaleKind kScales>
-class UnpackedBlock {
- public:
-  WARPLOOM_INLINE_MEMBER explicit UnpackedBlock(const PackedBlock<kBits, kScales>& from) {
-    store(first_scale_, from.first());
-    store(second_scale_, from.second());
-    unpack<0>(from);
+// `tokens` of a group, from `token` on. Of the last tile, if it is not full, what the other slots hold does not matter.
+template <CodeBits kBits, ScaleKind kScales, int kPanels>
+__attribute__((noinline)) void quantised_group(const PanelProduct& product, std::int64_t row, std::int64_t token,
+                                               int tokens) {
+  const std::int64_t count = product.cols / kQuantBlockInputs;
+  const ActivationBlock* inputs = product.inputs + token / kTokenGroup * count;
+  alignas(64) float group[kPanels][kTokenGroup][kLanes];
+  for (int i = 0; i < kPanels; ++i) {
+    for (int t = 0; t < kTokenGroup; ++t) store(group[i][t], zero());
+    for (int t = 0; t < tokens; ++t)
+      __builtin_prefetch(product.out + (token + t) * product.out_stride + row + i * kPanelRows, 1);
   }
-  template <int kStep>
-  WARPLOOM_INLINE_MEMBER B codes() const {
-    return load_bytes(steps_[kStep]);
-  }
-  WARPLOOM_INLINE_MEMBER F first() const { return load(first_scale_); }
-  WARPLOOM_INLINE_MEMBER F second() const { return load(second_scale_); }
-
- private:
-  template <int kStep>
-  WARPLOOM_INLINE_MEMBER void unpack(const PackedBlock<kBits, kScales>& from) {
-    store(steps_[kStep], from.template codes<kStep>());
-    if constexpr (kStep < 7) unpack<kStep + 1>(from);
-  }
-
-  alignas(64) std::uint8_t steps_[8][64];
-  alignas(64) float first_scale_[kLanes], second_scale_[kLanes];
-};
-
-// `tokens` of a group. Of the last tile, if it is not full, what the other slots hold does not matter.
-template <CodeBits kBits, ScaleKind kScales>
-__attribute__((noinline)) void quantised_group(const std::uint8_t* p, std::int64_t blocks, const ActivationBlock* inputs,
-                                               int tokens, const float* bias, int lanes, float* out, std::int64_t out_stride,
-                                               Fetch fetch) {
-  alignas(64) float sums[kTokenGroup][kLanes];
-  for (int t = 0; t < kTokenGroup; ++t) store(sums[t], zero());
-  for (int t = 0; t < tokens; ++t) __builtin_prefetch(out + t * out_stride, 1);
-  for_blocks<kBits, kScales>(
-      p, blocks, fetch, [&](const auto& packed, std::int64_t b) __attribute__((always_inline)) {
-        const UnpackedBlock<kBits, kScales> block(packed);
+  for_blocks<kBits, kScales, kPanels>(
+      product, row, token, [&](const auto& packed, std::int64_t b) __attribute__((always_inline)) {
+        UnpackedBlock<kBits, kScales> blocks[kPanels];
+#pragma GCC unroll 2
+        for (int i = 0; i < kPanels; ++i) blocks[i].unpack(packed[i]);
         for (int slot = 0; slot < tokens; slot += kTile) {
-          F sum[kTile];
+          GroupSums<kPanels> in_memory(group, slot);
+          if constexpr (kPanels == 1) {
+            Sums<kPanels, kTile> sums;
 #pragma GCC unroll 8
-          for (int t = 0; t < kTile; ++t) sum[t] = load(sums[slot + t]);
-          add_block<kBits, kScales, kTile>(block, inputs[b], slot, sum);
+            for (int t = 0; t < kTile; ++t) sums.put(0, t, in_memory.get(0, t));
+            add_blocks<kBits, kScales, kTile>(blocks, inputs[b], slot, sums);
 #pragma GCC unroll 8
-          for (int t = 0; t < kTile; ++t) store(sums[slot + t], sum[t]);
+            for (int t = 0; t < kTile; ++t) in_memory.put(0, t, sums.get(0, t));
+          } else {  // the dot products take the registers
+            add_blocks<kBits, kScales, kTile>(blocks, inputs[b], slot, in_memory);
+          }
         }
       });
-  for (int t = 0; t < tokens; ++t) finish(load(sums[t]), bias, lanes, out + t * out_stride);
+  for (int i = 0; i < kPanels; ++i) {
+    for (int t = 0; t < tokens; ++t) finish(load(group[i][t]), product, row + i * kPanelRows, token + t);
+  }
+}
+
+#if defined(__AMX_INT8__)
+// As many tokens as tiles are good for; returns how many.
+template <CodeBits kBits, ScaleKind kScales>
+std::int64_t tile_tokens(const PanelProduct& product, std::int64_t row) {
+  std::int64_t token = 0;
+  if (product.tokens < kMinTileTokens) return token;
+  const TileRegisters registers(kScales == ScaleKind::super_block_symmetric ? 16 : 32);
+  while (product.tokens - token >= kMinGroupTokens) {
+    int count = static_cast<int>(product.tokens - token < kTileTokens ? product.tokens - token : kTileTokens);
+    if (count % kTokenGroup < kMinGroupTokens) count -= count % kTokenGroup;
+    tile_panel<kBits, kScales>(product, row, token, count);
+    token += count;
+  }
+  return token;
 }
 #endif
 
-template <CodeBits kBits, ScaleKind kScales>
-void quantised_panel(const std::byte* panel, std::int64_t cols, const ActivationBlock* inputs, std::int64_t tokens,
-                     const float* bias, int lanes, float* out, std::int64_t out_stride, Fetch fetch) {
-  const auto* p = reinterpret_cast<const std::uint8_t*>(panel);
-  const std::int64_t blocks = cols / kQuantBlockInputs;
+// kPanels panels, from `row` on, times all tokens. Tiles do not reach from one group into the next.
+template <CodeBits kBits, ScaleKind kScales, int kPanels>
+void quantised_panels(const PanelProduct& product, std::int64_t row) {
+  std::int64_t token = 0;
 #if defined(__AMX_INT8__)
-  if (tokens >= kMinTileTokens) {
-    const TileRegisters registers(kScales == ScaleKind::super_block_symmetric ? 16 : 32);
-    while (tokens >= kMinGroupTokens) {
-      int count = static_cast<int>(tokens < kTileTokens ? tokens : kTileTokens);
-      if (count % kTokenGroup < kMinGroupTokens) count -= count % kTokenGroup;
-      tile_panel<kBits, kScales>(p, blocks, inputs, count, bias, lanes, out, out_stride);
-      tokens -= count;
-      inputs += (count + kTokenGroup - 1) / kTokenGroup * blocks;
-      out += count * out_stride;
-    }
-  }
+  if constexpr (kPanels == 1) token = tile_tokens<kBits, kScales>(product, row);
 #endif
-  for (std::int64_t first = 0; first < tokens; first += kTokenGroup, inputs += blocks) {
-    const int count = tokens - first < kTokenGroup ? static_cast<int>(tokens - first) : kTokenGroup;
-    float* to = out + first * out_stride;
-#if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
-    if constexpr (kMinUnpackedTokens<kBits> != 0) {
-      if (count >= kMinUnpackedTokens<kBits>) {
-        quantised_group<kBits, kScales>(p, blocks, inputs, count, bias, lanes, to, out_stride, fetch);
+  const auto tile = [&](auto count) {
+    quantised_tile<kBits, kScales, kPanels, count()>(product, row, token);
+    token += count();
+  };
+  while (token < product.tokens) {
+    const std::int64_t rest = product.tokens - token, group = kTokenGroup - token % kTokenGroup,
+                       left = rest < group ? rest : group;
+    if constexpr (kMinUnpackedTokens<kBits, kPanels> != 0) {
+      if (left >= kMinUnpackedTokens<kBits, kPanels>) {
+        quantised_group<kBits, kScales, kPanels>(product, row, token, static_cast<int>(left));
+        token += left;
         continue;
       }
     }
+    if (left >= kTile)
+      tile(std::integral_constant<int, kTile>{});
+    else if (kTile > 4 && left >= 4)
+      tile(std::integral_constant<int, 4>{});
+    else if (left >= 2)
+      tile(std::integral_constant<int, 2>{});
+    else
+      tile(std::integral_constant<int, 1>{});
+  }
+}
+
+template <CodeBits kBits, ScaleKind kScales>
+void quantised_product(const PanelProduct& product) {
+  std::int64_t row = 0;
+#if defined(__AVX512VNNI__)
+#if defined(__AMX_INT8__)
+  const bool pairs = product.plan.pairs && product.tokens < kMinTileTokens;
+#else
+  const bool pairs = product.plan.pairs;
 #endif
-    int t = 0;
-    for (; t + kTile <= count; t += kTile)
-      quantised_tile<kBits, kScales, kTile>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride, fetch);
-    if constexpr (kTile > 4) {
-      if (t + 4 <= count) {
-        quantised_tile<kBits, kScales, 4>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride, fetch);
-        t += 4;
-      }
-    }
-    if (t + 2 <= count) {
-      quantised_tile<kBits, kScales, 2>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride, fetch);
-      t += 2;
-    }
-    if (t < count)
-      quantised_tile<kBits, kScales, 1>(p, blocks, inputs, t, bias, lanes, to + t * out_stride, out_stride, fetch);
+  if (pairs) {
+    for (; row + kPanelRows < product.rows; row += 2 * kPanelRows) quantised_panels<kBits, kScales, 2>(product, row);
   }
-}
-
-template <DType kType>
-WARPLOOM_INLINE F load_weights(const std::byte* panel, std::int64_t input) {
-  if constexpr (kType == DType::f32) return load(reinterpret_cast<const float*>(panel) + input * kLanes);
-  if constexpr (kType == DType::f16) return load_f16(reinterpret_cast<const std::uint16_t*>(panel) + input * kLanes);
-  if constexpr (kType == DType::bf16) return load_bf16(reinterpret_cast<const std::uint16_t*>(panel) + input * kLanes);
-}
-
-template <DType kType, int kTokens>
-WARPLOOM_INLINE void float_tile(const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride,
-                                const float* bias, int lanes, float* out, std::int64_t out_stride, Fetch fetch) {
-  F sum[kTokens];
-#pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) sum[t] = zero();
-  constexpr std::size_t kRowBytes = kLanes * (kType == DType::f32 ? 4 : 2);
-  for (std::int64_t k = 0; k < cols; ++k) {
-    fetch_ahead<kRowBytes>(panel + static_cast<std::size_t>(k) * kRowBytes, fetch);
-    const F w = load_weights<kType>(panel, k);
-#pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) sum[t] = fma(w, set(x[t * x_stride + k]), sum[t]);
-  }
-#pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) finish(sum[t], bias, lanes, out + t * out_stride);
-}
-
-template <DType kType>
-void float_panel(const std::byte* panel, std::int64_t cols, const float* x, std::int64_t x_stride, std::int64_t tokens,
-                 const float* bias, int lanes, float* out, std::int64_t out_stride, Fetch fetch) {
-  std::int64_t t = 0;
-  const auto tile = [&](auto count) __attribute__((always_inline)) {
-    float_tile<kType, count()>(panel, cols, x + t * x_stride, x_stride, bias, lanes, out + t * out_stride, out_stride,
-                               fetch);
-    t += count();
-  };
-  while (t + kTile <= tokens) tile(std::integral_constant<int, kTile>{});
-  if (kTile > 4 && t + 4 <= tokens) tile(std::integral_constant<int, 4>{});
-  if (t + 2 <= tokens) tile(std::integral_constant<int, 2>{});
-  if (t < tokens) tile(std::integral_constant<int, 1>{});
+#endif
+  for (; row < product.rows; row += kPanelRows) quantised_panels<kBits, kScales, 1>(product, row);
 }
 
 }  // namespace
@@ -324,12 +319,10 @@ void quantise_row(const float* x, std::int64_t cols, ActivationBlock* blocks, in
   }
 }
 
-void panel_quantised(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const ActivationBlock* inputs,
-                     std::int64_t tokens, const float* bias, int lanes, float* out, std::int64_t out_stride, Fetch fetch) {
-#define WARPLOOM_CASE(bits_, scales_)                                                                                      \
-  if (format.bits == CodeBits::bits_ && format.scales == ScaleKind::scales_)                                               \
-    return quantised_panel<CodeBits::bits_, ScaleKind::scales_>(panel, cols, inputs, tokens, bias, lanes, out, out_stride, \
-                                                                fetch);
+void multiply_quantised(const PanelProduct& product) {
+#define WARPLOOM_CASE(bits_, scales_)                                                        \
+  if (product.format.bits == CodeBits::bits_ && product.format.scales == ScaleKind::scales_) \
+    return quantised_product<CodeBits::bits_, ScaleKind::scales_>(product);
   WARPLOOM_CASE(four, affine)                // Q4_1
   WARPLOOM_CASE(eight, symmetric)            // Q8_0
   WARPLOOM_CASE(four, symmetric)             // Q4_0
@@ -340,17 +333,6 @@ void panel_quantised(const PackedFormat& format, const std::byte* panel, std::in
   WARPLOOM_CASE(six, super_block_symmetric)  // Q6_K
 #undef WARPLOOM_CASE
   __builtin_unreachable();
-}
-
-void panel_float(const PackedFormat& format, const std::byte* panel, std::int64_t cols, const float* x,
-                 std::int64_t x_stride, std::int64_t tokens, const float* bias, int lanes, float* out,
-                 std::int64_t out_stride, Fetch fetch) {
-  switch (format.dtype) {
-    case DType::f32: return float_panel<DType::f32>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride, fetch);
-    case DType::f16: return float_panel<DType::f16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride, fetch);
-    case DType::bf16: return float_panel<DType::bf16>(panel, cols, x, x_stride, tokens, bias, lanes, out, out_stride, fetch);
-    case DType::int8: break;  // no weights are of it
-  }
 }
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

@@ -7,8 +7,8 @@ namespace warploom::cpu::WARPLOOM_ISA {
 
 const Kernels kKernels = {
     .quantise_row = quantise_row,
-    .panel_quantised = panel_quantised,
-    .panel_float = panel_float,
+    .multiply_quantised = multiply_quantised,
+    .multiply_float = multiply_float,
     .rms_norm_row = rms_norm_row,
     .rotate_row = rotate_row,
     .narrow_row = narrow_row,

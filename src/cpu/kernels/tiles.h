@@ -160,16 +160,18 @@ WARPLOOM_INLINE void add_strip(const ActivationBlock* in, const Strip& strip, in
   for (int t = 0; t < kTokenGroup; ++t) store(out[t], sum[t]);
 }
 
-// `tokens`, up to kTileTokens; of a last group that is not full, what the other slots hold does not matter.
+// `tokens`, up to kTileTokens, from `token` on; of a last group that is not full, what the other slots hold does not matter.
 inline constexpr int kTileTokens = 64;
 template <CodeBits kBits, ScaleKind kScales>
-void tile_panel(const std::uint8_t* p, std::int64_t blocks, const ActivationBlock* inputs, int tokens, const float* bias,
-                int lanes, float* out, std::int64_t out_stride) {
+void tile_panel(const PanelProduct& product, std::int64_t row, std::int64_t token, int tokens) {
+  const std::int64_t blocks = product.cols / kQuantBlockInputs;
+  const std::uint8_t* p = panel_at(product, row);
+  const ActivationBlock* inputs = product.inputs + token / kTokenGroup * blocks;
   alignas(64) float sums[kTileTokens][kLanes];
   Strip strip;
   const int groups = (tokens + kTokenGroup - 1) / kTokenGroup;
   for (int t = 0; t < groups * kTokenGroup; ++t) store(sums[t], zero());
-  for (int t = 0; t < tokens; ++t) __builtin_prefetch(out + t * out_stride, 1);
+  for (int t = 0; t < tokens; ++t) __builtin_prefetch(product.out + (token + t) * product.out_stride + row, 1);
   BlockScales<kScales> scales;
   for (std::int64_t first = 0; first < blocks; first += kStripBlocks) {
     const int count = static_cast<int>(blocks - first < kStripBlocks ? blocks - first : kStripBlocks);
@@ -182,7 +184,7 @@ void tile_panel(const std::uint8_t* p, std::int64_t blocks, const ActivationBloc
       add_strip<kBits, kScales>(inputs + g * blocks + first, strip, count, sums + g * kTokenGroup);
     }
   }
-  for (int t = 0; t < tokens; ++t) finish(load(sums[t]), bias, lanes, out + t * out_stride);
+  for (int t = 0; t < tokens; ++t) finish(load(sums[t]), product, row, token + t);
 }
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

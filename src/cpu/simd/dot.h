@@ -3,8 +3,8 @@
 
 namespace warploom::cpu::WARPLOOM_ISA {
 
-// Dot(x_sum), then add_step<kStep>(w, x) for the steps 0 to kSteps - 1, each 4 inputs, then sum<kSteps>(). Codes are below
-// 2^kBits. If it is symmetric, 2^(kBits - 1) is taken off them; x_sum is the sum of all inputs then.
+// Dot(start), then add_step<kStep>(w, x) for the steps 0 to kSteps - 1, each 4 inputs, then sum<kSteps>(). Codes are below
+// 2^kBits. If it is symmetric, 2^(kBits - 1) is taken off them: start is -2^(kBits - 1) times the sum of all inputs then.
 #if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
 // The pairs that ActivationBlock has of 32 inputs, the first 16 of which are in x: |32 * 8 * 127| < 2^15.
 WARPLOOM_INLINE void sum_pairs(I x, I y, std::int32_t* first, std::int32_t* second) {
@@ -24,7 +24,7 @@ class Dot {
  public:
   static constexpr bool kTakesPairs = false;
   Dot() = default;
-  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : start_(-(1 << (kBits - 1)) * x_sum) {}
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t start) : start_(start) {}
   template <int kStep>
   WARPLOOM_INLINE_MEMBER void add_step(B w, const std::int8_t* x) {
     const I products = pair_products(w, x);
@@ -52,7 +52,7 @@ class Dot {
 template <>
 class Dot<6, true> {
  public:
-  static constexpr bool kTakesPairs = true;  // x_pairs in place of x_sum: ActivationBlock::first_pairs or second_pairs
+  static constexpr bool kTakesPairs = true;  // x_pairs in place of start: ActivationBlock::first_pairs or second_pairs
   Dot() = default;
   WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_pairs) : x_pairs_(x_pairs) {}
   template <int kStep>
@@ -98,10 +98,11 @@ class Dot {
  public:
   static constexpr bool kTakesPairs = false;
   Dot() = default;
-  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_sum) : sum_(set_int(kSymmetric ? -(1 << (kBits - 1)) * x_sum : 0)) {}
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t start) : sum_(set_int(kSymmetric ? start : 0)) {}
   template <int kStep>
   WARPLOOM_INLINE_MEMBER void add_step(B w, const std::int8_t* x) {
     sum_ = add_products(sum_, w, x);
+    pin(sum_);
   }
   template <int kSteps>
   WARPLOOM_INLINE_MEMBER I sum() const {
