@@ -7,11 +7,26 @@
 
 namespace warploom::cpu {
 
-CpuIsa best_isa() { return available_cpu_isas().back(); }
+namespace {
+
+bool amd() {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("amd");
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+CpuIsa best_isa() {
+  const CpuIsa last = available_cpu_isas().back();
+  return last == CpuIsa::avx512_bf16 && !amd() ? CpuIsa::avx512_vnni : last;
+}
 
 const Kernels& kernels_for(CpuIsa isa) {
   const std::vector<CpuIsa> available = available_cpu_isas();
-  if (isa == CpuIsa::automatic) isa = available.back();
+  if (isa == CpuIsa::automatic) isa = best_isa();
   require_that(std::find(available.begin(), available.end(), isa) != available.end(), "isa: this machine does not run {}",
                name(isa));
   switch (isa) {
@@ -27,9 +42,8 @@ const Kernels& kernels_for(CpuIsa isa) {
   }
 }
 
-ProductPlan plan_of_products([[maybe_unused]] const PackedFormat& weights, [[maybe_unused]] std::int64_t tokens) {
-#if defined(__x86_64__)
-  if (__builtin_cpu_is("amd")) {
+ProductPlan plan_of_products(const PackedFormat& weights, std::int64_t tokens) {
+  if (amd()) {
     const bool affine = weights.scales == ScaleKind::affine || weights.scales == ScaleKind::super_block_affine;
     const std::int64_t seen_by_itself = !weights.quantised                         ? 0
                                         : weights.bits == CodeBits::eight          ? 3
@@ -37,15 +51,11 @@ ProductPlan plan_of_products([[maybe_unused]] const PackedFormat& weights, [[may
                                                                                    : 0;
     return {.fetch = tokens <= seen_by_itself ? Fetch::nowhere : Fetch::second_cache};
   }
-#endif
-  return {.fetch = weights.quantised && tokens >= 12 ? Fetch::second_cache : Fetch::first_cache, .pairs = true};
+  // From here on tiles share what they fetch.
+  const bool shared = weights.quantised && tokens >= 12;
+  return {.fetch = shared ? Fetch::second_cache : Fetch::first_cache, .pairs = true};
 }
 
-Fetch fetch_of_kv() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_is("amd")) return Fetch::second_cache;
-#endif
-  return Fetch::first_cache;
-}
+Fetch fetch_of_kv() { return amd() ? Fetch::second_cache : Fetch::first_cache; }
 
 }  // namespace warploom::cpu
