@@ -56,6 +56,10 @@ ProductPlan plan_of_products(const PackedFormat& weights, std::int64_t tokens) {
   return {.fetch = shared ? Fetch::second_cache : Fetch::first_cache, .pairs = true};
 }
 
+bool reads_all_weights(const PackedFormat& weights, std::int64_t own_tokens) {
+  return amd() || own_tokens >= 32 || (weights.quantised && weights.bits != CodeBits::eight);
+}
+
 Fetch fetch_of_kv() { return amd() ? Fetch::second_cache : Fetch::first_cache; }
 
 }  // namespace warploom::cpu

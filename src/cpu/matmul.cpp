@@ -89,7 +89,12 @@ void Matmul::multiply(const MatmulArgs& args, const ActivationBlock* inputs, std
 
 void Matmul::run(const MatmulArgs& args) {
   if (args.tokens == 0) return;
-  shares_tokens(pool_, args.tokens) ? run_tokens(args) : run_panels(args);
+  const auto& segments = static_cast<const PackedWeight&>(*args.weight).segments();
+  const std::int64_t own = args.tokens / pool_.threads();
+  const bool by_tokens = shares_tokens(pool_, args.tokens) &&
+                         std::all_of(segments.begin(), segments.end(),
+                                     [&](const PanelSegment& segment) { return reads_all_weights(segment.format, own); });
+  by_tokens ? run_tokens(args) : run_panels(args);
 }
 
 void Matmul::run_panels(const MatmulArgs& args) {
