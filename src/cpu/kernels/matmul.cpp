@@ -58,16 +58,15 @@ WARPLOOM_INLINE void block_dots(const Block (&blocks)[kPanels], const std::int8_
   }
 }
 
-// -2^(kBits - 1) times sums of inputs, in memory: from there vectors are filled without taking a unit that multiplies.
-template <CodeBits kBits, int kTokens>
+// -2^(kBits - 1) times sums of inputs, from `first` and `second` unless that is null. With two panels they are in memory, from where they
+// fill vectors without the units that multiply.
+template <CodeBits kBits, int kPanels, int kTokens>
 struct Starts {
-  WARPLOOM_INLINE_MEMBER explicit Starts(const std::int32_t* sums) {
-    for (int t = 0; t < kTokens; ++t) of[t] = -(1 << (static_cast<int>(kBits) - 1)) * sums[t];
-    asm("" : "+m"(of));
-  }
-  WARPLOOM_INLINE_MEMBER Starts(const std::int32_t* first, const std::int32_t* second) {
-    for (int t = 0; t < kTokens; ++t) of[t] = -(1 << (static_cast<int>(kBits) - 1)) * (first[t] + second[t]);
-    asm("" : "+m"(of));
+  WARPLOOM_INLINE_MEMBER explicit Starts(const std::int32_t* first, const std::int32_t* second = nullptr) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t)
+      of[t] = -(1 << (static_cast<int>(kBits) - 1)) * (second ? first[t] + second[t] : first[t]);
+    if constexpr (kPanels == 2) asm("" : "+m"(of));
   }
   std::int32_t of[kTokens];
 };
@@ -110,7 +109,7 @@ WARPLOOM_INLINE void add_blocks(const Block (&blocks)[kPanels], const Activation
     if constexpr (AnyDot::kTakesPairs)
       block_dots<AnyDot, 0, 4>(blocks, x, in.first_pairs + slot, dot);
     else
-      block_dots<AnyDot, 0, 4>(blocks, x, Starts<kBits, kTokens>(in.first_sum + slot).of, dot);
+      block_dots<AnyDot, 0, 4>(blocks, x, Starts<kBits, kPanels, kTokens>(in.first_sum + slot).of, dot);
 #pragma GCC unroll 2
     for (int i = 0; i < kPanels; ++i) {
       const F first = blocks[i].first();
@@ -120,7 +119,7 @@ WARPLOOM_INLINE void add_blocks(const Block (&blocks)[kPanels], const Activation
     if constexpr (AnyDot::kTakesPairs)
       block_dots<AnyDot, 4, 8>(blocks, x, in.second_pairs + slot, dot);
     else
-      block_dots<AnyDot, 4, 8>(blocks, x, Starts<kBits, kTokens>(in.second_sum + slot).of, dot);
+      block_dots<AnyDot, 4, 8>(blocks, x, Starts<kBits, kPanels, kTokens>(in.second_sum + slot).of, dot);
     const float* d = one_register(in.d + slot);
 #pragma GCC unroll 2
     for (int i = 0; i < kPanels; ++i) {
@@ -131,7 +130,8 @@ WARPLOOM_INLINE void add_blocks(const Block (&blocks)[kPanels], const Activation
     }
   } else {
     if constexpr (kSymmetric)
-      block_dots<AnyDot, 0, 8>(blocks, x, Starts<kBits, kTokens>(in.first_sum + slot, in.second_sum + slot).of, dot);
+      block_dots<AnyDot, 0, 8>(blocks, x, Starts<kBits, kPanels, kTokens>(in.first_sum + slot, in.second_sum + slot).of,
+                               dot);
     else
       block_dots<AnyDot, 0, 8>(blocks, x, in.first_sum + slot, dot);
     const float* d = one_register(in.d + slot);

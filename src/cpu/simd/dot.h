@@ -102,7 +102,6 @@ class Dot {
   template <int kStep>
   WARPLOOM_INLINE_MEMBER void add_step(B w, const std::int8_t* x) {
     sum_ = add_products(sum_, w, x);
-    pin(sum_);
   }
   template <int kSteps>
   WARPLOOM_INLINE_MEMBER I sum() const {
