@@ -181,22 +181,6 @@ __attribute__((noinline)) void quantised_tile(const PanelProduct& product, std::
   }
 }
 
-// From how many tokens on a block is unpacked once for all of a group, and not for every tile: where that takes as long as the
-// products of a token or two. 0: never.
-template <CodeBits kBits, int kPanels>
-constexpr int kMinUnpackedTokens =
-#if defined(__AVX512VNNI__)
-    kPanels == 2 && kBits == CodeBits::six ? 16 : 0;
-#elif defined(__AVX512F__)
-    kBits == CodeBits::six ? 12 : 0;
-#elif defined(__AVX2__)
-    kBits == CodeBits::six     ? 8
-    : kBits == CodeBits::eight ? 0
-                               : 12;
-#else
-    0;
-#endif
-
 // `tokens` of a group, from `token` on. Of the last tile, if it is not full, what the other slots hold does not matter.
 template <CodeBits kBits, ScaleKind kScales, int kPanels>
 __attribute__((noinline)) void quantised_group(const PanelProduct& product, std::int64_t row, std::int64_t token,

@@ -55,6 +55,22 @@ class PackedBlock {
   BlockScales<kScales> scales_;
 };
 
+// From how many tokens on a block is unpacked once for all of a group, and not for every tile: where that takes as long as the
+// products of a token or two. 0: never.
+template <CodeBits kBits, int kPanels>
+inline constexpr int kMinUnpackedTokens =
+#if defined(__AVX512VNNI__)
+    kPanels == 2 && kBits == CodeBits::six ? 16 : 0;
+#elif defined(__AVX512F__)
+    kBits == CodeBits::six ? 12 : 0;
+#elif defined(__AVX2__)
+    kBits == CodeBits::six     ? 8
+    : kBits == CodeBits::eight ? 0
+                               : 12;
+#else
+    0;
+#endif
+
 // What the tiles of kPanels panels, from `row` on, fetch while the one that begins with `token` goes through the blocks.
 template <CodeBits kBits, ScaleKind kScales, int kPanels>
 class FetchAhead {
@@ -64,13 +80,13 @@ class FetchAhead {
     const std::int64_t blocks = product.cols / kQuantBlockInputs;
     if constexpr (kPanels == 1) {
       from_ += kFetchAhead;
-    } else if (product.tokens < kTile + kTile / 2) {
+    } else if (product.tokens < kTokens * 3 / 2) {
       constexpr std::int64_t kAhead = kFetchAhead / kPanels / kBytes;  // whole blocks, so that no line is left out
       from_ += kAhead * kBytes;
       last_ = blocks - kAhead;
     } else {  // tiles share the next panels, which then have more time
-      parts_ = product.tokens < 4 * kTile ? 2 : 4;
-      const std::int64_t part = token / kTile;
+      parts_ = product.tokens < 4 * kTokens ? 2 : 4;
+      const std::int64_t part = token / kTokens;
       from_ += kPanels * panel_bytes_ + static_cast<std::size_t>(part * (kPanels * kBytes / parts_) * blocks);
       if (part >= parts_) where_ = Fetch::nowhere;
     }
@@ -91,6 +107,8 @@ class FetchAhead {
 
  private:
   static constexpr std::int64_t kBytes = kBlockBytes<kBits, kScales>;
+  static constexpr int kTokens =
+      kMinUnpackedTokens<kBits, kPanels> ? kTokenGroup : kTile;  // that go through the blocks at once
   Fetch where_;
   int parts_ = 1;
   const std::uint8_t* from_;
