@@ -1,0 +1,147 @@
+// Products of panels have the same bits on every instruction set, one panel at a time and two, wherever weights are fetched to.
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "core/divide.h"
+#include "core/half.h"
+#include "cpu/isa.h"
+#include "cpu/kernels.h"
+#include "cpu/packed.h"
+
+namespace warploom::cpu {
+namespace {
+
+constexpr std::int64_t kCols = 512;
+
+struct Named {
+  const char* name;
+  PackedFormat format;
+};
+const Named kFormats[] = {
+    {"Q4_1", {.quantised = true, .bits = CodeBits::four, .scales = ScaleKind::affine}},
+    {"Q8_0", {.quantised = true, .bits = CodeBits::eight, .scales = ScaleKind::symmetric}},
+    {"Q4_0", {.quantised = true, .bits = CodeBits::four, .scales = ScaleKind::symmetric}},
+    {"Q5_0", {.quantised = true, .bits = CodeBits::five, .scales = ScaleKind::symmetric}},
+    {"Q5_1", {.quantised = true, .bits = CodeBits::five, .scales = ScaleKind::affine}},
+    {"Q4_K", {.quantised = true, .bits = CodeBits::four, .scales = ScaleKind::super_block_affine}},
+    {"Q5_K", {.quantised = true, .bits = CodeBits::five, .scales = ScaleKind::super_block_affine}},
+    {"Q6_K", {.quantised = true, .bits = CodeBits::six, .scales = ScaleKind::super_block_symmetric}},
+};
+
+// Panels as cpu/packed.h lays them out: any codes, and scales that are small positive numbers.
+class Panels {
+ public:
+  Panels(const PackedFormat& format, std::int64_t rows, std::mt19937& random)
+      : format_(format), rows_(rows), panel_bytes_(bytes_of_panel(format)) {
+    bytes_.resize(static_cast<std::size_t>(ceil_div(rows, kPanelRows)) * panel_bytes_);
+    for (std::byte& b : bytes_) b = static_cast<std::byte>(random());
+    for (std::size_t at = 0; at < bytes_.size(); at += panel_bytes_) set_scales(bytes_.data() + at, random);
+  }
+
+  // [tokens, rows]
+  std::vector<float> times(const std::vector<float>& x, std::int64_t tokens, CpuIsa isa, ProductPlan plan,
+                           const std::vector<float>& bias) const {
+    const Kernels& kernels = kernels_for(isa);
+    const std::int64_t blocks = kCols / kQuantBlockInputs;
+    std::vector<ActivationBlock> inputs(static_cast<std::size_t>(ceil_div<std::int64_t>(tokens, kTokenGroup) * blocks));
+    for (std::int64_t t = 0; t < tokens; ++t)
+      kernels.quantise_row(x.data() + t * kCols, kCols, inputs.data() + t / kTokenGroup * blocks,
+                           static_cast<int>(t % kTokenGroup));
+    std::vector<float> out(static_cast<std::size_t>(tokens * rows_), -1.0f);
+    kernels.multiply_quantised({.format = format_,
+                                .panels = bytes_.data(),
+                                .panel_bytes = panel_bytes_,
+                                .rows = rows_,
+                                .cols = kCols,
+                                .tokens = tokens,
+                                .inputs = inputs.data(),
+                                .bias = bias.empty() ? nullptr : bias.data(),
+                                .out = out.data(),
+                                .out_stride = rows_,
+                                .plan = plan});
+    return out;
+  }
+
+ private:
+  static std::size_t bytes_of_panel(const PackedFormat& format) {
+    return kCols / kQuantBlockInputs * (block_scale_bytes(format.scales) + block_code_bytes(format.bits)) +
+           kCols / kSuperBlockInputs * super_block_scale_bytes(format.scales);
+  }
+  static void set_halves(std::byte* at, std::size_t bytes, std::mt19937& random) {
+    for (std::size_t i = 0; i < bytes; i += 2) {
+      const std::uint16_t half = static_cast<std::uint16_t>(0x2000 + random() % 0x800);  // from 2^-7 to 2^-5
+      std::memcpy(at + i, &half, sizeof half);
+    }
+  }
+  void set_scales(std::byte* panel, std::mt19937& random) const {
+    const std::size_t super = super_block_scale_bytes(format_.scales), own = block_scale_bytes(format_.scales);
+    for (std::int64_t b = 0; b < kCols / kQuantBlockInputs; ++b) {
+      if (super != 0 && b % (kSuperBlockInputs / kQuantBlockInputs) == 0) {
+        set_halves(panel, super, random);
+        panel += super;
+      }
+      if (super == 0) set_halves(panel, own, random);
+      panel += own + block_code_bytes(format_.bits);
+    }
+  }
+
+  PackedFormat format_;
+  std::int64_t rows_;
+  std::size_t panel_bytes_;
+  std::vector<std::byte> bytes_;
+};
+
+TEST(Products, HaveTheSameBitsOneOrTwoPanelsAtATime) {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  for (const Named& named : kFormats) {
+    for (const std::int64_t rows : {1, 16, 17, 32, 48, 75}) {
+      const Panels panels(named.format, rows, random);
+      std::vector<float> bias(rows % 2 ? static_cast<std::size_t>(rows) : 0);
+      for (float& b : bias) b = normal(random);
+      for (const std::int64_t tokens : {1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 20, 31, 41, 70}) {
+        std::vector<float> x(static_cast<std::size_t>(tokens * kCols));
+        for (float& v : x) v = normal(random);
+        const std::vector<float> expected = panels.times(x, tokens, CpuIsa::generic, {}, bias);
+        for (const CpuIsa isa : available_cpu_isas()) {
+          for (const bool pairs : {false, true}) {
+            for (const Fetch fetch : {Fetch::nowhere, Fetch::first_cache, Fetch::second_cache}) {
+              const std::vector<float> out = panels.times(x, tokens, isa, {.fetch = fetch, .pairs = pairs}, bias);
+              ASSERT_EQ(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)), 0)
+                  << fmt::format("{}, {} rows, {} tokens, {}, pairs {}", named.name, rows, tokens, name(isa), pairs);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// A token's result does not depend on the tokens beside it.
+TEST(Products, OfATokenAreWhatTheyAreAlone) {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  constexpr std::int64_t kRows = 40, kTokens = 37;
+  for (const Named& named : kFormats) {
+    const Panels panels(named.format, kRows, random);
+    std::vector<float> x(kTokens * kCols);
+    for (float& v : x) v = normal(random);
+    for (const CpuIsa isa : available_cpu_isas()) {
+      const std::vector<float> all = panels.times(x, kTokens, isa, {.pairs = true}, {});
+      for (std::int64_t t = 0; t < kTokens; ++t) {
+        const std::vector<float> own(x.begin() + t * kCols, x.begin() + (t + 1) * kCols);
+        const std::vector<float> alone = panels.times(own, 1, isa, {}, {});
+        ASSERT_EQ(std::memcmp(alone.data(), all.data() + t * kRows, kRows * sizeof(float)), 0)
+            << fmt::format("{}, token {}, {}", named.name, t, name(isa));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace warploom::cpu
