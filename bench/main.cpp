@@ -7,7 +7,6 @@
 #include "cli/say.h"
 #if defined(WARPLOOM_BENCH_OPS)
 #include "cpu/cpu_ops.h"
-#include "cpu/isa.h"
 #endif
 #include "format.h"
 #include "gpu_command.h"
@@ -115,7 +114,7 @@ int run(const CLI::App& app, const Options& o) {
     report.measurements.push_back(m);
   };
   if (o.sampler) {
-    report.device = fmt::format("cpu: {}, {} threads", name(cpu::best_isa()), std::max(1, o.model.threads));
+    report.device = fmt::format("cpu: {}, {} threads", name(available_cpu_isas().back()), std::max(1, o.model.threads));
     for (const std::int64_t vocab_size : o.vocabs)
       for (const std::int64_t rows : o.rows) {
         const std::vector<float> logits =

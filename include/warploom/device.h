@@ -64,7 +64,7 @@ struct DeviceInfo {
 /// container's limit). At least 1.
 [[nodiscard]] WARPLOOM_EXPORT int available_cpus();
 
-/// Instruction sets that this machine can run, ascending; never empty. The first call asks the system to let this process use AMX's
+/// Instruction sets that this machine can run, the fastest last; never empty. The first call asks the system to let this process use AMX's
 /// registers, if the processor has them.
 [[nodiscard]] WARPLOOM_EXPORT std::vector<CpuIsa> available_cpu_isas();
 

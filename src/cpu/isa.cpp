@@ -19,14 +19,11 @@ bool amd() {
 
 }  // namespace
 
-CpuIsa best_isa() {
-  const CpuIsa last = available_cpu_isas().back();
-  return last == CpuIsa::avx512_bf16 && !amd() ? CpuIsa::avx512_vnni : last;
-}
+CpuIsa best_isa() { return available_cpu_isas().back(); }
 
 const Kernels& kernels_for(CpuIsa isa) {
   const std::vector<CpuIsa> available = available_cpu_isas();
-  if (isa == CpuIsa::automatic) isa = best_isa();
+  if (isa == CpuIsa::automatic) isa = available.back();
   require_that(std::find(available.begin(), available.end(), isa) != available.end(), "isa: this machine does not run {}",
                name(isa));
   switch (isa) {
@@ -51,7 +48,7 @@ ProductPlan plan_of_products(const PackedFormat& weights, std::int64_t tokens) {
                                                                                    : 0;
     return {.fetch = tokens <= seen_by_itself ? Fetch::nowhere : Fetch::second_cache};
   }
-  // From here on tiles share what they fetch.
+  // From here on several tiles share what they fetch (FetchAhead in cpu/kernels/panels.h).
   const bool shared = weights.quantised && tokens >= 12;
   return {.fetch = shared ? Fetch::second_cache : Fetch::first_cache, .pairs = true};
 }

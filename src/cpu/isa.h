@@ -6,10 +6,9 @@
 
 namespace warploom::cpu {
 
-/// The kernels for `isa`; for CpuIsa::automatic those of best_isa(). Throws InvalidArgument if the machine does not support `isa`.
+/// The kernels for `isa`; for CpuIsa::automatic the best that this machine supports. Throws InvalidArgument if the machine
+/// does not support `isa`.
 const Kernels& kernels_for(CpuIsa isa);
-/// The fastest: the last one available, except that an Intel core (Emerald Rapids; others were not measured) takes as long for a vector
-/// of products of bf16 pairs as for four of floats, and so is faster without that instruction.
 CpuIsa best_isa();
 
 /// How products with this many tokens go through their weights on this machine. Figures: bench/README.md.

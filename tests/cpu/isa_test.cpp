@@ -21,7 +21,7 @@ TEST(Isa, EachHasCodeOfItsOwn) {
     EXPECT_TRUE(products.insert(reinterpret_cast<const void*>(kernels.multiply_quantised)).second) << name(isa);
     EXPECT_TRUE(attention.insert(reinterpret_cast<const void*>(kernels.attend_chunk)).second) << name(isa);
   }
-  EXPECT_EQ(&cpu::kernels_for(CpuIsa::automatic), &cpu::kernels_for(cpu::best_isa()));
+  EXPECT_EQ(&cpu::kernels_for(CpuIsa::automatic), &cpu::kernels_for(available_cpu_isas().back()));
 }
 
 TEST(Isa, AModelSaysWhatItRunsOn) {

@@ -1,14 +1,12 @@
 // Products of panels have the same bits on every instruction set, one panel at a time and two, wherever weights are fetched to.
 #include <cstring>
 #include <random>
-#include <string>
 #include <vector>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "core/divide.h"
-#include "core/half.h"
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
 #include "cpu/packed.h"
