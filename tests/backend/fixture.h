@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -15,6 +14,7 @@
 #include "backend/backend.h"
 #include "support/encoding.h"
 #include "support/guarded_array.h"
+#include "support/same_bits.h"
 
 namespace warploom::test {
 
@@ -136,10 +136,6 @@ inline void expect_near_all(const std::vector<float>& got, const std::vector<dou
   ASSERT_EQ(got.size(), want.size());
   for (std::size_t i = 0; i < got.size(); ++i)
     ASSERT_NEAR(got[i], want[i], absolute + relative * std::abs(want[i])) << "at " << i;
-}
-
-inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 class OpTest : public testing::TestWithParam<DeviceOptions> {

@@ -1,6 +1,7 @@
 // Products of panels have the same bits on every instruction set, one panel at a time and two, wherever weights are fetched to.
 #include <cstring>
 #include <random>
+#include <span>
 #include <vector>
 
 #include <fmt/format.h>
@@ -10,11 +11,15 @@
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
 #include "cpu/packed.h"
+#include "support/same_bits.h"
 
 namespace warploom::cpu {
 namespace {
 
-constexpr std::int64_t kCols = 512;
+// Such that strips (cpu/kernels/panels.h) differ in length if they can.
+constexpr std::int64_t cols_of(const PackedFormat& format) {
+  return super_block_scale_bytes(format.scales) ? 3 * kSuperBlockInputs : 17 * kQuantBlockInputs;
+}
 
 struct Named {
   const char* name;
@@ -35,7 +40,7 @@ const Named kFormats[] = {
 class Panels {
  public:
   Panels(const PackedFormat& format, std::int64_t rows, std::mt19937& random)
-      : format_(format), rows_(rows), panel_bytes_(bytes_of_panel(format)) {
+      : format_(format), rows_(rows), cols_(cols_of(format)), panel_bytes_(bytes_of_panel(format)) {
     bytes_.resize(static_cast<std::size_t>(ceil_div(rows, kPanelRows)) * panel_bytes_);
     for (std::byte& b : bytes_) b = static_cast<std::byte>(random());
     for (std::size_t at = 0; at < bytes_.size(); at += panel_bytes_) set_scales(bytes_.data() + at, random);
@@ -45,17 +50,17 @@ class Panels {
   std::vector<float> times(const std::vector<float>& x, std::int64_t tokens, CpuIsa isa, ProductPlan plan,
                            const std::vector<float>& bias) const {
     const Kernels& kernels = kernels_for(isa);
-    const std::int64_t blocks = kCols / kQuantBlockInputs;
+    const std::int64_t blocks = cols_ / kQuantBlockInputs;
     std::vector<ActivationBlock> inputs(static_cast<std::size_t>(ceil_div<std::int64_t>(tokens, kTokenGroup) * blocks));
     for (std::int64_t t = 0; t < tokens; ++t)
-      kernels.quantise_row(x.data() + t * kCols, kCols, inputs.data() + t / kTokenGroup * blocks,
+      kernels.quantise_row(x.data() + t * cols_, cols_, inputs.data() + t / kTokenGroup * blocks,
                            static_cast<int>(t % kTokenGroup));
     std::vector<float> out(static_cast<std::size_t>(tokens * rows_), -1.0f);
     kernels.multiply_quantised({.format = format_,
                                 .panels = bytes_.data(),
                                 .panel_bytes = panel_bytes_,
                                 .rows = rows_,
-                                .cols = kCols,
+                                .cols = cols_,
                                 .tokens = tokens,
                                 .inputs = inputs.data(),
                                 .bias = bias.empty() ? nullptr : bias.data(),
@@ -67,8 +72,9 @@ class Panels {
 
  private:
   static std::size_t bytes_of_panel(const PackedFormat& format) {
-    return kCols / kQuantBlockInputs * (block_scale_bytes(format.scales) + block_code_bytes(format.bits)) +
-           kCols / kSuperBlockInputs * super_block_scale_bytes(format.scales);
+    const std::int64_t cols = cols_of(format);
+    return cols / kQuantBlockInputs * (block_scale_bytes(format.scales) + block_code_bytes(format.bits)) +
+           cols / kSuperBlockInputs * super_block_scale_bytes(format.scales);
   }
   static void set_halves(std::byte* at, std::size_t bytes, std::mt19937& random) {
     for (std::size_t i = 0; i < bytes; i += 2) {
@@ -78,7 +84,7 @@ class Panels {
   }
   void set_scales(std::byte* panel, std::mt19937& random) const {
     const std::size_t super = super_block_scale_bytes(format_.scales), own = block_scale_bytes(format_.scales);
-    for (std::int64_t b = 0; b < kCols / kQuantBlockInputs; ++b) {
+    for (std::int64_t b = 0; b < cols_ / kQuantBlockInputs; ++b) {
       if (super != 0 && b % (kSuperBlockInputs / kQuantBlockInputs) == 0) {
         set_halves(panel, super, random);
         panel += super;
@@ -89,7 +95,7 @@ class Panels {
   }
 
   PackedFormat format_;
-  std::int64_t rows_;
+  std::int64_t rows_, cols_;
   std::size_t panel_bytes_;
   std::vector<std::byte> bytes_;
 };
@@ -102,15 +108,15 @@ TEST(Products, HaveTheSameBitsOneOrTwoPanelsAtATime) {
       const Panels panels(named.format, rows, random);
       std::vector<float> bias(rows % 2 ? static_cast<std::size_t>(rows) : 0);
       for (float& b : bias) b = normal(random);
-      for (const std::int64_t tokens : {1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 20, 31, 41, 70}) {
-        std::vector<float> x(static_cast<std::size_t>(tokens * kCols));
+      for (const std::int64_t tokens : {1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 20, 24, 31, 41, 70, 90}) {
+        std::vector<float> x(static_cast<std::size_t>(tokens * cols_of(named.format)));
         for (float& v : x) v = normal(random);
         const std::vector<float> expected = panels.times(x, tokens, CpuIsa::generic, {}, bias);
         for (const CpuIsa isa : available_cpu_isas()) {
           for (const bool pairs : {false, true}) {
             for (const Fetch fetch : {Fetch::nowhere, Fetch::first_cache, Fetch::second_cache}) {
               const std::vector<float> out = panels.times(x, tokens, isa, {.fetch = fetch, .pairs = pairs}, bias);
-              ASSERT_EQ(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)), 0)
+              ASSERT_TRUE(test::same_bits(out, expected))
                   << fmt::format("{}, {} rows, {} tokens, {}, pairs {}", named.name, rows, tokens, name(isa), pairs);
             }
           }
@@ -127,14 +133,15 @@ TEST(Products, OfATokenAreWhatTheyAreAlone) {
   constexpr std::int64_t kRows = 40, kTokens = 37;
   for (const Named& named : kFormats) {
     const Panels panels(named.format, kRows, random);
-    std::vector<float> x(kTokens * kCols);
+    const std::int64_t cols = cols_of(named.format);
+    std::vector<float> x(static_cast<std::size_t>(kTokens * cols));
     for (float& v : x) v = normal(random);
     for (const CpuIsa isa : available_cpu_isas()) {
       const std::vector<float> all = panels.times(x, kTokens, isa, {.pairs = true}, {});
       for (std::int64_t t = 0; t < kTokens; ++t) {
-        const std::vector<float> own(x.begin() + t * kCols, x.begin() + (t + 1) * kCols);
+        const std::vector<float> own(x.begin() + t * cols, x.begin() + (t + 1) * cols);
         const std::vector<float> alone = panels.times(own, 1, isa, {}, {});
-        ASSERT_EQ(std::memcmp(alone.data(), all.data() + t * kRows, kRows * sizeof(float)), 0)
+        ASSERT_TRUE(test::same_bits(alone, std::span(all).subspan(static_cast<std::size_t>(t * kRows), kRows)))
             << fmt::format("{}, token {}, {}", named.name, t, name(isa));
       }
     }

@@ -1,7 +1,10 @@
 // Products and rows of weights on the device, against exact ones of what the file's blocks mean.
+#include <span>
+
 #include "cuda/matmul_fixture.h"
 
 #include "emulator/emulator.h"
+#include "support/same_bits.h"
 #include "warploom/error.h"
 
 namespace warploom {
@@ -87,8 +90,7 @@ TEST_P(CudaMatmulTypes, ATokenAloneHasTheSameBitsAsAmongOthers) {
       for (const std::int64_t tokens : {1, 2, 5, 8, 9, 16, 17, 31, 64, 65, 129}) {
         const std::int64_t first = 130 - tokens;
         const std::vector<float> some = run(matmul, *prepared, {x.begin() + first * cols, x.end()}, {});
-        ASSERT_EQ(std::memcmp(some.data(), &all[static_cast<std::size_t>(first * rows)], some.size() * sizeof(float)), 0)
-            << tokens;
+        ASSERT_TRUE(test::same_bits(some, std::span(all).subspan(static_cast<std::size_t>(first * rows)))) << tokens;
       }
     }
   }
@@ -110,7 +112,7 @@ TEST_P(CudaMatmulTypes, TheNumberOfMultiprocessorsChangesNothing) {
       for (const std::int64_t tokens : {8, 16, 40}) {
         const std::vector<float> got = run(matmul, *prepared, {x.begin(), x.begin() + tokens * cols}, {});
         if (tokens == 8 && expected.empty()) expected = got;
-        ASSERT_EQ(std::memcmp(got.data(), expected.data(), expected.size() * sizeof(float)), 0)
+        ASSERT_TRUE(test::same_bits(std::span(got).first(expected.size()), expected))
             << processors << " multiprocessors, " << tokens << " tokens";
       }
     }

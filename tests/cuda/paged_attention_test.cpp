@@ -2,12 +2,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 
 #include <gtest/gtest.h>
 
 #include "cuda/paged_cache.h"
 #include "emulator/emulator.h"
+#include "support/same_bits.h"
 
 namespace warploom {
 namespace {
@@ -17,6 +17,7 @@ using test::PagedCase;
 using test::PagedData;
 using test::random_data;
 using test::RowTypes;
+using test::same_bits;
 using test::Span;
 
 class PagedAttention : public testing::Test {
@@ -36,10 +37,6 @@ std::vector<Span> last(const PagedCase& c) {
   std::vector<Span> spans;
   for (std::size_t s = 0; s < c.lengths.size(); ++s) spans.push_back({s, c.lengths[s] - 1, c.lengths[s]});
   return spans;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 // What rounding a query and probabilities to bf16 does to them; 0 if they are sums of parts.
