@@ -53,8 +53,9 @@ ProductPlan plan_of_products(const PackedFormat& weights, std::int64_t tokens) {
   return {.fetch = shared ? Fetch::second_cache : Fetch::first_cache, .pairs = true};
 }
 
-bool reads_all_weights(const PackedFormat& weights, std::int64_t own_tokens) {
-  return amd() || own_tokens >= 32 || (weights.quantised && weights.bits != CodeBits::eight);
+bool reads_all_weights(const PackedFormat& format, std::uint64_t bytes, std::int64_t own_tokens) {
+  constexpr std::uint64_t kSecondCache = 2 << 20;
+  return amd() || own_tokens >= 32 || (format.quantised && format.bits != CodeBits::eight && bytes <= kSecondCache);
 }
 
 Fetch fetch_of_kv() { return amd() ? Fetch::second_cache : Fetch::first_cache; }

@@ -18,9 +18,10 @@ CpuIsa best_isa();
 ///   loads no more than two: panels in pairs need half as many loads of inputs.
 ProductPlan plan_of_products(const PackedFormat& weights, std::int64_t tokens);
 
-/// Whether threads had better read all weights for this many tokens of their own than a part of the weights for all tokens. An Intel core
-/// reads weights of 8 bits and more from memory about as fast as it multiplies them with 16 tokens.
-bool reads_all_weights(const PackedFormat& weights, std::int64_t own_tokens);
+/// Whether threads had better read all of a weight for this many tokens of their own than a part of it for all tokens. An Intel core reads
+/// weights of 8 bits and more from memory about as fast as it multiplies them with 16 tokens, and unpacks smaller ones once for 24 and more;
+/// but if its own cache holds all of them, tokens that stay with their thread from op to op are worth more.
+bool reads_all_weights(const PackedFormat& format, std::uint64_t bytes, std::int64_t own_tokens);
 
 /// Where keys and values are fetched to: on AMD to the second cache, for the same reason.
 Fetch fetch_of_kv();

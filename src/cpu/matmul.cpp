@@ -18,6 +18,11 @@ constexpr std::int64_t kMinWork = 1 << 15;
 // Inputs that are quantised in about a microsecond.
 constexpr std::int64_t kMinQuantised = 2048;
 
+// Tokens whose inputs stay in a core's caches, and whose results in its translations of addresses, while panel after panel is multiplied
+// with them.
+constexpr std::int64_t kTokensAtOnce = 64;
+static_assert(kTokensAtOnce % kTokenGroup == 0);
+
 std::int64_t panels_of(const PackedWeight& weight) {
   std::int64_t panels = 0;
   for (const PanelSegment& segment : weight.segments()) panels += segment.panel_count();
@@ -61,6 +66,14 @@ void Matmul::quantise_shared(const MatmulArgs& args, std::int64_t groups) {
 
 void Matmul::multiply(const MatmulArgs& args, const ActivationBlock* inputs, std::int64_t begin, std::int64_t end,
                       std::int64_t from_token, std::int64_t tokens) {
+  const std::int64_t blocks = args.weight->cols() / kQuantBlockInputs;
+  for (std::int64_t first = 0; first < tokens; first += kTokensAtOnce)
+    multiply_at_once(args, inputs ? inputs + first / kTokenGroup * blocks : nullptr, begin, end, from_token + first,
+                     std::min(kTokensAtOnce, tokens - first));
+}
+
+void Matmul::multiply_at_once(const MatmulArgs& args, const ActivationBlock* inputs, std::int64_t begin, std::int64_t end,
+                              std::int64_t from_token, std::int64_t tokens) {
   const auto& weight = static_cast<const PackedWeight&>(*args.weight);
   std::int64_t first = 0;  // panel of the segment
   for (const PanelSegment& segment : weight.segments()) {
@@ -89,11 +102,11 @@ void Matmul::multiply(const MatmulArgs& args, const ActivationBlock* inputs, std
 
 void Matmul::run(const MatmulArgs& args) {
   if (args.tokens == 0) return;
-  const auto& segments = static_cast<const PackedWeight&>(*args.weight).segments();
+  const auto& weight = static_cast<const PackedWeight&>(*args.weight);
   const std::int64_t own = args.tokens / pool_.threads();
-  const bool by_tokens = shares_tokens(pool_, args.tokens) &&
-                         std::all_of(segments.begin(), segments.end(),
-                                     [&](const PanelSegment& segment) { return reads_all_weights(segment.format, own); });
+  const auto reads_all = [&](const PanelSegment& part) { return reads_all_weights(part.format, weight.bytes(), own); };
+  const bool by_tokens =
+      shares_tokens(pool_, args.tokens) && std::all_of(weight.segments().begin(), weight.segments().end(), reads_all);
   by_tokens ? run_tokens(args) : run_panels(args);
 }
 

@@ -40,6 +40,8 @@ class Matmul {
   /// The panels [begin, end) with `tokens` tokens, whose inputs are given if the weight is quantised.
   void multiply(const MatmulArgs& args, const ActivationBlock* inputs, std::int64_t begin, std::int64_t end,
                 std::int64_t from_token, std::int64_t tokens);
+  void multiply_at_once(const MatmulArgs& args, const ActivationBlock* inputs, std::int64_t begin, std::int64_t end,
+                        std::int64_t from_token, std::int64_t tokens);
 
   const Kernels& kernels_;
   ThreadPool& pool_;

@@ -64,9 +64,9 @@ struct ActivationBlock {
   float ds[kTokenGroup];                 // d times the sum of q
   std::int32_t first_sum[kTokenGroup];   // of the first 16 q
   std::int32_t second_sum[kTokenGroup];  // of the last 16 q
-  // The same sums, times 32, in two halves of 16 bits: of the even pairs of q, and of the odd ones. Only instruction sets whose products add
-  // up in 16 bits write and read them (cpu/simd/dot.h).
-  std::int32_t first_pairs[kTokenGroup], second_pairs[kTokenGroup];
+  // What 6-bit codes less 32 add to the products of codes: -32 times these sums, or, if products add up in 16 bits (cpu/simd/dot.h), 32 times
+  // the sums of the even pairs of q and of the odd ones, 16 bits each.
+  std::int32_t first_start[kTokenGroup], second_start[kTokenGroup];
 };
 static_assert(sizeof(ActivationBlock) == 896);
 

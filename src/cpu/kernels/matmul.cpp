@@ -5,6 +5,7 @@
 
 #include <type_traits>
 
+#include "cpu/kernels/block_products.h"
 #include "cpu/kernels/code_scale.h"
 #include "cpu/kernels/panels.h"
 #include "cpu/kernels/tiles.h"
@@ -18,141 +19,6 @@ namespace {
 constexpr int kMinTileTokens = 25, kMinGroupTokens = 9;
 #endif
 
-// Keeps the compiler from taking a register for each entry behind p.
-template <typename T>
-WARPLOOM_INLINE const T* one_register(const T* p) {
-  asm("" : "+r"(p));
-  return p;
-}
-
-// Steps [kStep, kEnd) of a block of each panel, each for all tokens before the next, so that few codes are in registers at a time.
-template <int kStep, int kEnd, int kFirst, int kPanels, int kTokens, typename Block, typename AnyDot>
-WARPLOOM_INLINE void add_steps(const Block (&blocks)[kPanels], const std::int8_t* x, AnyDot (&dots)[kPanels][kTokens]) {
-  B w[kPanels];
-#pragma GCC unroll 2
-  for (int i = 0; i < kPanels; ++i) w[i] = blocks[i].template codes<kStep>();
-#pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) {
-#pragma GCC unroll 2
-    for (int i = 0; i < kPanels; ++i)
-      dots[i][t].template add_step<kStep - kFirst>(w[i], x + t * kQuantBlockInputs + 4 * kStep);
-  }
-  if constexpr (kStep + 1 < kEnd) add_steps<kStep + 1, kEnd, kFirst>(blocks, x, dots);
-}
-
-// The dot products of the steps [kFirst, kEnd) of blocks with their kTokens inputs, which begin with starts[t].
-template <typename AnyDot, int kFirst, int kEnd, int kPanels, int kTokens, typename Block>
-WARPLOOM_INLINE void block_dots(const Block (&blocks)[kPanels], const std::int8_t* x, const std::int32_t* starts,
-                                I (&out)[kPanels][kTokens]) {
-  AnyDot dots[kPanels][kTokens];
-#pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) {
-#pragma GCC unroll 2
-    for (int i = 0; i < kPanels; ++i) dots[i][t] = AnyDot(starts[t]);
-  }
-  add_steps<kFirst, kEnd, kFirst>(blocks, x, dots);
-#pragma GCC unroll 2
-  for (int i = 0; i < kPanels; ++i) {
-#pragma GCC unroll 16
-    for (int t = 0; t < kTokens; ++t) out[i][t] = dots[i][t].template sum<kEnd - kFirst>();
-  }
-}
-
-// -2^(kBits - 1) times sums of inputs, from `first` and `second` unless that is null. With two panels they are in memory, from where they
-// fill vectors without the units that multiply.
-template <CodeBits kBits, int kPanels, int kTokens>
-struct Starts {
-  WARPLOOM_INLINE_MEMBER explicit Starts(const std::int32_t* first, const std::int32_t* second = nullptr) {
-#pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t)
-      of[t] = -(1 << (static_cast<int>(kBits) - 1)) * (second ? first[t] + second[t] : first[t]);
-    if constexpr (kPanels == 2) asm("" : "+m"(of));
-  }
-  std::int32_t of[kTokens];
-};
-
-// The sums of a tile. If there are more than registers, the compiler chooses which of them stay in memory.
-template <int kPanels, int kTokens>
-class Sums {
- public:
-  WARPLOOM_INLINE_MEMBER F get(int panel, int t) const { return sums_[panel][t]; }
-  WARPLOOM_INLINE_MEMBER void put(int panel, int t, F sum) { sums_[panel][t] = sum; }
-
- private:
-  F sums_[kPanels][kTokens];
-};
-
-// Those of a group of tokens, in memory, from `slot` on.
-template <int kPanels>
-class GroupSums {
- public:
-  using Group = float[kPanels][kTokenGroup][kLanes];
-  WARPLOOM_INLINE_MEMBER GroupSums(Group& group, int slot) : group_(group), slot_(slot) {}
-  WARPLOOM_INLINE_MEMBER F get(int panel, int t) const { return load(group_[panel][slot_ + t]); }
-  WARPLOOM_INLINE_MEMBER void put(int panel, int t, F sum) { store(group_[panel][slot_ + t], sum); }
-
- private:
-  Group& group_;
-  int slot_;
-};
-
-// Adds the products of a block of each panel with the tokens [slot, slot + kTokens). Scales are read when the dot products are done,
-// which leaves these all registers.
-template <CodeBits kBits, ScaleKind kScales, int kTokens, int kPanels, typename Block, typename AnySums>
-WARPLOOM_INLINE void add_blocks(const Block (&blocks)[kPanels], const ActivationBlock& in, int slot, AnySums& sums) {
-  constexpr bool kSymmetric = kScales == ScaleKind::symmetric;
-  using AnyDot = Dot<static_cast<int>(kBits), kSymmetric || kScales == ScaleKind::super_block_symmetric>;
-  const std::int8_t* x = in.q[slot];
-  I dot[kPanels][kTokens];
-  if constexpr (kScales == ScaleKind::super_block_symmetric) {
-    F both[kPanels][kTokens];  // halves, which share the scale of the inputs
-    if constexpr (AnyDot::kTakesPairs)
-      block_dots<AnyDot, 0, 4>(blocks, x, in.first_pairs + slot, dot);
-    else
-      block_dots<AnyDot, 0, 4>(blocks, x, Starts<kBits, kPanels, kTokens>(in.first_sum + slot).of, dot);
-#pragma GCC unroll 2
-    for (int i = 0; i < kPanels; ++i) {
-      const F first = blocks[i].first();
-#pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t) both[i][t] = mul(to_float(dot[i][t]), first);
-    }
-    if constexpr (AnyDot::kTakesPairs)
-      block_dots<AnyDot, 4, 8>(blocks, x, in.second_pairs + slot, dot);
-    else
-      block_dots<AnyDot, 4, 8>(blocks, x, Starts<kBits, kPanels, kTokens>(in.second_sum + slot).of, dot);
-    const float* d = one_register(in.d + slot);
-#pragma GCC unroll 2
-    for (int i = 0; i < kPanels; ++i) {
-      const F second = blocks[i].second();
-#pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t)
-        sums.put(i, t, fma(fma(to_float(dot[i][t]), second, both[i][t]), set(d[t]), sums.get(i, t)));
-    }
-  } else {
-    if constexpr (kSymmetric)
-      block_dots<AnyDot, 0, 8>(blocks, x, Starts<kBits, kPanels, kTokens>(in.first_sum + slot, in.second_sum + slot).of,
-                               dot);
-    else
-      block_dots<AnyDot, 0, 8>(blocks, x, in.first_sum + slot, dot);
-    const float* d = one_register(in.d + slot);
-#pragma GCC unroll 2
-    for (int i = 0; i < kPanels; ++i) {
-      const F scale = blocks[i].first();
-#pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t) sums.put(i, t, fma(to_float(dot[i][t]), mul(scale, set(d[t])), sums.get(i, t)));
-    }
-    if constexpr (!kSymmetric) {
-      const float* ds = one_register(in.ds + slot);
-#pragma GCC unroll 2
-      for (int i = 0; i < kPanels; ++i) {
-        const F minimum = blocks[i].second();
-#pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t) sums.put(i, t, fma(minimum, set(ds[t]), sums.get(i, t)));
-      }
-    }
-  }
-}
-
 // kTokens tokens of a group, from `token` on, times kPanels panels, from `row` on. A function of its own: inside its caller, the
 // compiler kept that one's variables in registers that the loop needs.
 template <CodeBits kBits, ScaleKind kScales, int kPanels, int kTokens>
@@ -161,12 +27,12 @@ __attribute__((noinline)) void quantised_tile(const PanelProduct& product, std::
   const ActivationBlock* inputs = product.inputs + token / kTokenGroup * count;
   const int slot = static_cast<int>(token % kTokenGroup);
   float* out = product.out + token * stride + row;
-  Sums<kPanels, kTokens> sums;
+  F sums[kPanels][kTokens];
 #pragma GCC unroll 2
   for (int i = 0; i < kPanels; ++i) {
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
-      sums.put(i, t, zero());
+      sums[i][t] = zero();
       __builtin_prefetch(out + t * stride + i * kPanelRows, 1);
     }
   }
@@ -177,43 +43,105 @@ __attribute__((noinline)) void quantised_tile(const PanelProduct& product, std::
 #pragma GCC unroll 2
   for (int i = 0; i < kPanels; ++i) {
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) finish(sums.get(i, t), product, row + i * kPanelRows, token + t);
+    for (int t = 0; t < kTokens; ++t) finish(sums[i][t], product, row + i * kPanelRows, token + t);
   }
 }
 
-// `tokens` of a group, from `token` on. Of the last tile, if it is not full, what the other slots hold does not matter.
-template <CodeBits kBits, ScaleKind kScales, int kPanels>
+// `tokens` of a group, from `token` on, times one panel. Of the last tile, if it is not full, what the other slots hold does not matter.
+template <CodeBits kBits, ScaleKind kScales>
 __attribute__((noinline)) void quantised_group(const PanelProduct& product, std::int64_t row, std::int64_t token,
                                                int tokens) {
-  const std::int64_t count = product.cols / kQuantBlockInputs;
-  const ActivationBlock* inputs = product.inputs + token / kTokenGroup * count;
-  alignas(64) float group[kPanels][kTokenGroup][kLanes];
-  for (int i = 0; i < kPanels; ++i) {
-    for (int t = 0; t < kTokenGroup; ++t) store(group[i][t], zero());
-    for (int t = 0; t < tokens; ++t)
-      __builtin_prefetch(product.out + (token + t) * product.out_stride + row + i * kPanelRows, 1);
-  }
-  for_blocks<kBits, kScales, kPanels>(
+  const ActivationBlock* inputs = product.inputs + token / kTokenGroup * (product.cols / kQuantBlockInputs);
+  alignas(64) float sums[kTokenGroup][kLanes];
+  for (int t = 0; t < kTokenGroup; ++t) store(sums[t], zero());
+  for (int t = 0; t < tokens; ++t) __builtin_prefetch(product.out + (token + t) * product.out_stride + row, 1);
+  for_blocks<kBits, kScales, 1>(
       product, row, token, [&](const auto& packed, std::int64_t b) __attribute__((always_inline)) {
-        UnpackedBlock<kBits, kScales> blocks[kPanels];
-#pragma GCC unroll 2
-        for (int i = 0; i < kPanels; ++i) blocks[i].unpack(packed[i]);
+        UnpackedBlock<kBits, kScales> block[1];
+        block[0].unpack(packed[0]);
         for (int slot = 0; slot < tokens; slot += kTile) {
-          GroupSums<kPanels> in_memory(group, slot);
-          if constexpr (kPanels == 1) {
-            Sums<kPanels, kTile> sums;
+          F tile[1][kTile];
 #pragma GCC unroll 8
-            for (int t = 0; t < kTile; ++t) sums.put(0, t, in_memory.get(0, t));
-            add_blocks<kBits, kScales, kTile>(blocks, inputs[b], slot, sums);
+          for (int t = 0; t < kTile; ++t) tile[0][t] = load(sums[slot + t]);
+          add_blocks<kBits, kScales>(block, inputs[b], slot, tile);
 #pragma GCC unroll 8
-            for (int t = 0; t < kTile; ++t) in_memory.put(0, t, sums.get(0, t));
-          } else {  // the dot products take the registers
-            add_blocks<kBits, kScales, kTile>(blocks, inputs[b], slot, in_memory);
-          }
+          for (int t = 0; t < kTile; ++t) store(sums[slot + t], tile[0][t]);
         }
       });
+  for (int t = 0; t < tokens; ++t) finish(load(sums[t]), product, row, token + t);
+}
+
+// Where a tile's results go.
+template <int kPanels>
+WARPLOOM_INLINE void fetch_results(const PanelProduct& product, std::int64_t row, std::int64_t token) {
+  for (int t = 0; t < kTile; ++t) {
+    for (int i = 0; i < kPanels; ++i)
+      __builtin_prefetch(product.out + (token + t) * product.out_stride + row + i * kPanelRows, 1);
+  }
+}
+template <int kPanels>
+WARPLOOM_INLINE void finish_tile(const float (&sums)[kPanels][kTile][kLanes], const PanelProduct& product, std::int64_t row,
+                                 std::int64_t token) {
   for (int i = 0; i < kPanels; ++i) {
-    for (int t = 0; t < tokens; ++t) finish(load(group[i][t]), product, row + i * kPanelRows, token + t);
+    for (int t = 0; t < kTile; ++t) finish(load(sums[i][t]), product, row + i * kPanelRows, token + t);
+  }
+}
+
+// Adds the products of a strip's `count` blocks with kTile tokens, from `slot` of a group on, to sums.
+template <CodeBits kBits, ScaleKind kScales, int kPanels>
+__attribute__((noinline)) void add_strip(const UnpackedBlock<kBits, kScales> (*strip)[kPanels], int count,
+                                         const ActivationBlock* inputs, int slot, float (&sums)[kPanels][kTile][kLanes]) {
+  F sum[kPanels][kTile];
+#pragma GCC unroll 2
+  for (int i = 0; i < kPanels; ++i) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTile; ++t) sum[i][t] = load(sums[i][t]);
+  }
+  for (int b = 0; b < count; ++b) add_blocks<kBits, kScales>(strip[b], inputs[b], slot, sum);
+#pragma GCC unroll 2
+  for (int i = 0; i < kPanels; ++i) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTile; ++t) store(sums[i][t], sum[i][t]);
+  }
+}
+
+// The next blocks of each panel, from block `first` on.
+template <CodeBits kBits, ScaleKind kScales, int kPanels>
+WARPLOOM_INLINE void unpack_strip(PackedBlock<kBits, kScales> (&packed)[kPanels], std::int64_t first, int count,
+                                  UnpackedBlock<kBits, kScales> (*strip)[kPanels]) {
+  for (int b = 0; b < count; ++b) {
+#pragma GCC unroll 2
+    for (int i = 0; i < kPanels; ++i) {
+      packed[i].enter(first + b);
+      strip[b][i].unpack(packed[i]);
+      packed[i].leave();
+    }
+  }
+}
+
+// Whole tiles of tokens, up to kStripTokens of them, from `token` on, which begins a group.
+template <CodeBits kBits, ScaleKind kScales, int kPanels>
+void quantised_strips(const PanelProduct& product, std::int64_t row, std::int64_t token, int tokens) {
+  const std::int64_t count = product.cols / kQuantBlockInputs;
+  const std::int64_t strips = (count + kMaxStripBlocks - 1) / kMaxStripBlocks, blocks = (count + strips - 1) / strips;
+  const ActivationBlock* inputs = product.inputs + token / kTokenGroup * count;
+  PackedBlock<kBits, kScales> packed[kPanels];
+  for (int i = 0; i < kPanels; ++i) packed[i] = PackedBlock<kBits, kScales>(panel_at(product, row + i * kPanelRows));
+  UnpackedBlock<kBits, kScales> strip[kMaxStripBlocks][kPanels];
+  alignas(64) float sums[kStripTokens / kTile][kPanels][kTile][kLanes] = {};
+  for (std::int64_t first = 0; first < count; first += blocks) {
+    const int length = static_cast<int>(count - first < blocks ? count - first : blocks);
+    const bool last = first + length == count;
+    unpack_strip<kBits, kScales>(packed, first, length, strip);
+    const FetchStrip<kBits, kScales, kPanels> fetch(product, row, first, length, tokens / kTile);
+    for (int tile = 0; tile < tokens / kTile; ++tile) {
+      const int begin = tile * kTile;
+      fetch.in_tile(tile);
+      if (last) fetch_results<kPanels>(product, row, token + begin);
+      add_strip<kBits, kScales>(strip, length, inputs + begin / kTokenGroup * count + first, begin % kTokenGroup,
+                                sums[tile]);
+      if (last) finish_tile<kPanels>(sums[tile], product, row, token + begin);
+    }
   }
 }
 
@@ -248,10 +176,18 @@ void quantised_panels(const PanelProduct& product, std::int64_t row) {
   while (token < product.tokens) {
     const std::int64_t rest = product.tokens - token, group = kTokenGroup - token % kTokenGroup,
                        left = rest < group ? rest : group;
-    if constexpr (kMinUnpackedTokens<kBits, kPanels> != 0) {
-      if (left >= kMinUnpackedTokens<kBits, kPanels>) {
-        quantised_group<kBits, kScales, kPanels>(product, row, token, static_cast<int>(left));
+    if constexpr (kPanels == 1 && kMinUnpackedTokens<kBits> != 0) {
+      if (left >= kMinUnpackedTokens<kBits>) {
+        quantised_group<kBits, kScales>(product, row, token, static_cast<int>(left));
         token += left;
+        continue;
+      }
+    }
+    if constexpr (kPanels == 2 && kBits != CodeBits::eight) {
+      if (rest >= kMinStripTokens && group == kTokenGroup) {
+        const std::int64_t count = rest < kStripTokens ? rest - rest % kTile : kStripTokens;
+        quantised_strips<kBits, kScales, kPanels>(product, row, token, static_cast<int>(count));
+        token += count;
         continue;
       }
     }
@@ -298,7 +234,10 @@ void quantise_row(const float* x, std::int64_t cols, ActivationBlock* blocks, in
     block->first_sum[slot] = first_sum;
     block->second_sum[slot] = second_sum;
 #if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
-    sum_pairs(a, b, &block->first_pairs[slot], &block->second_pairs[slot]);
+    sum_pairs(a, b, &block->first_start[slot], &block->second_start[slot]);
+#else
+    block->first_start[slot] = -32 * first_sum;
+    block->second_start[slot] = -32 * second_sum;
 #endif
   }
 }

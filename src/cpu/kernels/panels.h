@@ -55,12 +55,12 @@ class PackedBlock {
   BlockScales<kScales> scales_;
 };
 
-// From how many tokens on a block is unpacked once for all of a group, and not for every tile: where that takes as long as the
+// From how many tokens on a block of one panel is unpacked once for all of a group, and not for every tile: if that takes as long as the
 // products of a token or two. 0: never.
-template <CodeBits kBits, int kPanels>
+template <CodeBits kBits>
 inline constexpr int kMinUnpackedTokens =
 #if defined(__AVX512VNNI__)
-    kPanels == 2 && kBits == CodeBits::six ? 16 : 0;
+    0;
 #elif defined(__AVX512F__)
     kBits == CodeBits::six ? 12 : 0;
 #elif defined(__AVX2__)
@@ -71,6 +71,9 @@ inline constexpr int kMinUnpackedTokens =
     0;
 #endif
 
+// A strip is some blocks of each of two panels, which are unpacked once for up to kStripTokens tokens. From kMinStripTokens on that pays.
+inline constexpr int kMaxStripBlocks = 8, kStripTokens = 64, kMinStripTokens = 24;
+
 // What the tiles of kPanels panels, from `row` on, fetch while the one that begins with `token` goes through the blocks.
 template <CodeBits kBits, ScaleKind kScales, int kPanels>
 class FetchAhead {
@@ -80,13 +83,13 @@ class FetchAhead {
     const std::int64_t blocks = product.cols / kQuantBlockInputs;
     if constexpr (kPanels == 1) {
       from_ += kFetchAhead;
-    } else if (product.tokens < kTokens * 3 / 2) {
+    } else if (product.tokens < kTile * 3 / 2) {
       constexpr std::int64_t kAhead = kFetchAhead / kPanels / kBytes;  // whole blocks, so that no line is left out
       from_ += kAhead * kBytes;
       last_ = blocks - kAhead;
     } else {  // tiles share the next panels, which then have more time
-      parts_ = product.tokens < 4 * kTokens ? 2 : 4;
-      const std::int64_t part = token / kTokens;
+      parts_ = product.tokens < 4 * kTile ? 2 : 4;
+      const std::int64_t part = token / kTile;
       from_ += kPanels * panel_bytes_ + static_cast<std::size_t>(part * (kPanels * kBytes / parts_) * blocks);
       if (part >= parts_) where_ = Fetch::nowhere;
     }
@@ -107,8 +110,6 @@ class FetchAhead {
 
  private:
   static constexpr std::int64_t kBytes = kBlockBytes<kBits, kScales>;
-  static constexpr int kTokens =
-      kMinUnpackedTokens<kBits, kPanels> ? kTokenGroup : kTile;  // that go through the blocks at once
   Fetch where_;
   int parts_ = 1;
   const std::uint8_t* from_;
@@ -159,6 +160,33 @@ class UnpackedBlock {
 
   alignas(64) std::uint8_t steps_[8][64];
   alignas(64) float first_scale_[kLanes], second_scale_[kLanes];
+};
+
+// The next strip, of which each tile of one fetches a part.
+template <CodeBits kBits, ScaleKind kScales, int kPanels>
+class FetchStrip {
+ public:
+  // The strip has `blocks`, from `first` on. Behind the last one follow the next panels.
+  FetchStrip(const PanelProduct& product, std::int64_t row, std::int64_t first, int blocks, int tiles)
+      : where_(product.plan.fetch), panel_bytes_(product.panel_bytes) {
+    const std::int64_t count = product.cols / kQuantBlockInputs, next = first + blocks;
+    next_ = panel_at(product, row) + (next < count ? static_cast<std::size_t>(next * kBytes) : kPanels * panel_bytes_);
+    lines_ = (blocks * kBytes / 64 + tiles - 1) / tiles;
+  }
+  // Inlined, since compilers drop calls of functions that do nothing but fetch.
+  WARPLOOM_INLINE_MEMBER void in_tile(int tile) const {
+    for (int i = 0; i < kPanels; ++i) {
+      const std::uint8_t* p = next_ + static_cast<std::size_t>(i) * panel_bytes_ + tile * lines_ * 64;
+      for (std::int64_t line = 0; line < lines_; ++line) fetch_lines<64>(p + 64 * line, where_);
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kBytes = kBlockBytes<kBits, kScales>;
+  Fetch where_;
+  std::size_t panel_bytes_;
+  const std::uint8_t* next_;
+  std::int64_t lines_;
 };
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

@@ -6,7 +6,7 @@ namespace warploom::cpu::WARPLOOM_ISA {
 // Dot(start), then add_step<kStep>(w, x) for the steps 0 to kSteps - 1, each 4 inputs, then sum<kSteps>(). Codes are below
 // 2^kBits. If it is symmetric, 2^(kBits - 1) is taken off them: start is -2^(kBits - 1) times the sum of all inputs then.
 #if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
-// The pairs that ActivationBlock has of 32 inputs, the first 16 of which are in x: |32 * 8 * 127| < 2^15.
+// What ActivationBlock has in pairs of 32 inputs, the first 16 of which are in x: |32 * 8 * 127| < 2^15.
 WARPLOOM_INLINE void sum_pairs(I x, I y, std::int32_t* first, std::int32_t* second) {
   const __m256i twos = _mm256_hadd_epi32(add_halves(x), add_halves(y));
   const __m128i sums = _mm_add_epi32(_mm256_castsi256_si128(twos), _mm256_extracti128_si256(twos, 1));
@@ -22,7 +22,6 @@ class Dot {
   static constexpr int kPairSteps = kBits == 4 ? 8 : 4;
 
  public:
-  static constexpr bool kTakesPairs = false;
   Dot() = default;
   WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t start) : start_(start) {}
   template <int kStep>
@@ -52,8 +51,8 @@ class Dot {
 template <>
 class Dot<6, true> {
  public:
-  static constexpr bool kTakesPairs = true;  // x_pairs in place of start: ActivationBlock::first_pairs or second_pairs
   Dot() = default;
+  // As pairs: ActivationBlock::first_start or second_start.
   WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t x_pairs) : x_pairs_(x_pairs) {}
   template <int kStep>
   WARPLOOM_INLINE_MEMBER void add_step(B w, const std::int8_t* x) {
@@ -76,7 +75,6 @@ class Dot<6, true> {
 template <>
 class Dot<8, true> {
  public:
-  static constexpr bool kTakesPairs = false;
   Dot() = default;
   WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t) : sum_(set_int(0)) {}
   template <int kStep>
@@ -96,7 +94,6 @@ class Dot<8, true> {
 template <int kBits, bool kSymmetric>
 class Dot {
  public:
-  static constexpr bool kTakesPairs = false;
   Dot() = default;
   WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t start) : sum_(set_int(kSymmetric ? start : 0)) {}
   template <int kStep>
