@@ -12,7 +12,9 @@ namespace warploom::cpu {
 
 namespace {
 
-constexpr int kMaxTiles = 4;                // of a work item
+constexpr int kMaxTiles = 8;  // of a work item
+// As many if each chunk is widened once for all of them. Otherwise shorter items keep threads busy to the end.
+constexpr int max_tiles(DType type) { return type == DType::f16 ? kMaxTiles : 4; }
 constexpr std::int64_t kMinWork = 1 << 15;  // a few microseconds of multiply-adds: a thread gets no less at a time
 constexpr int kChunkBlocks = kChunkTokens / static_cast<int>(kKvBlockSize);
 
@@ -197,7 +199,7 @@ void Attention::list_work_items(const PagedAttentionArgs& args) {
   const std::int64_t group = group_of(args);
   // Several items for each thread, because other programs slow down some of the threads.
   const std::int64_t tiles = metadata.num_tokens * args.num_heads / kMaxQueries / (8 * pool_.threads());
-  const std::int64_t most = kMaxQueries * std::clamp<std::int64_t>(tiles, 1, kMaxTiles);
+  const std::int64_t most = kMaxQueries * std::clamp<std::int64_t>(tiles, 1, max_tiles(kv.type));
   work_items_.clear();
   for (std::int32_t t = 0; t < metadata.num_tokens;) {
     if (metadata.positions[t] < 0) {
