@@ -3,6 +3,7 @@
 #include <compare>
 #include <functional>
 #include <set>
+#include <span>
 
 #include "cuda/backend/matmul/batch_workspace.h"
 #include "cuda/backend/matmul/weight.h"

@@ -128,13 +128,15 @@ void quantised_strips(const PanelProduct& product, std::int64_t row, std::int64_
   PackedBlock<kBits, kScales> packed[kPanels];
   for (int i = 0; i < kPanels; ++i) packed[i] = PackedBlock<kBits, kScales>(panel_at(product, row + i * kPanelRows));
   UnpackedBlock<kBits, kScales> strip[kMaxStripBlocks][kPanels];
-  alignas(64) float sums[kStripTokens / kTile][kPanels][kTile][kLanes] = {};
+  const int tiles = tokens / kTile;
+  alignas(64) float sums[kStripTokens / kTile][kPanels][kTile][kLanes];
+  __builtin_memset(sums, 0, static_cast<std::size_t>(tiles) * sizeof sums[0]);
   for (std::int64_t first = 0; first < count; first += blocks) {
     const int length = static_cast<int>(count - first < blocks ? count - first : blocks);
     const bool last = first + length == count;
     unpack_strip<kBits, kScales>(packed, first, length, strip);
-    const FetchStrip<kBits, kScales, kPanels> fetch(product, row, first, length, tokens / kTile);
-    for (int tile = 0; tile < tokens / kTile; ++tile) {
+    const FetchStrip<kBits, kScales, kPanels> fetch(product, row, first, length, tiles);
+    for (int tile = 0; tile < tiles; ++tile) {
       const int begin = tile * kTile;
       fetch.in_tile(tile);
       if (last) fetch_results<kPanels>(product, row, token + begin);
