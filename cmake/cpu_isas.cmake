@@ -10,3 +10,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   # Not on top of avx512_bf16, whose products of pairs take longer than those of floats on a processor with AMX.
   set(cpu_options_avx512_amx ${cpu_options_avx512_vnni} -mamx-tile -mamx-int8)
 endif()
+
+string(REPLACE ";" ", " names "${cpu_isas}")
+set(WARPLOOM_CPU_ISAS "" CACHE STRING "Instruction sets to build the CPU's kernels for besides generic, of ${names}; empty: all")
+foreach(isa ${WARPLOOM_CPU_ISAS})
+  if(NOT isa IN_LIST cpu_isas)
+    message(FATAL_ERROR "WARPLOOM_CPU_ISAS: \"${isa}\" is not one of ${names}")
+  endif()
+endforeach()

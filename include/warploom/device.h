@@ -64,8 +64,8 @@ struct DeviceInfo {
 /// container's limit). At least 1.
 [[nodiscard]] WARPLOOM_EXPORT int available_cpus();
 
-/// Instruction sets that this machine can run, the fastest last; never empty. The first call asks the system to let this process use AMX's
-/// registers, if the processor has them.
+/// Instruction sets that this machine can run and this library has kernels for, the fastest last; never empty. The first call asks the
+/// system to let this process use AMX's registers, if the processor has them.
 [[nodiscard]] WARPLOOM_EXPORT std::vector<CpuIsa> available_cpu_isas();
 
 /// "generic", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "avx512_amx" or "automatic".

@@ -1,6 +1,7 @@
 #include "warploom/device.h"
 
 #include <fmt/format.h>
+#include <generated/built_isas.h>
 
 #include "warploom/error.h"
 
@@ -42,6 +43,7 @@ bool has_amx() {
 }
 #endif
 
+// Of this machine, the fastest last.
 std::vector<CpuIsa> detect() {
   std::vector<CpuIsa> isas = {CpuIsa::generic};
 #if defined(__x86_64__)
@@ -64,6 +66,16 @@ std::vector<CpuIsa> detect() {
   return isas;
 }
 
+bool built(CpuIsa isa) {
+  switch (isa) {
+#define WARPLOOM_BUILT(isa) case CpuIsa::isa:
+    WARPLOOM_BUILT_ISAS(WARPLOOM_BUILT)
+#undef WARPLOOM_BUILT
+    case CpuIsa::generic: return true;
+    default: return false;
+  }
+}
+
 }  // namespace
 
 DeviceKind parse_device_kind(std::string_view text) {
@@ -74,8 +86,12 @@ DeviceKind parse_device_kind(std::string_view text) {
 }
 
 std::vector<CpuIsa> available_cpu_isas() {
-  static const std::vector<CpuIsa> isas = detect();
-  return isas;
+  static const std::vector<CpuIsa> usable = [] {
+    std::vector<CpuIsa> isas = detect();
+    std::erase_if(isas, [](CpuIsa isa) { return !built(isa); });
+    return isas;
+  }();
+  return usable;
 }
 
 std::string_view name(CpuIsa isa) {

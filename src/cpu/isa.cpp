@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include <generated/built_isas.h>
+
 #include "core/check.h"
 
 namespace warploom::cpu {
@@ -24,17 +26,13 @@ CpuIsa best_isa() { return available_cpu_isas().back(); }
 const Kernels& kernels_for(CpuIsa isa) {
   const std::vector<CpuIsa> available = available_cpu_isas();
   if (isa == CpuIsa::automatic) isa = available.back();
-  require_that(std::find(available.begin(), available.end(), isa) != available.end(), "isa: this machine does not run {}",
-               name(isa));
+  require_that(std::find(available.begin(), available.end(), isa) != available.end(),
+               "isa: this machine does not run {}, or this build has no kernels for it", name(isa));
   switch (isa) {
-#if defined(__x86_64__)
-    case CpuIsa::avx2: return avx2::kKernels;
-    case CpuIsa::avx2_vnni: return avx2_vnni::kKernels;
-    case CpuIsa::avx512: return avx512::kKernels;
-    case CpuIsa::avx512_vnni: return avx512_vnni::kKernels;
-    case CpuIsa::avx512_bf16: return avx512_bf16::kKernels;
-    case CpuIsa::avx512_amx: return avx512_amx::kKernels;
-#endif
+#define WARPLOOM_KERNELS_OF(isa) \
+  case CpuIsa::isa: return isa::kKernels;
+    WARPLOOM_BUILT_ISAS(WARPLOOM_KERNELS_OF)
+#undef WARPLOOM_KERNELS_OF
     default: return generic::kKernels;
   }
 }
