@@ -193,6 +193,7 @@ KvBlocks Attention::widen(const KvCacheView& cache, const KvBlocks& blocks, Scra
   return wide;
 }
 
+// In the order of tokens: threads that have tokens of their own find the queries, keys and values of most items in their own caches.
 void Attention::list_work_items(const PagedAttentionArgs& args) {
   const KvCacheView& kv = args.cache;
   const AttentionMetadata& metadata = args.metadata;
@@ -213,13 +214,11 @@ void Attention::list_work_items(const PagedAttentionArgs& args) {
       ++end;
     WorkItem item;
     item.sequence = metadata.token_to_seq[t];
-    for (item.kv_head = 0; item.kv_head < kv.num_kv_heads; ++item.kv_head) {
-      for (item.first = t * group; item.first < end * group; item.first += most) {
-        item.count = static_cast<std::int32_t>(std::min(most, end * group - item.first));
-        item.first_chunk = first_chunk_of(args, metadata.positions[item.first / group]);
-        item.chunks = metadata.positions[(item.first + item.count - 1) / group] / kChunkTokens + 1 - item.first_chunk;
-        work_items_.push_back(item);
-      }
+    for (item.first = t * group; item.first < end * group; item.first += most) {
+      item.count = static_cast<std::int32_t>(std::min(most, end * group - item.first));
+      item.first_chunk = first_chunk_of(args, metadata.positions[item.first / group]);
+      item.chunks = metadata.positions[(item.first + item.count - 1) / group] / kChunkTokens + 1 - item.first_chunk;
+      for (item.kv_head = 0; item.kv_head < kv.num_kv_heads; ++item.kv_head) work_items_.push_back(item);
     }
     t = end;
   }
