@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "core/divide.h"
 #include "warploom/error.h"
 
 namespace warploom::bench {
@@ -28,9 +29,31 @@ std::vector<Request> random_requests(const Model& model, std::int64_t length, st
 
 }  // namespace
 
-BatchTimes run_batch(const std::shared_ptr<const Model>& model, std::span<const Request> requests,
-                     const EngineOptions& options, std::vector<RequestOutput>* outputs) {
+BatchRunner::BatchRunner(std::shared_ptr<const Model> model, const EngineOptions& engine)
+    : model_(std::move(model)), options_(engine) {
+  options_.enable_prefix_caching = false;
+  options_.kv_cache_tokens = options_.max_num_seqs = 0;
+}
+
+void BatchRunner::make_room(std::span<const Request> requests) {
+  const std::int64_t context = model_->shape().context_length;
+  std::int64_t tokens = 0;
+  for (const Request& request : requests) {
+    const auto prompt = static_cast<std::int64_t>(std::get<std::vector<TokenId>>(request.prompt).size());
+    const std::int64_t longest = std::min(context, prompt + std::min(context, request.max_tokens));
+    tokens += (ceil_div(longest, options_.block_size) + 1) * options_.block_size;
+  }
+  const auto sequences = static_cast<std::int64_t>(requests.size());
+  if (generator_ && tokens <= options_.kv_cache_tokens && sequences <= options_.max_num_seqs) return;
+  options_.kv_cache_tokens = std::max(options_.kv_cache_tokens, tokens);
+  options_.max_num_seqs = std::max(options_.max_num_seqs, sequences);
+  generator_.reset();  // its memory goes before the next one's is taken
+  generator_.emplace(model_, options_);
+}
+
+BatchTimes BatchRunner::run(std::span<const Request> requests, std::vector<RequestOutput>* outputs) {
   using Clock = std::chrono::steady_clock;
+  make_room(requests);
   BatchTimes times;
   std::vector<bool> started(requests.size());
   std::size_t num_started = 0;
@@ -52,7 +75,7 @@ BatchTimes run_batch(const std::shared_ptr<const Model>& model, std::span<const 
     }
     return true;
   };
-  std::vector<RequestOutput> all = generate(model, requests, options, callbacks);
+  std::vector<RequestOutput> all = generator_->generate(requests, callbacks);
   for (const RequestOutput& output : all) {
     if (!output.error.empty()) throw BackendError(output.error);
     times.first_seconds = std::max(times.first_seconds, output.completions.front().timings.time_to_first_token);
@@ -87,10 +110,9 @@ Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64
   request.ignore_eos = true;
   request.sampling.temperature = 0.0f;
   const std::vector<Request> requests = random_requests(*model, length, batch, request);
-  EngineOptions options = engine;
-  options.max_num_seqs = batch;
+  BatchRunner runner(model, engine);
   for (int r = -1; r < repeats; ++r) {  // the first run warms up
-    const double seconds = run_batch(model, requests, options).first_seconds;
+    const double seconds = runner.run(requests).first_seconds;
     if (r >= 0) m.runs.push_back(static_cast<double>(length * batch) / seconds);
   }
   return m;
@@ -111,10 +133,9 @@ Measurement measure_generation(const std::shared_ptr<const Model>& model, std::i
   request.ignore_eos = true;
   request.sampling = sampling;
   const std::vector<Request> requests = random_requests(*model, prompt, batch, request);
-  EngineOptions options = engine;
-  options.max_num_seqs = batch;
+  BatchRunner runner(model, engine);
   for (int r = kv_cache ? -1 : 0; r < repeats; ++r) {
-    const BatchTimes times = run_batch(model, requests, options);
+    const BatchTimes times = runner.run(requests);
     if (r >= 0) m.runs.push_back(static_cast<double>(times.rest_tokens) / times.rest_seconds);
   }
   const std::int64_t vocab_size = model->shape().vocab_size;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,9 +21,23 @@ struct BatchTimes {
   double rest_seconds = 0;       // from then on until the last token of all
   std::int64_t rest_tokens = 0;  // drawn in that time
 };
-/// Runs the requests, which have one completion each. Throws BackendError if one of them fails.
-BatchTimes run_batch(const std::shared_ptr<const Model>& model, std::span<const Request> requests,
-                     const EngineOptions& options, std::vector<RequestOutput>* outputs = nullptr);
+/// Runs requests as a program does that goes on: memory stays from run to run, and is taken anew if a run needs more. Every prompt is
+/// computed in whole.
+class BatchRunner {
+ public:
+  /// engine: the size of its KV cache and how many sequences it runs are set here.
+  BatchRunner(std::shared_ptr<const Model> model, const EngineOptions& engine);
+
+  /// Runs the requests, which have prompts of tokens and one completion each, all at once. Throws BackendError if one of them fails.
+  BatchTimes run(std::span<const Request> requests, std::vector<RequestOutput>* outputs = nullptr);
+
+ private:
+  void make_room(std::span<const Request> requests);
+
+  std::shared_ptr<const Model> model_;
+  EngineOptions options_;
+  std::optional<Generator> generator_;
+};
 
 /// One line of the report: rates of the repeated runs.
 struct Measurement {
@@ -39,8 +54,8 @@ struct Measurement {
   double max() const;
 };
 
-/// Prompt tokens a second: `batch` prompts of `length` tokens each, the first token's sampling included. engine: how many sequences
-/// it runs is set here.
+/// Prompt tokens a second: `batch` prompts of `length` tokens each, the first token's sampling included. engine: as BatchRunner
+/// takes it.
 Measurement measure_prompt(const std::shared_ptr<const Model>& model, std::int64_t length, std::int64_t batch,
                            const EngineOptions& engine, int repeats);
 

@@ -50,18 +50,15 @@ Run parse(const std::string& line) {
   return run;
 }
 
-json answer(const std::shared_ptr<const Model>& model, const cli::KvChoice& kv, const Run& run) {
+json answer(BatchRunner& runner, const Run& run) {
   Request like;
   like.max_tokens = run.new_tokens;
   like.ignore_eos = true;
   like.sampling.temperature = 0.0f;
   std::vector<Request> requests(run.prompts.size(), like);
   for (std::size_t i = 0; i < requests.size(); ++i) requests[i].prompt = run.prompts[i];
-  EngineOptions options;
-  cli::set_kv_options(kv, options);
-  options.max_num_seqs = static_cast<std::int64_t>(requests.size());
   std::vector<RequestOutput> outputs;
-  const BatchTimes times = run_batch(model, requests, options, &outputs);
+  const BatchTimes times = runner.run(requests, &outputs);
   json tokens = json::array();
   for (const RequestOutput& output : outputs) tokens.push_back(output.completions.front().token_ids);
   return {{"first_seconds", times.first_seconds},
@@ -85,12 +82,15 @@ json as_json(const ModelShape& shape) {
 
 void run(const cli::ModelChoice& choice, const cli::KvChoice& kv) {
   const auto model = cli::load_model(choice);
+  EngineOptions options;
+  cli::set_kv_options(kv, options);
+  BatchRunner runner(model, options);
   const auto say = [](const json& line) { std::cout << line.dump() << std::endl; };
   say({{"ready", true}, {"device", model->device().description}, {"shape", as_json(model->shape())}});
   std::string line;
   for (std::int64_t number = 1; std::cout && std::getline(std::cin, line); ++number) {
     try {
-      say(answer(model, kv, parse(line)));
+      say(answer(runner, parse(line)));
     } catch (const InvalidArgument& error) {
       throw InvalidArgument(fmt::format("standard input:{}: {}", number, error.what()));
     }
