@@ -45,7 +45,7 @@ void expect_no_starvation(const std::vector<Served>& all, std::int64_t window) {
   EXPECT_GT((most[{2, -2}]), 4) << "urgent requests never overtook: the test shows nothing";
 }
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef __SANITIZE_ADDRESS__  // which takes ten times as long
 constexpr int kMinutes = 6;
 #else
 constexpr int kMinutes = 60;
@@ -94,7 +94,7 @@ TEST(Traffic, AnHourStarvesNobodyAndLeaksNothing) {
   EXPECT_LT(growth, 4 << 20) << "bytes since the fifth minute";
 #endif
   EXPECT_GT(core.stats().preemptions, 2u * kMinutes);
-  EXPECT_GT(all.size(), 333u * kMinutes);
+  EXPECT_GT(all.size(), 20000u * kMinutes / 60);
   for (const auto id : core.unfinished()) {
     core.abort(id, FinishReason::cancelled, {});
     core.take_output(id);
