@@ -100,8 +100,9 @@ struct SampleKernels {
 };
 
 struct Kernels {
-  // Quantises one token's inputs into its slot of a token group's blocks, [cols / 32]; cols is a multiple of 32.
-  void (*quantise_row)(const float* x, std::int64_t cols, ActivationBlock* blocks, int slot);
+  // Quantises the inputs of up to kTokenGroup tokens, rows of x that are `stride` apart, into the first slots of a token group's blocks,
+  // [cols / 32]; cols is a multiple of 32.
+  void (*quantise_group)(const float* x, std::int64_t stride, int tokens, std::int64_t cols, ActivationBlock* blocks);
 
   void (*multiply_quantised)(const PanelProduct& product);
   void (*multiply_float)(const PanelProduct& product);

@@ -42,9 +42,9 @@ void Matmul::quantise(const MatmulArgs& args, std::int64_t first, std::int64_t c
                       ActivationBlock* blocks) const {
   const std::int64_t cols = args.weight->cols(), row = cols / kQuantBlockInputs;
   const float* x = static_cast<const float*>(args.x) + first * cols + begin * kQuantBlockInputs;
-  for (std::int64_t t = 0; t < count; ++t)
-    kernels_.quantise_row(x + t * cols, (end - begin) * kQuantBlockInputs, blocks + t / kTokenGroup * row + begin,
-                          static_cast<int>(t % kTokenGroup));
+  for (std::int64_t t = 0; t < count; t += kTokenGroup)
+    kernels_.quantise_group(x + t * cols, cols, static_cast<int>(std::min<std::int64_t>(kTokenGroup, count - t)),
+                            (end - begin) * kQuantBlockInputs, blocks + t / kTokenGroup * row + begin);
 }
 
 // Threads share a row by its blocks. Those of a group's tokens lie in the same cache lines: shared by tokens, they would wait

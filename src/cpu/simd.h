@@ -72,13 +72,11 @@ WARPLOOM_INLINE float max_lanes(F a) {
 }
 #endif
 
-// e^x with a relative error below 2e-7; 0 below -87, e^88 above 88; NaN stays NaN.
-WARPLOOM_INLINE F exp(F x) {
-  // max and min return their second operand if one is NaN.
-  const F clamped = min(set(88.0f), max(set(-87.0f), x));
-  const F n = round_even(mul(clamped, set(1.44269504f)));
-  F r = fma(n, set(-0.693145752f), clamped);  // ln 2 in two parts (Cody and Waite): the first has 8 trailing zero bits
-  r = fma(n, set(-1.42860677e-6f), r);
+// e^x = result * 2^n, for x in [-87, 88] and NaN; otherwise both are of no use.
+WARPLOOM_INLINE F exp_parts(F x, F* n) {
+  *n = round_even(mul(x, set(1.44269504f)));
+  F r = fma(*n, set(-0.693145752f), x);  // ln 2 in two parts (Cody and Waite): the first has 8 trailing zero bits
+  r = fma(*n, set(-1.42860677e-6f), r);
   F p = set(1.0f / 5040);
   p = fma(p, r, set(1.0f / 720));
   p = fma(p, r, set(1.0f / 120));
@@ -86,8 +84,26 @@ WARPLOOM_INLINE F exp(F x) {
   p = fma(p, r, set(1.0f / 6));
   p = fma(p, r, set(0.5f));
   p = fma(p, r, set(1.0f));
-  p = fma(p, r, set(1.0f));
+  return fma(p, r, set(1.0f));
+}
+
+// e^x with a relative error below 2e-7; 0 below -87, e^88 above 88; NaN stays NaN.
+WARPLOOM_INLINE F exp(F x) {
+  F n;
+  // max and min return their second operand if one is NaN.
+  const F p = exp_parts(min(set(88.0f), max(set(-87.0f), x)), &n);
   return select_less(x, set(-87.0f), zero(), scale_by(p, n));
+}
+// The same for x <= 0 and NaN, in fewer instructions.
+WARPLOOM_INLINE F exp_of_negative(F x) {
+  F n;
+#if defined(__AVX512F__)
+  const F p = exp_parts(x, &n);
+  return {_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x.v, _mm512_set1_ps(-87.0f), _CMP_NLT_UQ), p.v, n.v)};
+#else
+  const F p = exp_parts(max(set(-87.0f), x), &n);
+  return select_less(x, set(-87.0f), zero(), scale_by(p, n));
+#endif
 }
 
 }  // namespace warploom::cpu::WARPLOOM_ISA

@@ -52,9 +52,9 @@ class Panels {
     const Kernels& kernels = kernels_for(isa);
     const std::int64_t blocks = cols_ / kQuantBlockInputs;
     std::vector<ActivationBlock> inputs(static_cast<std::size_t>(ceil_div<std::int64_t>(tokens, kTokenGroup) * blocks));
-    for (std::int64_t t = 0; t < tokens; ++t)
-      kernels.quantise_row(x.data() + t * cols_, cols_, inputs.data() + t / kTokenGroup * blocks,
-                           static_cast<int>(t % kTokenGroup));
+    for (std::int64_t t = 0; t < tokens; t += kTokenGroup)
+      kernels.quantise_group(x.data() + t * cols_, cols_, static_cast<int>(std::min<std::int64_t>(kTokenGroup, tokens - t)), cols_,
+                             inputs.data() + t / kTokenGroup * blocks);
     std::vector<float> out(static_cast<std::size_t>(tokens * rows_), -1.0f);
     kernels.multiply_quantised({.format = format_,
                                 .panels = bytes_.data(),

@@ -202,7 +202,7 @@ void attend_chunk(const AttentionTile& tile, std::int64_t chunk, float* maxima, 
 void merge_chunks(int count, int head_dim, const float* chunk_maxima, const float* chunk_sums,
                   const float* const* chunk_values, float* maxima, float* sums, float* const* values) {
   const F old_max = load(maxima), chunk_max = load(chunk_maxima), top = max(old_max, chunk_max);
-  const F old_factor = exp(sub(old_max, top)), chunk_factor = exp(sub(chunk_max, top));
+  const F old_factor = exp_of_negative(sub(old_max, top)), chunk_factor = exp_of_negative(sub(chunk_max, top));
   alignas(64) float tops[kLanes], merged_sums[kLanes], old_factors[kLanes], chunk_factors[kLanes];
   store(tops, top), store(old_factors, old_factor), store(chunk_factors, chunk_factor);
   store(merged_sums, fma(load(sums), old_factor, mul(load(chunk_sums), chunk_factor)));

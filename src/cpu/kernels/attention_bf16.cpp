@@ -16,6 +16,7 @@ namespace {
 constexpr int kGroupTerms = 32;
 constexpr int kBlockRows = kBlockTokens / 2;  // of values
 constexpr int kChunkBlocks = kChunkTokens / kBlockTokens;
+constexpr int kPairStride = kPairsArePacked ? kQueryStride / 2 : kQueryStride;  // of a tile's queries
 
 // Queries, and blocks or vectors of values, at a time: each has two sums, which registers hold, and which hide the latency of
 // fused multiply-adds.
@@ -30,13 +31,14 @@ constexpr int vectors_at_once(int queries) { return queries == 1 ? 2 : 1; }
 #endif
 
 // scores[i][16 b ...] = scale * q_i k for the queries from `first` and the blocks [from, from + kBlocks) of the chunk. pairs: the
-// tile's queries.
+// tile's queries, kPairStride apart.
 template <int kQueries, int kBlocks>
-WARPLOOM_INLINE void score_some(const AttentionTile& tile, const float* const* pairs, int first, int from,
+WARPLOOM_INLINE void score_some(const AttentionTile& tile, const float* pairs, int first, int from,
                                 float (*scores)[kChunkTokens]) {
   const std::uint32_t* keys[kBlocks];
   for (int b = 0; b < kBlocks; ++b) keys[b] = reinterpret_cast<const std::uint32_t*>(block_at(tile.kv, from + b));
   const std::ptrdiff_t key_words = static_cast<std::ptrdiff_t>(tile.head_dim) * kBlockRows;
+  const float* queries = pairs + first * kPairStride;
   for (int group = 0; group < tile.head_dim; group += kGroupTerms) {
     const bool last = group + kGroupTerms >= tile.head_dim;
     const int whole = (last ? tile.head_dim : group + kGroupTerms) / 4 * 4;
@@ -57,7 +59,7 @@ WARPLOOM_INLINE void score_some(const AttentionTile& tile, const float* const* p
         for (int b = 0; b < kBlocks; ++b) k[b] = load_pairs(keys[b] + at);
 #pragma GCC unroll 8
         for (int i = 0; i < kQueries; ++i) {
-          const Pairs q = broadcast_pair(pairs[first + i], row + c);
+          const Pairs q = broadcast_pair(queries + i * kPairStride, row + c);
 #pragma GCC unroll 8
           for (int b = 0; b < kBlocks; ++b) sum[c][i][b] = fma_pairs(q, k[b], sum[c][i][b]);
         }
@@ -89,7 +91,7 @@ WARPLOOM_INLINE void score_some(const AttentionTile& tile, const float* const* p
 }
 
 // All queries read a few blocks before the next ones.
-WARPLOOM_INLINE void score_chunk(const AttentionTile& tile, const float* const* pairs, int from, int to,
+WARPLOOM_INLINE void score_chunk(const AttentionTile& tile, const float* pairs, int from, int to,
                                  float (*scores)[kChunkTokens]) {
   const int at_once = tile.count > kMostQueries ? 2 : kChunkBlocks;
   for (int end; from < to; from = end) {
@@ -145,10 +147,10 @@ class ValueBlocks {
   alignas(64) std::uint32_t own_[2][kBlockRows * kQueryStride + kLanes];  // kernels read whole vectors, also of the last row
 };
 
-// values[i] += sum of p_t * v_t over the tokens of the blocks, for 16 kVectors dimensions. pairs: probabilities.
+// values[i] += sum of p_t * v_t over the tokens of the blocks, for 16 kVectors dimensions. pairs: probabilities, kChunkTokens apart.
 template <int kQueries, int kVectors>
-WARPLOOM_INLINE void accumulate_dims(const ValueBlocks& blocks, int head_dim, int dim, const NextBlocks* next,
-                                     const float* const* pairs, float* const* values) {
+__attribute__((noinline)) void accumulate_dims(const ValueBlocks& blocks, int head_dim, int dim, const NextBlocks* next,
+                                     const float* pairs, float* const* values) {
   for (int b = blocks.first, end; b < blocks.end; b = end) {
     end = b / 2 * 2 + 2 < blocks.end ? b / 2 * 2 + 2 : blocks.end;
     F sum[2][kQueries][kVectors];  // of even and odd tokens
@@ -170,7 +172,7 @@ WARPLOOM_INLINE void accumulate_dims(const ValueBlocks& blocks, int head_dim, in
           for (int j = 0; j < kVectors; ++j) v[j] = load_pairs(at + j * kLanes);
 #pragma GCC unroll 8
           for (int i = 0; i < kQueries; ++i) {
-            const Pairs p = broadcast_pair(pairs[i], row + c);
+            const Pairs p = broadcast_pair(pairs + i * kChunkTokens, row + c);
 #pragma GCC unroll 4
             for (int j = 0; j < kVectors; ++j) sum[c][i][j] = fma_pairs(p, v[j], sum[c][i][j]);
           }
@@ -190,17 +192,21 @@ WARPLOOM_INLINE void accumulate_dims(const ValueBlocks& blocks, int head_dim, in
 }  // namespace
 
 void attend_chunk_bf16(const AttentionTile& tile, std::int64_t chunk, float* maxima, float* sums, float* const* values) {
-  alignas(64) float scores[kMaxQueries][kChunkTokens], own[kMaxQueries][kQueryStride / 2];
+  alignas(64) float scores[kMaxQueries][kChunkTokens];
   Range ranges[kMaxQueries];
   const Range all = mask_ranges(tile, chunk, ranges);
   const ValueBlocks blocks(tile, all);
-  const float* pairs[kMaxQueries];
-  for (int i = 0; i < tile.count; ++i) pairs[i] = pair_up(tile.queries + i * kQueryStride, tile.head_dim, own[i]);
-  score_chunk(tile, pairs, blocks.first, blocks.end, scores);
+  if constexpr (kPairsArePacked) {
+    alignas(64) float pairs[kMaxQueries][kPairStride];
+    for (int i = 0; i < tile.count; ++i) pack_pairs(tile.queries + i * kQueryStride, tile.head_dim, pairs[i]);
+    score_chunk(tile, pairs[0], blocks.first, blocks.end, scores);
+  } else {
+    score_chunk(tile, tile.queries, blocks.first, blocks.end, scores);
+  }
   softmax(tile, ranges, scores, maxima, sums);
   for (int i = 0; i < tile.count; ++i) {
     round_probabilities(scores[i], ranges[i], blocks.first, blocks.end);
-    pairs[i] = pair_up(scores[i], kChunkTokens, scores[i]);
+    pack_pairs(scores[i], kChunkTokens, scores[i]);
     for (int d = 0; d < tile.head_dim; d += kLanes) store(values[i] + d, zero());
   }
   const NextBlocks next(tile, kBlockRows);
@@ -210,10 +216,10 @@ void attend_chunk_bf16(const AttentionTile& tile, std::int64_t chunk, float* max
         int dim = 0;
         for (; dim + kVectors * kLanes <= tile.head_dim; dim += kVectors * kLanes)
           accumulate_dims<kQueries, kVectors>(blocks, tile.head_dim, dim, first == 0 && dim == 0 ? &next : nullptr,
-                                              pairs + first, values + first);
+                                              scores[first], values + first);
         for (; dim < tile.head_dim; dim += kLanes)
-          accumulate_dims<kQueries, 1>(blocks, tile.head_dim, dim, first == 0 && dim == 0 ? &next : nullptr, pairs + first,
-                                       values + first);
+          accumulate_dims<kQueries, 1>(blocks, tile.head_dim, dim, first == 0 && dim == 0 ? &next : nullptr,
+                                       scores[first], values + first);
       });
 }
 

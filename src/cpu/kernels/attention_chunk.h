@@ -142,7 +142,7 @@ WARPLOOM_INLINE float exponentials(Range range, float maximum, float* scores) {
   F sum = zero();
   const Blocks blocks = blocks_of(range);
   for (int b = blocks.from; b < blocks.to; ++b) {
-    const F p = exp(sub(load(scores + b * kBlockTokens), m));
+    const F p = exp_of_negative(sub(load(scores + b * kBlockTokens), m));
     store(scores + b * kBlockTokens, p);
     sum = add(sum, p);
   }

@@ -11,13 +11,16 @@ WARPLOOM_INLINE I magnitude_bits(F x) { return and_(bits(x), set_int(0x7fffffff)
 // Codes of magnitudes up to `codes`, for numbers of which the largest has the magnitude_bits() `top`. With a NaN or an infinity
 // among them, codes are 0 and the step is NaN.
 struct CodeScale {
+  static constexpr std::int32_t kNotFinite = 0x7f800000;
+  static constexpr std::int32_t kTiny = 0x0d000000;  // reciprocals of numbers below could overflow, so these count as zero
+
   float step, inverse;
   bool finite;
 
-  WARPLOOM_INLINE_MEMBER CodeScale(std::int32_t top, float codes) : finite(top < 0x7f800000) {
+  WARPLOOM_INLINE_MEMBER CodeScale(std::int32_t top, float codes) : finite(top < kNotFinite) {
     float largest;
     __builtin_memcpy(&largest, &top, sizeof largest);
-    const bool tiny = top < 0x0d000000;  // its reciprocal could overflow, so it counts as zero
+    const bool tiny = top < kTiny;
     inverse = finite && !tiny ? codes / largest : 0.0f;
     step = finite ? (tiny ? 0.0f : largest / codes) : __builtin_nanf("");
   }

@@ -6,7 +6,6 @@
 #include <type_traits>
 
 #include "cpu/kernels/block_products.h"
-#include "cpu/kernels/code_scale.h"
 #include "cpu/kernels/panels.h"
 #include "cpu/kernels/tiles.h"
 #include "cpu/simd.h"
@@ -87,10 +86,17 @@ WARPLOOM_INLINE void finish_tile(const float (&sums)[kPanels][kTile][kLanes], co
   }
 }
 
+// Where a tile's sums are written to: token t of panel i at p + i * panel_stride + t * token_stride.
+struct TileOut {
+  float* p;
+  std::int64_t panel_stride, token_stride;
+};
+
 // Adds the products of a strip's `count` blocks with kTile tokens, from `slot` of a group on, to sums.
 template <CodeBits kBits, ScaleKind kScales, int kPanels>
 __attribute__((noinline)) void add_strip(const UnpackedBlock<kBits, kScales> (*strip)[kPanels], int count,
-                                         const ActivationBlock* inputs, int slot, float (&sums)[kPanels][kTile][kLanes]) {
+                                         const ActivationBlock* inputs, int slot, const float (&sums)[kPanels][kTile][kLanes],
+                                         const TileOut& out) {
   F sum[kPanels][kTile];
 #pragma GCC unroll 2
   for (int i = 0; i < kPanels; ++i) {
@@ -98,10 +104,11 @@ __attribute__((noinline)) void add_strip(const UnpackedBlock<kBits, kScales> (*s
     for (int t = 0; t < kTile; ++t) sum[i][t] = load(sums[i][t]);
   }
   for (int b = 0; b < count; ++b) add_blocks<kBits, kScales>(strip[b], inputs[b], slot, sum);
-#pragma GCC unroll 2
-  for (int i = 0; i < kPanels; ++i) {
+  float* p = out.p;
 #pragma GCC unroll 8
-    for (int t = 0; t < kTile; ++t) store(sums[i][t], sum[i][t]);
+  for (int t = 0; t < kTile; ++t, p += out.token_stride) {
+#pragma GCC unroll 2
+    for (int i = 0; i < kPanels; ++i) store(p + i * out.panel_stride, sum[i][t]);
   }
 }
 
@@ -129,8 +136,9 @@ void quantised_strips(const PanelProduct& product, std::int64_t row, std::int64_
   for (int i = 0; i < kPanels; ++i) packed[i] = PackedBlock<kBits, kScales>(panel_at(product, row + i * kPanelRows));
   UnpackedBlock<kBits, kScales> strip[kMaxStripBlocks][kPanels];
   const int tiles = tokens / kTile;
+  const bool direct = !product.bias && product.rows - row >= kPanels * kPanelRows;  // sums are results
+  alignas(64) static constexpr float kZeros[kPanels][kTile][kLanes] = {};
   alignas(64) float sums[kStripTokens / kTile][kPanels][kTile][kLanes];
-  __builtin_memset(sums, 0, static_cast<std::size_t>(tiles) * sizeof sums[0]);
   for (std::int64_t first = 0; first < count; first += blocks) {
     const int length = static_cast<int>(count - first < blocks ? count - first : blocks);
     const bool last = first + length == count;
@@ -140,9 +148,12 @@ void quantised_strips(const PanelProduct& product, std::int64_t row, std::int64_
       const int begin = tile * kTile;
       fetch.in_tile(tile);
       if (last) fetch_results<kPanels>(product, row, token + begin);
+      const TileOut out = last && direct ? TileOut{product.out + (token + begin) * product.out_stride + row, kPanelRows,
+                                                   product.out_stride}
+                                         : TileOut{sums[tile][0][0], kTile * kLanes, kLanes};
       add_strip<kBits, kScales>(strip, length, inputs + begin / kTokenGroup * count + first, begin % kTokenGroup,
-                                sums[tile]);
-      if (last) finish_tile<kPanels>(sums[tile], product, row, token + begin);
+                                first == 0 ? kZeros : sums[tile], out);
+      if (last && !direct) finish_tile<kPanels>(sums[tile], product, row, token + begin);
     }
   }
 }
@@ -221,28 +232,6 @@ void quantised_product(const PanelProduct& product) {
 }
 
 }  // namespace
-
-void quantise_row(const float* x, std::int64_t cols, ActivationBlock* blocks, int slot) {
-  for (ActivationBlock* block = blocks; block < blocks + cols / kQuantBlockInputs; ++block, x += kQuantBlockInputs) {
-    const F first = load(x), second = load(x + kLanes);
-    const CodeScale scale(max_lanes(max(magnitude_bits(first), magnitude_bits(second))), 127.0f);
-    const I a = scale.codes(first), b = scale.codes(second);
-    std::int8_t* q = block->q[slot];
-    store_s8(q, a);
-    store_s8(q + kLanes, b);
-    const std::int32_t first_sum = sum_lanes(a), second_sum = sum_lanes(b);
-    block->d[slot] = scale.step;
-    block->ds[slot] = scale.step * static_cast<float>(first_sum + second_sum);
-    block->first_sum[slot] = first_sum;
-    block->second_sum[slot] = second_sum;
-#if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
-    sum_pairs(a, b, &block->first_start[slot], &block->second_start[slot]);
-#else
-    block->first_start[slot] = -32 * first_sum;
-    block->second_start[slot] = -32 * second_sum;
-#endif
-  }
-}
 
 void multiply_quantised(const PanelProduct& product) {
 #define WARPLOOM_CASE(bits_, scales_)                                                        \

@@ -6,7 +6,7 @@
 namespace warploom::cpu::WARPLOOM_ISA {
 
 const Kernels kKernels = {
-    .quantise_row = quantise_row,
+    .quantise_group = quantise_group,
     .multiply_quantised = multiply_quantised,
     .multiply_float = multiply_float,
     .rms_norm_row = rms_norm_row,

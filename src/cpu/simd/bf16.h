@@ -24,15 +24,15 @@ struct Pairs {
   __m512bh v;
 };
 WARPLOOM_INLINE Pairs load_pairs(const std::uint32_t* p) { return {(__m512bh)_mm512_loadu_si512(p)}; }
-// x as broadcast_pair() reads it, made in `own`, which may be x. Reads and writes whole vectors.
-WARPLOOM_INLINE const float* pair_up(const float* x, int count, float* own) {
+inline constexpr bool kPairsArePacked = true;
+// x as broadcast_pair() reads it, in half of the room, which may be that of x. Reads and writes whole vectors.
+WARPLOOM_INLINE void pack_pairs(const float* x, int count, float* out) {
   for (int i = 0; i < count; i += 16) {
     const __m512i u = _mm512_castps_si512(_mm512_loadu_ps(x + i));
     const __m512i further_on = _mm512_srli_epi32(_mm512_shuffle_epi32(u, _MM_PERM_DCDC), 16);  // numbers 2 and 3 of 4
     const __m512i pairs = _mm512_maskz_compress_epi32(0x3333, _mm512_or_si512(u, further_on));
-    _mm256_storeu_ps(own + i / 2, _mm256_castsi256_ps(_mm512_castsi512_si256(pairs)));
+    _mm256_storeu_ps(out + i / 2, _mm256_castsi256_ps(_mm512_castsi512_si256(pairs)));
   }
-  return own;
 }
 WARPLOOM_INLINE Pairs broadcast_pair(const float* x, int row) {
   return {(__m512bh)_mm512_castps_si512(_mm512_set1_ps(x[row]))};
@@ -47,8 +47,8 @@ WARPLOOM_INLINE Pairs load_pairs(const std::uint32_t* p) {
   const I both = load(p);
   return {upper_bf16(both), lower_bf16(both)};
 }
-// x as broadcast_pair() reads it: itself, or made in `own`, which may be x.
-WARPLOOM_INLINE const float* pair_up(const float* x, int, float*) { return x; }
+inline constexpr bool kPairsArePacked = false;  // broadcast_pair() reads numbers as they are
+WARPLOOM_INLINE void pack_pairs(const float*, int, float*) {}
 WARPLOOM_INLINE Pairs broadcast_pair(const float* x, int row) {
   const float* at = x + row / 2 * 4 + row % 2;
   return {set(at[0]), set(at[2])};
