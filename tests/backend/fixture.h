@@ -15,21 +15,20 @@
 #include "support/encoding.h"
 #include "support/guarded_array.h"
 #include "support/same_bits.h"
+#include "support/sanitized.h"
 
 namespace warploom::test {
 
 /// Every instruction set alone and on four threads. For AddressSanitizer on four only, to halve its time. For ThreadSanitizer the best one
 /// on four: it sees nothing on one thread, and instruction sets differ in their kernels alone, which run on one thread each.
 inline std::vector<DeviceOptions> cpu_devices() {
+  const std::vector<CpuIsa> isas = available_cpu_isas();
+  if (kThreadSanitizer) return {{DeviceKind::cpu, 4, isas.back(), {}}};
   std::vector<DeviceOptions> all;
-#ifdef __SANITIZE_THREAD__
-  all.push_back({DeviceKind::cpu, 4, available_cpu_isas().back(), {}});
-#elif defined(__SANITIZE_ADDRESS__)
-  for (const CpuIsa isa : available_cpu_isas()) all.push_back({DeviceKind::cpu, 4, isa, {}});
-#else
-  for (const CpuIsa isa : available_cpu_isas())
-    for (const int threads : {1, 4}) all.push_back({DeviceKind::cpu, threads, isa, {}});
-#endif
+  for (const CpuIsa isa : isas) {
+    if (!kAddressSanitizer) all.push_back({DeviceKind::cpu, 1, isa, {}});
+    all.push_back({DeviceKind::cpu, 4, isa, {}});
+  }
   return all;
 }
 

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/process.h"
+#include "support/sanitized.h"
 #include "support/tiny_model.h"
 
 namespace warploom {
@@ -24,11 +25,7 @@ std::vector<std::string> long_run() {
 }
 
 // Of processors, in seconds: after them a run on two threads has loaded its model and generates. Where nothing streams nothing else says so.
-#ifdef __SANITIZE_ADDRESS__
-constexpr double kWellOnItsWay = 6.0;
-#else
-constexpr double kWellOnItsWay = 2.0;
-#endif
+constexpr double kWellOnItsWay = test::kAddressSanitizer ? 6.0 : 2.0;
 
 TEST(Interrupt, GenerationEndsWithWhatItHad) {
   Process process(long_run());

@@ -13,6 +13,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/sanitized.h"
 #include "warploom/error.h"
 
 namespace warploom::cpu {
@@ -166,9 +167,7 @@ TEST(ThreadPool, ARoundDoesNotWaitForAThreadThatTookNoPartInIt) {
 
 // In a process of its own: the limit holds for it alone.
 TEST(ThreadPoolDeathTest, TooManyThreadsAreAnErrorNotACrash) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers reserve more addresses than the limit allows";
-#endif
+  if (test::kSanitized) GTEST_SKIP() << "sanitizers reserve more addresses than the limit allows";
   const auto starve = [] {
     const rlimit limit{rlim_t{1} << 30, rlim_t{1} << 30};  // of addresses, of which each thread's stack takes 8 MiB
     setrlimit(RLIMIT_AS, &limit);

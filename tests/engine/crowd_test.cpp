@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "support/sanitized.h"
 #include "support/tiny_model.h"
 
 namespace warploom {
@@ -13,13 +14,7 @@ namespace {
 // Sanitizers take up to a hundred times as long: WARPLOOM_CROWD=10000 asks for all of them there, too.
 std::uint32_t num_requests() {
   if (const char* asked = std::getenv("WARPLOOM_CROWD")) return static_cast<std::uint32_t>(std::atoi(asked));
-#ifdef __SANITIZE_THREAD__
-  return 600;
-#elif defined(__SANITIZE_ADDRESS__)
-  return 2000;
-#else
-  return 10000;
-#endif
+  return test::kThreadSanitizer ? 600 : test::kAddressSanitizer ? 1000 : 10000;
 }
 
 TEST(Crowd, EveryRequestIsWhatItIsAlone) {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "support/generate.h"
+#include "support/sanitized.h"
 #include "support/tiny_model.h"
 #include "warploom/error.h"
 #include "warploom/score.h"
@@ -34,7 +35,7 @@ TEST(Engine, EveryWeightTypeRunsAndEveryInstructionSetAgrees) {
     if (type == WeightType::q4_0) shape.architecture = "qwen2";
     const auto prompts = ragged_prompts(2);
     std::vector<test::Result> first;
-    for (const CpuIsa isa : available_cpu_isas()) {
+    for (const CpuIsa isa : test::isas_for_models()) {
       const auto all = test::generate(load(shape, 2, isa), prompts, sampled(12));
       if (first.empty()) first = all;
       for (std::size_t i = 0; i < all.size(); ++i) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "support/golden.h"
+#include "support/sanitized.h"
 
 namespace warploom {
 namespace {
@@ -77,16 +78,7 @@ void expect_same_everywhere(CpuIsa isa, DType kv_type) {
 TEST_P(Golden, CachesInBf16) { expect_same_everywhere(GetParam(), DType::bf16); }
 TEST_P(Golden, CachesInInt8) { expect_same_everywhere(GetParam(), DType::int8); }
 
-// A sanitizer sees the kernels of every instruction set in tests/backend.
-std::vector<CpuIsa> isas() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return {available_cpu_isas().back()};
-#else
-  return available_cpu_isas();
-#endif
-}
-
-INSTANTIATE_TEST_SUITE_P(Isas, Golden, testing::ValuesIn(isas()),
+INSTANTIATE_TEST_SUITE_P(Isas, Golden, testing::ValuesIn(test::isas_for_models()),
                          [](const auto& info) { return std::string(name(info.param)); });
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "support/generate.h"
+#include "support/sanitized.h"
 
 namespace warploom {
 namespace {
@@ -18,9 +19,7 @@ double peak_resident_bytes() {
 }
 
 TEST(Memory, PeakIsUnderOneAndAHalfTimesTheFileAndTheCache) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers take memory of their own";
-#endif
+  if (test::kSanitized) GTEST_SKIP() << "sanitizers take memory of their own";
   const std::string path = WARPLOOM_SOURCE_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
   ASSERT_TRUE(std::filesystem::exists(path)) << path << " is missing: scripts/test fetches it";
   const auto model = Model::load(path);

@@ -9,6 +9,7 @@
 
 #include "engine/engine_core.h"
 #include "support/random_requests.h"
+#include "support/sanitized.h"
 #include "support/tiny_model.h"
 #include "warploom/model.h"
 
@@ -45,11 +46,7 @@ void expect_no_starvation(const std::vector<Served>& all, std::int64_t window) {
   EXPECT_GT((most[{2, -2}]), 4) << "urgent requests never overtook: the test shows nothing";
 }
 
-#ifdef __SANITIZE_ADDRESS__  // which takes ten times as long
-constexpr int kMinutes = 6;
-#else
-constexpr int kMinutes = 60;
-#endif
+constexpr int kMinutes = test::some_of(60);
 
 TEST(Traffic, AnHourStarvesNobodyAndLeaksNothing) {
   const test::TemporaryModel file(test::tiny_model({.layers = 1, .heads = 2, .kv_heads = 1}));
@@ -89,10 +86,10 @@ TEST(Traffic, AnHourStarvesNobodyAndLeaksNothing) {
     if (core.has_unfinished()) core.step(take);
     if (step == 5 * 60 * 40) after_minutes = resident_bytes();
   }
-  [[maybe_unused]] const std::int64_t growth = resident_bytes() - after_minutes;
-#ifndef __SANITIZE_ADDRESS__  // which keeps what was freed
-  EXPECT_LT(growth, 4 << 20) << "bytes since the fifth minute";
-#endif
+  const std::int64_t growth = resident_bytes() - after_minutes;
+  if (!test::kAddressSanitizer) {  // which keeps what was freed
+    EXPECT_LT(growth, 4 << 20) << "bytes since the fifth minute";
+  }
   EXPECT_GT(core.stats().preemptions, 2u * kMinutes);
   EXPECT_GT(all.size(), 20000u * kMinutes / 60);
   for (const auto id : core.unfinished()) {

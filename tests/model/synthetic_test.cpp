@@ -14,6 +14,7 @@
 #include "checkpoint/random_weight.h"
 #include "checkpoint/synthetic_checkpoint.h"
 #include "support/generate.h"
+#include "support/sanitized.h"
 #include "warploom/error.h"
 #include "warploom/inspect.h"
 #include "warploom/synthetic.h"
@@ -169,9 +170,7 @@ TEST(SyntheticModel, LogitsAreOfOrdinarySizeAfterManyLayers) {
 
 // ctest runs each test in a process of its own: the peak is this model's.
 TEST(SyntheticModel, LoadingTakesHardlyMoreMemoryThanTheModel) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers take memory of their own";
-#endif
+  if (test::kSanitized) GTEST_SKIP() << "sanitizers take memory of their own";
   const auto model = synthetic_model(model_shape("smollm2-135m"), "F32");
   std::ifstream status("/proc/self/status");
   double peak = 0;

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "support/sanitized.h"
 #include "tools/sampler_check/devices.h"
 #include "tools/sampler_check/report.h"
 
@@ -16,13 +17,8 @@ namespace {
 
 using testing::HasSubstr;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr std::int64_t kDraws = 50'000;
-constexpr int kRuns = 6;
-#else
-constexpr std::int64_t kDraws = 1'000'000;
-constexpr int kRuns = 30;
-#endif
+constexpr std::int64_t kDraws = test::kSanitized ? 50'000 : 1'000'000;
+constexpr int kRuns = test::kSanitized ? 6 : 30;
 
 Device cpu() { return cpu_device(static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))); }
 

@@ -9,6 +9,7 @@
 #include "cpu/isa.h"
 #include "cpu/sample.h"
 #include "sampling/random_rows.h"
+#include "support/sanitized.h"
 
 namespace warploom {
 namespace {
@@ -32,7 +33,7 @@ void compare(std::uint64_t seed, std::size_t vocab_size, int rounds) {
   std::mt19937_64 rng(seed);
   std::vector<cpu::RowSampler> samplers;
   for (const CpuIsa isa : available_cpu_isas()) samplers.emplace_back(cpu::kernels_for(isa).sample);
-  for (int round = 0; round < rounds; ++round) {
+  for (int round = 0; round < test::some_of(rounds); ++round) {
     const std::vector<float> y = random_logits(rng, vocab_size);
     SamplingInput row;
     row.params = random_params(rng, vocab_size);

@@ -43,7 +43,8 @@ WARPLOOM_INLINE __m128i maxima_of_four(const I (&a)[kTogether]) {
 // The codes of two tokens, each 32 bytes.
 WARPLOOM_INLINE __m512i bytes_of_two(const I* first, const I* second) {
   // In each 128 bits: four codes of the one token's first half, of its second half, and so of the other token.
-  const __m512i mixed = _mm512_packs_epi16(_mm512_packs_epi32(first[0].v, second[0].v), _mm512_packs_epi32(first[1].v, second[1].v));
+  const __m512i mixed =
+      _mm512_packs_epi16(_mm512_packs_epi32(first[0].v, second[0].v), _mm512_packs_epi32(first[1].v, second[1].v));
   return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), mixed);
 }
 
