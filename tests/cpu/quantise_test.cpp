@@ -18,7 +18,7 @@
 namespace warploom::cpu {
 namespace {
 
-constexpr std::int64_t kBlocks = 3, kCols = kBlocks * kQuantBlockInputs, kStride = kCols + 5;
+constexpr std::int64_t kBlocks = 7, kCols = kBlocks * kQuantBlockInputs, kStride = kCols + 5;
 
 // What a block has of the token in `slot`, but for what differs between instruction sets: the starts.
 struct TokenBlock {

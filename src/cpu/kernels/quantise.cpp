@@ -1,4 +1,6 @@
 // Inputs of products in whole codes: 32 of a token share a step.
+#include <type_traits>
+
 #include "cpu/kernels/code_scale.h"
 #include "cpu/kernels/matmul.h"
 #include "cpu/simd.h"
@@ -27,7 +29,7 @@ WARPLOOM_INLINE void quantise_token(const float* x, ActivationBlock& block, int 
 }
 
 #if defined(__AVX512VNNI__)
-// Four tokens together: what each has one of fills a vector of four, as it does in the block.
+// Four blocks together, of four tokens or of one: what each has one of fills a vector of four.
 constexpr int kTogether = 4;
 
 WARPLOOM_INLINE __m128i maxima_of_four(const I (&a)[kTogether]) {
@@ -40,39 +42,43 @@ WARPLOOM_INLINE __m128i maxima_of_four(const I (&a)[kTogether]) {
   return _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
 }
 
-// The codes of two tokens, each 32 bytes.
+// The codes of two blocks, each 32 bytes.
 WARPLOOM_INLINE __m512i bytes_of_two(const I* first, const I* second) {
-  // In each 128 bits: four codes of the one token's first half, of its second half, and so of the other token.
+  // In each 128 bits: four codes of the one block's first half, of its second half, and so of the other block.
   const __m512i mixed =
       _mm512_packs_epi16(_mm512_packs_epi32(first[0].v, second[0].v), _mm512_packs_epi32(first[1].v, second[1].v));
   return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), mixed);
 }
 
-// Sums of the four tokens' first halves, then of their second halves.
-WARPLOOM_INLINE __m256i sums_of_halves(__m512i tokens_0_1, __m512i tokens_2_3) {
+// Sums of the four blocks' first halves, then of their second halves.
+WARPLOOM_INLINE __m256i sums_of_halves(__m512i blocks_0_1, __m512i blocks_2_3) {
   const __m512i ones = _mm512_set1_epi8(1);
-  const __m512i x = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, tokens_0_1),
-                y = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, tokens_2_3);  // each 128 bits are a half
+  const __m512i x = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, blocks_0_1),
+                y = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, blocks_2_3);  // each 128 bits are a half
   const __m512i twos = _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
   const __m512i sums = _mm512_add_epi32(twos, _mm512_shuffle_epi32(twos, _MM_PERM_BADC));
   const __m512i order = _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 0, 0, 0, 0, 0, 0, 0, 0);
   return _mm512_castsi512_si256(_mm512_permutexvar_epi32(order, sums));
 }
 
-WARPLOOM_INLINE void quantise_four(const float* x, std::int64_t stride, ActivationBlock& block, int slot) {
+// What ActivationBlock has of each.
+struct FourBlocks {
+  __m512i codes_0_1, codes_2_3;
+  __m128i d, ds, first_sum, second_sum, first_start, second_start;
+};
+
+// Of the 32 inputs at x and three times `stride` further on. Returns false if one is not finite.
+WARPLOOM_INLINE bool quantise_four(const float* x, std::int64_t stride, FourBlocks* out) {
   F first[kTogether], second[kTogether];
   I magnitudes[kTogether];
 #pragma GCC unroll 4
-  for (int t = 0; t < kTogether; ++t) {
-    first[t] = load(x + t * stride);
-    second[t] = load(x + t * stride + kLanes);
-    magnitudes[t] = max(magnitude_bits(first[t]), magnitude_bits(second[t]));
+  for (int i = 0; i < kTogether; ++i) {
+    first[i] = load(x + i * stride);
+    second[i] = load(x + i * stride + kLanes);
+    magnitudes[i] = max(magnitude_bits(first[i]), magnitude_bits(second[i]));
   }
   const __m128i top = maxima_of_four(magnitudes);
-  if (_mm_cmp_epi32_mask(top, _mm_set1_epi32(CodeScale::kNotFinite), _MM_CMPINT_NLT) != 0) {
-    for (int t = 0; t < kTogether; ++t) quantise_token(x + t * stride, block, slot + t);
-    return;
-  }
+  if (_mm_cmp_epi32_mask(top, _mm_set1_epi32(CodeScale::kNotFinite), _MM_CMPINT_NLT) != 0) return false;
   const __mmask8 large = _mm_cmp_epi32_mask(top, _mm_set1_epi32(CodeScale::kTiny), _MM_CMPINT_NLT);
   const __m128 codes = _mm_set1_ps(127.0f), largest = _mm_castsi128_ps(top);
   const __m128 step = _mm_maskz_div_ps(large, largest, codes);
@@ -80,42 +86,88 @@ WARPLOOM_INLINE void quantise_four(const float* x, std::int64_t stride, Activati
   _mm_store_ps(inverse, _mm_maskz_div_ps(large, codes, largest));
   I a[kTogether], b[kTogether];
 #pragma GCC unroll 4
-  for (int t = 0; t < kTogether; ++t) {
-    const F scale = set(inverse[t]);
-    a[t] = to_int(mul(first[t], scale));
-    b[t] = to_int(mul(second[t], scale));
+  for (int i = 0; i < kTogether; ++i) {
+    const F scale = set(inverse[i]);
+    a[i] = to_int(mul(first[i], scale));
+    b[i] = to_int(mul(second[i], scale));
   }
-  const __m512i tokens_0_1 = bytes_of_two(a, b), tokens_2_3 = bytes_of_two(a + 2, b + 2);
-  _mm512_storeu_si512(block.q[slot], tokens_0_1);
-  _mm512_storeu_si512(block.q[slot + 2], tokens_2_3);
-  const __m256i sums = sums_of_halves(tokens_0_1, tokens_2_3);
-  const __m128i first_sums = _mm256_castsi256_si128(sums), second_sums = _mm256_extracti128_si256(sums, 1);
-  const auto put = [slot](auto* to, __m128i four) __attribute__((always_inline)) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + slot), four);
-  };
-  put(block.d, _mm_castps_si128(step));
-  put(block.ds, _mm_castps_si128(_mm_mul_ps(step, _mm_cvtepi32_ps(_mm_add_epi32(first_sums, second_sums)))));
-  put(block.first_sum, first_sums);
-  put(block.second_sum, second_sums);
+  out->codes_0_1 = bytes_of_two(a, b);
+  out->codes_2_3 = bytes_of_two(a + 2, b + 2);
+  const __m256i sums = sums_of_halves(out->codes_0_1, out->codes_2_3);
+  out->first_sum = _mm256_castsi256_si128(sums);
+  out->second_sum = _mm256_extracti128_si256(sums, 1);
+  out->d = _mm_castps_si128(step);
+  out->ds = _mm_castps_si128(_mm_mul_ps(step, _mm_cvtepi32_ps(_mm_add_epi32(out->first_sum, out->second_sum))));
   const __m128i zero = _mm_setzero_si128();
-  put(block.first_start, _mm_sub_epi32(zero, _mm_slli_epi32(first_sums, 5)));
-  put(block.second_start, _mm_sub_epi32(zero, _mm_slli_epi32(second_sums, 5)));
+  out->first_start = _mm_sub_epi32(zero, _mm_slli_epi32(out->first_sum, 5));
+  out->second_start = _mm_sub_epi32(zero, _mm_slli_epi32(out->second_sum, 5));
+  return true;
+}
+
+// The same block of four tokens, whose rows are `stride` apart, into `slot` and the next three.
+WARPLOOM_INLINE void quantise_tokens(const float* x, std::int64_t stride, ActivationBlock& block, int slot) {
+  FourBlocks four;
+  if (!quantise_four(x, stride, &four)) {
+    for (int i = 0; i < kTogether; ++i) quantise_token(x + i * stride, block, slot + i);
+    return;
+  }
+  _mm512_storeu_si512(block.q[slot], four.codes_0_1);
+  _mm512_storeu_si512(block.q[slot + 2], four.codes_2_3);
+  const auto put = [slot](auto* to, __m128i values) __attribute__((always_inline)) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + slot), values);
+  };
+  put(block.d, four.d);
+  put(block.ds, four.ds);
+  put(block.first_sum, four.first_sum);
+  put(block.second_sum, four.second_sum);
+  put(block.first_start, four.first_start);
+  put(block.second_start, four.second_start);
+}
+
+// Four blocks of a token.
+WARPLOOM_INLINE void quantise_blocks(const float* x, ActivationBlock* blocks, int slot) {
+  FourBlocks four;
+  if (!quantise_four(x, kQuantBlockInputs, &four)) {
+    for (int i = 0; i < kTogether; ++i) quantise_token(x + i * kQuantBlockInputs, blocks[i], slot);
+    return;
+  }
+  const auto put_codes = [slot](ActivationBlock * to, __m512i two) __attribute__((always_inline)) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[0].q[slot]), _mm512_castsi512_si256(two));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[1].q[slot]), _mm512_extracti64x4_epi64(two, 1));
+  };
+  put_codes(blocks, four.codes_0_1);
+  put_codes(blocks + 2, four.codes_2_3);
+  const auto put = [ slot, blocks ](auto member, __m128i values) __attribute__((always_inline)) {
+    std::remove_reference_t<decltype((blocks->*member)[0])> each[kTogether];
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(each), values);
+#pragma GCC unroll 4
+    for (int i = 0; i < kTogether; ++i) (blocks[i].*member)[slot] = each[i];
+  };
+  put(&ActivationBlock::d, four.d);
+  put(&ActivationBlock::ds, four.ds);
+  put(&ActivationBlock::first_sum, four.first_sum);
+  put(&ActivationBlock::second_sum, four.second_sum);
+  put(&ActivationBlock::first_start, four.first_start);
+  put(&ActivationBlock::second_start, four.second_start);
 }
 #endif
 
 }  // namespace
 
 void quantise_group(const float* x, std::int64_t stride, int tokens, std::int64_t cols, ActivationBlock* blocks) {
+  const std::int64_t count = cols / kQuantBlockInputs;
   int t = 0;
 #if defined(__AVX512VNNI__)
   for (; t + kTogether <= tokens; t += kTogether) {
-    for (std::int64_t b = 0; b < cols / kQuantBlockInputs; ++b)
-      quantise_four(x + t * stride + b * kQuantBlockInputs, stride, blocks[b], t);
+    for (std::int64_t b = 0; b < count; ++b) quantise_tokens(x + t * stride + b * kQuantBlockInputs, stride, blocks[b], t);
   }
 #endif
   for (; t < tokens; ++t) {
-    for (std::int64_t b = 0; b < cols / kQuantBlockInputs; ++b)
-      quantise_token(x + t * stride + b * kQuantBlockInputs, blocks[b], t);
+    std::int64_t b = 0;
+#if defined(__AVX512VNNI__)
+    for (; b + kTogether <= count; b += kTogether) quantise_blocks(x + t * stride + b * kQuantBlockInputs, blocks + b, t);
+#endif
+    for (; b < count; ++b) quantise_token(x + t * stride + b * kQuantBlockInputs, blocks[b], t);
   }
 }
 
