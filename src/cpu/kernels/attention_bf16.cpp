@@ -147,10 +147,11 @@ class ValueBlocks {
   alignas(64) std::uint32_t own_[2][kBlockRows * kQueryStride + kLanes];  // kernels read whole vectors, also of the last row
 };
 
-// values[i] += sum of p_t * v_t over the tokens of the blocks, for 16 kVectors dimensions. pairs: probabilities, kChunkTokens apart.
+// values[i] += sum of p_t * v_t over the tokens of the blocks, for 16 kVectors dimensions. pairs: probabilities, kChunkTokens apart. A function
+// of its own, which leaves its loop more registers.
 template <int kQueries, int kVectors>
 __attribute__((noinline)) void accumulate_dims(const ValueBlocks& blocks, int head_dim, int dim, const NextBlocks* next,
-                                     const float* pairs, float* const* values) {
+                                               const float* pairs, float* const* values) {
   for (int b = blocks.first, end; b < blocks.end; b = end) {
     end = b / 2 * 2 + 2 < blocks.end ? b / 2 * 2 + 2 : blocks.end;
     F sum[2][kQueries][kVectors];  // of even and odd tokens
@@ -218,8 +219,8 @@ void attend_chunk_bf16(const AttentionTile& tile, std::int64_t chunk, float* max
           accumulate_dims<kQueries, kVectors>(blocks, tile.head_dim, dim, first == 0 && dim == 0 ? &next : nullptr,
                                               scores[first], values + first);
         for (; dim < tile.head_dim; dim += kLanes)
-          accumulate_dims<kQueries, 1>(blocks, tile.head_dim, dim, first == 0 && dim == 0 ? &next : nullptr,
-                                       scores[first], values + first);
+          accumulate_dims<kQueries, 1>(blocks, tile.head_dim, dim, first == 0 && dim == 0 ? &next : nullptr, scores[first],
+                                       values + first);
       });
 }
 

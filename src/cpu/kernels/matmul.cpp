@@ -95,8 +95,8 @@ struct TileOut {
 // Adds the products of a strip's `count` blocks with kTile tokens, from `slot` of a group on, to sums.
 template <CodeBits kBits, ScaleKind kScales, int kPanels>
 __attribute__((noinline)) void add_strip(const UnpackedBlock<kBits, kScales> (*strip)[kPanels], int count,
-                                         const ActivationBlock* inputs, int slot, const float (&sums)[kPanels][kTile][kLanes],
-                                         const TileOut& out) {
+                                         const ActivationBlock* inputs, int slot,
+                                         const float (&sums)[kPanels][kTile][kLanes], const TileOut& out) {
   F sum[kPanels][kTile];
 #pragma GCC unroll 2
   for (int i = 0; i < kPanels; ++i) {
@@ -148,9 +148,9 @@ void quantised_strips(const PanelProduct& product, std::int64_t row, std::int64_
       const int begin = tile * kTile;
       fetch.in_tile(tile);
       if (last) fetch_results<kPanels>(product, row, token + begin);
-      const TileOut out = last && direct ? TileOut{product.out + (token + begin) * product.out_stride + row, kPanelRows,
-                                                   product.out_stride}
-                                         : TileOut{sums[tile][0][0], kTile * kLanes, kLanes};
+      const TileOut out =
+          last && direct ? TileOut{product.out + (token + begin) * product.out_stride + row, kPanelRows, product.out_stride}
+                         : TileOut{sums[tile][0][0], kTile * kLanes, kLanes};
       add_strip<kBits, kScales>(strip, length, inputs + begin / kTokenGroup * count + first, begin % kTokenGroup,
                                 first == 0 ? kZeros : sums[tile], out);
       if (last && !direct) finish_tile<kPanels>(sums[tile], product, row, token + begin);
