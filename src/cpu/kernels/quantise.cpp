@@ -30,7 +30,7 @@ WARPLOOM_INLINE void quantise_token(const float* x, ActivationBlock& block, int 
 // Four blocks together, of four tokens or of one: what each has one of fills a vector of four.
 constexpr int kTogether = 4;
 
-// Reduces each 128 bits of four vectors to four numbers, one of each.
+// Reduces each 128 bits of four vectors to four numbers, one of four.
 template <typename Reduce>
 WARPLOOM_INLINE __m256i reduce_four(const __m256i (&a)[kTogether], const Reduce& reduce) {
   const __m256i x = reduce(_mm256_unpacklo_epi32(a[0], a[1]), _mm256_unpackhi_epi32(a[0], a[1])),
@@ -38,10 +38,11 @@ WARPLOOM_INLINE __m256i reduce_four(const __m256i (&a)[kTogether], const Reduce&
   return reduce(_mm256_unpacklo_epi64(x, y), _mm256_unpackhi_epi64(x, y));
 }
 
-// What ActivationBlock has of each.
+// What ActivationBlock has of four.
 struct FourBlocks {
   __m256i codes[kTogether];
-  __m128i d, ds, first_sum, second_sum, first_start, second_start;
+  alignas(16) float d[kTogether], ds[kTogether];
+  alignas(16) std::int32_t first_sum[kTogether], second_sum[kTogether], first_start[kTogether], second_start[kTogether];
 };
 
 // Lanes in which x is at least `bound`.
@@ -66,6 +67,8 @@ WARPLOOM_INLINE __m256i codes_of(const float* x, float inverse) {
   const __m256i mixed = _mm256_packs_epi16(_mm256_packs_epi32(c[0], c[1]), _mm256_packs_epi32(c[2], c[3]));
   return _mm256_permutevar8x32_epi32(mixed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
+
+WARPLOOM_INLINE void store_four(std::int32_t* p, __m128i four) { _mm_store_si128(reinterpret_cast<__m128i*>(p), four); }
 
 // Of the 32 inputs at x and three times `stride` further on. Returns false if one is not finite.
 WARPLOOM_INLINE bool quantise_four(const float* x, std::int64_t stride, FourBlocks* out) {
@@ -93,19 +96,24 @@ WARPLOOM_INLINE bool quantise_four(const float* x, std::int64_t stride, FourBloc
 #else
   const __m256i starts = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 5));
 #endif
-  out->first_sum = _mm256_castsi256_si128(sums);
-  out->second_sum = _mm256_extracti128_si256(sums, 1);
-  out->first_start = _mm256_castsi256_si128(starts);
-  out->second_start = _mm256_extracti128_si256(starts, 1);
-  out->d = _mm_castps_si128(step);
-  out->ds = _mm_castps_si128(_mm_mul_ps(step, _mm_cvtepi32_ps(_mm_add_epi32(out->first_sum, out->second_sum))));
+  const __m128i first_sums = _mm256_castsi256_si128(sums), second_sums = _mm256_extracti128_si256(sums, 1);
+  store_four(out->first_sum, first_sums);
+  store_four(out->second_sum, second_sums);
+  store_four(out->first_start, _mm256_castsi256_si128(starts));
+  store_four(out->second_start, _mm256_extracti128_si256(starts, 1));
+  _mm_store_ps(out->d, step);
+  _mm_store_ps(out->ds, _mm_mul_ps(step, _mm_cvtepi32_ps(_mm_add_epi32(first_sums, second_sums))));
   return true;
 }
 
 WARPLOOM_INLINE void store_codes(std::int8_t* q, __m256i codes) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), codes);
 }
-WARPLOOM_INLINE void store_four(void* p, __m128i four) { _mm_storeu_si128(static_cast<__m128i*>(p), four); }
+
+template <typename T>
+WARPLOOM_INLINE void copy_four(const T (&from)[kTogether], T* to) {
+  __builtin_memcpy(to, from, sizeof from);
+}
 
 // The same block of four tokens, whose rows are `stride` apart, into `slot` and the next three.
 WARPLOOM_INLINE void quantise_tokens(const float* x, std::int64_t stride, ActivationBlock& block, int slot) {
@@ -116,12 +124,12 @@ WARPLOOM_INLINE void quantise_tokens(const float* x, std::int64_t stride, Activa
   }
 #pragma GCC unroll 4
   for (int i = 0; i < kTogether; ++i) store_codes(block.q[slot + i], four.codes[i]);
-  store_four(block.d + slot, four.d);
-  store_four(block.ds + slot, four.ds);
-  store_four(block.first_sum + slot, four.first_sum);
-  store_four(block.second_sum + slot, four.second_sum);
-  store_four(block.first_start + slot, four.first_start);
-  store_four(block.second_start + slot, four.second_start);
+  copy_four(four.d, block.d + slot);
+  copy_four(four.ds, block.ds + slot);
+  copy_four(four.first_sum, block.first_sum + slot);
+  copy_four(four.second_sum, block.second_sum + slot);
+  copy_four(four.first_start, block.first_start + slot);
+  copy_four(four.second_start, block.second_start + slot);
 }
 
 // Four blocks of a token.
@@ -131,25 +139,15 @@ WARPLOOM_INLINE void quantise_blocks(const float* x, ActivationBlock* blocks, in
     for (int i = 0; i < kTogether; ++i) quantise_token(x + i * kQuantBlockInputs, blocks[i], slot);
     return;
   }
-  struct {
-    float d[kTogether], ds[kTogether];
-    std::int32_t first_sum[kTogether], second_sum[kTogether], first_start[kTogether], second_start[kTogether];
-  } each;
-  store_four(each.d, four.d);
-  store_four(each.ds, four.ds);
-  store_four(each.first_sum, four.first_sum);
-  store_four(each.second_sum, four.second_sum);
-  store_four(each.first_start, four.first_start);
-  store_four(each.second_start, four.second_start);
 #pragma GCC unroll 4
   for (int i = 0; i < kTogether; ++i) {
     store_codes(blocks[i].q[slot], four.codes[i]);
-    blocks[i].d[slot] = each.d[i];
-    blocks[i].ds[slot] = each.ds[i];
-    blocks[i].first_sum[slot] = each.first_sum[i];
-    blocks[i].second_sum[slot] = each.second_sum[i];
-    blocks[i].first_start[slot] = each.first_start[i];
-    blocks[i].second_start[slot] = each.second_start[i];
+    blocks[i].d[slot] = four.d[i];
+    blocks[i].ds[slot] = four.ds[i];
+    blocks[i].first_sum[slot] = four.first_sum[i];
+    blocks[i].second_sum[slot] = four.second_sum[i];
+    blocks[i].first_start[slot] = four.first_start[i];
+    blocks[i].second_start[slot] = four.second_start[i];
   }
 }
 #endif
