@@ -167,14 +167,23 @@ void Matmul::run_tokens(const MatmulArgs& args) {
     for (Scratch& scratch : own_) reserve(scratch, blocks);
     for (Share& share : shares_) share.inputs.store(Inputs::as_given, std::memory_order_relaxed);
   }
-  const std::int64_t panels = panels_of(weight);
-  const std::int64_t head = std::max<std::int64_t>(1, panels * 7 / 8), grain = std::max<std::int64_t>(1, panels / 64);
-  pool_.parallel_for_shares(panels * pool_.threads(), head, grain, [&](std::int64_t begin, std::int64_t end, int) {
-    const int number = static_cast<int>(begin / panels);
+  // In pieces of two panels times kTokensAtOnce tokens, all panels before the next tokens.
+  const std::int64_t panels = panels_of(weight), pairs = ceil_div<std::int64_t>(panels, 2);
+  const std::int64_t pieces = pairs * ceil_div(ceil_div<std::int64_t>(args.tokens, pool_.threads()), kTokensAtOnce);
+  const std::int64_t head = std::max<std::int64_t>(1, pieces * 7 / 8), grain = std::max<std::int64_t>(1, pieces / 128);
+  pool_.parallel_for_shares(pieces * pool_.threads(), head, grain, [&](std::int64_t begin, std::int64_t end, int) {
+    const int number = static_cast<int>(begin / pieces);
     const std::int64_t first = pool_.share_begin(args.tokens, number),
                        count = pool_.share_begin(args.tokens, number + 1) - first;
     const ActivationBlock* inputs = weight.quantised() ? share_inputs(args, number, first, count) : nullptr;
-    multiply(args, inputs, begin - number * panels, end - number * panels, first, count);
+    for (std::int64_t from = begin - number * pieces, to = end - number * pieces, next; from < to; from = next) {
+      const std::int64_t part = from / pairs, pair = part * pairs, token = part * kTokensAtOnce;
+      next = std::min(to, pair + pairs);
+      if (token >= count) break;  // shares of a token less
+      multiply_at_once(args, inputs ? inputs + token / kTokenGroup * (weight.cols() / kQuantBlockInputs) : nullptr,
+                       2 * (from - pair), std::min(panels, 2 * (next - pair)), first + token,
+                       std::min(kTokensAtOnce, count - token));
+    }
   });
 }
 
