@@ -19,6 +19,7 @@ class IdleBackend final : public ForwardingBackend {
   std::string description() const override { return "idle"; }
   void embed(const EmbedArgs&) override {}
   void rms_norm(const RmsNormArgs&) override {}
+  void gather_rows(const GatherRowsArgs&) override {}
   void matmul(const MatmulArgs&) override {}
   void rope_append(const RopeAppendArgs&) override {}
   void paged_attention(const PagedAttentionArgs&) override {}

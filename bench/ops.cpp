@@ -48,12 +48,27 @@ void rms_norm(benchmark::State& state) {
   const std::int64_t tokens = state.range(0), dim = 576;
   std::unique_ptr<Buffer> residual, delta, weight, out;
   const RmsNormArgs args{
-      floats(residual, tokens * dim), floats(delta, tokens * dim), floats(weight, dim), nullptr, tokens, dim, 1e-5f,
+      floats(residual, tokens * dim), floats(delta, tokens * dim), floats(weight, dim), tokens, dim, 1e-5f,
       floats(out, tokens * dim)};
   for (auto _ : state) backend().rms_norm(args);
   state.SetBytesProcessed(state.iterations() * bytes_moved(args));
 }
 BENCHMARK(rms_norm)->Arg(1)->Arg(128);
+
+// Every second row of queries in rows of queries, keys and values.
+void gather_rows(benchmark::State& state) {
+  const std::int64_t count = state.range(0), stride = 960, width = 576;
+  std::unique_ptr<Buffer> in, rows = backend().alloc(static_cast<std::size_t>(count) * sizeof(std::int32_t)), out;
+  std::vector<std::int32_t> even(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) even[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(2 * i);
+  backend().upload(rows->data(), even.data(), rows->bytes());
+  const GatherRowsArgs args{
+      floats(in, 2 * count * stride), stride, static_cast<const std::int32_t*>(rows->data()), count, width,
+      floats(out, count * width)};
+  for (auto _ : state) backend().gather_rows(args);
+  state.SetBytesProcessed(state.iterations() * bytes_moved(args));
+}
+BENCHMARK(gather_rows)->Arg(1)->Arg(128);
 
 void swiglu(benchmark::State& state) {
   const std::int64_t tokens = state.range(0), ffn = 1536;

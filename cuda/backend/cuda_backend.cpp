@@ -185,6 +185,7 @@ class CudaBackend final : public Backend {
 
   void embed(const EmbedArgs& args) override { op(args); }
   void rms_norm(const RmsNormArgs& args) override { op(args); }
+  void gather_rows(const GatherRowsArgs& args) override { op(args); }
   void matmul(const MatmulArgs& args) override { op(args); }
   void rope_append(const RopeAppendArgs& args) override { op(args); }
   void paged_attention(const PagedAttentionArgs& args) override { op(args); }
@@ -221,6 +222,7 @@ class CudaBackend final : public Backend {
   }
   void launch(const EmbedArgs& args) { matmul_.embed(args); }
   void launch(const RmsNormArgs& args) { cuda::launch_rms_norm(args, options_.compute_type, step_stream_); }
+  void launch(const GatherRowsArgs& args) { cuda::launch_gather_rows(args, step_stream_); }
   void launch(const MatmulArgs& args) { matmul_.run(args); }
   void launch(const RopeAppendArgs& args) { cuda::rope_append(args, step_stream_); }
   void launch(const PagedAttentionArgs& args) { cuda::paged_attention(args, step_stream_); }

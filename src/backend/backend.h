@@ -77,6 +77,7 @@ class Backend {
 
   virtual void embed(const EmbedArgs& args) = 0;
   virtual void rms_norm(const RmsNormArgs& args) = 0;
+  virtual void gather_rows(const GatherRowsArgs& args) = 0;
   virtual void matmul(const MatmulArgs& args) = 0;
   virtual void rope_append(const RopeAppendArgs& args) = 0;
   virtual void paged_attention(const PagedAttentionArgs& args) = 0;

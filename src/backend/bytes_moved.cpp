@@ -17,6 +17,8 @@ std::int64_t bytes_moved(const RmsNormArgs& args, DType activations) {
   return args.tokens * args.hidden_size * (stream * kFloat + bytes_of(activations)) + args.hidden_size * kFloat;
 }
 
+std::int64_t bytes_moved(const GatherRowsArgs& args) { return args.count * args.width * 2 * kFloat; }
+
 std::int64_t bytes_moved(const MatmulArgs& args, DType activations) {
   const std::int64_t rows = args.weight->cols() * bytes_of(activations) + args.weight->rows() * kFloat;
   return static_cast<std::int64_t>(args.weight->bytes()) + args.tokens * rows;

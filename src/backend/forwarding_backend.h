@@ -42,6 +42,7 @@ class ForwardingBackend : public Backend {
   }
   void embed(const EmbedArgs& args) override { to_->embed(args); }
   void rms_norm(const RmsNormArgs& args) override { to_->rms_norm(args); }
+  void gather_rows(const GatherRowsArgs& args) override { to_->gather_rows(args); }
   void matmul(const MatmulArgs& args) override { to_->matmul(args); }
   void rope_append(const RopeAppendArgs& args) override { to_->rope_append(args); }
   void paged_attention(const PagedAttentionArgs& args) override { to_->paged_attention(args); }

@@ -85,18 +85,28 @@ struct EmbedArgs {
 };
 
 /// residual += delta (if delta is given), then out = residual * weight / sqrt(mean(residual^2) + epsilon).
-/// rows (if given) picks which rows of residual and delta take part: out[i] is of row rows[i]; no row may appear twice.
 struct RmsNormArgs {
-  float* residual = nullptr;           // [*, hidden_size]
-  const float* delta = nullptr;        // [*, hidden_size] or null
-  const float* weight = nullptr;       // [hidden_size]
-  const std::int32_t* rows = nullptr;  // [tokens] or null
+  float* residual = nullptr;      // [tokens, hidden_size]
+  const float* delta = nullptr;   // [tokens, hidden_size] or null
+  const float* weight = nullptr;  // [hidden_size]
   std::int64_t tokens = 0;
   std::int64_t hidden_size = 0;
   float epsilon = 1e-5f;
   void* out = nullptr;  // activations [tokens, hidden_size]; may not alias residual
 
   bool operator==(const RmsNormArgs&) const = default;
+};
+
+/// out[i] = the first `width` elements of row rows[i]. [count, width].
+struct GatherRowsArgs {
+  const float* in = nullptr;           // [*, stride]
+  std::int64_t stride = 0;             // from row to row, in elements
+  const std::int32_t* rows = nullptr;  // [count]
+  std::int64_t count = 0;
+  std::int64_t width = 0;  // maximum stride
+  float* out = nullptr;    // may not alias in
+
+  bool operator==(const GatherRowsArgs&) const = default;
 };
 
 /// out = x * weight^T + bias. [tokens, cols] x [rows, cols] -> [tokens, rows].
@@ -148,12 +158,13 @@ struct CopyBlockArgs {
 };
 
 /// One op of a step with its arguments. What two steps compute is the same if their calls are equal and their inputs are.
-using OpCall = std::variant<EmbedArgs, RmsNormArgs, MatmulArgs, RopeAppendArgs, PagedAttentionArgs, SwigluArgs,
-                            GatedMatmulArgs, SampleArgs>;
+using OpCall = std::variant<EmbedArgs, RmsNormArgs, GatherRowsArgs, MatmulArgs, RopeAppendArgs, PagedAttentionArgs,
+                            SwigluArgs, GatedMatmulArgs, SampleArgs>;
 
 /// Bytes that an op has to move if everything is read and written once; benches divide by them. activations: the backend's type.
 std::int64_t bytes_moved(const EmbedArgs& args);
 std::int64_t bytes_moved(const RmsNormArgs& args, DType activations = DType::f32);
+std::int64_t bytes_moved(const GatherRowsArgs& args);
 std::int64_t bytes_moved(const MatmulArgs& args, DType activations = DType::f32);
 std::int64_t bytes_moved(const RopeAppendArgs& args);
 std::int64_t bytes_moved(const SwigluArgs& args, DType activations = DType::f32);

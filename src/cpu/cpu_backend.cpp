@@ -125,12 +125,16 @@ class CpuBackend final : public Backend {
 
   void rms_norm(const RmsNormArgs& args) override {
     for_tokens(pool_, args.tokens, kRowGrain, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t t = begin; t < end; ++t) {
-        const std::int64_t row = args.rows ? args.rows[t] : t;
-        kernels_.rms_norm_row(args.residual + row * args.hidden_size,
-                              args.delta ? args.delta + row * args.hidden_size : nullptr, args.weight, args.hidden_size,
-                              args.epsilon, static_cast<float*>(args.out) + t * args.hidden_size);
-      }
+      for (std::int64_t at = begin * args.hidden_size; at < end * args.hidden_size; at += args.hidden_size)
+        kernels_.rms_norm_row(args.residual + at, args.delta ? args.delta + at : nullptr, args.weight, args.hidden_size,
+                              args.epsilon, static_cast<float*>(args.out) + at);
+    });
+  }
+
+  void gather_rows(const GatherRowsArgs& args) override {
+    for_tokens(pool_, args.count, kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        std::copy_n(args.in + args.rows[i] * args.stride, args.width, args.out + i * args.width);
     });
   }
 

@@ -65,11 +65,13 @@ struct Sizes {
   std::int64_t history = 0, biases = 0;  // over all rows
   std::int64_t mask_words = 0;           // of each row; 0 if none has a mask
   bool penalised = false;
-  bool indexed = false;  // rows are not those of the logits, one by one
+  bool indexed = false;      // rows are not those of the logits, one by one
+  bool some_logits = false;  // not of all tokens, and not of none
 
   std::size_t bytes() const {
     std::size_t sum = 3 * array_bytes(tokens, 4) + array_bytes(sequences + 1, 4) +
                       array_bytes(sequences * blocks_per_seq, 4) + array_bytes(logits, 4);
+    if (some_logits) sum += 2 * array_bytes(logits, 4) + array_bytes(sequences + 1, 4);
     if (rows > 0) sum += 5 * array_bytes(rows, 4) + 2 * array_bytes(rows, 8);
     if (indexed) sum += array_bytes(rows, 8);
     if (biases > 0) sum += array_bytes(rows + 1, 8) + array_bytes(biases, sizeof(LogitBias));
@@ -88,6 +90,7 @@ Sizes sizes_of(const ModelInput& input) {
     sizes.blocks_per_seq = std::max(sizes.blocks_per_seq, static_cast<std::int64_t>(sequence.block_table.size()));
   sizes.logits = input.num_logits();
   sizes.rows = static_cast<std::int64_t>(input.rows.size());
+  sizes.some_logits = sizes.logits > 0 && sizes.logits < sizes.tokens;
   sizes.indexed = sizes.rows > 0 && sizes.rows != sizes.logits;
   for (const SampledRow& row : input.rows) {
     sizes.history += history_size(row);
@@ -132,6 +135,29 @@ void pack_tokens(Packer& packer, const ModelInput& input, const Sizes& sizes, De
     logits[logit++] = static_cast<std::int32_t>(token);
   }
   indptr[seq] = static_cast<std::int32_t>(token);
+}
+
+// The same sequences with the tokens alone whose logits are wanted, the last ones of each.
+AttentionMetadata pack_logits_metadata(Packer& packer, const ModelInput& input, const Sizes& sizes,
+                                       AttentionMetadata metadata) {
+  metadata.num_tokens = sizes.logits;
+  metadata.max_query_len = 0;
+  const std::span<std::int32_t> positions = packer.take(sizes.logits, &metadata.positions);
+  const std::span<std::int32_t> owners = packer.take(sizes.logits, &metadata.token_to_seq);
+  const std::span<std::int32_t> indptr = packer.take(sizes.sequences + 1, &metadata.qo_indptr);
+  std::size_t token = 0, seq = 0;
+  for (const SequenceInput& sequence : input.sequences) {
+    indptr[seq] = static_cast<std::int32_t>(token);
+    const std::int64_t end = sequence.first_position + sequence.num_tokens;
+    for (std::int64_t position = end - sequence.num_logits; position < end; ++position, ++token) {
+      positions[token] = static_cast<std::int32_t>(position);
+      owners[token] = static_cast<std::int32_t>(seq);
+    }
+    metadata.max_query_len = std::max(metadata.max_query_len, sequence.num_logits);
+    ++seq;
+  }
+  indptr[seq] = static_cast<std::int32_t>(token);
+  return metadata;
 }
 
 // One parameter of every row. Padding rows are greedy; their other parameters are the defaults.
@@ -206,6 +232,7 @@ std::size_t capacity_for(const BatchLimits& limits) {
   sizes.sequences = limits.max_num_seqs;
   sizes.blocks_per_seq = limits.max_blocks_per_seq;
   sizes.logits = sizes.rows = limits.max_num_logits;
+  sizes.some_logits = true;
   return std::bit_ceil(sizes.bytes());
 }
 
@@ -232,6 +259,7 @@ PackedInput InputBuffers::pack(const ModelInput& input) {
   PackedInput packed;
   Packer packer(*memory_);
   pack_tokens(packer, input, sizes, packed.batch);
+  if (sizes.some_logits) packed.batch.logits_metadata = pack_logits_metadata(packer, input, sizes, packed.batch.metadata);
   packed.sample = pack_rows(packer, input, sizes);
   packed.bytes = bytes;
   packed.is_decode = decodes;

@@ -18,6 +18,8 @@ Activations::Activations(Backend& backend, const ModelConfig& config, const Batc
   projected = make(tokens * shape.hidden_size, DType::f32);
   gate_up = make(tokens * 2 * shape.intermediate_size, DType::f32);
   gated = make(tokens * shape.intermediate_size, compute);
+  logits_residual = make(logits_rows * shape.hidden_size, DType::f32);
+  logits_queries = make(logits_rows * shape.num_heads * shape.head_dim, DType::f32);
   logits = make(logits_rows * shape.vocab_size, DType::f32);
 
   std::size_t workspace = 0;

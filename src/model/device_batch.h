@@ -10,6 +10,8 @@ struct DeviceBatch {
   AttentionMetadata metadata;
   const std::int32_t* logits_indices = nullptr;  // [num_logits], tokens whose logits are wanted
   std::int64_t num_logits = 0;
+  /// The same sequences with these tokens alone. Not set if all tokens' logits are wanted, or none.
+  AttentionMetadata logits_metadata;
 };
 
 /// The maximum that buffers hold of one batch.

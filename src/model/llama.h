@@ -40,6 +40,10 @@ class Llama final : public DecoderModel {
   void forward(const DeviceBatch& batch, KvCache& cache, Activations& activations) const override;
 
  private:
+  /// The rows of tokens whose logits are wanted.
+  TensorView gather(const DeviceBatch& batch, const TensorView& from, std::int64_t width,
+                    const std::unique_ptr<Buffer>& to) const;
+
   ModelConfig config_;
   std::unique_ptr<Backend> backend_;  // before the weights, which live on it
   LlamaWeights weights_;

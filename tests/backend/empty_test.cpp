@@ -31,7 +31,8 @@ TEST_P(Empty, EveryOpTakesZeroTokens) {
   const std::uint64_t launches = launched_kernels();
 
   backend->embed({weight.get(), tokens.data(), 0, out.data()});
-  backend->rms_norm({in.data(), out.data(), in.data(), nullptr, 0, 64, 1e-5f, activations.data()});
+  backend->rms_norm({in.data(), out.data(), in.data(), 0, 64, 1e-5f, activations.data()});
+  backend->gather_rows({in.data(), 64, nullptr, 0, 64, out.data()});
   backend->matmul({weight.get(), x.data(), in.data(), 0, out.data()});
   backend->rope_append(test::append_args(in.data(), c.heads, rope_tables.get(), {}, paged.cache(), 1));
   backend->paged_attention(

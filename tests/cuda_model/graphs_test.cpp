@@ -73,7 +73,7 @@ TEST_F(CudaGraphs, LoadingStaysOutOfRecordedSteps) {
   for (std::int64_t tokens = 1; tokens <= 64; ++tokens)
     for (int run = 0; run < 3; ++run)
       EXPECT_NO_THROW(step([&] {
-        backend->rms_norm({residual.data(), delta.data(), scale.data(), nullptr, tokens, 64, 1e-5f, normed.data()});
+        backend->rms_norm({residual.data(), delta.data(), scale.data(), tokens, 64, 1e-5f, normed.data()});
       })) << tokens;
   done = true;
   loader.join();
@@ -87,7 +87,7 @@ TEST_F(CudaGraphs, AreKeyedByEveryArgumentOfAnOp) {
   test::Guarded residual(*backend, x), delta(*backend, other), scale(*backend, test::random_floats(rng, kWidth));
   test::Activations normed(*backend, kTokens * kWidth);
   const auto norm = [&](const RmsNormArgs& args) { backend->rms_norm(args); };
-  const RmsNormArgs usual{residual.data(), delta.data(), scale.data(), nullptr, kTokens, kWidth, 1e-5f, normed.data()};
+  const RmsNormArgs usual{residual.data(), delta.data(), scale.data(), kTokens, kWidth, 1e-5f, normed.data()};
   RmsNormArgs varied = usual;
   varied.tokens = 1;
   expect_no_stale_replay<RmsNormArgs>(usual, varied, norm, residual, x, "tokens");

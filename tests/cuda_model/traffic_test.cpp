@@ -49,7 +49,7 @@ TEST_F(CudaTraffic, NormMovesItsRowsOnce) {
     test::Guarded residual(*backend, x), delta(*backend, x),
         weight(*backend, std::vector<float>(static_cast<std::size_t>(dim), 1.0f));
     test::Activations out(*backend, count);
-    const RmsNormArgs args{residual.data(), delta.data(), weight.data(), nullptr, tokens, dim, 1e-5f, out.data()};
+    const RmsNormArgs args{residual.data(), delta.data(), weight.data(), tokens, dim, 1e-5f, out.data()};
     const Moved moved = moved_by(*backend, "rms_norm_kernel", [&] { backend->rms_norm(args); });
     EXPECT_LE(moved.read + moved.written, 1.02 * static_cast<double>(bytes_moved(args, backend->activation_type())))
         << tokens << " x " << dim;

@@ -45,6 +45,7 @@ class FailingBackend final : public ForwardingBackend {
   }
   void embed(const EmbedArgs& args) override { count(), ForwardingBackend::embed(args); }
   void rms_norm(const RmsNormArgs& args) override { count(), ForwardingBackend::rms_norm(args); }
+  void gather_rows(const GatherRowsArgs& args) override { count(), ForwardingBackend::gather_rows(args); }
   void matmul(const MatmulArgs& args) override { count(), ForwardingBackend::matmul(args); }
   void rope_append(const RopeAppendArgs& args) override { count(), ForwardingBackend::rope_append(args); }
   void paged_attention(const PagedAttentionArgs& args) override { count(), ForwardingBackend::paged_attention(args); }

@@ -9,6 +9,7 @@ namespace warploom::cuda {
 /// All throw InvalidArgument if a shape exceeds the kernel's limits, BackendError if the launch fails. out: its element
 /// type.
 void launch_rms_norm(const RmsNormArgs& args, DType out, const LaunchStream& stream);
+void launch_gather_rows(const GatherRowsArgs& args, const LaunchStream& stream);
 void launch_swiglu(const SwigluArgs& args, DType out, const LaunchStream& stream);
 /// Of rows in which gate and up alternate by 8, as a product of alternating weights gives them; intermediate_size is a multiple of 8.
 /// bias: [2 * intermediate_size], of gate and then of up, or null; it is added first.

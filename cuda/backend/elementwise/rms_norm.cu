@@ -1,7 +1,6 @@
 // Adds a layer's output to the residual stream and normalises it (Zhang and Sennrich 2019, arXiv:1910.07467).
 //
-// Shapes:   residual and delta f32 [*, hidden_size], weight f32 [hidden_size]; out [tokens, hidden_size]; rows [tokens] or
-//           null.
+// Shapes:   residual and delta f32 [tokens, hidden_size], weight f32 [hidden_size]; out [tokens, hidden_size].
 // Layout:   a block keeps one row in registers. A thread takes 4 neighbouring elements at a time, or 1 if hidden_size is not
 //           a multiple of 4.
 // Bytes:    residual and delta read once, residual and out written once: bytes_moved().
@@ -36,7 +35,7 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(const __grid_constan
   if (threadIdx.x == 0) device::prefetch_to_l2(a.weight, static_cast<std::size_t>(a.hidden_size) * sizeof(float));
   device::wait_for_launch_ahead();
   device::allow_next_launch();
-  const long long token = blockIdx.x, row = a.rows ? a.rows[token] : token;
+  const long long token = blockIdx.x;
   const int dim = static_cast<int>(a.hidden_size);
   float x[kElementsPerThread / kWidth][kWidth];
   float squares = 0.0f;
@@ -44,13 +43,13 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(const __grid_constan
   for (int i = 0; i < kElementsPerThread / kWidth; ++i) {
     const int at = (i * kThreads + static_cast<int>(threadIdx.x)) * kWidth;
     if (at >= dim) break;
-    device::load_some<kWidth>(a.residual, row * dim + at, x[i]);
+    device::load_some<kWidth>(a.residual, token * dim + at, x[i]);
     if (a.delta) {
       float delta[kWidth];
-      device::load_some<kWidth>(a.delta, row * dim + at, delta);
+      device::load_some<kWidth>(a.delta, token * dim + at, delta);
 #pragma unroll
       for (int j = 0; j < kWidth; ++j) x[i][j] += delta[j];
-      device::store_some<kWidth>(a.residual, DType::f32, row * dim + at, x[i]);
+      device::store_some<kWidth>(a.residual, DType::f32, token * dim + at, x[i]);
     }
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) squares = fmaf(x[i][j], x[i][j], squares);
