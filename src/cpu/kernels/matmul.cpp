@@ -7,6 +7,7 @@
 
 #include "cpu/kernels/block_products.h"
 #include "cpu/kernels/panels.h"
+#include "cpu/kernels/strips.h"
 #include "cpu/kernels/tiles.h"
 #include "cpu/simd.h"
 
@@ -70,92 +71,55 @@ __attribute__((noinline)) void quantised_group(const PanelProduct& product, std:
   for (int t = 0; t < tokens; ++t) finish(load(sums[t]), product, row, token + t);
 }
 
-// Where a tile's results go.
-template <int kPanels>
-WARPLOOM_INLINE void fetch_results(const PanelProduct& product, std::int64_t row, std::int64_t token) {
-  for (int t = 0; t < kTile; ++t) {
-    for (int i = 0; i < kPanels; ++i)
-      __builtin_prefetch(product.out + (token + t) * product.out_stride + row + i * kPanelRows, 1);
-  }
-}
-template <int kPanels>
-WARPLOOM_INLINE void finish_tile(const float (&sums)[kPanels][kTile][kLanes], const PanelProduct& product, std::int64_t row,
-                                 std::int64_t token) {
-  for (int i = 0; i < kPanels; ++i) {
-    for (int t = 0; t < kTile; ++t) finish(load(sums[i][t]), product, row + i * kPanelRows, token + t);
-  }
-}
-
-// Where a tile's sums are written to: token t of panel i at p + i * panel_stride + t * token_stride.
-struct TileOut {
-  float* p;
-  std::int64_t panel_stride, token_stride;
-};
-
 // Adds the products of a strip's `count` blocks with kTile tokens, from `slot` of a group on, to sums.
 template <CodeBits kBits, ScaleKind kScales, int kPanels>
 __attribute__((noinline)) void add_strip(const UnpackedBlock<kBits, kScales> (*strip)[kPanels], int count,
                                          const ActivationBlock* inputs, int slot,
                                          const float (&sums)[kPanels][kTile][kLanes], const TileOut& out) {
-  F sum[kPanels][kTile];
-#pragma GCC unroll 2
-  for (int i = 0; i < kPanels; ++i) {
-#pragma GCC unroll 8
-    for (int t = 0; t < kTile; ++t) sum[i][t] = load(sums[i][t]);
-  }
-  for (int b = 0; b < count; ++b) add_blocks<kBits, kScales>(strip[b], inputs[b], slot, sum);
-  float* p = out.p;
-#pragma GCC unroll 8
-  for (int t = 0; t < kTile; ++t, p += out.token_stride) {
-#pragma GCC unroll 2
-    for (int i = 0; i < kPanels; ++i) store(p + i * out.panel_stride, sum[i][t]);
-  }
+  F tile[kPanels][kTile];
+  load_tile<kPanels>(sums, tile);
+  for (int b = 0; b < count; ++b) add_blocks<kBits, kScales>(strip[b], inputs[b], slot, tile);
+  store_tile<kPanels>(tile, out);
 }
 
-// The next blocks of each panel, from block `first` on.
+// Some blocks of each panel. `inputs`: of a group of tokens that multiply_strips() begins with.
 template <CodeBits kBits, ScaleKind kScales, int kPanels>
-WARPLOOM_INLINE void unpack_strip(PackedBlock<kBits, kScales> (&packed)[kPanels], std::int64_t first, int count,
-                                  UnpackedBlock<kBits, kScales> (*strip)[kPanels]) {
-  for (int b = 0; b < count; ++b) {
+class BlockStrip {
+ public:
+  static constexpr int kMaxUnits = 8;
+  WARPLOOM_INLINE_MEMBER BlockStrip(const PanelProduct& product, std::int64_t row, const ActivationBlock* inputs)
+      : inputs_(inputs), count_(product.cols / kQuantBlockInputs) {
+    for (int i = 0; i < kPanels; ++i) packed_[i] = PackedBlock<kBits, kScales>(panel_at(product, row + i * kPanelRows));
+  }
+  WARPLOOM_INLINE_MEMBER void unpack(std::int64_t first, int length) {
+    for (int b = 0; b < length; ++b) {
 #pragma GCC unroll 2
-    for (int i = 0; i < kPanels; ++i) {
-      packed[i].enter(first + b);
-      strip[b][i].unpack(packed[i]);
-      packed[i].leave();
+      for (int i = 0; i < kPanels; ++i) {
+        packed_[i].enter(first + b);
+        blocks_[b][i].unpack(packed_[i]);
+        packed_[i].leave();
+      }
     }
   }
-}
+  WARPLOOM_INLINE_MEMBER void add(std::int64_t first, int length, int begin, const float (&sums)[kPanels][kTile][kLanes],
+                                  const TileOut& out) const {
+    add_strip<kBits, kScales>(blocks_, length, inputs_ + begin / kTokenGroup * count_ + first, begin % kTokenGroup, sums,
+                              out);
+  }
 
-// Whole tiles of tokens, up to kStripTokens of them, from `token` on, which begins a group.
+ private:
+  PackedBlock<kBits, kScales> packed_[kPanels];
+  UnpackedBlock<kBits, kScales> blocks_[kMaxUnits][kPanels];
+  const ActivationBlock* inputs_;
+  std::int64_t count_;
+};
+
+// `token` begins a group.
 template <CodeBits kBits, ScaleKind kScales, int kPanels>
 void quantised_strips(const PanelProduct& product, std::int64_t row, std::int64_t token, int tokens) {
   const std::int64_t count = product.cols / kQuantBlockInputs;
-  const std::int64_t strips = (count + kMaxStripBlocks - 1) / kMaxStripBlocks, blocks = (count + strips - 1) / strips;
-  const ActivationBlock* inputs = product.inputs + token / kTokenGroup * count;
-  PackedBlock<kBits, kScales> packed[kPanels];
-  for (int i = 0; i < kPanels; ++i) packed[i] = PackedBlock<kBits, kScales>(panel_at(product, row + i * kPanelRows));
-  UnpackedBlock<kBits, kScales> strip[kMaxStripBlocks][kPanels];
-  const int tiles = tokens / kTile;
-  const bool direct = !product.bias && product.rows - row >= kPanels * kPanelRows;  // sums are results
-  alignas(64) static constexpr float kZeros[kPanels][kTile][kLanes] = {};
-  alignas(64) float sums[kStripTokens / kTile][kPanels][kTile][kLanes];
-  for (std::int64_t first = 0; first < count; first += blocks) {
-    const int length = static_cast<int>(count - first < blocks ? count - first : blocks);
-    const bool last = first + length == count;
-    unpack_strip<kBits, kScales>(packed, first, length, strip);
-    const FetchStrip<kBits, kScales, kPanels> fetch(product, row, first, length, tiles);
-    for (int tile = 0; tile < tiles; ++tile) {
-      const int begin = tile * kTile;
-      fetch.in_tile(tile);
-      if (last) fetch_results<kPanels>(product, row, token + begin);
-      const TileOut out =
-          last && direct ? TileOut{product.out + (token + begin) * product.out_stride + row, kPanelRows, product.out_stride}
-                         : TileOut{sums[tile][0][0], kTile * kLanes, kLanes};
-      add_strip<kBits, kScales>(strip, length, inputs + begin / kTokenGroup * count + first, begin % kTokenGroup,
-                                first == 0 ? kZeros : sums[tile], out);
-      if (last && !direct) finish_tile<kPanels>(sums[tile], product, row, token + begin);
-    }
-  }
+  BlockStrip<kBits, kScales, kPanels> strip(product, row, product.inputs + token / kTokenGroup * count);
+  multiply_strips<kPanels, kBlockBytes<kBits, kScales>>(product, row, token, tokens, count, strip);
 }
 
 #if defined(__AMX_INT8__)

@@ -71,60 +71,56 @@ inline constexpr int kMinUnpackedTokens =
     0;
 #endif
 
-// A strip is some blocks of each of two panels, which are unpacked once for up to kStripTokens tokens. From kMinStripTokens on that pays.
-inline constexpr int kMaxStripBlocks = 8, kStripTokens = 64, kMinStripTokens = 24;
-
-// What the tiles of kPanels panels, from `row` on, fetch while the one that begins with `token` goes through the blocks.
-template <CodeBits kBits, ScaleKind kScales, int kPanels>
+// What the tiles of kPanels panels, from `row` on, fetch while the one that begins with `token` goes through panels of `count` units of
+// kBytes: of blocks, or of some inputs.
+template <std::int64_t kBytes, int kPanels>
 class FetchAhead {
  public:
-  WARPLOOM_INLINE_MEMBER FetchAhead(const PanelProduct& product, std::int64_t row, std::int64_t token)
+  WARPLOOM_INLINE_MEMBER FetchAhead(const PanelProduct& product, std::int64_t row, std::int64_t token, std::int64_t count)
       : where_(product.plan.fetch), from_(panel_at(product, row)), panel_bytes_(product.panel_bytes) {
-    const std::int64_t blocks = product.cols / kQuantBlockInputs;
     if constexpr (kPanels == 1) {
       from_ += kFetchAhead;
     } else if (product.tokens < kTile * 3 / 2) {
-      constexpr std::int64_t kAhead = kFetchAhead / kPanels / kBytes;  // whole blocks, so that no line is left out
+      constexpr std::int64_t kAhead = kFetchAhead / kPanels / kBytes;  // whole units, so that no line is left out
       from_ += kAhead * kBytes;
-      last_ = blocks - kAhead;
+      last_ = count - kAhead;
     } else {  // tiles share the next panels, which then have more time
       parts_ = product.tokens < 4 * kTile ? 2 : 4;
       const std::int64_t part = token / kTile;
-      from_ += kPanels * panel_bytes_ + static_cast<std::size_t>(part * (kPanels * kBytes / parts_) * blocks);
+      from_ += kPanels * panel_bytes_ + static_cast<std::size_t>(part * (kPanels * kBytes / parts_) * count);
       if (part >= parts_) where_ = Fetch::nowhere;
     }
   }
-  WARPLOOM_INLINE_MEMBER void at(std::int64_t b) const {
+  WARPLOOM_INLINE_MEMBER void at(std::int64_t unit) const {
     if constexpr (kPanels == 1) {
-      fetch_lines<kBytes>(from_ + b * kBytes, where_);
+      fetch_lines<kBytes>(from_ + unit * kBytes, where_);
     } else if (parts_ == 1) {
-      const std::uint8_t* p = from_ + b * kBytes + (b < last_ ? 0 : (kPanels - 1) * panel_bytes_);
+      const std::uint8_t* p = from_ + unit * kBytes + (unit < last_ ? 0 : (kPanels - 1) * panel_bytes_);
 #pragma GCC unroll 2
       for (int i = 0; i < kPanels; ++i) fetch_lines<kBytes>(p + static_cast<std::size_t>(i) * panel_bytes_, where_);
     } else if (parts_ == 2) {
-      fetch_lines<kPanels * kBytes / 2>(from_ + b * (kPanels * kBytes / 2), where_);
+      fetch_lines<kPanels * kBytes / 2>(from_ + unit * (kPanels * kBytes / 2), where_);
     } else {
-      fetch_lines<kPanels * kBytes / 4>(from_ + b * (kPanels * kBytes / 4), where_);
+      fetch_lines<kPanels * kBytes / 4>(from_ + unit * (kPanels * kBytes / 4), where_);
     }
   }
 
  private:
-  static constexpr std::int64_t kBytes = kBlockBytes<kBits, kScales>;
   Fetch where_;
   int parts_ = 1;
   const std::uint8_t* from_;
   std::size_t panel_bytes_;
-  std::int64_t last_ = 0;  // from this block on, it is the next panels' blocks that are fetched
+  std::int64_t last_ = 0;  // from this unit on, it is the next panels' units that are fetched
 };
 
 // Calls body(blocks, b) for the blocks b of kPanels panels.
 template <CodeBits kBits, ScaleKind kScales, int kPanels, typename Body>
 WARPLOOM_INLINE void for_blocks(const PanelProduct& product, std::int64_t row, std::int64_t token, const Body& body) {
-  const FetchAhead<kBits, kScales, kPanels> fetch(product, row, token);
+  const std::int64_t count = product.cols / kQuantBlockInputs;
+  const FetchAhead<kBlockBytes<kBits, kScales>, kPanels> fetch(product, row, token, count);
   PackedBlock<kBits, kScales> blocks[kPanels];
 #pragma GCC unroll 2
   for (int i = 0; i < kPanels; ++i) blocks[i] = PackedBlock<kBits, kScales>(panel_at(product, row + i * kPanelRows));
-  const std::int64_t count = product.cols / kQuantBlockInputs;
   for (std::int64_t b = 0; b < count; ++b) {
     fetch.at(b);
 #pragma GCC unroll 2
@@ -160,33 +156,6 @@ class UnpackedBlock {
 
   alignas(64) std::uint8_t steps_[8][64];
   alignas(64) float first_scale_[kLanes], second_scale_[kLanes];
-};
-
-// The next strip, of which each tile of one fetches a part.
-template <CodeBits kBits, ScaleKind kScales, int kPanels>
-class FetchStrip {
- public:
-  // The strip has `blocks`, from `first` on. Behind the last one follow the next panels.
-  FetchStrip(const PanelProduct& product, std::int64_t row, std::int64_t first, int blocks, int tiles)
-      : where_(product.plan.fetch), panel_bytes_(product.panel_bytes) {
-    const std::int64_t count = product.cols / kQuantBlockInputs, next = first + blocks;
-    next_ = panel_at(product, row) + (next < count ? static_cast<std::size_t>(next * kBytes) : kPanels * panel_bytes_);
-    lines_ = (blocks * kBytes / 64 + tiles - 1) / tiles;
-  }
-  // Inlined, since compilers drop calls of functions that do nothing but fetch.
-  WARPLOOM_INLINE_MEMBER void in_tile(int tile) const {
-    for (int i = 0; i < kPanels; ++i) {
-      const std::uint8_t* p = next_ + static_cast<std::size_t>(i) * panel_bytes_ + tile * lines_ * 64;
-      for (std::int64_t line = 0; line < lines_; ++line) fetch_lines<64>(p + 64 * line, where_);
-    }
-  }
-
- private:
-  static constexpr std::int64_t kBytes = kBlockBytes<kBits, kScales>;
-  Fetch where_;
-  std::size_t panel_bytes_;
-  const std::uint8_t* next_;
-  std::int64_t lines_;
 };
 
 }  // namespace warploom::cpu::WARPLOOM_ISA
