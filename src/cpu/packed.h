@@ -64,8 +64,8 @@ struct ActivationBlock {
   float ds[kTokenGroup];                 // d times the sum of q
   std::int32_t first_sum[kTokenGroup];   // of the first 16 q
   std::int32_t second_sum[kTokenGroup];  // of the last 16 q
-  // What 6-bit codes less 32 add to the products of codes: -32 times these sums, or, if products add up in 16 bits (cpu/simd/dot.h), 32 times
-  // the sums of the even pairs of q and of the odd ones, 16 bits each.
+  // What sums of products of 6-bit codes less 32 begin with: -32 times these sums, the first one + kDotBias (cpu/simd/dot.h); or, if
+  // products add up in 16 bits, 32 times the sums of the even pairs of q and of the odd ones, 16 bits each.
   std::int32_t first_start[kTokenGroup], second_start[kTokenGroup];
 };
 static_assert(sizeof(ActivationBlock) == 896);

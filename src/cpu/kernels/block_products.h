@@ -46,13 +46,14 @@ WARPLOOM_INLINE void block_dots(const Block (&blocks)[kPanels], const std::int8_
   }
 }
 
-// -2^(kBits - 1) times sums of inputs. With two panels they are in memory, from where they fill vectors without the units that multiply.
+// -2^(kBits - 1) times sums of inputs, + kDotBias. With two panels they are in memory, from where they fill vectors without the units
+// that multiply.
 template <CodeBits kBits, int kPanels, int kTokens>
 struct Starts {
   WARPLOOM_INLINE_MEMBER Starts(const std::int32_t* first_sum, const std::int32_t* second_sum) {
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
-      of[t] = -(1 << (static_cast<int>(kBits) - 1)) * (first_sum[t] + second_sum[t]);
+      of[t] = kDotBias - (1 << (static_cast<int>(kBits) - 1)) * (first_sum[t] + second_sum[t]);
       if constexpr (kPanels == 2) asm("" : "+m"(of[t]));  // one by one: loads wait for part of a wider store
     }
   }
@@ -73,9 +74,9 @@ WARPLOOM_INLINE void add_blocks(const Block (&blocks)[kPanels], const Activation
     block_dots<AnyDot, 0, 4>(blocks, x, in.first_start + slot, dot);
 #pragma GCC unroll 2
     for (int i = 0; i < kPanels; ++i) {
-      const F first = blocks[i].first();
+      const F first = blocks[i].first(), offset = offset_of(first);
 #pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t) both[i][t] = mul(to_float(dot[i][t]), first);
+      for (int t = 0; t < kTokens; ++t) both[i][t] = scaled(dot[i][t], first, offset);
     }
     block_dots<AnyDot, 4, 8>(blocks, x, in.second_start + slot, dot);
     const float* d = one_register(in.d + slot);
@@ -95,9 +96,9 @@ WARPLOOM_INLINE void add_blocks(const Block (&blocks)[kPanels], const Activation
     const float* d = one_register(in.d + slot);
 #pragma GCC unroll 2
     for (int i = 0; i < kPanels; ++i) {
-      const F scale = blocks[i].first();
+      const F scale = blocks[i].first(), offset = offset_of(scale);
 #pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t) sums[i][t] = fma(to_float(dot[i][t]), mul(scale, set(d[t])), sums[i][t]);
+      for (int t = 0; t < kTokens; ++t) sums[i][t] = fma(scaled(dot[i][t], scale, offset), set(d[t]), sums[i][t]);
     }
     if constexpr (!kSymmetric) {
       const float* ds = one_register(in.ds + slot);

@@ -21,7 +21,7 @@ WARPLOOM_INLINE void quantise_token(const float* x, ActivationBlock& block, int 
 #if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
   sum_pairs(a, b, &block.first_start[slot], &block.second_start[slot]);
 #else
-  block.first_start[slot] = -32 * first_sum;
+  block.first_start[slot] = kDotBias - 32 * first_sum;
   block.second_start[slot] = -32 * second_sum;
 #endif
 }
@@ -94,7 +94,8 @@ WARPLOOM_INLINE bool quantise_four(const float* x, std::int64_t stride, FourBloc
 #if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
   const __m256i starts = _mm256_slli_epi16(pair_sums, 5);
 #else
-  const __m256i starts = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 5));
+  const __m256i bias = _mm256_set_m128i(_mm_setzero_si128(), _mm_set1_epi32(kDotBias));  // of the first halves
+  const __m256i starts = _mm256_sub_epi32(bias, _mm256_slli_epi32(sums, 5));
 #endif
   const __m128i first_sums = _mm256_castsi256_si128(sums), second_sums = _mm256_extracti128_si256(sums, 1);
   store_four(out->first_sum, first_sums);

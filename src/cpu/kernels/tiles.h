@@ -139,7 +139,7 @@ WARPLOOM_INLINE void add_block(const ActivationBlock& in, const Strip& strip, co
     } else {
       if constexpr (kScales == ScaleKind::symmetric)
         first = add(first, set_int(-kOffset * (in.first_sum[t] + in.second_sum[t])));
-      sum[t] = fma(to_float(first), mul(first_scale, d), sum[t]);
+      sum[t] = fma(mul(to_float(first), first_scale), d, sum[t]);
       if constexpr (kScales != ScaleKind::symmetric) sum[t] = fma(second_scale, set(in.ds[t]), sum[t]);
     }
   }

@@ -4,8 +4,14 @@
 namespace warploom::cpu::WARPLOOM_ISA {
 
 // Dot(start), then add_step<kStep>(w, x) for the steps 0 to kSteps - 1, each 4 inputs, then sum<kSteps>(). Codes are below
-// 2^kBits. If it is symmetric, 2^(kBits - 1) is taken off them: start is -2^(kBits - 1) times the sum of all inputs then.
+// 2^kBits. If it is symmetric, 2^(kBits - 1) is taken off them: start is -2^(kBits - 1) times the sum of all inputs then, + kDotBias if
+// the sum is for scaled(), and not for to_float(). Sums that are not symmetric are for scaled().
+// scaled(sum, scale, offset_of(scale)) is their product, rounded once, on every instruction set. Scales have up to 22 significant bits.
 #if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
+inline constexpr std::int32_t kDotBias = 0;
+WARPLOOM_INLINE F offset_of(F scale) { return scale; }  // not used
+WARPLOOM_INLINE F scaled(I dot, F scale, F) { return mul(to_float(dot), scale); }
+
 // What ActivationBlock has in pairs of 32 inputs, the first 16 of which are in x: |32 * 8 * 127| < 2^15.
 WARPLOOM_INLINE void sum_pairs(I x, I y, std::int32_t* first, std::int32_t* second) {
   const __m256i twos = _mm256_hadd_epi32(add_halves(x), add_halves(y));
@@ -91,11 +97,17 @@ class Dot<8, true> {
   I sum_;
 };
 #else
+// The bits of the float 1.5 * 2^23. Sums that begin with them are floats as they are, 1.5 * 2^23 too large, which one fused multiply-add
+// takes off again while it scales: all of this is exact for sums below 2^22.
+inline constexpr std::int32_t kDotBias = 0x4b400000;
+WARPLOOM_INLINE F offset_of(F scale) { return mul(scale, set(-0x1.8p23f)); }
+WARPLOOM_INLINE F scaled(I dot, F scale, F offset) { return fma(from_bits(dot), scale, offset); }
+
 template <int kBits, bool kSymmetric>
 class Dot {
  public:
   Dot() = default;
-  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t start) : sum_(set_int(kSymmetric ? start : 0)) {}
+  WARPLOOM_INLINE_MEMBER explicit Dot(std::int32_t start) : sum_(set_int(kSymmetric ? start : kDotBias)) {}
   template <int kStep>
   WARPLOOM_INLINE_MEMBER void add_step(B w, const std::int8_t* x) {
     sum_ = add_products(sum_, w, x);
