@@ -23,10 +23,10 @@ struct Activations {
   std::unique_ptr<Buffer> projected;  // f32 [tokens, hidden_size]: what a block adds to the residual stream
   std::unique_ptr<Buffer> gate_up;    // f32 [tokens, 2 * intermediate_size]
   std::unique_ptr<Buffer> gated;      // compute type [tokens, intermediate_size]
-  std::unique_ptr<Buffer>
-      logits_residual;  // f32 [logits, hidden_size]: what the last layer goes on with, if not every token has logits
-  std::unique_ptr<Buffer> logits_queries;  // f32 [logits, num_heads * head_dim]
-  std::unique_ptr<Buffer> logits;          // f32 [logits, vocab_size]
+  // What the last layer goes on with, if not every token's logits are wanted.
+  std::unique_ptr<Buffer> logits_residual;  // f32 [logits, hidden_size]
+  std::unique_ptr<Buffer> logits_queries;   // f32 [logits, num_heads * head_dim]
+  std::unique_ptr<Buffer> logits;           // f32 [logits, vocab_size]
   std::unique_ptr<Buffer> attention_workspace;
 };
 
