@@ -39,8 +39,8 @@ __global__ void __launch_bounds__(kGatherThreads) gather_rows_kernel(const __gri
 void launch_gather_rows(const GatherRowsArgs& args, const LaunchStream& stream) {
   if (args.count == 0 || args.width == 0) return;
   const bool vector = args.width % 4 == 0 && args.stride % 4 == 0;
-  const void* kernel = vector ? reinterpret_cast<const void*>(&gather_rows_kernel<4>)
-                              : reinterpret_cast<const void*>(&gather_rows_kernel<1>);
+  const void* kernel =
+      vector ? reinterpret_cast<const void*>(&gather_rows_kernel<4>) : reinterpret_cast<const void*>(&gather_rows_kernel<1>);
   const std::int64_t blocks = ceil_div(args.width, kGatherThreads * (vector ? 4 : 1));
   const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(std::min<std::int64_t>(args.count, 65535)));
   void* arguments[] = {const_cast<GatherRowsArgs*>(&args)};
