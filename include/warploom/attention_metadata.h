@@ -16,7 +16,7 @@ struct AttentionMetadata {
       nullptr;  ///< [num_tokens]; -1: a padding token, which stores nothing and whose attention is 0. It is a sequence of its own
   const std::int32_t* token_to_seq = nullptr;  ///< [num_tokens], row of block_tables; read by rope_append
   const std::int32_t* qo_indptr =
-      nullptr;  ///< [num_seqs + 1], first token of each sequence, ascending; the last is num_tokens; read by
+      nullptr;  ///< [num_seqs + 1], first token of each sequence, never descending: a sequence may have none; the last is num_tokens; read by
                 ///< paged_attention
   /// [num_seqs, max_blocks_per_seq]; entry i is the block that holds positions [i * block_size, (i + 1) * block_size).
   const std::int32_t* block_tables = nullptr;

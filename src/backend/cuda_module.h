@@ -10,7 +10,7 @@
 namespace warploom {
 
 /// Raise it whenever backend.h, ops.h, or a public type in their signatures changes.
-inline constexpr int kBackendAbi = 7;
+inline constexpr int kBackendAbi = 8;
 
 /// The module's one symbol, kCudaModule. The first four members stay what they are in every release, so that any two can be
 /// compared.

@@ -97,7 +97,7 @@ struct RmsNormArgs {
   bool operator==(const RmsNormArgs&) const = default;
 };
 
-/// out[i] = the first `width` elements of row rows[i]. [count, width].
+/// out[i] = the first `width` elements of row rows[i], [count, width]. A row may be taken several times.
 struct GatherRowsArgs {
   const float* in = nullptr;           // [*, stride]
   std::int64_t stride = 0;             // from row to row, in elements

@@ -46,7 +46,7 @@ ProductPlan plan_of_products(const PackedFormat& weights, std::int64_t tokens) {
                                                                                    : 0;
     return {.fetch = tokens <= seen_by_itself ? Fetch::nowhere : Fetch::second_cache};
   }
-  // From here on several tiles share what they fetch (FetchAhead in cpu/kernels/panels.h).
+  // From here on several tiles share what they fetch (FetchAhead in cpu/kernels/panels.h). Floats were measured in the first cache alone.
   const bool shared = weights.quantised && tokens >= 12;
   return {.fetch = shared ? Fetch::second_cache : Fetch::first_cache, .pairs = true};
 }

@@ -64,17 +64,10 @@ void Matmul::quantise_shared(const MatmulArgs& args, std::int64_t groups) {
                      });
 }
 
-void Matmul::multiply(const MatmulArgs& args, const ActivationBlock* inputs, std::int64_t begin, std::int64_t end,
-                      std::int64_t from_token, std::int64_t tokens) {
-  const std::int64_t blocks = args.weight->cols() / kQuantBlockInputs;
-  for (std::int64_t first = 0; first < tokens; first += kTokensAtOnce)
-    multiply_at_once(args, inputs ? inputs + first / kTokenGroup * blocks : nullptr, begin, end, from_token + first,
-                     std::min(kTokensAtOnce, tokens - first));
-}
-
-void Matmul::multiply_at_once(const MatmulArgs& args, const ActivationBlock* inputs, std::int64_t begin, std::int64_t end,
-                              std::int64_t from_token, std::int64_t tokens) {
+void Matmul::multiply(const MatmulArgs& args, std::int64_t begin, std::int64_t end, const ActivationBlock* inputs,
+                      std::int64_t inputs_from, std::int64_t from_token, std::int64_t tokens) {
   const auto& weight = static_cast<const PackedWeight&>(*args.weight);
+  if (inputs) inputs += (from_token - inputs_from) / kTokenGroup * (weight.cols() / kQuantBlockInputs);
   std::int64_t first = 0;  // panel of the segment
   for (const PanelSegment& segment : weight.segments()) {
     const std::int64_t from = std::max(begin, first), to = std::min(end, first + segment.panel_count());
@@ -141,7 +134,8 @@ void Matmul::run_panels(const MatmulArgs& args) {
       }
       inputs = scratch.blocks.data();
     }
-    multiply(args, inputs, begin, end, 0, args.tokens);
+    for (std::int64_t token = 0; token < args.tokens; token += kTokensAtOnce)
+      multiply(args, begin, end, inputs, 0, token, std::min(kTokensAtOnce, args.tokens - token));
   });
 }
 
@@ -167,9 +161,10 @@ void Matmul::run_tokens(const MatmulArgs& args) {
     for (Scratch& scratch : own_) reserve(scratch, blocks);
     for (Share& share : shares_) share.inputs.store(Inputs::as_given, std::memory_order_relaxed);
   }
-  // In pieces of two panels times kTokensAtOnce tokens, all panels before the next tokens.
-  const std::int64_t panels = panels_of(weight), pairs = ceil_div<std::int64_t>(panels, 2);
-  const std::int64_t pieces = pairs * ceil_div(ceil_div<std::int64_t>(args.tokens, pool_.threads()), kTokensAtOnce);
+  // In pieces of two panels times some tokens, all panels before the next tokens.
+  const std::int64_t panels = panels_of(weight), pairs = ceil_div<std::int64_t>(panels, 2),
+                     most = ceil_div<std::int64_t>(args.tokens, pool_.threads()), parts = ceil_div(most, kTokensAtOnce),
+                     at_once = align_up<std::int64_t>(ceil_div(most, parts), kTokenGroup), pieces = pairs * parts;
   const std::int64_t head = std::max<std::int64_t>(1, pieces * 7 / 8), grain = std::max<std::int64_t>(1, pieces / 128);
   pool_.parallel_for_shares(pieces * pool_.threads(), head, grain, [&](std::int64_t begin, std::int64_t end, int) {
     const int number = static_cast<int>(begin / pieces);
@@ -177,12 +172,11 @@ void Matmul::run_tokens(const MatmulArgs& args) {
                        count = pool_.share_begin(args.tokens, number + 1) - first;
     const ActivationBlock* inputs = weight.quantised() ? share_inputs(args, number, first, count) : nullptr;
     for (std::int64_t from = begin - number * pieces, to = end - number * pieces, next; from < to; from = next) {
-      const std::int64_t part = from / pairs, pair = part * pairs, token = part * kTokensAtOnce;
-      next = std::min(to, pair + pairs);
-      if (token >= count) break;  // shares of a token less
-      multiply_at_once(args, inputs ? inputs + token / kTokenGroup * (weight.cols() / kQuantBlockInputs) : nullptr,
-                       2 * (from - pair), std::min(panels, 2 * (next - pair)), first + token,
-                       std::min(kTokensAtOnce, count - token));
+      const std::int64_t part = from / pairs, part_begin = part * pairs, token = part * at_once;
+      next = std::min(to, part_begin + pairs);
+      if (token >= count) break;  // the share has fewer tokens than others
+      multiply(args, 2 * (from - part_begin), std::min(panels, 2 * (next - part_begin)), inputs, first, first + token,
+               std::min(at_once, count - token));
     }
   });
 }

@@ -37,11 +37,10 @@ class Matmul {
   void run_tokens(const MatmulArgs& args);
   /// A share's tokens [first, first + count), quantised.
   const ActivationBlock* share_inputs(const MatmulArgs& args, int number, std::int64_t first, std::int64_t count);
-  /// The panels [begin, end) with `tokens` tokens, whose inputs are given if the weight is quantised.
-  void multiply(const MatmulArgs& args, const ActivationBlock* inputs, std::int64_t begin, std::int64_t end,
-                std::int64_t from_token, std::int64_t tokens);
-  void multiply_at_once(const MatmulArgs& args, const ActivationBlock* inputs, std::int64_t begin, std::int64_t end,
-                        std::int64_t from_token, std::int64_t tokens);
+  /// The panels [begin, end) with `tokens` tokens. `inputs`: if the weight is quantised, those of the tokens from `inputs_from` on; whole
+  /// groups lie between the two.
+  void multiply(const MatmulArgs& args, std::int64_t begin, std::int64_t end, const ActivationBlock* inputs,
+                std::int64_t inputs_from, std::int64_t from_token, std::int64_t tokens);
 
   const Kernels& kernels_;
   ThreadPool& pool_;

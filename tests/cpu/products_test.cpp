@@ -1,4 +1,5 @@
 // Products of panels have the same bits on every instruction set, one panel at a time and two, wherever weights are fetched to.
+#include <bit>
 #include <cstring>
 #include <random>
 #include <span>
@@ -17,7 +18,7 @@
 namespace warploom::cpu {
 namespace {
 
-// Such that strips (cpu/kernels/panels.h) differ in length if they can.
+// Such that strips (cpu/kernels/strips.h) differ in length if they can.
 constexpr std::int64_t cols_of(const PackedFormat& format) {
   return super_block_scale_bytes(format.scales) ? 3 * kSuperBlockInputs : 17 * kQuantBlockInputs;
 }
@@ -101,6 +102,20 @@ class Panels {
   std::vector<std::byte> bytes_;
 };
 
+template <typename Product>
+void expect_same_bits_everywhere(const Product& product, const char* what) {
+  const std::vector<float> expected = product(CpuIsa::generic, ProductPlan{});
+  for (const CpuIsa isa : available_cpu_isas()) {
+    for (const bool pairs : {false, true}) {
+      for (const Fetch fetch : {Fetch::nowhere, Fetch::first_cache, Fetch::second_cache}) {
+        if (test::kSanitized && fetch != Fetch::second_cache) continue;  // it does not look at what is fetched
+        ASSERT_TRUE(test::same_bits(product(isa, ProductPlan{.fetch = fetch, .pairs = pairs}), expected))
+            << fmt::format("{}, {}, pairs {}", what, name(isa), pairs);
+      }
+    }
+  }
+}
+
 TEST(Products, HaveTheSameBitsOneOrTwoPanelsAtATime) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
@@ -112,16 +127,54 @@ TEST(Products, HaveTheSameBitsOneOrTwoPanelsAtATime) {
       for (const std::int64_t tokens : {1, 2, 3, 4, 7, 8, 9, 12, 15, 16, 20, 24, 31, 41, 70, 90}) {
         std::vector<float> x(static_cast<std::size_t>(tokens * cols_of(named.format)));
         for (float& v : x) v = normal(random);
-        const std::vector<float> expected = panels.times(x, tokens, CpuIsa::generic, {}, bias);
-        for (const CpuIsa isa : available_cpu_isas()) {
-          for (const bool pairs : {false, true}) {
-            for (const Fetch fetch : {Fetch::nowhere, Fetch::first_cache, Fetch::second_cache}) {
-              if (test::kSanitized && fetch != Fetch::second_cache) continue;  // it does not look at what is fetched
-              const std::vector<float> out = panels.times(x, tokens, isa, {.fetch = fetch, .pairs = pairs}, bias);
-              ASSERT_TRUE(test::same_bits(out, expected))
-                  << fmt::format("{}, {} rows, {} tokens, {}, pairs {}", named.name, rows, tokens, name(isa), pairs);
-            }
-          }
+        expect_same_bits_everywhere([&](CpuIsa isa, ProductPlan plan) { return panels.times(x, tokens, isa, plan, bias); },
+                                    fmt::format("{}, {} rows, {} tokens", named.name, rows, tokens).c_str());
+      }
+    }
+  }
+}
+
+TEST(Products, OfFloatsHaveTheSameBitsOneOrTwoPanelsAtATime) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (const DType type : {DType::f32, DType::f16, DType::bf16}) {
+    for (const std::int64_t rows : {1, 17, 32, 75}) {
+      for (const std::int64_t cols : {1, 3, 64, 131, 259}) {
+        const std::size_t panel_bytes = static_cast<std::size_t>(kPanelRows * cols * bytes_of(type));
+        std::vector<std::byte> panels(static_cast<std::size_t>(ceil_div(rows, kPanelRows)) * panel_bytes);
+        for (std::size_t at = 0; at < panels.size(); at += static_cast<std::size_t>(bytes_of(type))) {
+          const float w = normal(random);
+          // Any numbers: f16 from 2^-7 to 2^-5, and upper halves of f32.
+          const std::uint16_t half = type == DType::f16 ? static_cast<std::uint16_t>(0x2000 + random() % 0x800)
+                                                        : static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(w) >> 16);
+          if (type == DType::f32)
+            std::memcpy(panels.data() + at, &w, sizeof w);
+          else
+            std::memcpy(panels.data() + at, &half, sizeof half);
+        }
+        std::vector<float> bias(rows % 2 ? static_cast<std::size_t>(rows) : 0);
+        for (float& b : bias) b = normal(random);
+        for (const std::int64_t tokens : {1, 7, 8, 13, 24, 31, 70}) {
+          std::vector<float> x(static_cast<std::size_t>(tokens * cols));
+          for (float& v : x) v = normal(random);
+          const auto product = [&](CpuIsa isa, ProductPlan plan) {
+            std::vector<float> out(static_cast<std::size_t>(tokens * rows), -1.0f);
+            kernels_for(isa).multiply_float({.format = {.dtype = type},
+                                             .panels = panels.data(),
+                                             .panel_bytes = panel_bytes,
+                                             .rows = rows,
+                                             .cols = cols,
+                                             .tokens = tokens,
+                                             .x = x.data(),
+                                             .bias = bias.empty() ? nullptr : bias.data(),
+                                             .out = out.data(),
+                                             .out_stride = rows,
+                                             .plan = plan});
+            return out;
+          };
+          expect_same_bits_everywhere(
+              product,
+              fmt::format("type {}, {} rows, {} inputs, {} tokens", static_cast<int>(type), rows, cols, tokens).c_str());
         }
       }
     }

@@ -1,6 +1,6 @@
 // A row of logits does not depend on which others are wanted. The last layer leaves out the tokens without.
-#include <numeric>
-#include <random>
+#include <memory>
+#include <vector>
 
 #include <gtest/gtest.h>
 

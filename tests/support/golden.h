@@ -1,5 +1,5 @@
 // Requests of every kind whose tokens and log-probabilities are on record (tests/data/golden_generations.json): what they give
-// changes only with the sampling contract and with what a product rounds.
+// changes only with the sampling contract and with how products round.
 #pragma once
 
 #include <bit>

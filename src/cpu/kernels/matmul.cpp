@@ -1,6 +1,6 @@
-// Panels of 16 output rows, one or two, times 1 to kTile tokens. The dot products of a block of 32 inputs are exact integers, which
-// times the block's scale and then the token's are added to one float sum per (token, row), block after block. The operations are the same for every tile size, so a token's
-// result does not depend on the other tokens.
+// Panels of 16 output rows, one or two, times 1 to kTile tokens. The dot products of a block of 32 inputs are exact integers. Times the
+// block's scale and then the token's they are added to one float sum per (token, row), block after block. The operations are the same for
+// every tile size, so a token's result does not depend on the other tokens.
 #include "cpu/kernels/matmul.h"
 
 #include <type_traits>

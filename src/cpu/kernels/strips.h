@@ -44,7 +44,7 @@ class FetchStrip {
              int tiles)
       : where_(product.plan.fetch), panel_bytes_(product.panel_bytes) {
     next_ = panel_at(product, row) + (end < panel ? static_cast<std::size_t>(end) : kPanels * panel_bytes_);
-    lines_ = ((end - begin) / 64 + tiles - 1) / tiles;
+    lines_ = (end - begin + 64 * tiles - 1) / (64 * tiles);
   }
   // Inlined, since compilers drop calls of functions that do nothing but fetch.
   WARPLOOM_INLINE_MEMBER void in_tile(int tile) const {

@@ -6,7 +6,8 @@ namespace warploom::cpu::WARPLOOM_ISA {
 // Dot(start), then add_step<kStep>(w, x) for the steps 0 to kSteps - 1, each 4 inputs, then sum<kSteps>(). Codes are below
 // 2^kBits. If it is symmetric, 2^(kBits - 1) is taken off them: start is -2^(kBits - 1) times the sum of all inputs then, + kDotBias if
 // the sum is for scaled(), and not for to_float(). Sums that are not symmetric are for scaled().
-// scaled(sum, scale, offset_of(scale)) is their product, rounded once, on every instruction set. Scales have up to 22 significant bits.
+// scaled(sum, scale, offset_of(scale)) is their product, rounded once, on every instruction set. Scales are finite and have up to 22
+// significant bits.
 #if defined(WARPLOOM_PRODUCTS_IN_PAIRS)
 inline constexpr std::int32_t kDotBias = 0;
 WARPLOOM_INLINE F offset_of(F scale) { return scale; }  // not used
