@@ -101,62 +101,65 @@ Sizes sizes_of(const ModelInput& input) {
   return sizes;
 }
 
+// Which tokens a step has, or some of them.
+struct TokenArrays {
+  std::span<std::int32_t> positions, owners, indptr;
+  TokenArrays(Packer& packer, std::int64_t tokens, std::int64_t sequences, AttentionMetadata& metadata)
+      : positions(packer.take(tokens, &metadata.positions)),
+        owners(packer.take(tokens, &metadata.token_to_seq)),
+        indptr(packer.take(sequences + 1, &metadata.qo_indptr)) {}
+
+  /// Fills them with the last `count` tokens of each sequence, for example SequenceInput::num_tokens. Returns how many there are.
+  std::size_t fill(const ModelInput& input, std::int64_t SequenceInput::*count, AttentionMetadata& metadata) const {
+    std::size_t token = 0, seq = 0;
+    metadata.max_query_len = 0;
+    for (const SequenceInput& sequence : input.sequences) {
+      indptr[seq] = static_cast<std::int32_t>(token);
+      const std::int64_t end = sequence.first_position + sequence.num_tokens;
+      for (std::int64_t position = end - sequence.*count; position < end; ++position, ++token) {
+        positions[token] = static_cast<std::int32_t>(position);
+        owners[token] = static_cast<std::int32_t>(seq);
+      }
+      metadata.max_query_len = std::max(metadata.max_query_len, sequence.*count);
+      ++seq;
+    }
+    indptr[seq] = static_cast<std::int32_t>(token);
+    return token;
+  }
+};
+
 void pack_tokens(Packer& packer, const ModelInput& input, const Sizes& sizes, DeviceBatch& batch) {
   AttentionMetadata& metadata = batch.metadata;
   metadata.num_tokens = sizes.tokens;
   metadata.num_seqs = sizes.sequences;
   metadata.max_blocks_per_seq = sizes.blocks_per_seq;
   const std::span<TokenId> ids = packer.take(sizes.tokens, &batch.token_ids);
-  const std::span<std::int32_t> positions = packer.take(sizes.tokens, &metadata.positions);
-  const std::span<std::int32_t> owners = packer.take(sizes.tokens, &metadata.token_to_seq);
-  const std::span<std::int32_t> indptr = packer.take(sizes.sequences + 1, &metadata.qo_indptr);
+  const TokenArrays arrays(packer, sizes.tokens, sizes.sequences, metadata);
   const std::span<std::int32_t> tables = packer.take(sizes.sequences * sizes.blocks_per_seq, &metadata.block_tables);
   const std::span<std::int32_t> logits = packer.take(sizes.logits, &batch.logits_indices);
   batch.num_logits = sizes.logits;
 
   std::fill(std::ranges::copy(input.token_ids, ids.begin()).out, ids.end(), TokenId{0});
   std::ranges::fill(tables, 0);
-  std::size_t token = 0, logit = 0, seq = 0;
+  std::size_t token = arrays.fill(input, &SequenceInput::num_tokens, metadata), logit = 0, seq = 0;
   for (const SequenceInput& sequence : input.sequences) {
-    indptr[seq] = static_cast<std::int32_t>(token);
     std::ranges::copy(sequence.block_table, tables.begin() + static_cast<std::ptrdiff_t>(seq) * sizes.blocks_per_seq);
-    for (std::int64_t i = 0; i < sequence.num_tokens; ++i, ++token) {
-      positions[token] = static_cast<std::int32_t>(sequence.first_position + i);
-      owners[token] = static_cast<std::int32_t>(seq);
-      if (i + sequence.num_logits >= sequence.num_tokens) logits[logit++] = static_cast<std::int32_t>(token);
-    }
-    metadata.max_query_len = std::max(metadata.max_query_len, sequence.num_tokens);
-    ++seq;
+    const std::int32_t end = arrays.indptr[++seq];
+    for (auto i = static_cast<std::int32_t>(end - sequence.num_logits); i < end; ++i) logits[logit++] = i;
   }
-  for (; token < ids.size(); ++token, ++seq) {  // padding tokens: a sequence and a row of logits each
-    indptr[seq] = static_cast<std::int32_t>(token);
-    owners[token] = static_cast<std::int32_t>(seq);
-    positions[token] = -1;
+  for (; token < ids.size(); ++token) {  // padding tokens: a sequence and a row of logits each
+    arrays.owners[token] = static_cast<std::int32_t>(seq);
+    arrays.positions[token] = -1;
     logits[logit++] = static_cast<std::int32_t>(token);
+    arrays.indptr[++seq] = static_cast<std::int32_t>(token + 1);
   }
-  indptr[seq] = static_cast<std::int32_t>(token);
 }
 
 // The same sequences with the tokens alone whose logits are wanted, the last ones of each.
 AttentionMetadata pack_logits_metadata(Packer& packer, const ModelInput& input, const Sizes& sizes,
                                        AttentionMetadata metadata) {
   metadata.num_tokens = sizes.logits;
-  metadata.max_query_len = 0;
-  const std::span<std::int32_t> positions = packer.take(sizes.logits, &metadata.positions);
-  const std::span<std::int32_t> owners = packer.take(sizes.logits, &metadata.token_to_seq);
-  const std::span<std::int32_t> indptr = packer.take(sizes.sequences + 1, &metadata.qo_indptr);
-  std::size_t token = 0, seq = 0;
-  for (const SequenceInput& sequence : input.sequences) {
-    indptr[seq] = static_cast<std::int32_t>(token);
-    const std::int64_t end = sequence.first_position + sequence.num_tokens;
-    for (std::int64_t position = end - sequence.num_logits; position < end; ++position, ++token) {
-      positions[token] = static_cast<std::int32_t>(position);
-      owners[token] = static_cast<std::int32_t>(seq);
-    }
-    metadata.max_query_len = std::max(metadata.max_query_len, sequence.num_logits);
-    ++seq;
-  }
-  indptr[seq] = static_cast<std::int32_t>(token);
+  TokenArrays(packer, sizes.logits, sizes.sequences, metadata).fill(input, &SequenceInput::num_logits, metadata);
   return metadata;
 }
 
